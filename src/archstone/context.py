@@ -1,0 +1,83 @@
+"""What travels with a call: who asks, until when, under which trace and key, and the open transaction.
+
+There is one ContextVar. A `Call` is immutable; to change something, `enter(call._replace(...))` for a block.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar, Token
+from typing import Any, Final, NamedTuple
+
+__all__ = ["NOBODY", "Call", "Principal", "Trace", "current", "enter", "leave", "set_current"]
+
+
+class Principal(NamedTuple):
+    """Who asks. `id` is empty for somebody who has not signed in."""
+
+    id: str = ""
+    """User id, or `service:<name>` for a service that acts by itself."""
+    roles: frozenset[str] = frozenset()
+    """Names such as `customer`, `admin`, `service`."""
+
+    @property
+    def signed_in(self) -> bool:
+        """Whether this is anybody known."""
+        return self.id != ""
+
+
+NOBODY: Final = Principal()
+
+
+class Trace(NamedTuple):
+    """The position in a distributed trace, as W3C trace context has it."""
+
+    trace_id: int
+    """128 bits, never zero."""
+    span_id: int
+    """64 bits, never zero: the span that is open here, the parent of the next."""
+    sampled: bool = True
+
+
+class Call(NamedTuple):
+    """Everything that travels with a call. The default is a call from nobody, without limits."""
+
+    principal: Principal = NOBODY
+    deadline_s: float | None = None
+    """Instant on `world.monotonic()` after which nobody waits for the answer. None: no limit."""
+    trace: Trace | None = None
+    key: str | None = None
+    """Idempotency key of the command that runs, from which nested commands derive theirs."""
+    correlation_id: str | None = None
+    """The request, message or saga that all this belongs to."""
+    causation_id: str | None = None
+    """The message that led here directly."""
+    tx: Any = None
+    """The open transaction of this task, or None. A client call while one is open raises."""
+    step: Any = None
+    """The step recorder of the saga whose body runs here, or None."""
+
+
+_EMPTY: Final = Call()
+_call: ContextVar[Call] = ContextVar("archstone_call", default=_EMPTY)
+
+current = _call.get
+"""Return the call of the running context."""
+
+
+def set_current(call: Call) -> Token[Call]:
+    """Make `call` the current one; hand the token to `leave`. For hot paths; others use `enter`."""
+    return _call.set(call)
+
+
+leave = _call.reset
+"""Undo `set_current`."""
+
+
+@contextmanager
+def enter(call: Call) -> Iterator[Call]:
+    """Make `call` the current one for the block, and for the tasks started in it."""
+    token = _call.set(call)
+    try:
+        yield call
+    finally:
+        _call.reset(token)
