@@ -1,18 +1,18 @@
 """How tests run: `async def` tests and fixtures on virtual time, on one loop per test.
 
 A test runs in the order of arrival (as asyncio promises) unless it is marked `simulated(seed=7)` or pytest is
-given `--seed`; then ready callbacks run in an order drawn from the seed and the test's name. Tasks that a test leaves behind
-fail it. The marker `real_time` gives a test a real loop, for subprocesses, sockets and threads.
+given `--seed`; then ready callbacks run in an order drawn from the seed and the test's name. Tasks that a test
+leaves behind fail it. The marker `real_time` gives a test a real loop, for subprocesses, sockets and threads.
 
-Async fixtures (`async def`, with `return` or one `yield`) have function scope and share loop and world with their test; the
-part before and the part after `yield` run in one task.
+Async fixtures (`async def`, with `return` or one `yield`) have function scope and share loop and world with their
+test; the part before and the part after `yield` run in one task.
 """
 
 import asyncio
 import functools
 import inspect
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import pytest
 
@@ -25,8 +25,8 @@ class StageOfTest(Protocol):
     """A loop on which the fixtures and the body of one test run."""
 
     def run(self, main: Coroutine[Any, Any, Any]) -> Any: ...
-    def __enter__(self) -> Any: ...
-    def __exit__(self, *error: Any) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *error: object) -> None: ...
 
 
 class RealStage:
@@ -38,10 +38,10 @@ class RealStage:
     def run(self, main: Coroutine[Any, Any, Any]) -> Any:
         return self._runner.run(main)
 
-    def __enter__(self) -> "RealStage":
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+    def __exit__(self, *error: object) -> None:
         async def leaked() -> list[str]:
             for _ in range(10):
                 await asyncio.sleep(0)
@@ -50,7 +50,7 @@ class RealStage:
 
         left = self._runner.run(leaked())
         self._runner.close()
-        if left and error is None:
+        if left and not any(error):
             raise simulation.LeakedTasksError(left)
 
 
@@ -74,7 +74,7 @@ def new_stage(item: pytest.Item) -> StageOfTest:
     seed = item.config.getoption("--seed")
     if seed is not None:
         options.setdefault("seed", f"{seed}/{item.nodeid}")
-    if ("call", "simulation") not in [section[:2] for section in item._report_sections]:  # noqa: SLF001
+    if ("call", "simulation") not in [section[:2] for section in item._report_sections]:
         item.add_report_section("call", "simulation", f"seed: {options.get('seed', 'none, order of arrival')}")
     return simulation.Stage(**options)
 
@@ -89,7 +89,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         return None
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
-    wanted = pyfuncitem._fixtureinfo.argnames  # noqa: SLF001  as pytest's own implementation of this hook does
+    wanted = pyfuncitem._fixtureinfo.argnames
     stage_of(pyfuncitem).run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in wanted}))
     if not any(inspect_async(definition) for definition in definitions(pyfuncitem)):
         # Nothing else needs the loop: close it now, so that a leak is a failure of the test itself.
@@ -107,7 +107,7 @@ def per_example(item: pytest.Item, test: Callable[..., Coroutine[Any, Any, None]
 
 
 def definitions(item: pytest.Function) -> list[pytest.FixtureDef[Any]]:
-    return [definition for found in item._fixtureinfo.name2fixturedefs.values() for definition in found]  # noqa: SLF001
+    return [definition for found in item._fixtureinfo.name2fixturedefs.values() for definition in found]
 
 
 def inspect_async(definition: pytest.FixtureDef[Any]) -> bool:
@@ -151,7 +151,7 @@ async def held(generator: AsyncGenerator[Any, None]) -> tuple[Any, Callable[[], 
     async def hold() -> None:
         try:
             value = await anext(generator)
-        except BaseException as error:  # noqa: BLE001  raised where the fixture is set up
+        except BaseException as error:  # raised where the fixture is set up
             started.set_exception(error)
             return
         started.set_result(value)

@@ -30,12 +30,36 @@ T = TypeVar("T")
 _COLLECT_EVERY_TURNS: Final = 5_000
 _KEPT_CANCELLED_TIMERS: Final = 100
 _REFUSED: Final = (
-    "add_reader add_signal_handler add_writer connect_accepted_socket connect_read_pipe connect_write_pipe "
-    "create_connection create_datagram_endpoint create_server create_unix_connection create_unix_server "
-    "getaddrinfo getnameinfo remove_reader remove_signal_handler remove_writer sendfile sock_accept sock_connect "
-    "sock_recv sock_recv_into sock_recvfrom sock_recvfrom_into sock_sendall sock_sendfile sock_sendto start_tls "
-    "subprocess_exec subprocess_shell"
-).split()
+    "add_reader",
+    "add_signal_handler",
+    "add_writer",
+    "connect_accepted_socket",
+    "connect_read_pipe",
+    "connect_write_pipe",
+    "create_connection",
+    "create_datagram_endpoint",
+    "create_server",
+    "create_unix_connection",
+    "create_unix_server",
+    "getaddrinfo",
+    "getnameinfo",
+    "remove_reader",
+    "remove_signal_handler",
+    "remove_writer",
+    "sendfile",
+    "sock_accept",
+    "sock_connect",
+    "sock_recv",
+    "sock_recv_into",
+    "sock_recvfrom",
+    "sock_recvfrom_into",
+    "sock_sendall",
+    "sock_sendfile",
+    "sock_sendto",
+    "start_tls",
+    "subprocess_exec",
+    "subprocess_shell",
+)
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
@@ -83,12 +107,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return NumberedFuture(self._next(), loop=self)
 
     def create_task(
-        self, coro: Any, *, name: str | None = None, context: Context | None = None, **options: Any
+        self, coro: Any, *, name: object = None, context: Context | None = None, **options: Any
     ) -> asyncio.Task[Any]:
         """Start a coroutine as a task whose hash is its number; a task factory that was set comes first."""
         if self.get_task_factory() is not None:
             return super().create_task(coro, name=name, context=context, **options)
-        return NumberedTask(coro, self._next(), loop=self, name=name, context=context)
+        return NumberedTask(coro, self._next(), loop=self, name=None if name is None else str(name), context=context)
 
     def call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle:
         """Run `callback` in the next turn."""
@@ -182,7 +206,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 continue
             if trace is not None:
                 trace.add("callback", self._now_s, callback_label(handle))
-            handle._run()  # pyright: ignore[reportPrivateUsage]
+            handle._run()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  the one way to run a handle
 
     def _jump(self) -> None:
         """Move the clock to the next timer."""

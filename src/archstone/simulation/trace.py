@@ -67,7 +67,7 @@ def first_difference(one: Trace, other: Trace) -> str | None:
 
 def callback_label(handle: asyncio.Handle) -> str:
     """Return a name of what a handle runs that holds no address: a task's label, or the function's full name."""
-    return _label(handle._callback)  # type: ignore[attr-defined]  # pyright: ignore
+    return _label(getattr(handle, "_callback"))  # noqa: B009  typeshed does not know the attribute
 
 
 def _label(callback: Callable[..., Any]) -> str:
