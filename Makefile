@@ -1,0 +1,74 @@
+# Everything a person or CI does here. Needs python3 (3.11 or later) and make, nothing else.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+BENCH_STAMP := $(VENV)/.installed-bench
+PYTEST := $(BIN)/python -m pytest
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
+# More for pytest: make test ARGS="-k saga -x"
+ARGS ?=
+# The checker inside the wheel, on the node of a wheel: nothing is fetched at run time.
+export PYRIGHT_PYTHON_USE_BUNDLED_PYRIGHT := 1
+export PYRIGHT_PYTHON_GLOBAL_NODE := 0
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+
+.PHONY: help setup shop test test-slow check format bench lock ci clean
+
+help: ## list the verbs
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 | \2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
+		|| sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1: \2/p' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## create .venv and install what the lock names (again when the lock changes)
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Archstone needs Python 3.11 or later; $(PYTHON) is " + sys.version.split()[0] + ": put a newer one first on PATH, or say make PYTHON=python3.12")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv --clear $(VENV)
+	@echo "installing from requirements.lock into $(VENV)"
+	@$(PIP) install --require-hashes --no-deps -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(BENCH_STAMP): $(STAMP) requirements-bench.lock
+	@$(PIP) install --require-hashes --no-deps -r requirements-bench.lock
+	@touch $@
+
+shop: $(STAMP) ## start the shop: http://127.0.0.1:8080 (ctrl-c stops it; its data stays)
+	@$(BIN)/archstone up shop
+
+test: $(STAMP) ## the test suite
+	$(PYTEST) -m "not slow" $(ARGS)
+
+test-slow: $(STAMP) ## the long tests: crash, fuzzing
+	$(PYTEST) -m slow $(ARGS) || test $$? -eq 5
+
+check: $(STAMP) ## lint, format, types, import layers, names that must not be committed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	@# A registry host or a path of one machine; written so that this line does not match itself.
+	@! git grep -nIE 'pypi[.]org|pythonhosted[.]org|registry[.]npmjs|deb[.]debian|[ "'\''(=]/(work|root|home)[/]' || \
+		{ echo 'the files above name a registry host or a path of one machine'; exit 1; }
+
+format: $(STAMP) ## format the code and apply the safe fixes of the linter
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+bench: $(BENCH_STAMP) ## run every benchmark beside its peers (QUICK=1 for a smoke test)
+	@for file in benchmarks/[a-z]*.py; do \
+		$(BIN)/python -m "benchmarks.$$(basename $$file .py)" $(if $(QUICK),--quick) || exit 1; done
+
+lock: ## compile the lock files anew (needs uv)
+	uv pip compile --generate-hashes --universal --no-header --python-version 3.11 --quiet \
+		--extra systems --group dev pyproject.toml -o requirements.lock
+	uv pip compile --generate-hashes --universal --no-header --python-version 3.11 --quiet \
+		--extra bench -c requirements.lock pyproject.toml -o requirements-bench.lock
+
+ci: check test test-slow ## what CI does
+
+clean: ## remove caches and builds; .venv and the data of systems stay
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
