@@ -1,0 +1,71 @@
+"""What the system did, and how it is: spans, metrics, logs, and the lag of the loop.
+
+    span, SpanRecord, add_recorder      a block that is timed and belongs to a trace
+    SpanStore, waterfall                traces kept in a file, and as lines of text
+    counter, gauge, histogram, render   metrics in Prometheus' text format
+    get_logger, configure_logging       JSON lines that carry the trace
+    LoopLag                             how late the event loop runs
+    parse_traceparent, ...              a trace across processes
+
+Everything works alone and costs next to nothing when nobody looks.
+"""
+
+from archstone.observability.errors import LogLevelError, MetricError
+from archstone.observability.logs import Logger, configure_logging, get_logger, lines_lost
+from archstone.observability.looplag import LoopLag
+from archstone.observability.metrics import DURATION_BUCKETS_S, Counter, Gauge, Histogram
+from archstone.observability.recorders import (
+    Attribute,
+    Recorder,
+    SpanRecord,
+    add_recorder,
+    recorded,
+    recorders,
+    remove_recorder,
+)
+from archstone.observability.registry import (
+    CONTENT_TYPE,
+    Registry,
+    counter,
+    default_registry,
+    gauge,
+    histogram,
+    render,
+)
+from archstone.observability.span import span
+from archstone.observability.spanstore import SpanStore
+from archstone.observability.traceparent import format_traceparent, parse_traceparent
+from archstone.observability.waterfall import waterfall
+
+__all__ = [
+    "CONTENT_TYPE",
+    "DURATION_BUCKETS_S",
+    "Attribute",
+    "Counter",
+    "Gauge",
+    "Histogram",
+    "LogLevelError",
+    "Logger",
+    "LoopLag",
+    "MetricError",
+    "Recorder",
+    "Registry",
+    "SpanRecord",
+    "SpanStore",
+    "add_recorder",
+    "configure_logging",
+    "counter",
+    "default_registry",
+    "format_traceparent",
+    "gauge",
+    "get_logger",
+    "histogram",
+    "lines_lost",
+    "parse_traceparent",
+    "recorded",
+    "recorders",
+    "remove_recorder",
+    "render",
+    "span",
+    "waterfall",
+]

@@ -1,0 +1,89 @@
+"""Who is told of spans that have ended.
+
+A recorder is a callable that takes one `SpanRecord`. It is called on the hot path, in the task whose span ended:
+it keeps the record and returns; it does not write, wait or raise. One that raises is taken off and reported,
+since a broken recorder must not break the work it watches.
+"""
+
+import sys
+import traceback
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import NamedTuple, TypeAlias
+
+__all__ = ["Attribute", "Recorder", "SpanRecord", "add_recorder", "recorded", "recorders", "remove_recorder"]
+
+Attribute: TypeAlias = str | int | float | bool | None
+"""What a span can say about itself. Text is kept as it is: never put a secret here."""
+
+
+class SpanRecord(NamedTuple):
+    """A span that has ended."""
+
+    trace_id: int
+    span_id: int
+    parent_id: int | None
+    """None: the first span of its trace. The parent may be in another process, or not recorded."""
+    name: str
+    kind: str
+    """`internal`, `server`, `client`, `producer` or `consumer`, as OpenTelemetry has them."""
+    start_us: int
+    """Wall clock, microseconds since the epoch."""
+    duration_us: int
+    status: str
+    """`ok`; `refused`: an answer that the caller can act on (status below 500, or try later); `error`; `cancelled`."""
+    ref: str | None
+    """The business id (order id) by which somebody will look for the trace."""
+    attributes: dict[str, Attribute]
+
+
+Recorder: TypeAlias = Callable[[SpanRecord], None]
+"""Takes a span that has ended. Quick, never waits, never raises."""
+
+
+class _Recording:
+    """The recorders of this process: one slot read by every span, so that nobody listening costs one test."""
+
+    __slots__ = ("listeners",)
+
+    def __init__(self) -> None:
+        self.listeners: tuple[Recorder, ...] = ()
+
+
+recording = _Recording()
+
+
+def recorders() -> tuple[Recorder, ...]:
+    """Return those who are told, in the order in which they were added."""
+    return recording.listeners
+
+
+def add_recorder(recorder: Recorder) -> None:
+    """Tell `recorder` of every span that ends from now on. Adding it twice is adding it once."""
+    if recorder not in recording.listeners:
+        recording.listeners = (*recording.listeners, recorder)
+
+
+def remove_recorder(recorder: Recorder) -> None:
+    """Tell `recorder` no more. Nothing happens if it was never added."""
+    recording.listeners = tuple(other for other in recording.listeners if other != recorder)
+
+
+@contextmanager
+def recorded() -> Generator[list[SpanRecord]]:
+    """Collect the spans that end within the block: for tests and for looking around."""
+    spans: list[SpanRecord] = []
+    listener = spans.append
+    add_recorder(listener)
+    try:
+        yield spans
+    finally:
+        # By identity: bound methods of two equal lists compare equal on some versions, and both may listen.
+        recording.listeners = tuple(other for other in recording.listeners if other is not listener)
+
+
+def broken(recorder: Recorder, error: Exception) -> None:
+    """Take a recorder off that raised, and say so on stderr: the log may be what is broken."""
+    remove_recorder(recorder)
+    text = "".join(traceback.format_exception(error))
+    sys.stderr.write(f"recorder {recorder!r} raised and was removed: spans no longer reach it\n{text}")

@@ -1,0 +1,93 @@
+"""Which traces are kept when there are more than can be: whole ones, chosen by their id."""
+
+from typing import Final
+
+from archstone import world
+from archstone.observability.recorders import SpanRecord
+
+__all__ = ["Sampler"]
+
+_BITS: Final = 56
+"""The last 56 bits of a trace id are random (W3C trace context, level 2), so they choose without bias."""
+_MASK: Final = (1 << _BITS) - 1
+_ASIDE_SPANS: Final = 200
+"""Spans of one sampled-out trace that are remembered in case it fails."""
+
+
+class Sampler:
+    """Decide per trace, once, and remember it, so that a trace is whole or absent.
+
+    Below `spans_per_s` everything is kept. Above it the ratio of traces kept follows the traffic of the interval
+    before; a burst that the ratio has not seen yet is cut when the spans of one second are used up. A span in
+    error makes its trace kept: what was set aside of it comes back, what comes later is kept.
+
+    Args:
+        spans_per_s: Spans kept a second in the long run, above 0. Traces already chosen are finished beyond it.
+        max_traces: Decisions remembered, oldest forgotten first.
+        max_aside: Sampled-out traces whose latest spans are held for the case that they fail.
+    """
+
+    def __init__(self, spans_per_s: float, *, max_traces: int = 20_000, max_aside: int = 500) -> None:
+        self._spans_per_s = spans_per_s
+        self._max_traces = max_traces
+        self._max_aside = max_aside
+        self._decided: dict[int, bool] = {}
+        self._aside: dict[int, list[SpanRecord]] = {}
+        self._ratio = 1.0
+        self._left = spans_per_s
+        self._seen = 0
+        self._since_s = world.monotonic()
+        self.sampled_out = 0
+        """Spans not kept so far, those that came back not counted."""
+
+    def keep(self, trace_id: int) -> None:
+        """Keep this trace whatever comes: it was begun before."""
+        self._remember(trace_id, kept=True)
+
+    def take(self, record: SpanRecord) -> list[SpanRecord] | None:
+        """Return what is to be kept now because of this span, or None: the usual case first in a list of one."""
+        self._seen += 1
+        trace_id = record.trace_id
+        kept = self._decided.get(trace_id)
+        if kept is None:
+            kept = self._left > 0 and (self._ratio >= 1.0 or (trace_id & _MASK) < self._ratio * (_MASK + 1))
+            self._remember(trace_id, kept=kept)
+        if kept:
+            self._left -= 1
+            return [record]
+        if record.status != "error":
+            self._set_aside(record)
+            return None
+        self._remember(trace_id, kept=True)
+        found = [*self._aside.pop(trace_id, ()), record]
+        self._left -= len(found)
+        self.sampled_out -= len(found) - 1
+        return found
+
+    def adapt(self) -> None:
+        """Set the ratio by what came since the last call, and allow the next spans. Call it every second or so."""
+        now_s = world.monotonic()
+        passed_s = now_s - self._since_s
+        if passed_s <= 0:
+            return
+        per_s = self._seen / passed_s
+        self._ratio = min(1.0, self._spans_per_s / per_s) if per_s else 1.0
+        self._left = min(self._spans_per_s, self._left + passed_s * self._spans_per_s)
+        self._seen = 0
+        self._since_s = now_s
+
+    def _remember(self, trace_id: int, *, kept: bool) -> None:
+        decided = self._decided
+        if len(decided) >= self._max_traces and trace_id not in decided:
+            del decided[next(iter(decided))]
+        decided[trace_id] = kept
+
+    def _set_aside(self, record: SpanRecord) -> None:
+        self.sampled_out += 1
+        held = self._aside.get(record.trace_id)
+        if held is None:
+            if len(self._aside) >= self._max_aside:
+                del self._aside[next(iter(self._aside))]
+            self._aside[record.trace_id] = [record]
+        elif len(held) < _ASIDE_SPANS:
+            held.append(record)

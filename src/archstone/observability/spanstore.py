@@ -1,0 +1,259 @@
+"""Spans in a SQLite file of their own, so that a trace can be looked up after the process that made it has died.
+
+    async with SpanStore(folder / "traces.db") as store:      # records every span until the block ends
+        ...
+        print(waterfall(store.find(order_id)))
+
+Promise: adding costs a list append; writing happens in batches, a few times a second, without fsync: a crash of
+the process loses at most the last batch, a power cut perhaps more, and a file it has damaged is put aside at the
+next opening. Everything is bounded: the buffer (what comes when it is full is dropped and counted), the rate
+(above it whole traces are sampled out, those with an error never), the rows and their age. No fault of the file
+reaches the work that is traced. Not for facts that matter: those go through the outbox.
+"""
+
+import asyncio
+import contextlib
+import sqlite3
+from pathlib import Path
+from typing import Any, Final, Self
+
+import orjson
+
+from archstone import world
+from archstone.observability.logs import get_logger
+from archstone.observability.recorders import SpanRecord, add_recorder, remove_recorder
+from archstone.observability.registry import counter
+from archstone.observability.sampling import Sampler
+
+__all__ = ["SpanStore"]
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS spans (
+    position INTEGER PRIMARY KEY, trace_id BLOB NOT NULL, span_id BLOB NOT NULL, parent_id BLOB,
+    name TEXT NOT NULL, kind TEXT NOT NULL, start_us INTEGER NOT NULL, duration_us INTEGER NOT NULL,
+    status TEXT NOT NULL, ref TEXT, attributes BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS spans_by_trace ON spans (trace_id);
+CREATE INDEX IF NOT EXISTS spans_by_ref ON spans (ref) WHERE ref IS NOT NULL;
+"""
+_COLUMNS: Final = "trace_id, span_id, parent_id, name, kind, start_us, duration_us, status, ref, attributes"
+_INSERT: Final = f"INSERT INTO spans ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_BY_TRACE: Final = f"SELECT {_COLUMNS} FROM spans WHERE trace_id = ? ORDER BY start_us, position LIMIT ?"
+_BY_REF: Final = (
+    f"SELECT {_COLUMNS} FROM spans WHERE trace_id IN"
+    " (SELECT trace_id FROM spans WHERE ref = ? ORDER BY position DESC LIMIT 1000) ORDER BY start_us, position LIMIT ?"
+)
+_SWEEP: Final = (
+    "DELETE FROM spans WHERE trace_id IN (SELECT trace_id FROM"
+    " (SELECT trace_id, start_us FROM spans ORDER BY position LIMIT ?) WHERE start_us < ?)"
+)
+_BATCH: Final = 500
+"""Rows of one write: about 2 ms, which is how long the loop stands still for it."""
+_SWEEP_BATCH: Final = 1_000
+_SWEEP_EVERY: Final = 100
+_FIND_LIMIT: Final = 10_000
+_RESUMED_TRACES: Final = 5_000
+_WIDEST_INTEGER: Final = (1 << 63) - 1
+
+_dropped = counter("archstone_spans_dropped", "Spans not kept, by reason.", ("reason",))
+_log = get_logger("archstone.observability")
+
+
+class SpanStore:
+    """The spans of a system, findable by trace and by business id.
+
+    Args:
+        path: The file; its folder exists. Mode 0600: attributes may name people.
+        spans_per_s: Spans kept a second; above it traces are sampled, whole ones, never those with an error.
+        max_buffer: Spans held in memory between two writes.
+        max_rows: Rows kept; beyond it the oldest traces go.
+        max_age_s: How long a trace is kept after its first span.
+        flush_s: Time between two writes.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        spans_per_s: float = 2_000,
+        max_buffer: int = 10_000,
+        max_rows: int = 300_000,
+        max_age_s: float = 7 * 86_400,
+        flush_s: float = 0.25,
+    ) -> None:
+        self.path = path
+        self._max_buffer = max_buffer
+        self._max_rows = max_rows
+        self._max_age_us = int(max_age_s * 1_000_000)
+        self._flush_s = flush_s
+        self._buffer: list[SpanRecord] = []
+        self._sampler = Sampler(spans_per_s)
+        self._file: sqlite3.Connection | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._failing = False
+        self.dropped = 0
+        """Spans lost because the buffer was full or the file refused them; sampled-out ones are not among them."""
+
+    @property
+    def sampled_out(self) -> int:
+        """Spans not kept because there were more than `spans_per_s`."""
+        return self._sampler.sampled_out
+
+    async def __aenter__(self) -> Self:
+        self.open()
+        add_recorder(self.add)
+        self._task = asyncio.create_task(self._flush_and_sweep(), name="archstone span store")
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        remove_recorder(self.add)
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait((task,))
+        self.close()
+
+    def open(self) -> None:
+        """Open the file, made if absent. One that SQLite cannot read is renamed to `.broken` and a new one begun."""
+        try:
+            self._file = self._connect()
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise  # no permission, locked, disk full: the file itself is not to blame
+            _log.warning("traces put aside", path=str(self.path), why=str(error))
+            self._put_aside()
+            self._file = self._connect()
+        for (trace_id,) in self._file.execute(
+            "SELECT DISTINCT trace_id FROM (SELECT trace_id FROM spans ORDER BY position DESC LIMIT ?)",
+            (_RESUMED_TRACES,),
+        ):
+            self._sampler.keep(int.from_bytes(trace_id))  # a saga that goes on after a crash stays one trace
+
+    def close(self) -> None:
+        """Write what is in the buffer and close the file."""
+        self.flush()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def add(self, record: SpanRecord) -> None:
+        """Take a span, to be written soon. This is a recorder: it never waits and never raises."""
+        kept = self._sampler.take(record)
+        if kept is None:
+            return
+        if len(self._buffer) + len(kept) > self._max_buffer:
+            self._drop("buffer_full", len(kept))
+            return
+        self._buffer += kept
+
+    def flush(self) -> int:
+        """Write everything in the buffer and return the number of spans written. Never raises for the file's sake."""
+        written = 0
+        while self._buffer:
+            batch, self._buffer = self._buffer[:_BATCH], self._buffer[_BATCH:]
+            written += self._write(batch)
+        self._sampler.adapt()
+        return written
+
+    def find(self, ref: str) -> list[SpanRecord]:
+        """Return all spans of all traces in which a span has this `ref`, by start; at most 10,000."""
+        return self._read(_BY_REF, ref)
+
+    def trace(self, trace_id: int) -> list[SpanRecord]:
+        """Return all spans of one trace, by start; at most 10,000."""
+        return self._read(_BY_TRACE, trace_id.to_bytes(16))
+
+    def sweep(self) -> int:
+        """Delete the oldest traces beyond age and rows, at most about 1,000 rows at once; return how many rows."""
+        file = self._open_file()
+        oldest_us = world.now_us() - self._max_age_us
+        with file:
+            swept = file.execute(_SWEEP, (_SWEEP_BATCH, oldest_us)).rowcount
+            first, last = file.execute("SELECT min(position), max(position) FROM spans").fetchone()
+            excess = 0 if last is None else last - first + 1 - self._max_rows
+            if excess > 0:
+                swept += file.execute(_SWEEP, (min(excess, _SWEEP_BATCH), _WIDEST_INTEGER)).rowcount
+        return swept
+
+    async def _flush_and_sweep(self) -> None:
+        turns = 0
+        while True:
+            await asyncio.sleep(self._flush_s)
+            while self._buffer:
+                batch, self._buffer = self._buffer[:_BATCH], self._buffer[_BATCH:]
+                self._write(batch)
+                await asyncio.sleep(0)  # others run between two batches
+            self._sampler.adapt()
+            turns += 1
+            if turns % _SWEEP_EVERY == 0:
+                await self._sweep_all()
+
+    async def _sweep_all(self) -> None:
+        with contextlib.suppress(sqlite3.Error):  # the next flush fails too and says so
+            while self.sweep():
+                await asyncio.sleep(0)
+
+    def _write(self, batch: list[SpanRecord]) -> int:
+        try:
+            file = self._open_file()
+            with file:
+                file.executemany(_INSERT, map(_row, batch))
+        except sqlite3.Error as error:
+            self._drop("file", len(batch))
+            if not self._failing:
+                _log.error("spans cannot be written", path=str(self.path), exc_info=error)
+            self._failing = True
+            return 0
+        self._failing = False
+        return len(batch)
+
+    def _read(self, sql: str, what: object) -> list[SpanRecord]:
+        self.flush()
+        return [_record(row) for row in self._open_file().execute(sql, (what, _FIND_LIMIT))]
+
+    def _drop(self, reason: str, count: int) -> None:
+        self.dropped += count
+        _dropped.labels(reason).inc(count)
+
+    def _open_file(self) -> sqlite3.Connection:
+        if self._file is None:
+            raise sqlite3.ProgrammingError(f"span store {self.path.name!r} is not open: use `async with`, or open()")
+        return self._file
+
+    def _connect(self) -> sqlite3.Connection:
+        self.path.touch(mode=0o600, exist_ok=True)
+        file = sqlite3.connect(self.path, timeout=1.0, isolation_level="IMMEDIATE", check_same_thread=False)
+        try:
+            file.executescript(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA cache_size=-4000; {_SCHEMA}")
+        except sqlite3.Error:
+            file.close()
+            raise
+        return file
+
+    def _put_aside(self) -> None:
+        self.path.replace(self.path.with_name(self.path.name + ".broken"))
+        for suffix in ("-wal", "-shm"):
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+
+
+def _row(record: SpanRecord) -> tuple[object, ...]:
+    trace_id, span_id, parent_id, name, kind, start_us, duration_us, status, ref, attributes = record
+    return (
+        trace_id.to_bytes(16), span_id.to_bytes(8), None if parent_id is None else parent_id.to_bytes(8),
+        name, kind, start_us, duration_us, status, ref, orjson.dumps(attributes, default=str),
+    )  # fmt: skip
+
+
+def _record(row: tuple[Any, ...]) -> SpanRecord:
+    trace_id, span_id, parent_id, name, kind, start_us, duration_us, status, ref, attributes = row
+    return SpanRecord(
+        int.from_bytes(trace_id),
+        int.from_bytes(span_id),
+        None if parent_id is None else int.from_bytes(parent_id),
+        name,
+        kind,
+        start_us,
+        duration_us,
+        status,
+        ref,
+        orjson.loads(attributes),
+    )
