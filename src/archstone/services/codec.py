@@ -1,0 +1,168 @@
+"""How the arguments and the result of one operation become bytes, and bytes become them again.
+
+Everything is compiled once, when the contract is made. The canonical form is JSON with the arguments in their
+declared order and sets sorted: the same call always gives the same bytes, which serve as its fingerprint.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NotRequired, cast
+from urllib.parse import quote, urlencode
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError, SchemaValidator, to_json
+from typing_extensions import TypedDict
+
+from archstone.services.errors import RequestInvalidError
+from archstone.services.parameters import Faults, Parameter, adapter_of, decode_text, encode_text, told
+
+__all__ = ["ArgumentCodec", "Request", "ResultCodec"]
+
+_MAX_FAULTS: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The arguments of a call as an HTTP request has them."""
+
+    target: str
+    """Path with its parameters filled in and quoted, and the query string if there is one."""
+    body: bytes | None
+    """The JSON object of the arguments that travel in the body; None if none do."""
+
+
+class ArgumentCodec:
+    """The arguments of one operation, to and from bytes."""
+
+    __slots__ = ("_body", "_defaults", "_names", "_operation", "_outside", "_path", "_query", "_unordered", "_whole")
+
+    def __init__(self, operation: str, path: str, parameters: Sequence[Parameter]) -> None:
+        inside = tuple(each for each in parameters if each.where == "body")
+        self._operation = operation
+        self._path = path
+        self._names = tuple(each.name for each in parameters)
+        self._defaults = {each.name: each.default for each in parameters if not each.required}
+        self._outside = tuple(each for each in parameters if each.where != "body")
+        self._query = frozenset(each.name for each in parameters if each.where == "query")
+        self._whole = _Fields(operation, parameters)
+        self._body = self._whole if len(inside) == len(parameters) else _Fields(operation, inside)
+        self._unordered = "frozenset" in repr(self._whole.adapter.core_schema)
+
+    def decode(
+        self, path: Mapping[str, str], query: Mapping[str, Sequence[str]], body: bytes | None, *, strict: bool
+    ) -> dict[str, object]:
+        """Return the arguments of an HTTP request, see `Operation.decode`."""
+        found: dict[str, object] = {}
+        faults: Faults = []
+        for parameter in self._outside:
+            faults += decode_text(parameter, path if parameter.where == "path" else query, found)
+        if strict and query:
+            faults += [(f"query.{name}", "no such parameter") for name in query if name not in self._query]
+        if self._body.names or (strict and body):
+            try:
+                found |= self._body.decode(body or b"{}", strict=strict)
+            except ValidationError as error:
+                faults += told(error, "body")
+        if faults:
+            raise RequestInvalidError(self._operation, tuple(faults[:_MAX_FAULTS]))
+        return self._ordered(found)
+
+    def encode(self, arguments: dict[str, object]) -> bytes:
+        """Return the canonical JSON of `arguments`, see `Operation.encode_arguments`."""
+        try:
+            if self._unordered:
+                # A set has a different order in every process: the fingerprint of one call would differ.
+                return to_json(_sorted_sets(self._whole.plain(arguments)), by_alias=True)
+            return self._whole.encode(arguments)
+        except PydanticSerializationError as error:
+            raise RequestInvalidError(self._operation, (("arguments", str(error)),)) from error
+
+    def decode_whole(self, encoded: bytes) -> dict[str, object]:
+        """Return the arguments that `encode` made into bytes; unknown fields are ignored."""
+        try:
+            found = self._whole.decode(encoded, strict=False)
+        except ValidationError as error:
+            raise RequestInvalidError(self._operation, tuple(told(error, "arguments")[:_MAX_FAULTS])) from error
+        return found if len(found) == len(self._names) else self._ordered(found)
+
+    def request(self, arguments: dict[str, object]) -> Request:
+        """Return `arguments` as path, query string and body, see `Operation.encode_request`."""
+        try:
+            body = self._body.encode_part(arguments) if self._body.names else None
+            if not self._outside:
+                return Request(self._path, body)
+            return Request(self._target(arguments), body)
+        except PydanticSerializationError as error:
+            raise RequestInvalidError(self._operation, (("arguments", str(error)),)) from error
+
+    def _target(self, arguments: Mapping[str, object]) -> str:
+        target = self._path
+        pairs: list[tuple[str, str]] = []
+        for parameter in self._outside:
+            texts = encode_text(parameter, arguments[parameter.name])
+            if parameter.where == "query":
+                pairs += [(parameter.name, text) for text in texts]
+            elif texts == [""]:
+                raise RequestInvalidError(self._operation, ((f"path.{parameter.name}", "must not be empty"),))
+            else:
+                target = target.replace(f"{{{parameter.name}}}", quote(texts[0], safe=""), 1)
+        return f"{target}?{urlencode(pairs)}" if pairs else target
+
+    def _ordered(self, found: Mapping[str, object]) -> dict[str, object]:
+        whole = {**self._defaults, **found}
+        return {name: whole[name] for name in self._names}
+
+
+class ResultCodec:
+    """The result of one operation, to and from bytes."""
+
+    __slots__ = ("_serialize", "adapter", "decode")
+
+    def __init__(self, annotation: object) -> None:
+        self.adapter = adapter_of(annotation)
+        self.decode: Callable[[bytes], object] = cast("SchemaValidator", self.adapter.validator).validate_json
+        self._serialize = self.adapter.serializer.to_json
+
+    def encode(self, value: object) -> bytes:
+        """Return the JSON of `value`; a ValueError if it has not the type that the contract says."""
+        return self._serialize(value, by_alias=True, warnings="error")
+
+
+class _Fields:
+    """Some arguments of an operation as one JSON object."""
+
+    __slots__ = ("_serialize", "_validate", "adapter", "names", "plain")
+
+    def __init__(self, operation: str, parameters: Sequence[Parameter]) -> None:
+        fields = {each.name: each.annotation if each.required else NotRequired[each.annotation] for each in parameters}
+        adapter: TypeAdapter[Any] = TypeAdapter(cast("Any", TypedDict)(f"{operation}Arguments", fields))
+        self.names = tuple(fields)
+        self.adapter = adapter
+        self._validate = cast("SchemaValidator", adapter.validator).validate_json
+        self._serialize = adapter.serializer.to_json
+        self.plain = adapter.serializer.to_python
+
+    def decode(self, encoded: bytes, *, strict: bool) -> dict[str, object]:
+        if strict:
+            return self._validate(encoded, strict=True, extra="forbid")
+        return self._validate(encoded)
+
+    def encode(self, arguments: dict[str, object]) -> bytes:
+        return self._serialize(arguments, by_alias=True, warnings="error")
+
+    def encode_part(self, arguments: dict[str, object]) -> bytes:
+        """Encode the arguments that belong here, out of all."""
+        if len(self.names) == len(arguments):
+            return self.encode(arguments)
+        return self.encode({name: arguments[name] for name in self.names})
+
+
+def _sorted_sets(value: object) -> object:
+    """Return the dumped value with each set as a list sorted by the JSON of its members."""
+    if isinstance(value, dict):
+        return {name: _sorted_sets(part) for name, part in cast("dict[str, object]", value).items()}
+    if isinstance(value, frozenset):
+        return sorted((_sorted_sets(part) for part in cast("frozenset[object]", value)), key=to_json)
+    if isinstance(value, list | tuple):
+        return [_sorted_sets(part) for part in cast("Sequence[object]", value)]
+    return value

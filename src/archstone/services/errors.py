@@ -1,0 +1,103 @@
+"""What goes wrong between a caller and a service, apart from what a contract declares."""
+
+from archstone.errors import ArchstoneError, ConflictError, DeniedError, InvalidError
+
+__all__ = [
+    "CallInTransactionError",
+    "ForbiddenError",
+    "KeyMissingError",
+    "KeyReusedError",
+    "NotSignedInError",
+    "RequestInvalidError",
+    "StillRunningError",
+]
+
+
+class RequestInvalidError(InvalidError, code="services.invalid-request", status=400):
+    """Arguments break the contract; `faults` names every one of them."""
+
+    def __init__(self, operation: str, faults: tuple[tuple[str, str], ...]) -> None:
+        super().__init__(operation, faults)
+        self.operation = operation
+        self.faults = faults
+        """Pairs of where (`body.lines.0.quantity`) and what is wrong there."""
+
+    def __str__(self) -> str:
+        told = "; ".join(f"{where}: {what}" for where, what in self.faults)
+        return f"{self.operation}: {told}"
+
+
+class KeyMissingError(InvalidError, code="services.key-missing", status=400):
+    """A command that needs an idempotency key came without one. Nothing was done."""
+
+    def __init__(self, operation: str) -> None:
+        super().__init__(operation)
+        self.operation = operation
+
+    def __str__(self) -> str:
+        return f"{self.operation}: no idempotency key: send one (header Idempotency-Key), and the same one on a retry"
+
+
+class KeyReusedError(InvalidError, code="services.key-reused", status=422):
+    """The idempotency key belongs to an earlier call with other arguments. Nothing was done."""
+
+    def __init__(self, operation: str, key: str) -> None:
+        super().__init__(operation, key)
+        self.operation = operation
+        self.key = key
+
+    def __str__(self) -> str:
+        return f"{self.operation}: key {self.key!r} was used with other arguments: make a new key for a new request"
+
+
+class StillRunningError(ConflictError, code="services.still-running", status=409):
+    """A call with this key is running. Ask again with the same key to get its answer."""
+
+    def __init__(self, operation: str, key: str, retry_after_s: float) -> None:
+        super().__init__(operation, key, retry_after_s)
+        self.operation = operation
+        self.key = key
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return (
+            f"{self.operation}: a call with key {self.key!r} is still running: "
+            f"ask again with the same key in {self.retry_after_s:g} s"
+        )
+
+
+class NotSignedInError(DeniedError, code="archstone.not-signed-in", status=401):
+    """Nobody is signed in, and the operation asks for somebody."""
+
+    def __init__(self, operation: str) -> None:
+        super().__init__(operation)
+        self.operation = operation
+
+    def __str__(self) -> str:
+        return f"{self.operation}: not signed in: sign in and send the access token"
+
+
+class ForbiddenError(DeniedError, code="archstone.forbidden", status=403):
+    """Who asks has not the role that the operation asks for."""
+
+    def __init__(self, operation: str, requires: str) -> None:
+        super().__init__(operation, requires)
+        self.operation = operation
+        self.requires = requires
+
+    def __str__(self) -> str:
+        return f"{self.operation}: needs the role {self.requires!r}: sign in as somebody who has it"
+
+
+class CallInTransactionError(ArchstoneError, RuntimeError, code="services.call-in-transaction"):
+    """A client was called while a transaction is open. Nothing was sent."""
+
+    def __init__(self, operation: str) -> None:
+        super().__init__(operation)
+        self.operation = operation
+
+    def __str__(self) -> str:
+        return (
+            f"{self.operation}: called while a transaction is open; it would hold the database for the length of "
+            "a call and cannot be rolled back with it: call before or after, or make the method a @saga"
+        )

@@ -1,0 +1,91 @@
+"""One argument of an operation, and its text form in a path or a query string."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal, NewType, cast, get_args, get_origin
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_jsonable_python
+
+__all__ = ["Faults", "Parameter", "adapter_of", "decode_text", "encode_text", "is_sequence", "told"]
+
+_adapt: Final = cast("Callable[[object], TypeAdapter[object]]", TypeAdapter)
+_CONTAINERS: Final = (tuple, frozenset)
+
+Faults = list[tuple[str, str]]
+"""Pairs of where (`body.lines.0.quantity`) and what is wrong there."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parameter:
+    """One argument of an operation."""
+
+    name: str
+    annotation: object
+    where: Literal["path", "query", "body"]
+    required: bool
+    default: object
+    """What an absent argument becomes; meaningless if `required`."""
+    adapter: TypeAdapter[object]
+
+    @property
+    def repeated(self) -> bool:
+        """Whether it holds several values, given in a query string by repeating the name."""
+        return is_sequence(self.annotation)
+
+
+def adapter_of(annotation: object) -> TypeAdapter[object]:
+    """Return the compiled validator and serializer of a type."""
+    return _adapt(annotation)
+
+
+def is_sequence(annotation: Any) -> bool:
+    """Return whether the type is a tuple or a frozenset (a NamedTuple is neither: it is one value)."""
+    while True:
+        if isinstance(annotation, NewType):
+            annotation = annotation.__supertype__
+        elif get_origin(annotation) is Annotated:
+            annotation = get_args(annotation)[0]
+        else:
+            return (get_origin(annotation) or annotation) in _CONTAINERS
+
+
+def decode_text(parameter: Parameter, given: Mapping[str, str | Sequence[str]], found: dict[str, object]) -> Faults:
+    """Put the value of `parameter` into `found`, unless it is absent, and return what is wrong with it."""
+    where = f"{parameter.where}.{parameter.name}"
+    text = given.get(parameter.name)
+    if text is None or text in ((), []):
+        return [(where, "is required")] if parameter.required else []
+    try:
+        if parameter.repeated:
+            found[parameter.name] = parameter.adapter.validate_python(tuple(text))
+        elif isinstance(text, str) or len(text) == 1:
+            found[parameter.name] = parameter.adapter.validate_strings(text if isinstance(text, str) else text[0])
+        else:
+            return [(where, f"is given {len(text)} times: give it once")]
+    except ValidationError as error:
+        return told(error, where)
+    return []
+
+
+def encode_text(parameter: Parameter, value: object) -> list[str]:
+    """Return the texts that stand for `value` in a path or a query string; none for None."""
+    if value is None:
+        return []
+    plain = parameter.adapter.dump_python(value, mode="json", by_alias=True)
+    values = cast("list[object]", plain) if parameter.repeated else [plain]
+    return [_text(each) for each in values]
+
+
+def told(error: ValidationError, where: str) -> Faults:
+    """Return the faults of a pydantic error, each with its place below `where`."""
+    return [
+        (".".join((where, *map(str, fault["loc"]))), fault["msg"])
+        for fault in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else str(to_jsonable_python(value))
