@@ -1,0 +1,85 @@
+"""Durable data: a Database with plain SQL, typed rows and group commit, events with an outbox, migrations.
+
+Start with `Database`. `Event` and `tx.publish` announce a change in the transaction that makes it; `Schema` is for
+blocks that bring tables of their own.
+"""
+
+from archstone.data.database import Database, Paused
+from archstone.data.engine import Engine, EngineOptions, Member, Pin, Statistics, View, register_engine
+from archstone.data.errors import (
+    BrokenMigrationError,
+    ConstraintError,
+    CorruptDatabaseError,
+    DatabaseClosedError,
+    DatabaseError,
+    DatabaseInUseError,
+    DatabaseLockedError,
+    DiskFailedError,
+    DiskFullError,
+    EventError,
+    MisuseError,
+    NetworkFileSystemError,
+    NewerSchemaError,
+    NoRowError,
+    RowError,
+    SnapshotExpiredError,
+    StatementError,
+    TooManyWaitingError,
+    TransactionHeldError,
+    TransactionLostError,
+    UnknownEngineError,
+)
+from archstone.data.event import Event, event_class, event_classes
+from archstone.data.immutable import mutable_parts
+from archstone.data.outbox import OUTBOX, Envelope, envelope, headers_of
+from archstone.data.schema import Schema
+from archstone.data.snapshot import Snapshot
+from archstone.data.sql import Statement, compile_statement, split_script
+from archstone.data.transaction import Transaction
+
+__all__ = [
+    "OUTBOX",
+    "BrokenMigrationError",
+    "ConstraintError",
+    "CorruptDatabaseError",
+    "Database",
+    "DatabaseClosedError",
+    "DatabaseError",
+    "DatabaseInUseError",
+    "DatabaseLockedError",
+    "DiskFailedError",
+    "DiskFullError",
+    "Engine",
+    "EngineOptions",
+    "Envelope",
+    "Event",
+    "EventError",
+    "Member",
+    "MisuseError",
+    "NetworkFileSystemError",
+    "NewerSchemaError",
+    "NoRowError",
+    "Paused",
+    "Pin",
+    "RowError",
+    "Schema",
+    "Snapshot",
+    "SnapshotExpiredError",
+    "Statement",
+    "StatementError",
+    "Statistics",
+    "TooManyWaitingError",
+    "Transaction",
+    "TransactionHeldError",
+    "TransactionLostError",
+    "UnknownEngineError",
+    "View",
+    "compile_statement",
+    "envelope",
+    "event_class",
+    "event_classes",
+    "headers_of",
+    "mutable_parts",
+    "register_engine",
+    "split_script",
+]

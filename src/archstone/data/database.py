@@ -1,0 +1,227 @@
+"""A database: plain SQL with named parameters, typed rows, durable transactions, snapshot reads, an outbox.
+
+    async with Database("sqlite:///orders.db", migrations=Path("migrations")) as db:
+        async with db.transaction() as tx:
+            await tx.execute("INSERT INTO orders (id, total) VALUES (:id, :total)", id=order_id, total=990)
+            tx.publish(OrderPlaced(order_id=order_id))
+        order = await db.one(Order, "SELECT * FROM orders WHERE id = :id", id=order_id)
+
+What has been answered is on disk. Reads never wait for the writer. Do not use it across processes: one process opens a
+SQLite file. Do not await slow things inside a transaction: others wait for it, and it is rolled back at its limit.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from archstone import context
+from archstone.data.engine import Engine, EngineOptions, Pin, Statistics, find_engine
+from archstone.data.errors import MisuseError, NoRowError
+from archstone.data.migrations import migrate
+from archstone.data.outbox import OUTBOX
+from archstone.data.rows import row_maker
+from archstone.data.schema import LEDGER, Schema, apply_schema
+from archstone.data.snapshot import Snapshot
+from archstone.data.sql import compile_statement
+from archstone.data.transaction import Transaction
+from archstone.errors import ConfigError
+
+__all__ = ["Database", "Paused"]
+
+T = TypeVar("T")
+
+
+class Database:
+    """One database, opened by `async with`. Nothing is opened or created before that."""
+
+    def __init__(
+        self,
+        url: str | Engine,
+        *,
+        migrations: Path | None = None,
+        name: str | None = None,
+        hold_limit_s: float = 5.0,
+        snapshot_limit_s: float = 30.0,
+        commit_in_thread: bool | None = None,
+    ) -> None:
+        """Describe a database.
+
+        Args:
+            url: `sqlite:///relative.db`, `sqlite:////absolute.db`, the URL of another engine, or a ready engine.
+            migrations: Folder of `0001_what.sql` files, applied at opening. None: no migrations.
+            name: How it is named in errors and to a process that finds it in use. None: the URL's file.
+            hold_limit_s: Seconds a transaction may stay open from its first statement on. Above 0.
+            snapshot_limit_s: Seconds a snapshot or a slow read may last. Above 0.
+            commit_in_thread: None: if a sync measured at opening takes more than 1 ms.
+
+        Raises:
+            ConfigError: A limit is out of range, or no engine is known for the URL.
+        """
+        faults = [
+            f"{label}={value} must be above 0"
+            for label, value in (("hold_limit_s", hold_limit_s), ("snapshot_limit_s", snapshot_limit_s))
+            if not value > 0
+        ]
+        if faults:
+            raise ConfigError("Database: " + "; ".join(faults))
+        options = EngineOptions(
+            name=name or "",
+            hold_limit_s=hold_limit_s,
+            snapshot_limit_s=snapshot_limit_s,
+            commit_in_thread=commit_in_thread,
+        )
+        self._engine = find_engine(url, options) if isinstance(url, str) else url
+        self._migrations = migrations
+        self._ensured: set[Schema] = set()
+        self.name = name or self._engine.label
+        """The name given, or the file."""
+        self.outbox_ready: list[Callable[[], None]] = []
+        """Called synchronously, on the loop, after each commit that held outbox rows, once per such transaction."""
+
+    @property
+    def label(self) -> str:
+        """How errors name it: the file, or the URL without password."""
+        return self._engine.label
+
+    async def __aenter__(self) -> Self:
+        """Open: take the file's lock, create what is missing, apply migrations. On failure nothing stays open."""
+        await self._engine.open()
+        try:
+            for statement in LEDGER:
+                await self.execute(statement)
+            await self.ensure(OUTBOX)
+            if self._migrations is not None:
+                await migrate(self, self._migrations, dialect=self._engine.dialect)
+        except BaseException:
+            await self._shut()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close: let transactions in flight end, commit, empty the log, give the lock back."""
+        await self._shut()
+
+    async def _shut(self) -> None:
+        self._ensured.clear()
+        await self._engine.close()
+
+    async def ensure(self, schema: Schema) -> None:
+        """Create or upgrade the framework tables of a block, in one transaction. Cheap when already done.
+
+        Raises:
+            NewerSchemaError: The file was written by a later release.
+        """
+        if schema in self._ensured:
+            return
+        async with self.transaction() as tx:
+            await apply_schema(tx, schema, file=self.label)
+        self._ensured.add(schema)
+
+    def transaction(self, *, wait: bool = True) -> Transaction:
+        """Return a new transaction for `async with`.
+
+        Entering runs nothing: the first statement takes the writer, fairly, and without suspending if it is free. When
+        the block has been left, the transaction is durable; if it raised or was cancelled, it is rolled back. A caller
+        cancelled while leaving cannot know: the transaction may have taken effect.
+
+        Args:
+            wait: False: leaving does not wait for durability. Commits keep their order: whatever is answered later in
+                this database implies this one. `await tx.durable()` waits afterwards.
+
+        Raises (from its statements and from leaving):
+            TransactionLostError: Its group was rolled back as a whole. Nothing was done; run it again.
+            TransactionHeldError: It stayed open longer than `hold_limit_s` and was rolled back.
+            DatabaseError: The disk or the file failed; subclasses say how.
+        """
+        return Transaction(self, self._engine.member(wait=wait))
+
+    def snapshot(self) -> Snapshot:
+        """Return a snapshot for `async with`: several reads of one instant."""
+        return Snapshot(self._engine)
+
+    async def execute(self, sql: str, /, **params: object) -> int:
+        """Run one statement as a transaction of its own; return the rows changed once it is durable."""
+        if (tx := context.current().tx) is not None:
+            self.refuse_inside(tx)
+        statement = compile_statement(sql)
+        return (await self._engine.execute(statement, statement.bind(params)))[0]
+
+    async def many(self, sql: str, rows: Iterable[Mapping[str, object]]) -> int:
+        """Run one statement per mapping of parameters, all in one transaction; return the rows changed in all."""
+        async with self.transaction() as tx:
+            return await tx.many(sql, rows)
+
+    async def one(self, row: type[T], sql: str, /, **params: object) -> T:
+        """Return the first row as `row`, read from what is committed; never waits for the writer.
+
+        Inside a transaction of this database it does not see what the transaction has done: use `tx.one` there.
+
+        Raises:
+            NoRowError: There is none.
+        """
+        found = await self.all(row, sql, **params)
+        if not found:
+            raise NoRowError(getattr(row, "__name__", str(row)), sql)
+        return found[0]
+
+    async def first(self, row: type[T], sql: str, /, **params: object) -> T | None:
+        """Return the first row as `row`, or None where there is none; never waits for the writer."""
+        found = await self.all(row, sql, **params)
+        return found[0] if found else None
+
+    async def all(self, row: type[T], sql: str, /, **params: object) -> list[T]:
+        """Return all rows as `row`, in the order of the statement; never waits for the writer."""
+        statement = compile_statement(sql)
+        _, description, rows = await self._engine.read(statement, statement.bind(params))
+        return row_maker(row, sql, description)(rows)
+
+    def paused(self) -> "Paused":
+        """Return a block during which nothing is written: `async with db.paused()`. For backups; keep it short."""
+        return Paused(self._engine)
+
+    async def pin(self) -> Pin:
+        """Hold the present instant so that `copy_to(path)` can copy it while others write. Release it afterwards."""
+        return await self._engine.pin()
+
+    async def backup_to(self, path: Path) -> None:
+        """Write a copy of the present instant to `path`, synced, while others write."""
+        pin = await self.pin()
+        try:
+            await pin.copy_to(path)
+        finally:
+            await pin.release()
+
+    def statistics(self) -> Statistics:
+        """Return the engine's counters since it was opened."""
+        return self._engine.statistics()
+
+    def refuse_inside(self, tx: object) -> None:
+        """Raise MisuseError if `tx` is a transaction of this database: it would wait for itself."""
+        if getattr(tx, "db", None) is self:
+            raise MisuseError(f"database {self.name}", "a transaction is open in this task; use tx inside its block")
+
+    def wake_relay(self) -> None:
+        """Call everybody in `outbox_ready`."""
+        for callback in self.outbox_ready:
+            callback()
+
+
+class Paused:
+    """The block of `db.paused()`."""
+
+    __slots__ = ("_engine",)
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def __aenter__(self) -> Self:
+        await self._engine.pause()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._engine.resume()

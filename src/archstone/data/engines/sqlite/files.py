@@ -1,0 +1,91 @@
+"""What a database must know about disks: folders that survive a power cut, the price of a sync, network disks."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from archstone.data.errors import NetworkFileSystemError, UnknownEngineError
+
+__all__ = ["make_folder", "measured_sync_s", "path_of", "refuse_network_disk", "sync_folder"]
+
+_NETWORK: Final = frozenset(
+    "afs autofs beegfs ceph cifs coda davfs fuse.ceph fuse.davfs2 fuse.gcsfuse fuse.glusterfs fuse.rclone fuse.s3fs"
+    " fuse.sshfs glusterfs gpfs lustre ncpfs nfs nfs4 orangefs smb3 smbfs".split()
+)
+
+
+def path_of(url: str) -> Path:
+    """Return the file of `sqlite:///relative` or `sqlite:////absolute`.
+
+    Raises:
+        UnknownEngineError: The URL has a host, a query, or no path.
+    """
+    prefix = "sqlite:///"
+    if not url.startswith(prefix) or len(url) == len(prefix):
+        raise UnknownEngineError(url, "a file is sqlite:///name.db (relative) or sqlite:////folder/name.db (absolute)")
+    if "?" in url:
+        raise UnknownEngineError(url, "takes no query; settings are arguments of Database")
+    return Path(url[len(prefix) :])
+
+
+def make_folder(folder: Path) -> None:
+    """Create `folder` and its parents where missing, each synced into its parent."""
+    missing = [folder, *folder.parents]
+    for path in reversed([path for path in missing if not path.exists()]):
+        path.mkdir(exist_ok=True)
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable: a new file is lost in a power cut until its folder is synced."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def measured_sync_s(folder: Path, clock: Callable[[], float]) -> float:
+    """Return the seconds one write and sync of a page takes in `folder`: the middle of three."""
+    path = folder / f".archstone-sync-{os.getpid()}"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        times: list[float] = []
+        for _ in range(3):
+            started = clock()
+            os.pwrite(descriptor, b"\0" * 4096, 0)
+            os.fsync(descriptor)
+            times.append(clock() - started)
+        return sorted(times)[1]
+    finally:
+        os.close(descriptor)
+        path.unlink()
+
+
+def refuse_network_disk(file: Path, mounts: Path = Path("/proc/self/mountinfo")) -> None:
+    """Raise NetworkFileSystemError if `file` lies on one, as far as the system tells (Linux: mountinfo).
+
+    SQLite's log needs shared memory and honest locks; neither holds between machines.
+    """
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return  # not Linux: nothing to ask
+    kind = _kind_of(file.resolve(), lines)
+    if kind in _NETWORK:
+        raise NetworkFileSystemError(str(file), kind)
+
+
+def _kind_of(file: Path, lines: list[str]) -> str:
+    best, kind = -1, ""
+    for line in lines:
+        left, _, right = line.partition(" - ")
+        fields = left.split(" ")
+        if len(fields) < 5 or not right:
+            continue
+        point = fields[4].replace("\\040", " ")
+        # Later lines cover earlier ones on the same point, so >= and not >.
+        if file.is_relative_to(point) and len(point) >= best:
+            best, kind = len(point), right.split(" ")[0]
+    return kind

@@ -1,0 +1,162 @@
+"""A transaction: statements that happen all together or not at all, and the events that tell of them.
+
+It belongs to the task that entered it. It begins with its first statement and rolls back when its block raises or is
+cancelled. When the block has been left, what it did is durable; that holds too for what it merely read, and for a block
+that raised: others may have seen the same, so nobody is answered from a state that a power cut could take back.
+"""
+
+from asyncio import Task, current_task
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import Token
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from archstone import context
+from archstone.context import Call
+from archstone.data.engine import Member
+from archstone.data.errors import MisuseError, NoRowError
+from archstone.data.event import Event
+from archstone.data.outbox import OUTBOX_INSERT, Envelope, envelope
+from archstone.data.rows import row_maker
+from archstone.data.sql import compile_statement
+
+if TYPE_CHECKING:
+    from archstone.data.database import Database
+
+__all__ = ["Transaction"]
+
+T = TypeVar("T")
+
+
+class Transaction:
+    """What `db.transaction()` gives: `async with db.transaction() as tx`."""
+
+    __slots__ = ("_callbacks", "_events", "_member", "_task", "_token", "db")
+
+    def __init__(self, db: "Database", member: Member) -> None:
+        self.db = db
+        """The database it belongs to."""
+        self._member = member
+        self._task: Task[Any] | None = None
+        self._token: Token[Call] | None = None
+        self._events: list[Envelope] | None = None
+        self._callbacks: list[Callable[[], None]] | None = None
+
+    async def __aenter__(self) -> Self:
+        call = context.current()
+        if call.tx is not None:
+            self.db.refuse_inside(call.tx)
+        if self._task is not None:
+            raise MisuseError(self._name(), "entered twice; ask the database for a new one")
+        self._task = current_task()
+        self._token = context.set_current(
+            Call(
+                call.principal,
+                call.deadline_s,
+                call.trace,
+                call.key,
+                call.correlation_id,
+                call.causation_id,
+                self,
+                call.step,
+            )
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        token, self._token = self._token, None
+        if token is not None:
+            context.leave(token)
+        if error is not None:
+            await self._member.abandon(error)
+            return
+        callbacks = self._callbacks or []
+        if self._events:
+            try:
+                await self._member.run_many(OUTBOX_INSERT, self._events)
+            except BaseException as failure:
+                await self._member.abandon(failure)
+                raise
+            callbacks.append(self.db.wake_relay)
+        await self._member.finish(callbacks)
+
+    async def execute(self, sql: str, /, **params: object) -> int:
+        """Run a statement and return how many rows it changed."""
+        self._check()
+        statement = compile_statement(sql)
+        return (await self._member.run(statement, statement.bind(params)))[0]
+
+    async def one(self, row: type[T], sql: str, /, **params: object) -> T:
+        """Return the first row as `row`. Sees what this transaction has done.
+
+        Raises:
+            NoRowError: There is none.
+        """
+        found = await self._fetch(row, sql, params)
+        if not found:
+            raise NoRowError(getattr(row, "__name__", str(row)), sql)
+        return found[0]
+
+    async def first(self, row: type[T], sql: str, /, **params: object) -> T | None:
+        """Return the first row as `row`, or None where there is none."""
+        found = await self._fetch(row, sql, params)
+        return found[0] if found else None
+
+    async def all(self, row: type[T], sql: str, /, **params: object) -> list[T]:
+        """Return all rows as `row`, in the order of the statement."""
+        return await self._fetch(row, sql, params)
+
+    async def many(self, sql: str, rows: Iterable[Mapping[str, object]]) -> int:
+        """Run a statement once per mapping of parameters; return how many rows it changed in all."""
+        self._check()
+        statement = compile_statement(sql)
+        return await self._member.run_many(statement, [statement.bind(row) for row in rows])
+
+    def publish(self, event: Event) -> None:
+        """Stage `event` in the outbox: it is sent if and only if this transaction commits, in the order published.
+
+        Its headers tell the trace, correlation, causation and principal of the running call.
+        """
+        self._check()
+        message = envelope(event, context.current())
+        if self._events is None:
+            self._events = [message]
+        else:
+            self._events.append(message)
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once this transaction is durable, before its block is left; never if it rolls back.
+
+        It runs on the event loop in an empty call context, must not block, and an exception from it goes to the loop's
+        exception handler. A crash can come between the commit and the callback.
+        """
+        self._check()
+        if self._callbacks is None:
+            self._callbacks = [callback]
+        else:
+            self._callbacks.append(callback)
+
+    async def durable(self) -> None:
+        """After a block left with `wait=False`: return when it is durable.
+
+        Raises:
+            TransactionLostError: Its group was rolled back; nothing was done.
+        """
+        await self._member.durable()
+
+    async def _fetch(self, row: type[T], sql: str, params: Mapping[str, object]) -> list[T]:
+        self._check()
+        statement = compile_statement(sql)
+        _, description, rows = await self._member.run(statement, statement.bind(params))
+        return row_maker(row, sql, description)(rows)
+
+    def _check(self) -> None:
+        if self._token is None:
+            raise MisuseError(self._name(), "used outside its block; statements belong inside `async with`")
+        if current_task() is not self._task:
+            raise MisuseError(self._name(), "used by another task than the one that entered it")
+
+    def _name(self) -> str:
+        return f"transaction of {self.db.name}"
