@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from archstone import world
+from archstone.observability.recorders import add_recorder, remove_recorder
 from archstone.simulation.errors import LeakedTasksError, SimulationError, UnhandledError
 from archstone.simulation.loop import VirtualLoop
 from archstone.simulation.trace import Trace
@@ -48,7 +49,8 @@ class Stage:
         self._context.run(self._in_world.__enter__)
         self.loop.set_exception_handler(lambda _loop, seen: self._unseen.append(seen))
         if self.world.trace is not None:
-            gc.disable()
+            add_recorder(self.world.trace.span)
+            gc.disable()  # see VirtualLoop: it collects at fixed turns instead
         return self
 
     def run(self, main: Coroutine[Any, Any, T]) -> T:
@@ -63,8 +65,7 @@ class Stage:
         finally:
             self.loop.close()
             self._context.run(self._in_world.__exit__, None, None, None)
-            if self._collecting:
-                gc.enable()
+            self._stop_tracing()
         # After a deadlock or a limit everything is pending, and the error has already named it.
         faults = _faults([] if isinstance(error, SimulationError) else leaked, self._unseen)
         if error is None and faults:
@@ -72,6 +73,12 @@ class Stage:
         if error is not None:
             for fault in faults:
                 error.add_note(str(fault))
+
+    def _stop_tracing(self) -> None:
+        if self.world.trace is not None:
+            remove_recorder(self.world.trace.span)
+            if self._collecting:
+                gc.enable()
 
     def _sweep(self) -> list[str]:
         """Let what was cancelled end, then cancel the rest; return the names of the rest."""

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
+from archstone.observability.recorders import SpanRecord
 from archstone.simulation.task import NumberedTask
 
 __all__ = ["Trace", "callback_label", "first_difference"]
@@ -48,6 +49,15 @@ class Trace:
     def sql(self, statement: str) -> None:
         """Add an SQL statement with its values; given to sqlite3 as the trace callback."""
         self.add("sql", statement)
+
+    def span(self, record: SpanRecord) -> None:
+        """Add a span that has ended, with all it says; a recorder of `observability`."""
+        attributes = [f"{name}={value!r}" for name, value in record.attributes.items()]
+        self.add("span", *record[:-1], *attributes)
+
+    def message(self, topic: str, identity: str, payload: bytes) -> None:
+        """Add a message that was handed to a bus: for a broker that keeps it where no SQL statement shows it."""
+        self.add("message", topic, identity, payload)
 
     def digest(self) -> str:
         """Return the hash of all records so far, 32 hex digits."""
