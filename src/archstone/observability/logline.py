@@ -153,7 +153,7 @@ def _sayable(value: object, depth: int) -> object:
         return {str(key): _sayable(inner, depth - 1) for key, inner in cast("Mapping[object, object]", value).items()}
     if isinstance(value, list) and depth:
         return [_sayable(inner, depth - 1) for inner in cast("list[object]", value)]
-    return value if isinstance(value, int | float | None) else _safe_text(value)
+    return value if isinstance(value, int | float | None) else _safe_text(cast("object", value))
 
 
 def _plainer(value: object) -> str:

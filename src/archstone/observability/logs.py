@@ -10,6 +10,7 @@ exception becomes an object with its frames. A log call never raises: what canno
 a structlog configuration that the user's own program has alone. Unconfigured, warnings go to stderr for people.
 """
 
+import io
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,9 @@ __all__ = ["LEVELS", "Logger", "configure_logging", "get_logger", "lines_lost"]
 
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 """The levels, and their order."""
+
+
+_BINARY: Final = (io.RawIOBase, io.BufferedIOBase)
 
 
 class _Output:
@@ -47,12 +51,12 @@ class _Output:
                 self.file.write(line)
                 return
             stream = self.stream if self.stream is not None else sys.stderr
-            binary = getattr(stream, "buffer", None)
-            if binary is not None:
-                binary.write(line)
-                binary.flush()
-            else:
+            binary = stream if isinstance(stream, _BINARY) else getattr(stream, "buffer", None)
+            if binary is None:
                 stream.write(line.decode())
+                return
+            binary.write(line)
+            binary.flush()
         except (OSError, ValueError):  # disk full, pipe gone, stream closed: the work goes on
             self.lost += 1
 

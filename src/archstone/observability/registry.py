@@ -47,19 +47,19 @@ class Registry:
         self._families: dict[str, AnyFamily] = {}
         self._lock = threading.Lock()
 
-    def counter(self, name: str, help: str, labels: Sequence[str] = ()) -> Counter:  # noqa: A002 - Prometheus' word
+    def counter(self, name: str, help: str, labels: Sequence[str] = ()) -> Counter:
         """Return the counter of this name. It is shown with the suffix `_total`, given or not."""
         name = name.removesuffix("_total") + "_total"
         return self._family(Counter, name, tuple(labels), (), lambda: Counter(name, help, tuple(labels), CounterChild))
 
-    def gauge(self, name: str, help: str, labels: Sequence[str] = ()) -> Gauge:  # noqa: A002
+    def gauge(self, name: str, help: str, labels: Sequence[str] = ()) -> Gauge:
         """Return the gauge of this name."""
         return self._family(Gauge, name, tuple(labels), (), lambda: Gauge(name, help, tuple(labels), GaugeChild))
 
     def histogram(
         self,
         name: str,
-        help: str,  # noqa: A002
+        help: str,
         labels: Sequence[str] = (),
         *,
         buckets: Sequence[float] = DURATION_BUCKETS_S,

@@ -87,7 +87,7 @@ class Limiter:
         paid = self._paid_at_s
         now_s = world.monotonic()
         before_s = paid.get(key, now_s)
-        next_s = (before_s if before_s > now_s else now_s) + cost * self._seconds_each
+        next_s = (max(now_s, before_s)) + cost * self._seconds_each
         late_s = next_s - now_s - self._limit_s
         if late_s > 0:
             _refused.labels(self.name).inc()

@@ -1,0 +1,234 @@
+"""Run contenders, each in a process of its own, and compare their medians.
+
+    bench = Bench("observe", shows="what a span costs", hides="what writing it costs")
+
+    @bench.contender("opentelemetry-sdk")                    # distributions whose versions are printed
+    def opentelemetry(quick: bool) -> float: ...             # one figure, in the row's unit
+
+    bench.row(Row("span recorded", "ns/span", goal=9.0), ours="archstone", peers=["opentelemetry"])
+
+    if __name__ == "__main__":
+        bench.main()
+
+A script prints a table for people and then one JSON line per row. `--quick` measures the same with fewer
+repeats, `--contender NAME` runs one contender in this process, `--save` keeps the output in `benchmarks/results/`.
+Rounds alternate between the contenders, so that a machine that slows down slows all of them.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+ROUNDS, QUICK_ROUNDS = 5, 1
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the comparison."""
+
+    name: str
+    unit: str
+    goal: float
+    """With peers: how many times better than the best of them. Without: the figure itself to reach."""
+    bigger_is_better: bool = False
+    """True for rates, False for times."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A figure with what belongs beside it: p50, p99, fsync mode."""
+
+    figure: float
+    details: dict[str, object] = field(default_factory=dict)
+
+
+Contender = Callable[[bool], "float | Measured"]
+
+
+@dataclass(slots=True)
+class Runs:
+    """What the processes of one contender said."""
+
+    figures: list[float] = field(default_factory=list)
+    said: dict = field(default_factory=dict)
+    absent: str | None = None
+
+    @property
+    def median(self) -> float | None:
+        return statistics.median(self.figures) if self.figures else None
+
+
+class Bench:
+    """The contenders and rows of one script."""
+
+    def __init__(self, name: str, *, shows: str, hides: str) -> None:
+        self.name, self.shows, self.hides = name, shows, hides
+        self._contenders: dict[str, tuple[Contender, tuple[str, ...]]] = {}
+        self._rows: list[tuple[Row, str, Sequence[str], Sequence[str]]] = []
+
+    def contender(self, *distributions: str) -> Callable[[Contender], Contender]:
+        """Register a function by its name. It returns one figure; it may raise ImportError: then it is absent."""
+
+        def register(function: Contender) -> Contender:
+            self._contenders[function.__name__] = (function, distributions)
+            return function
+
+        return register
+
+    def row(self, row: Row, *, ours: str, peers: Sequence[str] = (), beside: Sequence[str] = ()) -> None:
+        """Compare contender `ours` with the best of `peers`. Those `beside` are only shown: a floor, a variant."""
+        for name in (ours, *peers, *beside):
+            if name not in self._contenders:
+                raise LookupError(f"row {row.name!r} names the contender {name!r}, which is not registered")
+        self._rows.append((row, ours, peers, beside))
+
+    def main(self, arguments: Sequence[str] | None = None) -> None:
+        """Run what the command line asks for."""
+        parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{self.name}", description=self.shows)
+        parser.add_argument("--quick", action="store_true", help="fewer repeats: a smoke test, ends within 50 s")
+        parser.add_argument("--contender", metavar="NAME", choices=sorted(self._contenders), help="run this one here")
+        parser.add_argument("--save", action="store_true", help="keep the output in benchmarks/results/")
+        chosen = parser.parse_args(arguments)
+        if chosen.contender:
+            print(json.dumps(self._run_here(chosen.contender, quick=chosen.quick)))
+            return
+        text = self._report(self._run_all(quick=chosen.quick), quick=chosen.quick)
+        print(text)
+        if chosen.save:
+            results = ROOT / "benchmarks" / "results"
+            results.mkdir(exist_ok=True)
+            (results / f"{self.name}.txt").write_text(text + "\n")
+
+    def _run_here(self, name: str, *, quick: bool) -> dict:
+        contender, distributions = self._contenders[name]
+        try:
+            measured = contender(quick)
+        except ImportError as error:
+            return {"absent": str(error)}
+        if not isinstance(measured, Measured):
+            measured = Measured(measured)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 1 << 20)
+        versions = {name: _version(name) for name in distributions}
+        return {"figure": measured.figure, "details": measured.details, "mb": round(peak), "versions": versions}
+
+    def _run_all(self, *, quick: bool) -> dict[str, Runs]:
+        names = list(dict.fromkeys(n for _, ours, peers, beside in self._rows for n in (ours, *peers, *beside)))
+        runs = {name: Runs() for name in names}
+        for _ in range(QUICK_ROUNDS if quick else ROUNDS):
+            for name in names:
+                if runs[name].absent is None:
+                    self._run_once(name, runs[name], quick=quick)
+        return runs
+
+    def _run_once(self, name: str, runs: Runs, *, quick: bool) -> None:
+        command = [sys.executable, "-m", f"benchmarks.{self.name}", "--contender", name, *(["--quick"] * quick)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+        if done.returncode:
+            raise RuntimeError(f"contender {name!r} failed:\n{done.stderr}")
+        said = json.loads(done.stdout.splitlines()[-1])
+        if "absent" in said:
+            runs.absent = said["absent"]
+        else:
+            runs.figures.append(said["figure"])
+            runs.said = said
+
+    def _report(self, runs: dict[str, Runs], *, quick: bool) -> str:
+        rounds = QUICK_ROUNDS if quick else ROUNDS
+        kind = "quick, a smoke test" if quick else f"medians of {rounds} processes each"
+        lines = [f"{self.name}: {self.shows}", f"Does not show: {self.hides}", machine(), f"({kind})", ""]
+        rows = []
+        for row, ours, peers, beside in self._rows:
+            lines.append(f"{row.name}  [{row.unit}]")
+            lines += [_line(name, runs[name]) for name in (ours, *peers)]
+            lines += [_line(name, runs[name]) + "  (beside)" for name in beside]
+            rows.append(_compared(row, ours, peers, runs, self._contenders))
+            lines += [_verdict(rows[-1]), ""]
+        return "\n".join([*lines, *(json.dumps(one) for one in rows)])
+
+
+def nanoseconds_per_call(run: Callable[[int], object], *, quick: bool, repeats: int = 5) -> float:
+    """Return the median time of one of the `n` calls that `run(n)` makes; `n` is chosen so that a run lasts."""
+    wanted_s, calls = (0.05 if quick else 0.3), 100
+    while (took := _seconds(run, calls)) < wanted_s / 4:
+        calls *= 4
+    calls = max(1, int(calls * wanted_s / took))
+    return statistics.median(_seconds(run, calls) for _ in range(2 if quick else repeats)) / calls * 1e9
+
+
+def machine() -> str:
+    """Return one line that says where and when this ran."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
+        model = names[0] if names else model
+    today = datetime.now(UTC).date().isoformat()
+    return f"{model}, {os.cpu_count()} cores, {platform.system()}, CPython {platform.python_version()}, {today}"
+
+
+def _seconds(run: Callable[[int], object], calls: int) -> float:
+    begin = time.perf_counter()
+    run(calls)
+    return time.perf_counter() - begin
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "?"
+
+
+def _named(name: str, versions: dict[str, str]) -> str:
+    return ", ".join(f"{one} {number}" for one, number in versions.items()) or name
+
+
+def _line(name: str, runs: Runs) -> str:
+    if runs.absent is not None:
+        return f"  {name:<28} absent: {runs.absent} (pip install 'archstone[bench]')"
+    spread = f"{min(runs.figures):,.5g} to {max(runs.figures):,.5g}"
+    details = " ".join(f"{key}={value}" for key, value in runs.said["details"].items())
+    versions = _named("", runs.said["versions"])
+    return f"  {name:<28} {runs.median:>12,.5g}  ({spread})  {runs.said['mb']} MB  {versions}  {details}".rstrip()
+
+
+def _compared(row: Row, ours: str, peers: Sequence[str], runs: dict[str, Runs], known: dict) -> dict:
+    figure = runs[ours].median
+    present = {name: runs[name].median for name in peers if runs[name].figures}
+    best = (max if row.bigger_is_better else min)(present, key=present.__getitem__) if present else None
+    against = present[best] if best else row.goal if not peers else None
+    ratio = None
+    if figure and against:
+        ratio = figure / against if row.bigger_is_better else against / figure
+    return {
+        "row": row.name,
+        "ours": _short(figure),
+        "best_peer": _short(present[best]) if best else None,
+        "peer": _named(best, runs[best].said["versions"]) if best else None,
+        "unit": row.unit,
+        "ratio": _short(ratio),
+        "goal": row.goal if peers else 1.0,
+    }
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.4g}")
+
+
+def _verdict(row: dict) -> str:
+    if row["ratio"] is None:
+        return "  -> not compared"
+    what = f"{row['ratio']:g} times {row['peer']}" if row["peer"] else f"{row['ratio']:g} of the figure to reach"
+    return f"  -> {what}; goal {row['goal']:g}: {'reached' if row['ratio'] >= row['goal'] else 'NOT reached'}"
