@@ -283,5 +283,3 @@ class TooManyWaitingError(RejectedError, code="data.too-many-waiting"):
 
     def __str__(self) -> str:
         return f"database {self.file}: {self.waiting} of at most {self.limit} are waiting; try later"
-
-

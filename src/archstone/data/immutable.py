@@ -10,7 +10,7 @@ import types
 import typing
 from datetime import date, time, timedelta
 from decimal import Decimal
-from typing import Any, Final, Literal, Union, get_args, get_origin
+from typing import Any, Final, Literal, Union, cast, get_args, get_origin
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -40,12 +40,12 @@ def _faults(annotation: Any, where: str, seen: frozenset[Any]) -> list[str]:
     if origin in (Union, types.UnionType, tuple, frozenset):
         parts = [part for part in get_args(annotation) if part is not Ellipsis]
         return [fault for part in parts for fault in _faults(part, where, seen)]
-    if isinstance(annotation, type) and origin is None:
-        return _class_faults(annotation, where, seen)
+    if origin is None and isinstance(annotation, type):
+        return _class_faults(cast("type[Any]", annotation), where, seen)
     return [f"{where}: {annotation}"]
 
 
-def _class_faults(cls: type, where: str, seen: frozenset[Any]) -> list[str]:
+def _class_faults(cls: type[Any], where: str, seen: frozenset[Any]) -> list[str]:
     if issubclass(cls, _ATOMS) or cls in seen:
         return []
     fields = _frozen_fields(cls)
@@ -55,13 +55,11 @@ def _class_faults(cls: type, where: str, seen: frozenset[Any]) -> list[str]:
     return [fault for name, kind in fields.items() for fault in _faults(kind, f"{where}.{name}", inner)]
 
 
-def _frozen_fields(cls: type) -> dict[str, Any] | None:
+def _frozen_fields(cls: Any) -> dict[str, Any] | None:
     if issubclass(cls, BaseModel):
         fields = {name: field.annotation for name, field in cls.model_fields.items()}
         return fields if cls.model_config.get("frozen") else None
     if dataclasses.is_dataclass(cls):
-        frozen = bool(getattr(cls, "__dataclass_params__").frozen)  # noqa: B009 - pyright does not know the attribute
-        return typing.get_type_hints(cls) if frozen else None
-    if issubclass(cls, tuple) and hasattr(cls, "_fields"):
-        return typing.get_type_hints(cls)
-    return None
+        parameters: Any = getattr(cls, "__dataclass_params__", None)
+        return typing.get_type_hints(cls) if parameters.frozen else None
+    return typing.get_type_hints(cls) if hasattr(cls, "_fields") else None

@@ -136,7 +136,7 @@ def _picker(order: list[int]) -> Convert:
     if len(order) == 1:
         only = order[0]
         return lambda values: (values[only],)
-    return itemgetter(*order) if order else lambda values: ()
+    return itemgetter(*order) if order else lambda _: ()
 
 
 def _converted(values: Row, converts: list[Convert | None]) -> Row:
@@ -145,17 +145,16 @@ def _converted(values: Row, converts: list[Convert | None]) -> Row:
 
 def _fields(row: Any) -> dict[str, tuple[Any, bool]] | None:
     """Return name -> (annotation, has a default) in the order of the constructor, or None for other types."""
-    if not isinstance(row, type):
-        return None
-    hints = typing.get_type_hints(row)
     if dataclasses.is_dataclass(row):
+        hints = typing.get_type_hints(row)
         return {
             field.name: (hints[field.name], not _no_default(field)) for field in dataclasses.fields(row) if field.init
         }
-    names = cast("tuple[str, ...] | None", getattr(row, "_fields", None))
+    names: tuple[str, ...] | None = getattr(row, "_fields", None)
     if names is None:
         return None
-    defaults = cast("Mapping[str, object]", getattr(row, "_field_defaults", {}))
+    hints = typing.get_type_hints(row)
+    defaults: Mapping[str, object] = getattr(row, "_field_defaults", {})
     return {name: (hints.get(name, Any), name in defaults) for name in names}
 
 
@@ -199,14 +198,17 @@ def _converter(kind: Any) -> Convert | None:
     if bare in {bool, float}:
         return lambda value: None if value is None else bare(value)
     adapter: TypeAdapter[Any] = TypeAdapter(kind)
-    if isinstance(bare, type) and not issubclass(bare, tuple | frozenset | list | dict | set | BaseModel):
-        if not dataclasses.is_dataclass(bare):
-            return adapter.validate_python  # an Enum, a date, a UUID: kept as text or a number
+    if isinstance(bare, type) and not _nested(cast("type[Any]", bare)):
+        return adapter.validate_python  # an Enum, a date, a UUID: kept as text or a number
 
     def decode(value: Any) -> Any:
         return adapter.validate_json(value) if isinstance(value, str | bytes) else adapter.validate_python(value)
 
     return decode
+
+
+def _nested(cls: type[Any]) -> bool:
+    return issubclass(cls, tuple | frozenset | list | dict | set | BaseModel) or dataclasses.is_dataclass(cls)
 
 
 def _name(row: Any) -> str:

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 __all__ = ["LEDGER", "Schema", "apply_schema"]
 
 LEDGER: Final = (
-    "CREATE TABLE IF NOT EXISTS _archstone_ledger ("
-    " block TEXT PRIMARY KEY, version INTEGER NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS _archstone_migrations ("
-    " number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, at INTEGER NOT NULL)",
+    """CREATE TABLE IF NOT EXISTS _archstone_ledger (
+        block TEXT PRIMARY KEY, version INTEGER NOT NULL, at INTEGER NOT NULL
+    )""",
+    """CREATE TABLE IF NOT EXISTS _archstone_migrations (
+        number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, at INTEGER NOT NULL
+    )""",
 )
 
 

@@ -7,7 +7,7 @@ or comments is not looked at, and `::` is left alone. This is a lexer, not a par
 import re
 from collections.abc import Callable, Iterator, Mapping
 from operator import itemgetter
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from archstone.data.errors import StatementError
 
@@ -32,7 +32,7 @@ _LEXER: Final = re.compile(
 )
 
 _REFUSED_FIRST: Final = frozenset(
-    "ABORT ATTACH BEGIN COMMIT DETACH END PRAGMA RELEASE ROLLBACK SAVEPOINT START VACUUM".split()
+    {"ABORT", "ATTACH", "BEGIN", "COMMIT", "DETACH", "END", "PRAGMA", "RELEASE", "ROLLBACK", "SAVEPOINT", "VACUUM"}
 )
 
 
@@ -62,7 +62,7 @@ class Statement:
         """The text with numbered parameters `?1`, `?2`."""
         self.names = names
         """Parameter names in the order of their numbers."""
-        self._getter: Callable[[Mapping[str, object]], tuple[object, ...]] = _getter(names)
+        self._getter = _getter(names)
 
     def bind(self, params: Mapping[str, object]) -> tuple[object, ...]:
         """Return the values in the order of the numbers.
@@ -85,13 +85,16 @@ class Statement:
         return "; ".join(parts)
 
 
-def _getter(names: tuple[str, ...]) -> Callable[[Mapping[str, object]], tuple[object, ...]]:
+Getter = Callable[[Mapping[str, object]], tuple[object, ...]]
+
+
+def _getter(names: tuple[str, ...]) -> Getter:
     if not names:
-        return lambda params: ()
+        return lambda _: ()
     if len(names) == 1:
         name = names[0]
         return lambda params: (params[name],)
-    return itemgetter(*names)
+    return cast("Getter", itemgetter(*names))
 
 
 _cache: dict[str, Statement] = {}
@@ -151,9 +154,8 @@ def _dangerous(pieces: list[Token], words: list[str]) -> str | None:
 
 def _is_conflict_clause(pieces: list[Token], words: list[str], position: int) -> bool:
     before = words[max(position - 2, 0) : position]
-    return (
-        before in (["INSERT", "OR"], ["UPDATE", "OR"], ["REPLACE", "OR"], ["ON", "CONFLICT"])
-        or (before == ["RAISE", ""] and pieces[position - 1].text == "(")
+    return before in (["INSERT", "OR"], ["UPDATE", "OR"], ["REPLACE", "OR"], ["ON", "CONFLICT"]) or (
+        before == ["RAISE", ""] and pieces[position - 1].text == "("
     )
 
 

@@ -1,6 +1,5 @@
 """Joins writer, readers and locks into the engine of one SQLite file."""
 
-import os
 import sqlite3
 import sys
 from asyncio import AbstractEventLoop, get_running_loop
@@ -24,7 +23,13 @@ from archstone.data.engines.sqlite.pin import SqlitePin
 from archstone.data.engines.sqlite.readers import Readers, SqliteView
 from archstone.data.engines.sqlite.translate import translated
 from archstone.data.engines.sqlite.writer import Writer
-from archstone.data.errors import DatabaseClosedError, DiskFailedError, MisuseError, StatementError, TransactionHeldError
+from archstone.data.errors import (
+    DatabaseClosedError,
+    DiskFailedError,
+    MisuseError,
+    StatementError,
+    TransactionHeldError,
+)
 from archstone.data.sql import Statement, refuse, tokens
 
 __all__ = ["SqliteEngine", "engine_of"]
@@ -281,7 +286,7 @@ class SqliteEngine:
     def _wal_bytes(self) -> int:
         try:
             # Only ever stat: closing a descriptor of this file would drop SQLite's own locks on it (POSIX).
-            return os.stat(f"{self._path}-wal").st_size
+            return Path(f"{self._path}-wal").stat().st_size
         except OSError:
             return 0
 

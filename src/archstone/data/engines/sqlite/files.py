@@ -10,8 +10,9 @@ from archstone.data.errors import NetworkFileSystemError, UnknownEngineError
 __all__ = ["make_folder", "measured_sync_s", "path_of", "refuse_network_disk", "sync_folder"]
 
 _NETWORK: Final = frozenset(
-    "afs autofs beegfs ceph cifs coda davfs fuse.ceph fuse.davfs2 fuse.gcsfuse fuse.glusterfs fuse.rclone fuse.s3fs"
-    " fuse.sshfs glusterfs gpfs lustre ncpfs nfs nfs4 orangefs smb3 smbfs".split()
+    {"afs", "autofs", "beegfs", "ceph", "cifs", "coda", "davfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4"}
+    | {"orangefs", "smb3", "smbfs", "fuse.ceph", "fuse.davfs2", "fuse.gcsfuse", "fuse.glusterfs", "fuse.rclone"}
+    | {"fuse.s3fs", "fuse.sshfs"}
 )
 
 

@@ -57,7 +57,7 @@ class SqlitePin:
         """Give the instant up, after a copy that still runs."""
         self._stop.set()
         if self._work is not None and not self._work.done():
-            self._work.add_done_callback(lambda work: self._connection.close())
+            self._work.add_done_callback(lambda _: self._connection.close())
         else:
             self._connection.close()
 

@@ -1,7 +1,8 @@
 """Snapshot reads beside the writer (trap T5): inline while cheap, in a thread above a budget, never too old.
 
-A read runs on the loop under a budget of virtual-machine steps. One that exceeds it is stopped and repeated in a thread:
-most reads take microseconds and a hop to a thread costs more than they do; the few long ones must not stop the loop.
+A read runs on the loop under a budget of virtual-machine steps. One that exceeds it is stopped and repeated in a
+thread: most reads take microseconds and a hop to a thread costs more than they do; the few long ones must not stop
+the loop.
 """
 
 import sqlite3
@@ -105,12 +106,14 @@ class Reader:
 
     def begin(self) -> None:
         """Fix the instant: all reads until `end` see the database as it is now."""
+        self._budget.start(checks=float("inf"), seconds=float("inf"))
         self._cursor.execute("BEGIN")
         self._cursor.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
 
     def end(self) -> None:
         """Give the instant up."""
         if self._connection.in_transaction:
+            self._budget.start(checks=float("inf"), seconds=float("inf"))
             self._cursor.execute("ROLLBACK")
 
     def stop(self) -> None:
@@ -202,7 +205,7 @@ class Readers:
         if self._closed:
             return
         if reader.work is not None and not reader.work.done():
-            reader.work.add_done_callback(lambda work: self.give_back(reader))
+            reader.work.add_done_callback(lambda _: self.give_back(reader))
             return
         reader.work = None
         reader.end()

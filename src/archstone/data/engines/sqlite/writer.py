@@ -95,7 +95,7 @@ class Writer:
         self.waiters: deque[tuple[Future[None], Holder]] = deque()
         self.failure: ArchstoneError | None = None
         self.commits = self.members = self.largest = self.lost = self.held = 0
-        self.after_each: Callable[[int], None] = lambda commits: None
+        self.after_each: Callable[[int], None] = lambda _: None
         """Called with the number of commits after each one: the engine looks at the size of the log."""
         self._threads = threads
         self._turn_called = False
@@ -211,10 +211,11 @@ class Writer:
                     return self._begin()
                 except sqlite3.Error as again:
                     error = again
-            raise translated(error, self.file, "BEGIN IMMEDIATE") from error
         except BaseException:
             self.release()
             raise
+        self.release()
+        raise translated(error, self.file, "BEGIN IMMEDIATE") from error
 
     def _turn(self) -> None:
         self._turn_called = False
@@ -320,7 +321,7 @@ class Writer:
         except (sqlite3.Error, OverflowError) as error:
             raise self.failed(error, statement.source) from error
         count = cursor.rowcount
-        return (count if count > 0 else 0, description, rows)
+        return (max(0, count), description, rows)
 
     def failed(self, error: Exception, statement: str) -> ArchstoneError:
         """Return what to raise for `error`; if it took the group with it, tell the group."""
@@ -359,4 +360,3 @@ def _lost(file: str, failure: ArchstoneError) -> ArchstoneError:
     lost = TransactionLostError(file, f"because {getattr(failure, 'reason', failure)}")
     lost.__cause__ = failure
     return lost
-
