@@ -13,6 +13,7 @@ from archstone import context, world
 from archstone.context import Call
 from archstone.errors import BackendError, ConfigError, RejectedError
 from archstone.resilience import OutOfTimeError, Retry
+from archstone.services.compiler import MARK
 from archstone.services.contract import operations
 from archstone.services.errors import CallInTransactionError, StillRunningError
 from archstone.services.operation import Operation, Transport
@@ -122,10 +123,7 @@ def _client_class(contract: type[C]) -> type[C]:
         raise ConfigError(msg)
     methods: dict[str, object] = {operation.name: _method(operation) for operation in found}
 
-    def told(self: object) -> str:
-        return f"<client of {contract.__name__}>"
-
-    return cast("type[C]", type(f"{contract.__name__}Client", (contract,), {**methods, "__repr__": told}))
+    return cast("type[C]", type(f"{contract.__name__}Client", (contract,), methods))
 
 
 def _method(operation: Operation) -> Callable[..., Coroutine[Any, Any, object]]:
@@ -140,7 +138,9 @@ def _method(operation: Operation) -> Callable[..., Coroutine[Any, Any, object]]:
             arguments = dict(zip(names, positional, strict=True))
         return await self._archstone_link.call(operation, arguments)
 
-    return wraps(cast("Callable[..., Any]", operation.function))(call)
+    made = wraps(cast("Callable[..., Any]", operation.function))(call)
+    delattr(made, MARK)  # a client keeps the promise and makes none of its own
+    return made
 
 
 def _binder(operation: Operation) -> Callable[[tuple[object, ...], dict[str, object]], dict[str, object]]:
