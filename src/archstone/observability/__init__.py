@@ -32,7 +32,7 @@ from archstone.observability.registry import (
     histogram,
     render,
 )
-from archstone.observability.span import span
+from archstone.observability.span import Span, span
 from archstone.observability.spanstore import SpanStore
 from archstone.observability.traceparent import format_traceparent, parse_traceparent
 from archstone.observability.waterfall import waterfall
@@ -50,6 +50,7 @@ __all__ = [
     "MetricError",
     "Recorder",
     "Registry",
+    "Span",
     "SpanRecord",
     "SpanStore",
     "add_recorder",

@@ -12,7 +12,7 @@ import structlog
 
 from archstone.errors import ArchstoneError
 
-__all__ = ["REDACTED", "console_line", "exception_value", "json_line", "redact", "speaks_of_a_secret"]
+__all__ = ["REDACTED", "console_line", "exception_value", "json_line", "redact", "safe_text", "speaks_of_a_secret"]
 
 REDACTED: Final = "[redacted]"
 
@@ -64,9 +64,9 @@ def exception_value(error: BaseException, *, causes: int = _CAUSES_LIMIT) -> dic
     value: dict[str, Any] = {"type": f"{type(error).__module__}.{type(error).__qualname__}"}
     if isinstance(error, ArchstoneError):
         value["code"] = error.code
-    value["message"] = str(error)[:_TEXT_LIMIT]
+    value["message"] = safe_text(error)
     if notes := getattr(error, "__notes__", None):
-        value["notes"] = [str(note)[:_TEXT_LIMIT] for note in notes[:10]]
+        value["notes"] = [safe_text(note) for note in notes[:10]]
     value["frames"] = _frames(error.__traceback__)
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if cause is not None and causes:
@@ -80,7 +80,7 @@ def exception_value(error: BaseException, *, causes: int = _CAUSES_LIMIT) -> dic
 def json_line(line: Mapping[str, Any]) -> bytes:
     """Return the line as JSON with a newline. What JSON cannot say is said as text; it never raises."""
     try:
-        return orjson.dumps(line, default=_plainer, option=_OPTIONS)
+        return orjson.dumps(line, default=safe_text, option=_OPTIONS)
     except (TypeError, ValueError):  # an integer above 64 bits, half a surrogate pair, a cycle, a failing __str__
         return json.dumps(_sayable(line, _DEPTH_LIMIT)).encode() + b"\n"
 
@@ -153,14 +153,11 @@ def _sayable(value: object, depth: int) -> object:
         return {str(key): _sayable(inner, depth - 1) for key, inner in cast("Mapping[object, object]", value).items()}
     if isinstance(value, list) and depth:
         return [_sayable(inner, depth - 1) for inner in cast("list[object]", value)]
-    return value if isinstance(value, int | float | None) else _safe_text(cast("object", value))
+    return value if isinstance(value, int | float | None) else safe_text(cast("object", value))
 
 
-def _plainer(value: object) -> str:
-    return str(value)[:_TEXT_LIMIT]
-
-
-def _safe_text(value: object) -> str:
+def safe_text(value: object) -> str:
+    """Return `str(value)`, cut to 2,000 characters; a text about the failure when `__str__` fails."""
     try:
         return str(value)[:_TEXT_LIMIT]
     except Exception as error:  # noqa: BLE001 - a log line must not fail on a broken __str__

@@ -14,7 +14,7 @@ import io
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, cast
 
 import structlog
 from structlog.typing import EventDict
@@ -50,10 +50,12 @@ class _Output:
             if self.file is not None:
                 self.file.write(line)
                 return
-            stream = self.stream if self.stream is not None else sys.stderr
-            binary = stream if isinstance(stream, _BINARY) else getattr(stream, "buffer", None)
+            stream: object = self.stream if self.stream is not None else sys.stderr
+            binary: IO[bytes] | None = (
+                cast("IO[bytes]", stream) if isinstance(stream, _BINARY) else getattr(stream, "buffer", None)
+            )
             if binary is None:
-                stream.write(line.decode())
+                cast("IO[str]", stream).write(line.decode())
                 return
             binary.write(line)
             binary.flush()

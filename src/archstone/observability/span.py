@@ -19,59 +19,80 @@ from typing import Any, Final, Self, cast
 from archstone import context, world
 from archstone.context import Call, Trace
 from archstone.errors import ArchstoneError, RejectedError
+from archstone.observability.logline import safe_text
 from archstone.observability.recorders import Attribute, SpanRecord, broken, recording
 
-__all__ = ["span"]
+__all__ = ["Span", "span"]
 
 _TEXT_LIMIT: Final = 300
-_BEFORE_TRACE: Final = Call._fields.index("trace")
-_AFTER_TRACE: Final = _BEFORE_TRACE + 1
+
+# A NamedTuple made so costs 70 ns, by its constructor 180.
+_tuple: Final = cast("Callable[..., Any]", tuple.__new__)  # pyright: ignore[reportUnknownMemberType]
 
 
-class span:  # noqa: N801 - reads as the statement it is: `with span(...)`
-    """Measure the block and record it; an exception passes through and becomes the status.
+def span(name: str, /, *, kind: str = "internal", ref: str | None = None, **attributes: Attribute) -> "Span":
+    """Measure the `with` block and record it; an exception passes through and becomes the status.
 
     Cancellation is `cancelled`, neither `ok` nor `error`. In a trace that its caller did not sample only a span
-    in error is recorded. An instance is for one block.
+    in error is recorded.
 
     Args:
         name: `block.verb`, few distinct values: ids go to `ref` or the attributes.
+        kind: `internal`, `server`, `client`, `producer` or `consumer`.
         ref: The business id by which the whole trace can be found.
+        attributes: What else to say; never a secret.
     """
+    if not recording.listeners:
+        return _UNHEARD
+    return Span(name, kind, ref, attributes)
 
-    __slots__ = ("_before", "_kind", "_name", "_parent_id", "_start_s", "_start_us", "_status", "_token", "attributes",
-                 "ref", "trace")  # fmt: skip
 
-    _token: Token[Call] | None
+class Span:
+    """An open span. Made by `span(...)`, for one block."""
+
+    __slots__ = (
+        "_kind",
+        "_name",
+        "_parent_id",
+        "_sampled",
+        "_span_id",
+        "_start_s",
+        "_start_us",
+        "_status",
+        "_token",
+        "_trace_id",
+        "attributes",
+        "ref",
+    )
+
+    _token: Token[Call]
     _parent_id: int | None
-    trace: Trace
-    """Where this span is in its trace. Only there while a recorder listens: read `context.current().trace` instead."""
+    _trace_id: int
+    _span_id: int
+    _sampled: bool
 
-    def __init__(
-        self, name: str, /, *, kind: str = "internal", ref: str | None = None, **attributes: Attribute
-    ) -> None:
+    def __init__(self, name: str, kind: str, ref: str | None, attributes: dict[str, Attribute]) -> None:
         self._name = name
         self._kind = kind
+        self._status = "ok"
         self.ref = ref
         self.attributes = attributes
 
     def __enter__(self) -> Self:
-        if not recording.listeners:
-            self._token = None
-            return self
         here = world.current()
-        call = context.current()
-        parent = call.trace
+        chance = here.random()
+        principal, deadline_s, parent, key, correlation_id, causation_id, tx, step = context.current()
+        span_id = self._span_id = chance.getrandbits(64) or 1
         if parent is None:
-            chance = here.random()
             self._parent_id = None
-            trace = _tuple(Trace, (chance.getrandbits(128) or 1, chance.getrandbits(64) or 1, True))
+            self._trace_id = chance.getrandbits(128) or 1
+            self._sampled = True
         else:
-            self._parent_id = parent[1]
-            trace = _tuple(Trace, (parent[0], here.random().getrandbits(64) or 1, parent[2]))
-        self.trace = trace
-        self._status = "ok"
-        self._token = context.set_current(_tuple(Call, (*call[:_BEFORE_TRACE], trace, *call[_AFTER_TRACE:])))
+            self._trace_id, self._parent_id, self._sampled = parent
+        trace = _tuple(Trace, (self._trace_id, span_id, self._sampled))
+        self._token = context.set_current(
+            _tuple(Call, (principal, deadline_s, trace, key, correlation_id, causation_id, tx, step))
+        )
         self._start_us = here.now_us()
         self._start_s = here.monotonic()
         return self
@@ -79,26 +100,12 @@ class span:  # noqa: N801 - reads as the statement it is: `with span(...)`
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        token = self._token
-        if token is None:
-            return
-        duration_us = int((world.monotonic() - self._start_s) * 1_000_000)
-        context.leave(token)
-        self._token = None
+        duration_s = world.monotonic() - self._start_s
+        context.leave(self._token)
         if error is not None:
             self.fail(error)
-        trace_id, span_id, sampled = self.trace
-        if sampled or self._status == "error":
-            record = _tuple(
-                SpanRecord,
-                (trace_id, span_id, self._parent_id, self._name, self._kind, self._start_us, duration_us,
-                 self._status, self.ref, self.attributes),
-            )  # fmt: skip
-            for recorder in recording.listeners:
-                try:
-                    recorder(record)
-                except Exception as broke:  # noqa: BLE001 - whatever it is, the work goes on
-                    broken(recorder, broke)
+        if self._sampled or self._status == "error":
+            self._record(int(duration_s * 1_000_000))
 
     def set(self, key: str, value: Attribute) -> None:
         """Add an attribute, or replace one."""
@@ -108,7 +115,52 @@ class span:  # noqa: N801 - reads as the statement it is: `with span(...)`
         """Give the span the status of `error` without raising it: for code that handles the error itself."""
         self._status = _status_of(error)
         self.attributes["error.type"] = error.code if isinstance(error, ArchstoneError) else type(error).__qualname__
-        self.attributes["error.message"] = str(error)[:_TEXT_LIMIT]
+        self.attributes["error.message"] = safe_text(error)[:_TEXT_LIMIT]
+
+    def _record(self, duration_us: int) -> None:
+        record = _tuple(
+            SpanRecord,
+            (
+                self._trace_id,
+                self._span_id,
+                self._parent_id,
+                self._name,
+                self._kind,
+                self._start_us,
+                duration_us,
+                self._status,
+                self.ref,
+                self.attributes,
+            ),
+        )
+        for recorder in recording.listeners:
+            try:
+                recorder(record)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the work goes on
+                broken(recorder, error)
+
+
+class _Unheard(Span):
+    """The span of a process in which nobody listens: one for all, and it keeps nothing."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        pass
+
+    def set(self, key: str, value: Attribute) -> None:
+        pass
+
+    def fail(self, error: BaseException) -> None:
+        pass
+
+
+_UNHEARD: Final = _Unheard("unheard", "internal", None, {})
 
 
 def _status_of(error: BaseException) -> str:
@@ -117,7 +169,3 @@ def _status_of(error: BaseException) -> str:
     if isinstance(error, RejectedError) or (isinstance(error, ArchstoneError) and error.status < 500):
         return "refused"
     return "error"
-
-
-_tuple: Final = cast("Callable[..., Any]", tuple.__new__)  # pyright: ignore[reportUnknownMemberType]
-# a NamedTuple made so costs 70 ns instead of 180

@@ -20,6 +20,7 @@ from typing import Any, Final, Self
 import orjson
 
 from archstone import world
+from archstone.observability.logline import safe_text
 from archstone.observability.logs import get_logger
 from archstone.observability.recorders import SpanRecord, add_recorder, remove_recorder
 from archstone.observability.registry import counter
@@ -189,8 +190,10 @@ class SpanStore:
 
     async def _sweep_all(self) -> None:
         with contextlib.suppress(sqlite3.Error):  # the next flush fails too and says so
-            while self.sweep():
-                await asyncio.sleep(0)
+            swept = True
+            while swept:
+                swept = self.sweep() > 0
+                await asyncio.sleep(0)  # others run between two batches
 
     def _write(self, batch: list[SpanRecord]) -> int:
         try:
@@ -239,7 +242,7 @@ def _row(record: SpanRecord) -> tuple[object, ...]:
     trace_id, span_id, parent_id, name, kind, start_us, duration_us, status, ref, attributes = record
     return (
         trace_id.to_bytes(16), span_id.to_bytes(8), None if parent_id is None else parent_id.to_bytes(8),
-        name, kind, start_us, duration_us, status, ref, orjson.dumps(attributes, default=str),
+        name, kind, start_us, duration_us, status, ref, orjson.dumps(attributes, default=safe_text),
     )  # fmt: skip
 
 
