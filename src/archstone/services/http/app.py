@@ -1,0 +1,181 @@
+"""Serve contracts over HTTP: a thin ASGI 3 application.
+
+Promise: arguments are validated and results encoded by the operation's own compiled codec; every failure is a problem
+document (see `problems`); bodies, headers and waiting times are bounded; when the client hangs up, a query is
+cancelled and a command runs on. Any status but the operation's own means that the body is a problem document.
+Invalid arguments are 400; 422 is kept for a key that came back with other arguments.
+Not for: streams, uploads, web sockets. Mount any other ASGI application beside it, or this one in yours.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from archstone import context, world
+from archstone.context import Call, Principal
+from archstone.observability import parse_traceparent
+from archstone.resilience import check
+from archstone.services.errors import KeyMissingError
+from archstone.services.http.asgi import Headers, Receive, Response, Scope, Send, live
+from archstone.services.http.body import ClientGoneError, read_body
+from archstone.services.http.disconnect import until_gone
+from archstone.services.http.documents import Documents
+from archstone.services.http.errors import MethodError, RouteError
+from archstone.services.http.headers import (
+    CORRELATION_ID,
+    DEADLINE_MS,
+    IDEMPOTENCY_KEY,
+    TRACEPARENT,
+    check_json,
+    correlation_id,
+    idempotency_key,
+    read_headers,
+    remaining_s,
+)
+from archstone.services.http.principal import PrincipalHook, nobody
+from archstone.services.http.problems import refusal
+from archstone.services.http.query_string import parse_query
+from archstone.services.http.route import Match, Route, raw_path_of
+from archstone.services.http.router import Router
+from archstone.services.http.waiting import Watched
+from archstone.services.operation import Operation, Transport
+
+__all__ = ["ContractApp"]
+
+PUBLIC_KEY_LIMIT: Final = 255
+"""Characters of an idempotency key that a client chooses."""
+NESTED_KEY_LIMIT: Final = 2048
+"""Characters of a key between services: it names the calls that led here."""
+
+
+class ContractApp:
+    """An ASGI application that serves operations, each through its transport.
+
+    Args:
+        routes: Each operation and whoever carries its calls.
+        prefix: Stands before each path: empty, or `/api/v1`.
+        strict: Refuse unknown fields and hide what failed inside: at the edge. Between services unknown fields are
+            ignored, so that upgrades can roll.
+        principal: Says who asks; by default nobody is signed in.
+        body_limit_bytes: Longest body. Above 0.
+        time_limit_s: Longest time for a request, and for its body to arrive; a caller may ask for less.
+    """
+
+    def __init__(
+        self,
+        routes: Sequence[tuple[Operation, Transport]],
+        *,
+        prefix: str = "",
+        strict: bool = False,
+        title: str = "Archstone",
+        version: str = "1.0",
+        principal: PrincipalHook = nobody,
+        body_limit_bytes: int = 1_000_000,
+        time_limit_s: float = 30.0,
+    ) -> None:
+        self.body_limit_bytes = body_limit_bytes
+        self.time_limit_s = time_limit_s
+        check(
+            self,
+            body_limit_bytes=(body_limit_bytes > 0, "above 0"),
+            time_limit_s=(time_limit_s > 0, "above 0"),
+        )
+        self._strict = strict
+        self._principal = principal
+        self._router: Router[Route] = Router([Route(operation, transport, prefix) for operation, transport in routes])
+        self.documents = Documents([operation for operation, _ in routes], prefix=prefix, title=title, version=version, strict=strict)
+        self._documents_at = {
+            f"{prefix}/openapi.json".encode(): self.documents.openapi,
+            f"{prefix}/docs".encode(): self.documents.page,
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection event stream, as ASGI 3 says."""
+        if scope["type"] == "http":
+            response = await self._answer(scope, receive)
+            if response is not None:
+                await response.send(send)
+        elif scope["type"] == "lifespan":
+            await live(receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000})
+
+    def find(self, method: str, raw_path: bytes) -> Match:
+        """Return the route of a request.
+
+        Raises:
+            RouteError: nothing has this path.
+            MethodError: the path does not take this method.
+            BadRequestError: the path cannot be decoded.
+        """
+        found = self._router.find(raw_path)
+        if found is None:
+            raise RouteError(raw_path.decode("latin-1")[:200])
+        endpoint = found.resource.endpoints.get(method)
+        if endpoint is None:
+            raise MethodError(method, found.resource.allow.decode())
+        return Match(endpoint[0], dict(zip(endpoint[1], found.values, strict=True)))
+
+    async def perform(self, match: Match, scope: Scope, headers: Headers, receive: Receive, *, call: Call) -> Response:
+        """Read the arguments, make the call under `call`, and return its encoded result.
+
+        Raises:
+            ArchstoneError: The request is refused, or the call failed; `problem` makes an answer of it.
+            ClientGoneError: Nobody waits for an answer.
+        """
+        route = match.route
+        operation = route.operation
+        body = None
+        if not route.query:
+            if call.key is None and operation.key_required:
+                raise KeyMissingError(operation.full_name)
+            body = await read_body(receive, headers, limit_bytes=self.body_limit_bytes, limit_s=self.time_limit_s)
+            if body:
+                check_json(headers)
+        arguments = operation.decode(match.path, parse_query(scope["query_string"]), body, strict=self._strict)
+        token = context.set_current(call)
+        try:
+            work = route.transport.call(operation, arguments)
+            # A command is not watched: its transport ends the wait at the deadline, and lets the work run on.
+            result = await (Watched(work, until_gone(receive, operation.full_name, call)) if route.query else work)
+        finally:
+            context.leave(token)
+        return Response(operation.status, [*route.success_headers], route.encode(result))
+
+    def call_of(self, headers: Headers, route: Route, principal: Principal) -> Call:
+        """Return the call that the headers describe, within this application's time limit."""
+        limit_s = self.time_limit_s
+        if (asked := headers.get(DEADLINE_MS)) is not None:
+            limit_s = min(limit_s, remaining_s(asked))
+        key = None
+        if not route.query and (raw := headers.get(IDEMPOTENCY_KEY)) is not None:
+            key = idempotency_key(raw, limit=PUBLIC_KEY_LIMIT if self._strict else NESTED_KEY_LIMIT)
+        parent = headers.get(TRACEPARENT)
+        trace = None if parent is None else parse_traceparent(parent.decode("latin-1"))
+        chain = headers.get(CORRELATION_ID)
+        return Call(
+            principal, world.monotonic() + limit_s, trace, key, None if chain is None else correlation_id(chain)
+        )
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Response | None:
+        operation: Operation | None = None
+        instance: str | None = None
+        try:
+            raw_path = raw_path_of(scope)
+            headers = read_headers(scope["headers"])
+            if (document := self._document(scope["method"], raw_path)) is not None:
+                return document
+            match = self.find(scope["method"], raw_path)
+            operation = match.route.operation
+            asked = self._principal(headers)
+            principal = asked if isinstance(asked, Principal) else await asked
+            call = self.call_of(headers, match.route, principal)
+            instance = call.correlation_id
+            return await self.perform(match, scope, headers, receive, call=call)
+        except ClientGoneError:
+            return None
+        except Exception as error:  # noqa: BLE001 - the boundary: whatever it is, the client gets a document
+            return refusal(error, instance=instance or world.new_id(), operation=operation, frank=not self._strict)
+
+    def _document(self, method: str, raw_path: bytes) -> Response | None:
+        document = self._documents_at.get(raw_path)
+        return document() if document is not None and method in ("GET", "HEAD") else None

@@ -1,0 +1,52 @@
+"""The words of ASGI 3, and one answer as a value.
+
+For: every module here that speaks to an ASGI server. A `Response` is complete before its first byte is sent, so that
+whoever stands outside (the gateway) can still add a tag, compress it or replace it.
+Not for: streams. An application that streams is mounted beside the contracts and speaks ASGI itself.
+"""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+__all__ = ["ASGIApp", "Headers", "Message", "Receive", "Response", "Scope", "Send", "live"]
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+Headers = dict[bytes, bytes]
+"""Request headers by lower-case name, as bytes."""
+
+_BODILESS: Final = frozenset({204, 304})
+
+
+class Response:
+    """A whole answer: status, headers without Content-Length, and body."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes = b"") -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    async def send(self, send: Send) -> None:
+        """Send it through an ASGI server's `send`. The server drops the body of an answer to HEAD."""
+        status, headers, body = self.status, self.headers, self.body
+        if status not in _BODILESS:
+            headers = [*headers, (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+async def live(receive: Receive, send: Send) -> None:
+    """Answer the lifespan protocol of an application that has nothing to open and nothing to close."""
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        elif message["type"] == "lifespan.shutdown":
+            await send({"type": "lifespan.shutdown.complete"})
+            return
