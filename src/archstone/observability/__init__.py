@@ -10,7 +10,7 @@
 Everything works alone and costs next to nothing when nobody looks.
 """
 
-from archstone.observability.errors import LogLevelError, MetricError
+from archstone.observability.errors import LogLevelError, MetricError, SpanStoreError
 from archstone.observability.logs import Logger, configure_logging, get_logger, lines_lost
 from archstone.observability.looplag import LoopLag
 from archstone.observability.metrics import DURATION_BUCKETS_S, Counter, Gauge, Histogram
@@ -53,6 +53,7 @@ __all__ = [
     "Span",
     "SpanRecord",
     "SpanStore",
+    "SpanStoreError",
     "add_recorder",
     "configure_logging",
     "counter",

@@ -1,8 +1,8 @@
 """What is wrong with how something is observed."""
 
-from archstone.errors import ConfigError
+from archstone.errors import BackendError, ConfigError
 
-__all__ = ["LogLevelError", "MetricError"]
+__all__ = ["LogLevelError", "MetricError", "SpanStoreError"]
 
 
 class MetricError(ConfigError, code="observability.metric"):
@@ -27,3 +27,17 @@ class LogLevelError(ConfigError, code="observability.log-level"):
 
     def __str__(self) -> str:
         return f"log level {self.level!r} does not exist: use one of {', '.join(self.known)}"
+
+
+class SpanStoreError(BackendError, code="observability.span-store"):
+    """The file of the spans cannot be opened or read. Writing to it never raises; what fails is counted."""
+
+    def __init__(self, path: str, what: str) -> None:
+        super().__init__(path, what)
+        self.path = path
+        self.what = what
+
+    def __str__(self) -> str:
+        return (
+            f"span store {self.path!r}: {self.what}; check the folder and its rights, or delete the file to begin anew"
+        )

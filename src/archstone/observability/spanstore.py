@@ -20,6 +20,7 @@ from typing import Any, Final, Self
 import orjson
 
 from archstone import world
+from archstone.observability.errors import SpanStoreError
 from archstone.observability.logline import safe_text
 from archstone.observability.logs import get_logger
 from archstone.observability.recorders import SpanRecord, add_recorder, remove_recorder
@@ -43,13 +44,15 @@ _BY_REF: Final = (
     f"SELECT {_COLUMNS} FROM spans WHERE trace_id IN"
     " (SELECT trace_id FROM spans WHERE ref = ? ORDER BY position DESC LIMIT 1000) ORDER BY start_us, position LIMIT ?"
 )
+_ENDS: Final = "SELECT (SELECT min(position) FROM spans), (SELECT max(position) FROM spans)"
 _SWEEP: Final = (
     "DELETE FROM spans WHERE trace_id IN (SELECT trace_id FROM"
     " (SELECT trace_id, start_us FROM spans ORDER BY position LIMIT ?) WHERE start_us < ?)"
 )
 _BATCH: Final = 500
 """Rows of one write: about 2 ms, which is how long the loop stands still for it."""
-_SWEEP_BATCH: Final = 1_000
+_SWEEP_BATCH: Final = 100
+"""Oldest rows looked at in one sweep; the traces they belong to go whole, so more rows than these are deleted."""
 _SWEEP_EVERY: Final = 100
 _FIND_LIMIT: Final = 10_000
 _RESUMED_TRACES: Final = 5_000
@@ -114,12 +117,19 @@ class SpanStore:
         self.close()
 
     def open(self) -> None:
-        """Open the file, made if absent. One that SQLite cannot read is renamed to `.broken` and a new one begun."""
+        """Open the file, made if absent. One that SQLite cannot read is renamed to `.broken` and a new one begun.
+
+        Raises:
+            SpanStoreError: The file cannot be opened or made: no permission, no folder, no space.
+        """
         try:
             self._file = self._connect()
+        except (
+            sqlite3.OperationalError,
+            OSError,
+        ) as error:  # no permission, locked, disk full: the file is not to blame
+            raise SpanStoreError(str(self.path), str(error)) from error
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise  # no permission, locked, disk full: the file itself is not to blame
             _log.warning("traces put aside", path=str(self.path), why=str(error))
             self._put_aside()
             self._file = self._connect()
@@ -164,12 +174,12 @@ class SpanStore:
         return self._read(_BY_TRACE, trace_id.to_bytes(16))
 
     def sweep(self) -> int:
-        """Delete the oldest traces beyond age and rows, at most about 1,000 rows at once; return how many rows."""
-        file = self._open_file()
+        """Delete some of the oldest traces beyond age and rows, and return how many rows; 0: nothing is left to do."""
+        file = self._opened()
         oldest_us = world.now_us() - self._max_age_us
         with file:
             swept = file.execute(_SWEEP, (_SWEEP_BATCH, oldest_us)).rowcount
-            first, last = file.execute("SELECT min(position), max(position) FROM spans").fetchone()
+            first, last = file.execute(_ENDS).fetchone()
             excess = 0 if last is None else last - first + 1 - self._max_rows
             if excess > 0:
                 swept += file.execute(_SWEEP, (min(excess, _SWEEP_BATCH), _WIDEST_INTEGER)).rowcount
@@ -197,7 +207,7 @@ class SpanStore:
 
     def _write(self, batch: list[SpanRecord]) -> int:
         try:
-            file = self._open_file()
+            file = self._opened()
             with file:
                 file.executemany(_INSERT, map(_row, batch))
         except sqlite3.Error as error:
@@ -211,15 +221,18 @@ class SpanStore:
 
     def _read(self, sql: str, what: object) -> list[SpanRecord]:
         self.flush()
-        return [_record(row) for row in self._open_file().execute(sql, (what, _FIND_LIMIT))]
+        try:
+            return [_record(row) for row in self._opened().execute(sql, (what, _FIND_LIMIT))]
+        except sqlite3.Error as error:
+            raise SpanStoreError(str(self.path), str(error)) from error
 
     def _drop(self, reason: str, count: int) -> None:
         self.dropped += count
         _dropped.labels(reason).inc(count)
 
-    def _open_file(self) -> sqlite3.Connection:
+    def _opened(self) -> sqlite3.Connection:
         if self._file is None:
-            raise sqlite3.ProgrammingError(f"span store {self.path.name!r} is not open: use `async with`, or open()")
+            raise sqlite3.ProgrammingError("not open: use `async with`, or open()")
         return self._file
 
     def _connect(self) -> sqlite3.Connection:
