@@ -1,0 +1,268 @@
+"""Runs the handler of one subscription: leases, handles, settles, and keeps the leases alive meanwhile.
+
+Promise: a message is settled only after its handler has returned. One whose handler raised comes again after a delay,
+and after the last attempt, or an error that its `Retry` does not name, is buried. A lease lives as long as its handler,
+so a long handler is not given twice; if it is lost all the same (this process was stopped for longer than the
+lease), the handler is cancelled, and what it settles is refused by the token.
+"""
+
+import asyncio
+from typing import Final
+
+import orjson
+
+from archstone import context, world
+from archstone.context import Call
+from archstone.data import Envelope
+from archstone.errors import RejectedError
+from archstone.messaging.broker import Broker, Delivery
+from archstone.messaging.subscription import Subscription
+from archstone.observability import counter, get_logger, parse_traceparent, span
+from archstone.resilience import Exponential, within
+
+__all__ = ["AFTER_EFFECT", "AFTER_RETRY", "AFTER_SETTLE", "BEFORE_HANDLER", "Consumer"]
+
+BEFORE_HANDLER: Final = world.declare_point(
+    "messaging.before_handler", "the message is leased, in memory; its handler has not begun"
+)
+AFTER_EFFECT: Final = world.declare_point(
+    "messaging.after_effect_before_settle", "the handler has returned, its effect is kept; the message is still there"
+)
+AFTER_SETTLE: Final = world.declare_point("messaging.after_settle", "the message is handled and durably forgotten")
+AFTER_RETRY: Final = world.declare_point(
+    "messaging.after_failure", "the handler failed; the next attempt, or the dead letter, is durable"
+)
+
+_handled = counter("archstone_bus_handled", "Messages handled and settled.", ("topic", "group"))
+_retried = counter("archstone_bus_retried", "Failed attempts that will be repeated.", ("topic", "group"))
+_buried = counter("archstone_bus_buried", "Messages given up.", ("topic", "group"))
+_lost = counter("archstone_bus_lost_leases", "Leases that ran out before their handler did.", ("topic", "group"))
+
+_log = get_logger("archstone.messaging")
+_UNSETTLED_LIMIT: Final = 1_000
+"""Handled messages that may wait to be settled. Above it nothing new is leased."""
+_BACKOFF: Final = Exponential(0.05, cap_s=5.0)
+
+
+class Consumer:
+    """The running side of a subscription, in this process."""
+
+    def __init__(self, broker: Broker, subscription: Subscription) -> None:
+        self._broker = broker
+        self._subscription = subscription
+        self._channel = subscription.channel
+        self._running: dict[int, tuple[Delivery, asyncio.Task[None]]] = {}
+        self._lost: set[int] = set()
+        self._handed_back: list[Delivery] = []
+        self._finished: list[Delivery] = []
+        self._wake = asyncio.Event()
+        self._full = False
+        self._extended_s = world.monotonic()
+        self._pump: asyncio.Task[None] | None = None
+        self._heart: asyncio.Task[None] | None = None
+        self._settler: asyncio.Task[None] | None = None
+        self._labels = (self._channel.topic, self._channel.group)
+        self._span = f"handle {self._channel.group}"
+
+    def start(self) -> None:
+        """Take messages from now on."""
+        self._broker.listen(self._channel, self._wake.set)
+        self._wake.set()
+        self._pump = asyncio.create_task(self._lease_for_ever(), name=f"bus {self._channel.group}: pump")
+        self._heart = asyncio.create_task(self._extend_for_ever(), name=f"bus {self._channel.group}: heart")
+
+    async def drain(self, *, grace_s: float) -> None:
+        """Take nothing new, let handlers finish for `grace_s`, cancel the rest, and hand their messages back."""
+        await _end(self._pump)
+        if tasks := [task for _, task in self._running.values()]:
+            await asyncio.wait(tasks, timeout=grace_s)
+        if tasks := [task for _, task in self._running.values()]:
+            for task in tasks:
+                task.cancel("the bus is drained")
+            await asyncio.wait(tasks, timeout=grace_s)
+        if self._settler is not None:
+            await asyncio.wait([self._settler])
+        await _end(self._heart)
+        if self._handed_back:
+            handed_back, self._handed_back = self._handed_back, []
+            await self._broker.release(self._channel, handed_back)
+
+    async def _lease_for_ever(self) -> None:
+        context.set_current(Call())  # handlers start from an empty call, not from that of whoever started the bus
+        failures = 0
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                await self._lease()
+                failures = 0
+            except Exception as error:  # noqa: BLE001 - whatever it is, the group must go on when it is over
+                failures += 1
+                _log.error("lease failed", topic=self._labels[0], group=self._labels[1], exc_info=error)
+                self._wake.set()
+                await asyncio.sleep(_BACKOFF.longest_s(failures))
+
+    async def _lease(self) -> None:
+        subscription = self._subscription
+        if world.monotonic() - self._extended_s > subscription.lease_s * 0.6:
+            # The loop was held up. Extend first, or the next lease takes messages away from handlers that still run.
+            await self._extend()
+        while True:
+            free = subscription.concurrency - len(self._running)
+            self._full = free <= 0 or len(self._finished) >= _UNSETTLED_LIMIT
+            if self._full:
+                return
+            leased = await self._broker.lease(self._channel, limit=free, lease_s=subscription.lease_s)
+            for delivery in leased:
+                self._running[delivery.token] = (delivery, asyncio.create_task(self._handle(delivery)))
+            subscription.running = len(self._running)
+            if len(leased) < free:
+                return
+
+    async def _handle(self, delivery: Delivery) -> None:
+        envelope = delivery.envelope
+        subscription = self._subscription
+        context.set_current(_call_of(envelope, subscription))
+        try:
+            if delivery.attempt > subscription.retry.attempts:
+                await self._bury(delivery, f"its lease was lost {delivery.attempt - 1} times")
+                return
+            world.point(BEFORE_HANDLER)
+            with span(self._span, kind="consumer", ref=envelope.key, message=envelope.name, attempt=delivery.attempt):
+                if subscription.retry.per_attempt_s is None:
+                    await subscription.handler(envelope)
+                else:
+                    async with within(subscription.retry.per_attempt_s, name=envelope.name):
+                        await subscription.handler(envelope)
+        except asyncio.CancelledError as error:
+            await self._cancelled(delivery, error)
+        except Exception as error:  # noqa: BLE001 - a handler may raise anything
+            await self._failed(delivery, error)
+        else:
+            world.point(AFTER_EFFECT)
+            self._finished.append(delivery)
+            if self._settler is None:
+                self._settler = asyncio.create_task(self._settle())
+        finally:
+            del self._running[delivery.token]
+            subscription.running = len(self._running)
+            if self._full:
+                self._wake.set()
+
+    async def _settle(self) -> None:
+        """Settle what is handled, all of one turn together, until nothing is left."""
+        subscription = self._subscription
+        try:
+            while self._finished:
+                batch, self._finished = self._finished, []
+                try:
+                    refused = await self._broker.settle(self._channel, batch)
+                except Exception as error:  # noqa: BLE001 - it comes again, and the inbox knows it
+                    _log.error("settle failed", topic=self._labels[0], group=self._labels[1], exc_info=error)
+                    continue
+                settled = len(batch) - len(refused)
+                subscription.handled += settled
+                _handled.labels(*self._labels).inc(settled)
+                if refused:
+                    self._count_lost(len(refused))
+                world.point(AFTER_SETTLE)
+                if self._full:
+                    self._wake.set()
+        finally:
+            self._settler = None
+
+    async def _failed(self, delivery: Delivery, error: BaseException) -> None:
+        retry = self._subscription.retry
+        worth_it = isinstance(error, (*retry.on, asyncio.CancelledError))
+        try:
+            if delivery.attempt >= retry.attempts or not worth_it:
+                await self._bury(delivery, f"{type(error).__name__}: {error}", error)
+                return
+            delay_s = retry.delay_s(delivery.attempt)
+            if isinstance(error, RejectedError):
+                delay_s += min(max(0.0, error.retry_after_s), retry.patience_s)
+            _log.warning(
+                "handler failed", **self._names(delivery), attempt=delivery.attempt, retry_in_s=delay_s, exc_info=error
+            )
+            if await self._broker.retry(self._channel, delivery, delay_s=delay_s):
+                self._subscription.retried += 1
+                _retried.labels(*self._labels).inc()
+            else:
+                self._count_lost(1)
+            world.point(AFTER_RETRY)
+        except Exception as broken:  # noqa: BLE001 - the lease runs out, or the next open hands it out again
+            _log.error("failure not recorded", **self._names(delivery), exc_info=broken)
+
+    async def _bury(self, delivery: Delivery, text: str, error: BaseException | None = None) -> None:
+        _log.error("message buried", **self._names(delivery), attempts=delivery.attempt, why=text, exc_info=error)
+        if await self._broker.bury(self._channel, delivery, error=text):
+            self._subscription.buried += 1
+            _buried.labels(*self._labels).inc()
+        else:
+            self._count_lost(1)
+        world.point(AFTER_RETRY)
+
+    async def _cancelled(self, delivery: Delivery, error: asyncio.CancelledError) -> None:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling() == 0:
+            # Nobody cancelled this task: the handler awaited something that was. That is a failure like another.
+            await self._failed(delivery, error)
+        elif delivery.token in self._lost:
+            self._lost.discard(delivery.token)
+            self._count_lost(1)
+        else:
+            self._handed_back.append(delivery)
+
+    def _count_lost(self, count: int) -> None:
+        self._subscription.lost += count
+        _lost.labels(*self._labels).inc(count)
+        _log.warning("lease lost", topic=self._labels[0], group=self._labels[1], count=count)
+
+    async def _extend_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._subscription.lease_s / 3)
+            try:
+                await self._extend()
+            except Exception as error:  # noqa: BLE001 - the next beat may work, and the token decides in the end
+                _log.error("extend failed", topic=self._labels[0], group=self._labels[1], exc_info=error)
+            self._wake.set()  # a net under the wake-ups of the broker
+
+    async def _extend(self) -> None:
+        self._extended_s = world.monotonic()
+        if not self._running:
+            return
+        deliveries = [delivery for delivery, _ in self._running.values()]
+        for lost in await self._broker.extend(self._channel, deliveries, lease_s=self._subscription.lease_s):
+            if (running := self._running.get(lost.token)) is not None:
+                self._lost.add(lost.token)
+                running[1].cancel("its lease was lost")
+
+    def _names(self, delivery: Delivery) -> dict[str, str]:
+        envelope = delivery.envelope
+        return {"topic": self._labels[0], "group": self._labels[1], "message": envelope.name, "id": envelope.id}
+
+
+def _call_of(envelope: Envelope, subscription: Subscription) -> Call:
+    """Return the call in which a message is handled: its trace and correlation, and itself as the cause."""
+    trace = correlation_id = None
+    if len(envelope.headers) > len(b"{}"):
+        try:
+            headers = orjson.loads(envelope.headers)
+            trace = parse_traceparent(headers.get("traceparent"))
+            correlation_id = headers.get("correlation_id")
+        except (ValueError, AttributeError):
+            pass  # headers are a record, not a condition: a message with broken ones is handled without
+    return Call(
+        subscription.principal,
+        None,
+        trace,
+        f"{subscription.channel.group}/{envelope.id}",  # commands called by the handler derive theirs: once in effect
+        correlation_id or envelope.id,
+        envelope.id,
+    )
+
+
+async def _end(task: asyncio.Task[None] | None) -> None:
+    if task is not None:
+        task.cancel()
+        await asyncio.wait([task])
