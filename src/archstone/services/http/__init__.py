@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from archstone.services.http.app import ContractApp
 from archstone.services.http.asgi import ASGIApp, Headers, Message, Receive, Response, Scope, Send
-from archstone.services.http.body import ClientGoneError
 from archstone.services.http.documents import Documents
 from archstone.services.http.errors import (
     AnswerError,
     BadRequestError,
     BodyLateError,
     BodyTooLargeError,
+    ClientGoneError,
     ContentTypeError,
     HeadersTooLargeError,
     MethodError,
@@ -72,7 +72,7 @@ __all__ = [
 def __getattr__(name: str) -> object:
     # Serving needs no HTTP parser of ours; calling does, and it comes with the extra `serve`.
     if name == "HttpTransport":
-        from archstone.services.http.transport import HttpTransport
+        from archstone.services.http.transport import HttpTransport  # noqa: PLC0415
 
         return HttpTransport
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,10 +16,10 @@ from archstone.observability import parse_traceparent
 from archstone.resilience import check
 from archstone.services.errors import KeyMissingError
 from archstone.services.http.asgi import Headers, Receive, Response, Scope, Send, live
-from archstone.services.http.body import ClientGoneError, read_body
+from archstone.services.http.body import read_body
 from archstone.services.http.disconnect import until_gone
 from archstone.services.http.documents import Documents
-from archstone.services.http.errors import MethodError, RouteError
+from archstone.services.http.errors import ClientGoneError, MethodError, RouteError
 from archstone.services.http.headers import (
     CORRELATION_ID,
     DEADLINE_MS,
@@ -79,10 +79,12 @@ class ContractApp:
             body_limit_bytes=(body_limit_bytes > 0, "above 0"),
             time_limit_s=(time_limit_s > 0, "above 0"),
         )
+        self.prefix = prefix
         self._strict = strict
         self._principal = principal
-        self._router: Router[Route] = Router([Route(operation, transport, prefix) for operation, transport in routes])
-        self.documents = Documents([operation for operation, _ in routes], prefix=prefix, title=title, version=version, strict=strict)
+        self._router = Router([Route(operation, transport, prefix) for operation, transport in routes])
+        operations = [operation for operation, _ in routes]
+        self.documents = Documents(operations, prefix=prefix, title=title, version=version, strict=strict)
         self._documents_at = {
             f"{prefix}/openapi.json".encode(): self.documents.openapi,
             f"{prefix}/docs".encode(): self.documents.page,

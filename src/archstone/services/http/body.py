@@ -10,18 +10,14 @@ from collections.abc import Callable
 from typing import Final
 
 from archstone.services.http.asgi import Headers, Receive
-from archstone.services.http.errors import BodyLateError, BodyTooLargeError
+from archstone.services.http.errors import BodyLateError, BodyTooLargeError, ClientGoneError
 from archstone.services.http.headers import content_length
 from archstone.services.http.waiting import Ring, Watched
 
-__all__ = ["DRAIN_BYTES", "ClientGoneError", "read_body"]
+__all__ = ["DRAIN_BYTES", "read_body"]
 
 DRAIN_BYTES: Final = 16 * 1024 * 1024
 """How much of a refused body is read and thrown away; beyond it the connection is closed."""
-
-
-class ClientGoneError(Exception):
-    """The client closed the connection: nobody waits for an answer."""
 
 
 async def read_body(receive: Receive, headers: Headers, *, limit_bytes: int, limit_s: float) -> bytes:

@@ -8,7 +8,7 @@ from archstone import world
 from archstone.context import Call
 from archstone.resilience import OutOfTimeError
 from archstone.services.http.asgi import Receive
-from archstone.services.http.body import ClientGoneError
+from archstone.services.http.errors import ClientGoneError
 from archstone.services.http.waiting import Ring, Watch
 
 __all__ = ["until_gone"]

@@ -1,12 +1,13 @@
 """What can be wrong with a request before an operation sees it, and with a connection before an answer comes."""
 
-from archstone.errors import BackendError, InvalidError, NotFoundError, RejectedError, RemoteError
+from archstone.errors import ArchstoneError, BackendError, InvalidError, NotFoundError, RejectedError, RemoteError
 
 __all__ = [
     "AnswerError",
     "BadRequestError",
     "BodyLateError",
     "BodyTooLargeError",
+    "ClientGoneError",
     "ContentTypeError",
     "HeadersTooLargeError",
     "MethodError",
@@ -76,6 +77,13 @@ class BodyLateError(InvalidError, code="http.body-late", status=408):
 
     def __str__(self) -> str:
         return f"the body did not arrive whole within {self.limit_s:g} s: nothing was done, send it again"
+
+
+class ClientGoneError(ArchstoneError, code="http.client-gone", status=499):
+    """The client closed the connection: nobody waits for an answer, and none is sent."""
+
+    def __str__(self) -> str:
+        return "the client hung up before the answer: a query was cancelled, a command runs on; nothing to do"
 
 
 class ContentTypeError(InvalidError, code="http.content-type", status=415):

@@ -98,7 +98,7 @@ def idempotency_key(raw: bytes, *, limit: int) -> str:
 def remaining_s(raw: bytes) -> float:
     """Return the seconds that the caller goes on waiting, from a whole number of milliseconds."""
     if not _digits(raw):
-        raise BadRequestError("header archstone-deadline-ms", "must be a whole number of milliseconds, at most 15 digits")
+        raise BadRequestError("header archstone-deadline-ms", "must be a whole number of milliseconds")
     return int(raw) / 1000
 
 

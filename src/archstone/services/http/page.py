@@ -14,17 +14,31 @@ __all__ = ["POLICY", "page"]
 _Json = Mapping[str, Any]
 
 _STYLE: Final = """
-:root{color-scheme:light dark;--ink:#1b1f24;--soft:#5b6470;--line:#d8dde3;--page:#fff;--box:#f5f7f9;--get:#0b6bcb;--act:#0a7d4f}
-@media(prefers-color-scheme:dark){:root{--ink:#e6e9ed;--soft:#9aa4b0;--line:#333a42;--page:#14171a;--box:#1c2024;--get:#6db3ff;--act:#5cc99a}}
-*{box-sizing:border-box}body{margin:0 auto;max-width:60rem;padding:1.5rem 1rem 4rem;background:var(--page);color:var(--ink);
-font:1rem/1.5 system-ui,sans-serif}h1{margin:0 0 .25rem;font-size:1.6rem}h2{margin:2.5rem 0 .25rem;font-size:1.2rem}
-p{margin:.25rem 0;white-space:pre-line}.soft,th{color:var(--soft)}a{color:var(--get)}
-details{margin:.5rem 0;border:1px solid var(--line);border-radius:.5rem;background:var(--box)}
-summary{padding:.6rem .8rem;cursor:pointer;overflow-wrap:anywhere}summary:focus-visible{outline:2px solid var(--get)}
-.in{padding:0 .8rem .8rem}b.m{display:inline-block;min-width:4rem;color:var(--act)}b.get{color:var(--get)}
-code,pre{font:.875rem/1.45 ui-monospace,monospace}pre{margin:.25rem 0;padding:.6rem;overflow-x:auto;background:var(--page);
-border:1px solid var(--line);border-radius:.35rem}table{width:100%;border-collapse:collapse;font-size:.9rem}
-th,td{padding:.25rem .5rem .25rem 0;text-align:left;vertical-align:top;overflow-wrap:anywhere}h3{margin:.9rem 0 .1rem;font-size:.95rem}
+:root { color-scheme: light dark; --ink: #1b1f24; --soft: #5b6470; --line: #d8dde3; --page: #fff; --box: #f5f7f9;
+  --get: #0b6bcb; --act: #0a7d4f }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ed; --soft: #9aa4b0; --line: #333a42; --page: #14171a;
+  --box: #1c2024; --get: #6db3ff; --act: #5cc99a } }
+* { box-sizing: border-box }
+body { margin: 0 auto; max-width: 60rem; padding: 1.5rem 1rem 4rem; background: var(--page); color: var(--ink);
+  font: 1rem/1.5 system-ui, sans-serif }
+h1 { margin: 0 0 .25rem; font-size: 1.6rem }
+h2 { margin: 2.5rem 0 .25rem; font-size: 1.2rem }
+h3 { margin: .9rem 0 .1rem; font-size: .95rem }
+p { margin: .25rem 0; white-space: pre-line }
+.soft, th { color: var(--soft) }
+a { color: var(--get) }
+details { margin: .5rem 0; border: 1px solid var(--line); border-radius: .5rem; background: var(--box) }
+summary { padding: .6rem .8rem; cursor: pointer; overflow-wrap: anywhere }
+summary:focus-visible { outline: 2px solid var(--get) }
+.in { padding: 0 .8rem .8rem }
+b.m { display: inline-block; min-width: 4rem; color: var(--act) }
+b.get { color: var(--get) }
+code, pre { font: .875rem/1.45 ui-monospace, monospace }
+pre { margin: .25rem 0; padding: .6rem; overflow-x: auto; background: var(--page); border: 1px solid var(--line);
+  border-radius: .35rem }
+table { width: 100%; border-collapse: collapse; font-size: .9rem; table-layout: fixed }
+th, td { padding: .25rem .5rem .25rem 0; text-align: left; vertical-align: top; overflow-wrap: anywhere }
+td:first-child, th:first-child { width: 30% }
 """
 _HASH: Final = b64encode(sha256(_STYLE.encode()).digest()).decode()
 POLICY: Final = f"default-src 'none'; style-src 'sha256-{_HASH}'; frame-ancestors 'none'; base-uri 'none'".encode()
@@ -77,7 +91,8 @@ def _operation(method: str, path: str, operation: _Json, schema: _Json) -> str:
 
 def _parameters(parameters: Iterable[_Json], schema: _Json) -> str:
     rows = "".join(
-        f"<tr><td><code>{escape(each['name'])}</code></td><td>{each['in']}{'' if each['required'] else ', optional'}</td>"
+        f"<tr><td><code>{escape(each['name'])}</code></td>"
+        f"<td>{each['in']}{'' if each['required'] else ', optional'}</td>"
         f"<td><code>{escape(_type(each['schema'], schema))}</code></td></tr>"
         for each in parameters
     )
@@ -125,7 +140,7 @@ def _plain(schema: _Json) -> str:
     if "const" in schema or "enum" in schema:
         return " | ".join(repr(value) for value in schema.get("enum", [schema.get("const")]))
     marks = [str(schema["format"])] if "format" in schema else []
-    limits = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<", "maxLength": "length <="}
+    limits = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<", "maxLength": "length"}
     marks += [f"{sign} {schema[name]}" for name, sign in limits.items() if name in schema]
     kind = str(schema.get("type", "any"))
     return f"{kind} ({', '.join(marks)})" if marks else kind

@@ -65,7 +65,7 @@ def _detail(error: ArchstoneError | None, *, frank: bool) -> str:
     """Return the text of an error, unless it talks about what is inside: files, servers, other people's code."""
     if error is None:
         return _UNEXPECTED
-    if not frank and (type(error).status == 500 or isinstance(error, BackendError)):  # noqa: PLR2004
+    if not frank and (type(error).status == 500 or isinstance(error, BackendError)):
         return _UNEXPECTED if not isinstance(error, DomainError) else str(error)[:_TEXT_LIMIT]
     return str(error)[:_TEXT_LIMIT]
 
@@ -89,7 +89,7 @@ def _extra_headers(error: ArchstoneError, status: int) -> list[tuple[bytes, byte
     retry_after_s = getattr(error, "retry_after_s", None)
     if isinstance(retry_after_s, int | float):
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(retry_after_s))))
-    if status == 401:  # noqa: PLR2004
+    if status == 401:
         headers.append((b"www-authenticate", str(getattr(error, "challenge", "Bearer")).encode()))
     if isinstance(allow := getattr(error, "allow", None), str):
         headers.append((b"allow", allow.encode()))

@@ -19,7 +19,7 @@ _log = get_logger(__name__)
 class Route:
     """An operation, its transport, and its place among the paths."""
 
-    __slots__ = ("method", "name", "operation", "path", "query", "success_headers", "transport")
+    __slots__ = ("method", "name", "operation", "path", "query", "span_name", "success_headers", "transport")
 
     def __init__(self, operation: Operation, transport: Transport, prefix: str) -> None:
         self.operation = operation
@@ -27,6 +27,7 @@ class Route:
         self.name = operation.full_name
         self.method = operation.method
         self.path = prefix + operation.path
+        self.span_name = f"{operation.method} {self.path}"
         self.query = operation.kind == "query"
         # What somebody signed in may see is nobody else's to keep; the tag lets its own reader ask again cheaply.
         fresh = b"private, no-cache" if self.query else b"no-store"

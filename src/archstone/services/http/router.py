@@ -138,7 +138,7 @@ def percent_decode(raw: bytes, where: str) -> str:
         decoded = unquote_to_bytes(raw)
         # unquote leaves a broken escape as it stands; every good one takes away two bytes.
         if len(raw) - len(decoded) != 2 * raw.count(b"%"):
-            raise BadRequestError(where, "holds a % that is not followed by two hex digits; write %25 for a percent sign")
+            raise BadRequestError(where, "holds a % that no two hex digits follow; write %25 for a percent sign")
         return decoded.decode()
     except UnicodeDecodeError:
         raise BadRequestError(where, "is not UTF-8 once its percent escapes are decoded") from None

@@ -107,7 +107,7 @@ class HttpTransport:
         if answer.status != operation.status:
             raise error_of(answer, operation, call.key)
         try:
-            return None if answer.status == 204 else operation.decode_result(answer.body)  # noqa: PLR2004
+            return None if answer.status == 204 else operation.decode_result(answer.body)
         except ValueError as error:
             raise AnswerError(operation.full_name, answer.status, "not what the contract says") from error
 

@@ -67,7 +67,7 @@ def _go_on(steps: Generator[Any, Any, T], pending: object) -> Generator[Any, Any
     while True:
         try:
             yield pending
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - what is thrown in belongs to the work
             try:
                 pending = steps.throw(error)
             except StopIteration as done:

@@ -1,0 +1,15 @@
+"""The front door: routes the public operations of a system, and lets nobody in who should not be.
+
+    gateway=Gateway(rate_limit=RateLimit(50, burst=100), shed=Shed(500), urgent=(Orders.place,))
+
+Bearer tokens, `requires`, rate limit, shedding, body limit, request id, security headers, entity tags, gzip and brotli,
+`/health/live`, `/health/ready`, `/metrics`, `/openapi.json`, `/docs`. A value, given to `System`; `build` makes the
+ASGI application of it, with no System too.
+"""
+
+from archstone.gateway.admission import Tokens, Verify
+from archstone.gateway.encoding import Compress
+from archstone.gateway.errors import TokenError
+from archstone.gateway.gateway import Gateway, GatewayParts
+
+__all__ = ["Compress", "Gateway", "GatewayParts", "TokenError", "Tokens", "Verify"]

@@ -1,0 +1,84 @@
+"""Who asks, whether they may, and under which name they are counted."""
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from ipaddress import IPv6Address, IPv6Network, ip_address
+from typing import Final, Protocol
+
+from archstone.context import NOBODY, Principal
+from archstone.errors import DeniedError
+from archstone.gateway.errors import TokenError
+from archstone.services import ANYONE, SIGNED_IN, ForbiddenError, NotSignedInError, Operation
+from archstone.services.http import Headers, Scope
+
+__all__ = ["Tokens", "Verify", "check_requires", "client_key", "principal_of"]
+
+Verify = Callable[[str], Principal]
+"""Returns whose token it is; raises DeniedError if it is not valid now."""
+
+_BEARER: Final = re.compile(rb"bearer +([!-~]{1,8192})", re.IGNORECASE).fullmatch
+
+
+class Tokens(Protocol):
+    """Verifies the access tokens of somebody else, in place of the system's own."""
+
+    def verify(self, token: str) -> Principal:
+        """Return whose token it is; raise DeniedError if it is not valid now."""
+        ...
+
+
+def principal_of(headers: Headers, verify: Verify) -> Principal:
+    """Return who asks: nobody if no token came.
+
+    Raises:
+        TokenError: one came, and it is not valid. It is not passed over, or an expired session would look like
+            a signed-out one.
+    """
+    raw = headers.get(b"authorization")
+    if raw is None:
+        return NOBODY
+    found = _BEARER(raw)
+    if found is None:
+        raise TokenError("the header is not of the form 'Bearer <token>'")
+    try:
+        return verify(found[1].decode())
+    except TokenError:
+        raise
+    except DeniedError as error:
+        raise TokenError(str(error)) from error
+
+
+def check_requires(operation: Operation, principal: Principal) -> None:
+    """Refuse who may not call the operation; the service checks again.
+
+    Raises:
+        NotSignedInError: it asks for somebody, and nobody is signed in.
+        ForbiddenError: it asks for a role that the principal has not.
+    """
+    requires = operation.requires
+    if requires == ANYONE:
+        return
+    if not principal.signed_in:
+        raise NotSignedInError(operation.full_name)
+    if requires != SIGNED_IN and requires not in principal.roles:
+        raise ForbiddenError(operation.full_name, requires)
+
+
+def client_key(scope: Scope) -> str:
+    """Return what an anonymous client is counted by: its address, for IPv6 its /64, since one host owns that many."""
+    client: tuple[str, int] | None = scope.get("client")
+    return "address:unknown" if client is None else _address_key(client[0])
+
+
+@lru_cache(maxsize=4096)
+def _address_key(host: str) -> str:
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return f"address:{host}"
+    if not isinstance(address, IPv6Address):
+        return f"address:{address}"
+    if address.ipv4_mapped is not None:
+        return f"address:{address.ipv4_mapped}"
+    return f"address:{IPv6Network((address, 64), strict=False)}"

@@ -1,0 +1,206 @@
+"""The gateway at work: one ASGI application, one straight line through it.
+
+A request passes, from the outside in: request id, server span, security headers; health, metrics and documents;
+shedding, token, `requires`, rate limit; then the operation, with body limit and deadline; and on the way out entity
+tag and packing. Each concern is a function of its own module; here stands their order.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from archstone import context, world
+from archstone.context import NOBODY, Principal
+from archstone.gateway.admission import Verify, check_requires, client_key, principal_of
+from archstone.gateway.encoding import Compress, pack, worth_packing
+from archstone.gateway.errors import TokenError
+from archstone.gateway.etag import unless_known
+from archstone.gateway.hardening import guarded, security_headers
+from archstone.gateway.lifespan import lifespans
+from archstone.gateway.mounts import Mount, mount_of, serve_mount
+from archstone.gateway.own_pages import live, metrics_page, ready_page
+from archstone.gateway.request_id import request_id
+from archstone.observability import counter, histogram, span
+from archstone.resilience import Gate, Limiter
+from archstone.services.http import (
+    ClientGoneError,
+    ContractApp,
+    Headers,
+    Match,
+    MethodError,
+    Receive,
+    Response,
+    Scope,
+    Send,
+    raw_path_of,
+    read_headers,
+    refusal,
+)
+
+__all__ = ["GatewayApp", "Policies"]
+
+_requests = counter("archstone_http_requests", "Requests answered, by operation and status.", ("operation", "status"))
+_seconds = histogram("archstone_http_request_seconds", "Time from request to answer, by operation.", ("operation",))
+_UNROUTED: Final = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policies:
+    """What a request must pass."""
+
+    verify: Verify
+    limiter: Limiter | None
+    gate: Gate | None
+    compress: Compress | None
+    urgent: frozenset[str]
+
+
+class GatewayApp:
+    """An ASGI 3 application: public operations under a prefix, health, metrics, documents, mounted applications."""
+
+    def __init__(
+        self,
+        contracts: ContractApp,
+        policies: Policies,
+        *,
+        ready: Callable[[], tuple[bool, dict[str, object]]],
+        metrics: Callable[[], str],
+        mounts: tuple[Mount, ...],
+    ) -> None:
+        self._contracts = contracts
+        self._policies = policies
+        self._mounts = mounts
+        self._own: Mapping[bytes, Callable[[], Response]] = {
+            b"/health/live": live,
+            b"/health/ready": lambda: ready_page(ready),
+            b"/metrics": lambda: metrics_page(metrics),
+            b"/openapi.json": contracts.documents.openapi,
+            b"/docs": contracts.documents.page,
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection event stream, as ASGI 3 says."""
+        kind = scope["type"]
+        mount = self._mount_of(scope) if self._mounts and kind != "lifespan" else None
+        if kind == "lifespan":
+            await lifespans([app for _, app in self._mounts], scope, receive, send)
+        elif mount is not None:
+            await self._pass_on(mount, scope, receive, send)
+        elif kind == "http":
+            response = await self._answer(scope, receive)
+            if response is not None:
+                await response.send(send)
+        else:
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Response | None:
+        began_s = world.monotonic()
+        name, ticket = _UNROUTED, ""
+        try:
+            headers = read_headers(scope["headers"])
+            ticket = request_id(headers.get(b"x-request-id"))
+            raw_path = raw_path_of(scope)
+            if (own := self._own.get(raw_path)) is not None:
+                name = raw_path.decode()
+                response = await self._own_page(own, scope["method"], headers)
+            else:
+                match = self._contracts.find(scope["method"], raw_path)
+                name = match.route.name
+                response = await self._traced(match, scope, headers, receive, ticket=ticket)
+        except ClientGoneError:
+            return None
+        except Exception as error:  # noqa: BLE001 - the boundary: whatever it is, the client gets a document
+            ticket = ticket or request_id(None)
+            response = refusal(error, instance=ticket, operation=None, frank=False)
+        _requests.labels(name, str(response.status)).inc()
+        _seconds.labels(name).observe(world.monotonic() - began_s)
+        response.headers = guarded(response.headers, _extra(scope, ticket, api=True))
+        return response
+
+    async def _own_page(self, own: Callable[[], Response], method: str, headers: Headers) -> Response:
+        if method not in {"GET", "HEAD"}:
+            raise MethodError(method, "GET, HEAD")
+        response = own()
+        compress = self._policies.compress
+        if compress is not None and worth_packing(response, compress):
+            await pack(response, headers.get(b"accept-encoding", b""), compress)
+        return response
+
+    async def _traced(self, match: Match, scope: Scope, headers: Headers, receive: Receive, *, ticket: str) -> Response:
+        """Answer within a server span; a refusal is an answer too, so that the span says which."""
+        route = match.route
+        call = self._contracts.call_of(headers, route, NOBODY)._replace(correlation_id=ticket)
+        token = context.set_current(call)
+        try:
+            with span(route.span_name, kind="server") as work:
+                try:
+                    response = await self._admitted(match, scope, headers, receive)
+                except ClientGoneError:
+                    raise
+                except Exception as error:  # noqa: BLE001 - the boundary
+                    work.fail(error)
+                    response = refusal(error, instance=ticket, operation=route.operation, frank=False)
+                work.set("http.response.status_code", response.status)
+                return response
+        finally:
+            context.leave(token)
+
+    async def _admitted(self, match: Match, scope: Scope, headers: Headers, receive: Receive) -> Response:
+        gate = self._policies.gate
+        if gate is None:
+            return await self._performed(match, scope, headers, receive)
+        with gate.admit(1 if match.route.name in self._policies.urgent else 0):
+            return await self._performed(match, scope, headers, receive)
+
+    async def _performed(self, match: Match, scope: Scope, headers: Headers, receive: Receive) -> Response:
+        """Make the call as whoever asks; tag and pack what a query answers."""
+        principal = self._principal(match, scope, headers)
+        call = context.current()._replace(principal=principal)
+        response = await self._contracts.perform(match, scope, headers, receive, call=call)
+        if not match.route.query:
+            return response
+        compress = self._policies.compress
+        pays = compress is not None and worth_packing(response, compress)
+        response = unless_known(response, headers.get(b"if-none-match"))
+        if pays and compress is not None and response.body:
+            await pack(response, headers.get(b"accept-encoding", b""), compress)
+        return response
+
+    def _principal(self, match: Match, scope: Scope, headers: Headers) -> Principal:
+        """Return who asks, if they may call this, and that often."""
+        limiter = self._policies.limiter
+        try:
+            principal = principal_of(headers, self._policies.verify)
+        except TokenError:
+            if limiter is not None:
+                # Guessing tokens is limited as well, by address: whose token it would be is not known.
+                limiter.take(client_key(scope))
+            raise
+        check_requires(match.route.operation, principal)
+        if limiter is not None:
+            limiter.take(f"user:{principal.id}" if principal.signed_in else client_key(scope))
+        return principal
+
+    def _mount_of(self, scope: Scope) -> Mount | None:
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        mount = mount_of(path, self._mounts)
+        prefix = self._contracts.prefix
+        if mount is None or path.encode() in self._own:
+            return None
+        # The longer claim wins, so that pages mounted at the root leave the operations where they are.
+        return None if len(prefix) > len(mount[0]) and path.startswith(f"{prefix}/") else mount
+
+    async def _pass_on(self, mount: Mount, scope: Scope, receive: Receive, send: Send) -> None:
+        offered = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
+        ticket = request_id(offered)
+
+        def refuse(error: Exception) -> Response:
+            return refusal(error, instance=ticket, operation=None, frank=False)
+
+        await serve_mount(mount, scope, receive, send, extra=_extra(scope, ticket, api=False), refuse=refuse)
+
+
+def _extra(scope: Scope, ticket: str, *, api: bool) -> list[tuple[bytes, bytes]]:
+    headers = security_headers(https=scope.get("scheme") == "https", api=api)
+    headers.append((b"x-request-id", ticket.encode()))
+    return headers

@@ -1,0 +1,126 @@
+"""The front door of a system, as a value: what `System(..., gateway=Gateway(...))` is given.
+
+    gateway=Gateway(rate_limit=RateLimit(50, burst=100), shed=Shed(500, max_lag_s=0.5), urgent=("Orders.place",))
+
+Only public operations are routed. `runtime` calls `build` with what runs behind the door; anybody else can, too.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from archstone.context import Principal
+from archstone.errors import ConfigError, DeniedError
+from archstone.gateway.admission import Tokens, Verify
+from archstone.gateway.app import GatewayApp, Policies
+from archstone.gateway.encoding import Compress
+from archstone.gateway.mounts import mounts
+from archstone.observability import render
+from archstone.resilience import RateLimit, Shed, check
+from archstone.services import Operation, Transport
+from archstone.services.http import ASGIApp, ContractApp
+
+__all__ = ["Gateway", "GatewayParts"]
+
+_RATE_LIMIT: Final = RateLimit(50, burst=100)
+_SHED: Final = Shed(500, max_lag_s=0.5)
+_COMPRESS: Final = Compress()
+
+
+def _no_tokens(token: str) -> Principal:  # noqa: ARG001 - the form of Verify
+    raise DeniedError("this system takes no tokens")
+
+
+def _always_ready() -> tuple[bool, dict[str, object]]:
+    return True, {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayParts:
+    """What stands behind the door: made by whoever runs the system."""
+
+    routes: Sequence[tuple[Operation, Transport]]
+    """Every operation of the system; those that are not public are left out here."""
+    verify: Verify = _no_tokens
+    """Whose token it is; raises DeniedError."""
+    ready: Callable[[], tuple[bool, dict[str, object]]] = _always_ready
+    """Whether requests may come, and what is said about it at `/health/ready`."""
+    metrics: Callable[[], str] = render
+    """Text for `/metrics`."""
+    lag: Callable[[], float] | None = None
+    """Lag of the event loop in seconds, for shedding. None: not known."""
+    title: str = "Archstone"
+    version: str = "1.0"
+    mounts: Mapping[str, ASGIApp] = field(default_factory=dict[str, ASGIApp])
+    """More applications by path prefix, beside those of the gateway itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """What the door looks like and whom it lets in."""
+
+    prefix: str = "/api/v1"
+    """Stands before every path. Empty, or beginning and not ending with a slash."""
+    tokens: Tokens | None = None
+    """Verifies access tokens in place of the system's own. None: the system's own."""
+    rate_limit: RateLimit | None = _RATE_LIMIT
+    """Requests per principal, or per client address of those not signed in. None: no limit."""
+    shed: Shed | None = _SHED
+    """Requests inside at once. None: no limit."""
+    urgent: tuple[str | Callable[..., Any], ...] = ()
+    """Operations that may use the reserve of `shed`: `"Orders.place"` or `Orders.place`."""
+    body_limit_bytes: int = 1_000_000
+    """Longest request body. Above 0."""
+    time_limit_s: float = 30.0
+    """Longest time for a request, and for its body to arrive, seconds. Above 0."""
+    compress: Compress | None = _COMPRESS
+    """How answers to queries are packed. None: not at all."""
+    mounts: Mapping[str, ASGIApp] = field(default_factory=dict[str, ASGIApp])
+    """Other ASGI applications by path prefix: `{"/shop": pages}`. An empty prefix takes what nobody else takes."""
+
+    def __post_init__(self) -> None:
+        """Check all settings at once."""
+        fits = not self.prefix or (self.prefix.startswith("/") and not self.prefix.endswith("/"))
+        check(
+            self,
+            prefix=(fits, "empty, or written as '/api/v1'"),
+            body_limit_bytes=(self.body_limit_bytes > 0, "above 0"),
+            time_limit_s=(self.time_limit_s > 0, "above 0"),
+        )
+
+    def build(self, parts: GatewayParts) -> ASGIApp:
+        """Return the ASGI application.
+
+        Raises:
+            ConfigError: Two operations claim one path, an urgent one is not public, or mounts clash.
+        """
+        routes = [(operation, transport) for operation, transport in parts.routes if operation.public]
+        contracts = ContractApp(
+            routes,
+            prefix=self.prefix,
+            strict=True,
+            title=parts.title,
+            version=parts.version,
+            body_limit_bytes=self.body_limit_bytes,
+            time_limit_s=self.time_limit_s,
+        )
+        policies = Policies(
+            verify=parts.verify if self.tokens is None else self.tokens.verify,
+            limiter=None if self.rate_limit is None else self.rate_limit.bind("gateway"),
+            gate=None if self.shed is None else self.shed.bind("gateway", lag=parts.lag),
+            compress=self.compress,
+            urgent=self._urgent({operation.full_name for operation, _ in routes}),
+        )
+        return GatewayApp(
+            contracts,
+            policies,
+            ready=parts.ready,
+            metrics=parts.metrics,
+            mounts=mounts(self.mounts, parts.mounts),
+        )
+
+    def _urgent(self, public: set[str]) -> frozenset[str]:
+        names = frozenset(each if isinstance(each, str) else each.__qualname__ for each in self.urgent)
+        if unknown := sorted(names - public):
+            raise ConfigError(f"gateway: urgent names {', '.join(unknown)}, which is no public operation here")
+        return names

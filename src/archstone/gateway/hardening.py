@@ -1,0 +1,36 @@
+"""The headers that keep a browser from doing more with an answer than reading it."""
+
+from collections.abc import Iterable
+from typing import Final
+
+__all__ = ["guarded", "security_headers"]
+
+SECURITY_HEADERS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+API_POLICY: Final = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+HSTS: Final = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
+"""Sent over https only: over http a browser ignores it, and a proxy in front may not."""
+
+
+def security_headers(*, https: bool, api: bool) -> list[tuple[bytes, bytes]]:
+    """Return what every answer carries; those of the API also a policy under which nothing in them is run or shown."""
+    headers = [*SECURITY_HEADERS]
+    if api:
+        headers.append(API_POLICY)
+    if https:
+        headers.append(HSTS)
+    return headers
+
+
+def guarded(
+    own: Iterable[tuple[bytes, bytes]], extra: Iterable[tuple[bytes, bytes]]
+) -> list[tuple[bytes, bytes]]:
+    """Return an application's own headers with those of `extra` that it did not set itself."""
+    headers = list(own)
+    named = {name.lower() for name, _ in headers}
+    headers.extend(pair for pair in extra if pair[0] not in named)
+    return headers
