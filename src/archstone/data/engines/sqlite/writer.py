@@ -129,7 +129,7 @@ class Writer:
             await self.wait_turn(holder)
         if self.batch is not None:
             turn = self._line_up(holder, first=True)
-            self._context.run(self.commit)
+            self._context.copy().run(self.commit)
             await self._granted(turn, holder)
 
     async def wait_turn(self, holder: Holder) -> None:
@@ -166,7 +166,7 @@ class Writer:
         self.holder = None
         batch = self.batch
         if batch is not None and self._due and (not self.waiters or batch.full(world.monotonic())):
-            self._context.run(self.commit)
+            self._context.copy().run(self.commit)
             return
         if self.waiters:
             self._grant()
@@ -180,7 +180,7 @@ class Writer:
                 self._watch(holder)
                 turn.set_result(None)
         if self.holder is None and self._due and self.batch is not None:
-            self._context.run(self.commit)  # everybody who waited was cancelled
+            self._context.copy().run(self.commit)  # everybody who waited was cancelled
 
     def _watch(self, holder: Holder) -> None:
         if self._timer is None:
