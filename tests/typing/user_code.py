@@ -2,10 +2,12 @@
 
 import asyncio
 from datetime import datetime
+from pathlib import Path
 from typing import assert_type
 
 from archstone import context, simulation, world
 from archstone.errors import ArchstoneError, DomainError, RejectedError
+from archstone.security import AccessToken, KeyFile, Passwords, Tokens
 
 
 class OutOfStock(DomainError, code="inventory.out-of-stock", status=409):
@@ -45,3 +47,12 @@ def branches(error: ArchstoneError) -> float | None:
         return error.retry_after_s
     assert_type(error.code, str)
     return None
+
+
+async def sign_in(stored: str | None, offered: str, folder: Path) -> AccessToken | None:
+    """Check a password and give a token."""
+    async with Passwords(waiting=10) as passwords:
+        verdict = await passwords.verify(stored, offered)
+    assert_type(verdict.new_hash, str | None)
+    tokens = Tokens(KeyFile(folder / "keys.json").load(), issuer="mine", audience="mine-api")
+    return tokens.issue(context.Principal("ann")) if verdict.right else None

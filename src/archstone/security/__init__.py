@@ -1,0 +1,52 @@
+"""Who is there, and how we know: passwords, access tokens, refresh tokens, and the keys that sign them.
+
+    passwords = Passwords()
+    verdict = await passwords.verify(user.password_hash, offered)
+    tokens = Tokens(KeyFile(data / "keys.json").load(), issuer="shop", audience="shop-api")
+    access = tokens.issue(Principal(user.id, frozenset({"customer"})))
+
+Needs `archstone[security]`. What a principal may do is decided where the operation is declared (`requires`).
+"""
+
+from archstone.security.assertion import PrincipalAssertions
+from archstone.security.errors import (
+    InsecureKeyFileError,
+    KeyFileError,
+    PasswordsBusyError,
+    PasswordTooLongError,
+    RefreshFault,
+    RefreshTokenError,
+    StoredHashError,
+    TokenError,
+    TokenExpiredError,
+)
+from archstone.security.keys import KeyFile, SigningKeys
+from archstone.security.passwords import Cost, Passwords, Verdict
+from archstone.security.refresh import REFRESH_SCHEMA, RefreshToken, RefreshTokens, Rotated, Statements
+from archstone.security.tokens import AccessToken, Claims, Tokens
+
+__all__ = [
+    "REFRESH_SCHEMA",
+    "AccessToken",
+    "Claims",
+    "Cost",
+    "InsecureKeyFileError",
+    "KeyFile",
+    "KeyFileError",
+    "PasswordTooLongError",
+    "Passwords",
+    "PasswordsBusyError",
+    "PrincipalAssertions",
+    "RefreshFault",
+    "RefreshToken",
+    "RefreshTokenError",
+    "RefreshTokens",
+    "Rotated",
+    "SigningKeys",
+    "Statements",
+    "StoredHashError",
+    "TokenError",
+    "TokenExpiredError",
+    "Tokens",
+    "Verdict",
+]
