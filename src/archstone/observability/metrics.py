@@ -8,6 +8,7 @@ look-ups and a lock. Label sets are bounded: after `MAX_LABEL_SETS` a new one is
 so an id that strays into a label costs memory once, not for ever. Counting is exact across threads.
 """
 
+import math
 import threading
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
@@ -87,8 +88,13 @@ class GaugeChild:
 
     @property
     def value(self) -> float:
-        """The number now."""
-        return self._value if self._read is None else self._read()
+        """The number now; NaN when the one who is asked fails, so that the other metrics are still shown."""
+        if self._read is None:
+            return self._value
+        try:
+            return self._read()
+        except Exception:  # noqa: BLE001 - whatever it is, it is not the reader's fault
+            return math.nan
 
 
 class HistogramChild:

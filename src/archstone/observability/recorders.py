@@ -78,8 +78,7 @@ def recorded() -> Generator[list[SpanRecord]]:
     try:
         yield spans
     finally:
-        # By identity: bound methods of two equal lists compare equal on some versions, and both may listen.
-        recording.listeners = tuple(other for other in recording.listeners if other is not listener)
+        remove_recorder(listener)
 
 
 def broken(recorder: Recorder, error: Exception) -> None:

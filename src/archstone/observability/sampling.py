@@ -10,6 +10,7 @@ __all__ = ["Sampler"]
 _BITS: Final = 56
 """The last 56 bits of a trace id are random (W3C trace context, level 2), so they choose without bias."""
 _MASK: Final = (1 << _BITS) - 1
+_RATIO_EVERY_S: Final = 1.0
 _ASIDE_SPANS: Final = 200
 """Spans of one sampled-out trace that are remembered in case it fails."""
 
@@ -36,7 +37,7 @@ class Sampler:
         self._ratio = 1.0
         self._left = spans_per_s
         self._seen = 0
-        self._since_s = world.monotonic()
+        self._since_s = self._filled_s = world.monotonic()
         self.sampled_out = 0
         """Spans not kept so far, those that came back not counted."""
 
@@ -65,16 +66,15 @@ class Sampler:
         return found
 
     def adapt(self) -> None:
-        """Set the ratio by what came since the last call, and allow the next spans. Call it every second or so."""
+        """Allow the spans of the time since the last call; set the ratio once a second. Call it a few times a second."""
         now_s = world.monotonic()
+        self._left = min(self._spans_per_s, self._left + (now_s - self._filled_s) * self._spans_per_s)
+        self._filled_s = now_s
         passed_s = now_s - self._since_s
-        if passed_s <= 0:
-            return
-        per_s = self._seen / passed_s
-        self._ratio = min(1.0, self._spans_per_s / per_s) if per_s else 1.0
-        self._left = min(self._spans_per_s, self._left + passed_s * self._spans_per_s)
-        self._seen = 0
-        self._since_s = now_s
+        if passed_s >= _RATIO_EVERY_S:
+            # Not more often: traffic that is uneven within the second would be sampled though it is below the rate.
+            self._ratio = min(1.0, self._spans_per_s * passed_s / max(1, self._seen))
+            self._seen, self._since_s = 0, now_s
 
     def _remember(self, trace_id: int, *, kept: bool) -> None:
         decided = self._decided

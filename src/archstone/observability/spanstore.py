@@ -39,10 +39,10 @@ CREATE INDEX IF NOT EXISTS spans_by_ref ON spans (ref) WHERE ref IS NOT NULL;
 """
 _COLUMNS: Final = "trace_id, span_id, parent_id, name, kind, start_us, duration_us, status, ref, attributes"
 _INSERT: Final = f"INSERT INTO spans ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_BY_TRACE: Final = f"SELECT {_COLUMNS} FROM spans WHERE trace_id = ? ORDER BY start_us, position LIMIT ?"
+_BY_TRACE: Final = f"SELECT {_COLUMNS} FROM spans WHERE trace_id = ? ORDER BY start_us, position DESC LIMIT ?"
 _BY_REF: Final = (
     f"SELECT {_COLUMNS} FROM spans WHERE trace_id IN"
-    " (SELECT trace_id FROM spans WHERE ref = ? ORDER BY position DESC LIMIT 1000) ORDER BY start_us, position LIMIT ?"
+    " (SELECT trace_id FROM spans WHERE ref = ? ORDER BY position DESC LIMIT 1000) ORDER BY start_us, position DESC LIMIT ?"
 )
 _ENDS: Final = "SELECT (SELECT min(position) FROM spans), (SELECT max(position) FROM spans)"
 _SWEEP: Final = (
@@ -54,6 +54,7 @@ _BATCH: Final = 500
 _SWEEP_BATCH: Final = 100
 """Oldest rows looked at in one sweep; the traces they belong to go whole, so more rows than these are deleted."""
 _SWEEP_EVERY: Final = 100
+# Of two spans that began in one microsecond the outer one ended later, so it has the higher position.
 _FIND_LIMIT: Final = 10_000
 _RESUMED_TRACES: Final = 5_000
 _WIDEST_INTEGER: Final = (1 << 63) - 1

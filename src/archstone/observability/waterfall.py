@@ -50,15 +50,14 @@ def _rows(trace: Sequence[SpanRecord]) -> list[tuple[SpanRecord, int, bool]]:
         children.setdefault(parent, []).append(one)
     rows: list[tuple[SpanRecord, int, bool]] = []
     seen: set[int] = set()
-    stack = [(one, 0) for one in _latest_first(children.get(None, ()))]
-    stack = stack or [(one, 0) for one in _latest_first(trace)]
+    # Roots last, so they are taken first; the others are found as their children, or are in a cycle and begin one.
+    stack = [(one, 0) for one in (*_latest_first(trace), *_latest_first(children.get(None, ())))]
     while stack:
         one, depth = stack.pop()
-        if id(one) in seen:
-            continue
-        seen.add(id(one))
-        rows.append((one, depth, depth == 0 and one.parent_id is not None))
-        stack.extend((child, depth + 1) for child in _latest_first(children.get(one.span_id, ())))
+        if id(one) not in seen:
+            seen.add(id(one))
+            rows.append((one, depth, depth == 0 and one.parent_id is not None))
+            stack.extend((child, depth + 1) for child in _latest_first(children.get(one.span_id, ())))
     return rows
 
 
