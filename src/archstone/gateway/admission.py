@@ -12,7 +12,7 @@ from archstone.gateway.errors import TokenError
 from archstone.services import ANYONE, SIGNED_IN, ForbiddenError, NotSignedInError, Operation
 from archstone.services.http import Headers, Scope
 
-__all__ = ["Tokens", "Verify", "check_requires", "client_key", "principal_of"]
+__all__ = ["Claims", "Tokens", "Verify", "check_requires", "client_key", "principal_of"]
 
 Verify = Callable[[str], Principal]
 """Returns whose token it is; raises DeniedError if it is not valid now."""
@@ -20,11 +20,20 @@ Verify = Callable[[str], Principal]
 _BEARER: Final = re.compile(rb"bearer +([!-~]{1,8192})", re.IGNORECASE).fullmatch
 
 
-class Tokens(Protocol):
-    """Verifies the access tokens of somebody else, in place of the system's own."""
+class Claims(Protocol):
+    """What a verified token says, as far as the gateway cares."""
 
-    def verify(self, token: str) -> Principal:
-        """Return whose token it is; raise DeniedError if it is not valid now."""
+    @property
+    def principal(self) -> Principal:
+        """Whose token it is."""
+        ...
+
+
+class Tokens(Protocol):
+    """Verifies access tokens: `archstone.security.Tokens`, or an adapter to another issuer."""
+
+    def verify(self, text: str, /) -> Claims:
+        """Return what the token says; raise DeniedError if it is not valid now."""
         ...
 
 
@@ -32,8 +41,8 @@ def principal_of(headers: Headers, verify: Verify) -> Principal:
     """Return who asks: nobody if no token came.
 
     Raises:
-        TokenError: one came, and it is not valid. It is not passed over, or an expired session would look like
-            a signed-out one.
+        DeniedError: one came, and it is not valid (401). It is not passed over, or an expired session would look
+            like a signed-out one.
     """
     raw = headers.get(b"authorization")
     if raw is None:
@@ -43,9 +52,9 @@ def principal_of(headers: Headers, verify: Verify) -> Principal:
         raise TokenError("the header is not of the form 'Bearer <token>'")
     try:
         return verify(found[1].decode())
-    except TokenError:
-        raise
     except DeniedError as error:
+        if error.status == 401:
+            raise
         raise TokenError(str(error)) from error
 
 

@@ -11,9 +11,9 @@ from typing import Final
 
 from archstone import context, world
 from archstone.context import NOBODY, Principal
+from archstone.errors import DeniedError
 from archstone.gateway.admission import Verify, check_requires, client_key, principal_of
 from archstone.gateway.encoding import Compress, pack, worth_packing
-from archstone.gateway.errors import TokenError
 from archstone.gateway.etag import unless_known
 from archstone.gateway.hardening import guarded, security_headers
 from archstone.gateway.lifespan import lifespans
@@ -171,7 +171,7 @@ class GatewayApp:
         limiter = self._policies.limiter
         try:
             principal = principal_of(headers, self._policies.verify)
-        except TokenError:
+        except DeniedError:
             if limiter is not None:
                 # Guessing tokens is limited as well, by address: whose token it would be is not known.
                 limiter.take(client_key(scope))

@@ -6,10 +6,7 @@ __all__ = ["TokenError"]
 
 
 class TokenError(DeniedError, code="gateway.token", status=401):
-    """The bearer token is malformed, forged, expired or revoked."""
-
-    challenge = 'Bearer error="invalid_token"'
-    """The header WWW-Authenticate of the answer."""
+    """The Authorization header holds no bearer token, or one that is refused without a reason of its own."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why)

@@ -31,6 +31,10 @@ def _no_tokens(token: str) -> Principal:  # noqa: ARG001 - the form of Verify
     raise DeniedError("this system takes no tokens")
 
 
+def _verify_by(tokens: Tokens) -> Verify:
+    return lambda text: tokens.verify(text).principal
+
+
 def _always_ready() -> tuple[bool, dict[str, object]]:
     return True, {}
 
@@ -105,7 +109,7 @@ class Gateway:
             time_limit_s=self.time_limit_s,
         )
         policies = Policies(
-            verify=parts.verify if self.tokens is None else self.tokens.verify,
+            verify=parts.verify if self.tokens is None else _verify_by(self.tokens),
             limiter=None if self.rate_limit is None else self.rate_limit.bind("gateway"),
             gate=None if self.shed is None else self.shed.bind("gateway", lag=parts.lag),
             compress=self.compress,

@@ -27,6 +27,7 @@ from archstone.services.http.errors import (
     UnreachableError,
 )
 from archstone.services.http.headers import read_headers
+from archstone.services.http.memory import AsgiTransport, ask
 from archstone.services.http.openapi import openapi
 from archstone.services.http.principal import PrincipalCodec, PrincipalHook, read_with
 from archstone.services.http.problems import problem, refusal
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ASGIApp",
     "AnswerError",
+    "AsgiTransport",
     "BadRequestError",
     "BodyLateError",
     "BodyTooLargeError",
@@ -60,6 +62,7 @@ __all__ = [
     "Scope",
     "Send",
     "UnreachableError",
+    "ask",
     "openapi",
     "problem",
     "raw_path_of",

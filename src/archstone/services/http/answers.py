@@ -28,12 +28,18 @@ from archstone.services.errors import (
     RequestInvalidError,
     StillRunningError,
 )
-from archstone.services.http.connection import Answer
 from archstone.services.http.errors import AnswerError, RouteError
 from archstone.services.http.problems import TYPE_PREFIX
 from archstone.services.operation import Operation
 
-__all__ = ["error_of"]
+__all__ = ["Answer", "error_of", "result_of"]
+
+
+class Answer(NamedTuple):
+    """Status and body of one answer. The headers are not kept: these two say all that a contract says."""
+
+    status: int
+    body: bytes
 
 
 class _Told(NamedTuple):
@@ -86,6 +92,18 @@ _BRANCHES: Final[dict[int, type[ArchstoneError]]] = {
     503: RejectedError,
     504: DeadlineError,
 }
+
+
+def result_of(answer: Answer, operation: Operation, key: str | None) -> object:
+    """Return the result that an answer holds, or raise the error that it tells."""
+    if answer.status != operation.status:
+        raise error_of(answer, operation, key)
+    if answer.status == 204:
+        return None
+    try:
+        return operation.decode_result(answer.body)
+    except ValueError as error:
+        raise AnswerError(operation.full_name, answer.status, "not what the contract says") from error
 
 
 def error_of(answer: Answer, operation: Operation, key: str | None) -> ArchstoneError:

@@ -6,8 +6,8 @@ Not for: pipelining, streams, informational answers (they are skipped).
 """
 
 import asyncio
-from typing import NamedTuple
 
+from archstone.services.http.answers import Answer
 from archstone.services.http.errors import UnreachableError
 
 try:
@@ -15,14 +15,7 @@ try:
 except ImportError as error:  # pragma: no cover - the suite has it
     raise ImportError("archstone's HTTP client needs httptools: pip install 'archstone[serve]'") from error
 
-__all__ = ["Answer", "Connection"]
-
-
-class Answer(NamedTuple):
-    """Status and body of one answer. The headers are not kept: status and body say all that a contract says."""
-
-    status: int
-    body: bytes
+__all__ = ["Connection"]
 
 
 class Connection(asyncio.Protocol):

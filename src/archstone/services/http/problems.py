@@ -13,6 +13,7 @@ from pydantic_core import to_json
 
 from archstone.errors import ArchstoneError, BackendError, DomainError
 from archstone.observability import get_logger
+from archstone.services.errors import NotSignedInError
 from archstone.services.http.asgi import Response
 from archstone.services.operation import Operation
 
@@ -90,7 +91,9 @@ def _extra_headers(error: ArchstoneError, status: int) -> list[tuple[bytes, byte
     if isinstance(retry_after_s, int | float):
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(retry_after_s))))
     if status == 401:
-        headers.append((b"www-authenticate", str(getattr(error, "challenge", "Bearer")).encode()))
+        # RFC 6750: who sent no token is told what is wanted, who sent a bad one that it is bad.
+        bare = isinstance(error, NotSignedInError)
+        headers.append((b"www-authenticate", b"Bearer" if bare else b'Bearer error="invalid_token"'))
     if isinstance(allow := getattr(error, "allow", None), str):
         headers.append((b"allow", allow.encode()))
     if status in _STATUSES_THAT_CLOSE:

@@ -18,14 +18,14 @@ from urllib.parse import urlsplit
 
 from archstone import context, world
 from archstone.context import Call
-from archstone.errors import ConfigError, InvalidError
-from archstone.observability import format_traceparent
+from archstone.errors import ConfigError
 from archstone.resilience import OutOfTimeError, check
-from archstone.services.http.answers import error_of
-from archstone.services.http.connection import Answer, Connection
-from archstone.services.http.errors import AnswerError, UnreachableError
+from archstone.services.http.answers import Answer, result_of
+from archstone.services.http.connection import Connection
+from archstone.services.http.errors import UnreachableError
 from archstone.services.http.pool import Pool
 from archstone.services.http.principal import PrincipalCodec
+from archstone.services.http.wire import Sender
 from archstone.services.operation import Operation
 
 __all__ = ["HttpTransport"]
@@ -79,10 +79,8 @@ class HttpTransport:
             waiting=waiting,
             limit_bytes=answer_limit_bytes,
         )
-        self._prefix = parts.path.rstrip("/")
-        bearer = f"\r\nauthorization: Bearer {_one_line(token, 'token')}" if token else ""
-        self._fixed = f" HTTP/1.1\r\nhost: {parts.netloc.rpartition('@')[2]}{bearer}"
-        self._principals = principals
+        self._sender = Sender(prefix=parts.path.rstrip("/"), principals=principals, token=token)
+        self._fixed = f" HTTP/1.1\r\nhost: {parts.netloc.rpartition('@')[2]}"
 
     async def __aenter__(self) -> Self:
         """Return the transport; nothing is opened."""
@@ -104,29 +102,13 @@ class HttpTransport:
         request = self._request(operation, arguments, call, ends_s - now_s)
         repeatable = operation.kind == "query" or call.key is not None
         answer = await self._ask(request, operation.full_name, ends_s, repeatable=repeatable)
-        if answer.status != operation.status:
-            raise error_of(answer, operation, call.key)
-        try:
-            return None if answer.status == 204 else operation.decode_result(answer.body)
-        except ValueError as error:
-            raise AnswerError(operation.full_name, answer.status, "not what the contract says") from error
+        return result_of(answer, operation, call.key)
 
     def _request(self, operation: Operation, arguments: dict[str, object], call: Call, left_s: float) -> bytes:
-        encoded = operation.encode_request(arguments)
-        target, body = encoded.target, encoded.body
-        head = f"{operation.method} {self._prefix}{target}{self._fixed}\r\narchstone-deadline-ms: {int(left_s * 1000)}"
-        if call.key is not None and operation.kind == "command":
-            head += f"\r\nidempotency-key: {_one_line(call.key, 'idempotency key')}"
-        if call.trace is not None:
-            head += f"\r\ntraceparent: {format_traceparent(call.trace)}"
-        if call.correlation_id is not None:
-            head += f"\r\narchstone-correlation-id: {_one_line(call.correlation_id, 'correlation id')}"
-        if self._principals is not None and call.principal.signed_in:
-            head += f"\r\narchstone-principal: {_one_line(self._principals.encode(call.principal), 'principal')}"
-        if body is None:
-            # A method that may have a body says that it has none, or the other side waits for one.
-            return (head + ("\r\n\r\n" if operation.method == "GET" else "\r\ncontent-length: 0\r\n\r\n")).encode()
-        return f"{head}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+        target, headers, body = self._sender.write(operation, arguments, call, left_s)
+        lines = "".join([f"\r\n{name}: {value}" for name, value in headers])
+        head = f"{operation.method} {target}{self._fixed}{lines}\r\n\r\n".encode()
+        return head if body is None else head + body
 
     async def _ask(self, request: bytes, name: str, ends_s: float, *, repeatable: bool) -> Answer:
         """Send the request; once more on a new connection if the old one turns out to be closed."""
@@ -168,10 +150,3 @@ class HttpTransport:
 def _expire(waiter: asyncio.Future[Answer], name: str, limit_s: float) -> None:
     if not waiter.done():
         waiter.set_exception(OutOfTimeError(name, limit_s))
-
-
-def _one_line(value: str, what: str) -> str:
-    """Return the value of a header; refuse what would begin another header."""
-    if value.isascii() and value.isprintable():
-        return value
-    raise InvalidError(f"{what} {value[:80]!r} cannot stand in a header: use printable ASCII")
