@@ -86,6 +86,7 @@ class Tokens:
         self._issuer = issuer
         self._audience = audience
         self._kind = kind
+        self._registry = _registry(issuer, audience)
         self._limit = remembered
         self._is_revoked = is_revoked
         self._seen: dict[str, Claims] = {}
@@ -135,7 +136,7 @@ class Tokens:
             raise TokenError(f"it has {len(text)} characters, limit {_LENGTH_LIMIT}")
         try:
             token = jwt.decode(text, self._key_for, algorithms=[_ALGORITHM])
-            self._registry().validate(token.claims)
+            self._registry.validate(token.claims)
         except ExpiredTokenError:
             raise TokenExpiredError from None
         except TokenError:
@@ -153,18 +154,6 @@ class Tokens:
             raise TokenError("its key is not one of ours")
         return key
 
-    def _registry(self) -> jwt.JWTClaimsRegistry:
-        needed: jwt.ClaimsOption = {"essential": True}
-        return jwt.JWTClaimsRegistry(
-            now=world.now_us() // _MICROS,
-            iss={"essential": True, "value": self._issuer},
-            aud={"essential": True, "value": self._audience},
-            sub=needed,
-            jti=needed,
-            iat=needed,
-            exp=needed,
-        )
-
     def _remember(self, text: str, claims: Claims) -> None:
         if self._limit == 0:
             return
@@ -172,6 +161,19 @@ class Tokens:
             # The oldest goes: it is the next to expire, or near it, since all live equally long.
             del self._seen[next(iter(self._seen))]
         self._seen[text] = claims
+
+
+def _registry(issuer: str, audience: str) -> jwt.JWTClaimsRegistry:
+    needed: jwt.ClaimsOption = {"essential": True}
+    return jwt.JWTClaimsRegistry(
+        now=lambda: world.now_us() // _MICROS,
+        iss={"essential": True, "value": issuer},
+        aud={"essential": True, "value": audience},
+        sub=needed,
+        jti=needed,
+        iat=needed,
+        exp=needed,
+    )
 
 
 def _claims(claims: dict[str, Any]) -> Claims:
