@@ -1,0 +1,54 @@
+"""Durable steps with compensation: methods whose steps are remembered, resumed after a crash, undone on failure.
+
+    saga, current_step        mark a method as a saga, reach its steps
+    Sagas, SagaSettings       start them, wait for them, list, inspect, resume and sweep them
+    Steps                     what `self.step` is: call, branch, sleep, now, id
+    SagaInfo, StepInfo, ...   what one sees from outside
+
+Start with `Sagas`. Do not use a saga where one transaction of one database does.
+"""
+
+from archstone.sagas.errors import (
+    NoSagaError,
+    SagaChangedError,
+    SagaExistsError,
+    SagasClosedError,
+    SagaStuckError,
+    SagaUnknownError,
+    StepCodecError,
+    StepFailedError,
+    StepTooLargeError,
+    WorldInSagaError,
+)
+from archstone.sagas.info import SagaInfo, SagaStatistics, SagaStatus, StepInfo, StepState
+from archstone.sagas.operations import Invoke
+from archstone.sagas.saga import SagaMark, current_step, saga, saga_mark
+from archstone.sagas.sagas import Sagas
+from archstone.sagas.settings import SagaSettings
+from archstone.sagas.steps import Steps
+
+__all__ = [
+    "Invoke",
+    "NoSagaError",
+    "SagaChangedError",
+    "SagaExistsError",
+    "SagaInfo",
+    "SagaMark",
+    "SagaSettings",
+    "SagaStatistics",
+    "SagaStatus",
+    "SagaStuckError",
+    "SagaUnknownError",
+    "Sagas",
+    "SagasClosedError",
+    "StepCodecError",
+    "StepFailedError",
+    "StepInfo",
+    "StepState",
+    "StepTooLargeError",
+    "Steps",
+    "WorldInSagaError",
+    "current_step",
+    "saga",
+    "saga_mark",
+]

@@ -1,0 +1,158 @@
+"""Arguments and answers of one callable, to JSON and back, by its annotations.
+
+Compiled once per callable. JSON is what the journal holds, what a replay compares and what an undo is called
+with, so a value that does not survive it is refused before anything happens.
+"""
+
+import inspect
+import json
+from collections.abc import Callable, Iterable
+from inspect import Parameter
+from typing import TYPE_CHECKING, Any, Final, cast, get_type_hints
+
+from pydantic import TypeAdapter
+from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation, PydanticUserError
+
+from archstone.sagas.errors import StepCodecError
+
+if TYPE_CHECKING:
+    from pydantic_core import SchemaSerializer, SchemaValidator
+
+__all__ = ["Codec", "same_arguments"]
+
+_POSITIONAL: Final = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+_NULL: Final = b"null"
+_PLAIN: Final = frozenset({bool, int, str, type(None)})
+_adapt = cast("Callable[[object], TypeAdapter[Any]]", TypeAdapter)
+
+
+class Codec:
+    """How the values of one callable are journaled.
+
+    Args:
+        operation: The name to use in errors.
+        function: A coroutine function, bound or not, or what stands for one and is declared by a base class.
+
+    Raises:
+        StepCodecError: A parameter or the return value is not annotated, or its type has no JSON form.
+    """
+
+    __slots__ = ("_answer_from", "_answer_to", "_by_count", "_nothing", "_operation", "_parameters", "_required")
+
+    def __init__(self, operation: str, function: Callable[..., object]) -> None:
+        self._operation = operation
+        declared = _declared(operation, function)
+        self._parameters, self._required = _positional(operation, declared)
+        answer = _hints(operation, declared)["return"]
+        self._nothing = answer is type(None)
+        adapter = self._adapter(answer, "its return value")
+        self._answer_to: SchemaSerializer = adapter.serializer
+        self._answer_from: SchemaValidator = cast("SchemaValidator", adapter.validator)
+        self._by_count: dict[int, tuple[SchemaSerializer, SchemaValidator]] = {}
+
+    def arguments_json(self, arguments: tuple[object, ...]) -> bytes:
+        """Return the JSON array of positional `arguments`."""
+        pair = self._by_count.get(len(arguments)) or self._compile(len(arguments))
+        try:
+            return pair[0].to_json(arguments, by_alias=True, warnings="error")
+        except ValueError as error:
+            raise StepCodecError(self._operation, f"arguments do not fit their annotations: {error}") from error
+
+    def arguments(self, encoded: bytes) -> tuple[object, ...]:
+        """Return the arguments that `arguments_json` wrote; a ValueError if they do not fit any more."""
+        count = len(json.loads(encoded)) if len(self._parameters) != self._required else self._required
+        pair = self._by_count.get(count) or self._compile(count)
+        return pair[1].validate_json(encoded)
+
+    def answer_json(self, answer: object) -> bytes:
+        """Return the JSON of an answer."""
+        if self._nothing and answer is None:
+            return _NULL
+        try:
+            return self._answer_to.to_json(answer, by_alias=True, warnings="error")
+        except ValueError as error:
+            raise StepCodecError(self._operation, f"the answer does not fit its annotation: {error}") from error
+
+    def answer(self, encoded: bytes) -> object:
+        """Return the answer that `answer_json` wrote; a ValueError if it does not fit any more."""
+        return None if self._nothing else self._answer_from.validate_json(encoded)
+
+    def as_replayed(self, answer: object, encoded: bytes) -> object:
+        """Return `answer` as a replay would see it: the body never sees more than the journal holds."""
+        return answer if type(answer) in _PLAIN else self._answer_from.validate_json(encoded)
+
+    def _compile(self, count: int) -> "tuple[SchemaSerializer, SchemaValidator]":
+        if not self._required <= count <= len(self._parameters):
+            most = len(self._parameters)
+            wanted = str(most) if most == self._required else f"{self._required} to {most}"
+            raise StepCodecError(self._operation, f"takes {wanted} positional argument(s), {count} given")
+        types = self._parameters[:count]
+        adapter = self._adapter(tuple[types] if types else tuple[()], "its arguments")  # type: ignore[valid-type]
+        pair = adapter.serializer, cast("SchemaValidator", adapter.validator)
+        self._by_count[count] = pair
+        return pair
+
+    def _adapter(self, annotation: object, what: str) -> TypeAdapter[Any]:
+        try:
+            return _adapt(annotation)
+        except (PydanticSchemaGenerationError, PydanticUndefinedAnnotation, PydanticUserError) as error:
+            reason = f"{what} cannot be journaled, {str(error).splitlines()[0]}"
+            raise StepCodecError(self._operation, reason) from error
+
+
+def same_arguments(codec: Codec, one: bytes, other: bytes) -> bool:
+    """Tell whether two encodings of arguments mean the same; sets have no order, so bytes alone do not decide."""
+    if one == other or json.loads(one) == json.loads(other):
+        return True
+    try:
+        return codec.arguments(one) == codec.arguments(other)
+    except ValueError:
+        return False  # the old ones do not fit the types of today
+
+
+def _declared(operation: str, function: Callable[..., object]) -> Callable[..., object]:
+    """Return the declaration to read: the function itself, or the first one above it that is annotated."""
+    for candidate in _candidates(function):
+        if inspect.iscoroutinefunction(candidate) and not _missing(candidate):
+            return candidate
+    if not any(map(inspect.iscoroutinefunction, _candidates(function))):
+        raise StepCodecError(operation, "is not a coroutine function (`async def`)")
+    raise StepCodecError(operation, f"cannot be journaled, annotate {', '.join(_missing(function))}")
+
+
+def _candidates(function: Callable[..., object]) -> Iterable[Callable[..., object]]:
+    yield function
+    owner = getattr(function, "__self__", None)
+    name: str = getattr(function, "__name__", "")
+    for base in type(owner).__mro__ if owner is not None else ():
+        if callable(found := base.__dict__.get(name)):
+            # Bound like the method itself, so that all candidates take the same arguments.
+            yield cast("Callable[..., object]", found.__get__(owner)) if hasattr(found, "__get__") else found
+
+
+def _missing(function: Callable[..., object]) -> list[str]:
+    signature = inspect.signature(function)
+    missing = [each.name for each in signature.parameters.values() if each.annotation is Parameter.empty]
+    return [*missing, "the return value"] if signature.return_annotation is inspect.Signature.empty else missing
+
+
+def _positional(operation: str, function: Callable[..., object]) -> tuple[tuple[object, ...], int]:
+    hints = _hints(operation, function)
+    types: list[object] = []
+    required = 0
+    for each in inspect.signature(function).parameters.values():
+        if each.kind in _POSITIONAL:
+            types.append(hints[each.name])
+            required += each.default is Parameter.empty
+        elif each.kind is Parameter.VAR_POSITIONAL or (
+            each.kind is Parameter.KEYWORD_ONLY and each.default is Parameter.empty
+        ):
+            raise StepCodecError(operation, f"parameter {each.name!r} must be positional and one value")
+    return tuple(types), required
+
+
+def _hints(operation: str, function: Callable[..., object]) -> dict[str, object]:
+    try:
+        return get_type_hints(inspect.unwrap(getattr(function, "__func__", function)), include_extras=True)
+    except NameError as error:
+        raise StepCodecError(operation, f"an annotation names what cannot be found at run time: {error}") from error

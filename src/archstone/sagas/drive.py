@@ -1,0 +1,219 @@
+"""The life of a saga in memory: its body until it ends, then the end, or the way back.
+
+| what happens | what follows |
+| --- | --- |
+| body returns, nothing left over | done |
+| a step failed for good | settled, undone newest first, failed; stuck if an undo fails for good |
+| code changed | stuck |
+| any other exception: a bug | again after a while, then stuck |
+| journal cannot be read or written | again after a while, for as long as the engine is open |
+| cancelled: the engine closes | nothing; it goes on when the engine opens again |
+"""
+
+import asyncio
+from typing import Final, Literal, NamedTuple
+
+import orjson
+
+from archstone import context, world
+from archstone.errors import BackendError, ConflictError
+from archstone.observability import get_logger, parse_traceparent, span
+from archstone.resilience import Exponential
+from archstone.sagas.body_world import BODY_WORLD
+from archstone.sagas.compensation import CannotUndoError, compensate
+from archstone.sagas.errors import SagaChangedError, StepCodecError
+from archstone.sagas.failures import describe
+from archstone.sagas.journal import Past
+from archstone.sagas.operations import Operation
+from archstone.sagas.points import AFTER_FAILURE, AFTER_FINISH, AFTER_START, BEFORE_FINISH, BEFORE_UNDONE
+from archstone.sagas.run import Awake, Run
+from archstone.sagas.saga import saga_mark
+from archstone.sagas.steps import Steps
+from archstone.sagas.table import SagaRow
+
+__all__ = ["Ending", "drive"]
+
+_log = get_logger("archstone.sagas")
+_JOURNAL_BACKOFF: Final = Exponential(0.1, cap_s=10.0)
+
+
+class Ending(NamedTuple):
+    """How a saga left memory."""
+
+    status: Literal["done", "failed", "stuck"]
+    method: str
+    payload: bytes
+    """JSON of the answer or of the error; text of the reason when stuck."""
+
+
+async def drive(saga: Awake) -> Ending | None:
+    """Bring a saga to its end and return it; None if it had been ended already.
+
+    Cancelled, it leaves the saga as the journal has it, to go on when somebody drives it again.
+    """
+    if saga.fresh:
+        world.point(AFTER_START)
+        run: Run | None = Run(saga, world.current())
+        saga.fresh = False
+    else:
+        run = await _read(saga)
+    if run is None:
+        return None
+    context.set_current(saga.call())  # this task is the saga's own, so nothing has to be put back
+    with span(f"saga {saga.method}", ref=saga.id):
+        saga.trace = context.current().trace
+        ending = None
+        while run is not None and (ending := await _live(run)) is None:
+            run = await _read(saga)
+        return ending
+
+
+async def _read(saga: Awake) -> Run | None:
+    """Return a run that knows what the journal has, None if the saga is not running any more."""
+    while True:
+        try:
+            row, entries = await saga.shared.table.read(saga.id)
+            break
+        except (BackendError, ConflictError) as error:
+            await _accident(saga, "read", error)
+    if row.status != "running":
+        return None
+    run = Run(saga, world.current(), position=len(entries))
+    try:
+        _recognise(saga, row)
+        run.past = Past.read(entries)
+    except (ValueError, LookupError, TypeError) as error:
+        journal = f"entries that this release cannot read ({describe(error)})"
+        run.halt = SagaChangedError(run.id, journal, "other entries")
+    return run
+
+
+async def _accident(saga: Awake, what: str, error: Exception) -> None:
+    """Wait before the journal is tried again."""
+    saga.accidents += 1
+    _log.error(f"the journal of a saga cannot be {what}", saga=saga.id, error=describe(error))
+    await asyncio.sleep(_JOURNAL_BACKOFF.longest_s(saga.accidents))
+
+
+def _recognise(saga: Awake, row: SagaRow) -> None:
+    headers: dict[str, str] = orjson.loads(row.headers)
+    saga.method, saga.version = row.method, row.version
+    saga.arguments, saga.started_us, saga.attempts = row.arguments, row.started_us, row.attempts
+    if saga.trace is None:
+        saga.trace = parse_traceparent(headers.get("traceparent"))
+    saga.correlation_id = headers.get("correlation_id", saga.id)
+    saga.causation_id = headers.get("causation_id")
+
+
+async def _live(run: Run) -> Ending | None:
+    """Return how the saga ended, None if it has to be read again and go on."""
+    try:
+        if run.past is not None and run.past.failure is not None:
+            return await _go_back(run, run.past.failure)
+        return await _go_on(run)
+    except asyncio.CancelledError:
+        for effect in (flying := run.flying or set()):
+            effect.cancel()
+        if flying:
+            await asyncio.wait(flying)
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, the journal says where to go on
+        await _accident(run.saga, "written", error)
+        return None
+
+
+async def _go_on(run: Run) -> Ending | None:
+    error: Exception | None = None
+    answer = b"null"
+    try:
+        if run.halt is None:
+            answer = await _body(run)
+    except Exception as raised:  # noqa: BLE001 - the user's code
+        error = raised
+    run.ended = True
+    await run.settle()
+    if run.failure is not None:
+        await run.flush()
+        world.point(AFTER_FAILURE)
+        return None
+    if run.halt is not None:
+        error = run.halt
+    elif error is None and run.past is not None and (left := run.past.left()) is not None:
+        error = SagaChangedError(run.id, left.step, "the end of the body")
+    if error is not None:
+        return await _trouble(run, error)
+    world.point(BEFORE_FINISH)
+    await run.finish("done", answer)
+    world.point(AFTER_FINISH)
+    return Ending("done", run.saga.method, answer)
+
+
+async def _body(run: Run) -> bytes:
+    """Run the body and return the JSON of its answer."""
+    saga = run.saga
+    method, arguments = _prepare(run)
+    token = context.set_current(saga.call(step=Steps(run)))
+    try:
+        with world.use(BODY_WORLD):
+            answer = await method.call(*arguments)
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise RuntimeError("the body raised CancelledError, but nobody cancels it") from error
+    finally:
+        context.leave(token)
+    encoded = method.codec.answer_json(answer)
+    saga.shared.check_size(f"saga {run.id}", "the answer", len(encoded))
+    return encoded
+
+
+def _prepare(run: Run) -> tuple[Operation, tuple[object, ...]]:
+    saga = run.saga
+    try:
+        method = saga.shared.operations.find(saga.method)
+        arguments = method.codec.arguments(saga.arguments)
+    except (StepCodecError, ValueError) as error:
+        run.halt = SagaChangedError(run.id, f"{saga.method} with {saga.arguments.decode()}", describe(error))
+        raise run.halt from error
+    mark = saga_mark(method.call)
+    if mark is None or mark.version != saga.version:
+        code = "no saga of that name" if mark is None else f"version {mark.version}"
+        run.halt = SagaChangedError(run.id, f"{saga.method} version {saga.version}", code)
+        raise run.halt
+    return method, arguments
+
+
+async def _trouble(run: Run, error: Exception) -> Ending | None:
+    """Deal with an exception that is no failure of a step."""
+    saga = run.saga
+    if isinstance(error, SagaChangedError):
+        return await _stick(run, str(error))
+    if error is run.halt:
+        raise error  # the journal could not be written: nobody's bug
+    saga.attempts += 1
+    body_retry = saga.shared.settings.body_retry
+    if saga.attempts >= body_retry.attempts:
+        return await _stick(run, f"its body failed {saga.attempts} time(s), {describe(error)}")
+    await run.flush()
+    await saga.shared.table.note(run.id, status="running", attempts=saga.attempts, why=describe(error))
+    _log.warning("the body of a saga failed and will run again", saga=run.id, attempts=saga.attempts, exc_info=error)
+    await asyncio.sleep(body_retry.delay_s(saga.attempts))
+    return None
+
+
+async def _go_back(run: Run, failure: bytes) -> Ending:
+    try:
+        await compensate(run)
+    except CannotUndoError as error:
+        return await _stick(run, str(error))
+    world.point(BEFORE_UNDONE)
+    await run.finish("failed", failure)
+    return Ending("failed", run.saga.method, failure)
+
+
+async def _stick(run: Run, why: str) -> Ending:
+    await run.flush()
+    await run.shared.table.note(run.id, status="stuck", attempts=run.saga.attempts, why=why)
+    _log.error("a saga is stuck", saga=run.id, method=run.saga.method, why=why)
+    return Ending("stuck", run.saga.method, why.encode())

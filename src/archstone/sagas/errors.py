@@ -1,0 +1,154 @@
+"""What can go wrong with a saga, by what the caller can do about it."""
+
+from archstone.errors import ConfigError, ConflictError, NotFoundError, RejectedError, RemoteError
+
+__all__ = [
+    "NoSagaError",
+    "SagaChangedError",
+    "SagaExistsError",
+    "SagaStuckError",
+    "SagaUnknownError",
+    "SagasClosedError",
+    "StepCodecError",
+    "StepFailedError",
+    "StepTooLargeError",
+    "WorldInSagaError",
+]
+
+
+class SagaStuckError(RemoteError, code="sagas.stuck"):
+    """The saga stopped and waits for a person. What it began is neither finished nor undone."""
+
+    def __init__(self, saga: str, why: str) -> None:
+        super().__init__(saga, why)
+        self.saga = saga
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"saga {self.saga!r} is stuck: {self.why}; mend the cause, then resume it by hand"
+
+
+class StepFailedError(RemoteError, code="sagas.step-failed"):
+    """A step failed for good. It may have taken effect; everything that its saga began is undone."""
+
+    def __init__(self, saga: str, step: str, attempts: int, cause: str) -> None:
+        super().__init__(saga, step, attempts, cause)
+        self.saga = saga
+        self.step = step
+        self.attempts = attempts
+        """Attempts made by the last process that tried; earlier ones may have died trying."""
+        self.cause = cause
+
+    def __str__(self) -> str:
+        return (
+            f"saga {self.saga!r}, step {self.step}: failed for good after {self.attempts} attempt(s), {self.cause}; "
+            f"what the saga began is undone, start another one when the cause is mended"
+        )
+
+
+class SagaExistsError(ConflictError, code="sagas.exists"):
+    """A saga of this id exists with another method or other arguments. Nothing was started."""
+
+    def __init__(self, saga: str, method: str, wanted: str) -> None:
+        super().__init__(saga, method, wanted)
+        self.saga = saga
+        self.method = method
+        self.wanted = wanted
+
+    def __str__(self) -> str:
+        what = "with other arguments" if self.method == self.wanted else f"as {self.method!r}, not {self.wanted!r}"
+        return f"saga {self.saga!r} was already started {what}; nothing was started, choose another id"
+
+
+class SagaUnknownError(NotFoundError, code="sagas.unknown"):
+    """There is no saga of this id: never started, or swept after its retention."""
+
+    def __init__(self, saga: str, wanted: str = "any state") -> None:
+        super().__init__(saga, wanted)
+        self.saga = saga
+        self.wanted = wanted
+
+    def __str__(self) -> str:
+        return f"no saga {self.saga!r} in {self.wanted}; it was never started there, or is past its retention"
+
+
+class SagasClosedError(RejectedError, code="sagas.closed"):
+    """The engine is not open, or closed while somebody waited. The saga goes on when it opens again."""
+
+    def __init__(self, engine: str, saga: str) -> None:
+        super().__init__(engine, saga)
+        self.engine = engine
+        self.saga = saga
+
+    def __str__(self) -> str:
+        return f"sagas {self.engine!r} are closed: saga {self.saga!r} goes on when they open again, ask for it then"
+
+
+class SagaChangedError(ConfigError, code="sagas.code-changed"):
+    """The code does not ask for what the journal says it asked for before. The saga stops as stuck."""
+
+    def __init__(self, saga: str, journal: str, code: str) -> None:
+        super().__init__(saga, journal, code)
+        self.saga = saga
+        self.journal = journal
+        self.code_says = code
+
+    def __str__(self) -> str:
+        return (
+            f"code changed: the journal of saga {self.saga!r} has {self.journal}, the code has {self.code_says}; "
+            f"put back code that fits, then resume it"
+        )
+
+
+class WorldInSagaError(ConfigError, code="sagas.world-in-body"):
+    """A saga's body asked the world for time or chance, which a replay could not repeat."""
+
+    def __init__(self, asked: str) -> None:
+        super().__init__(asked)
+        self.asked = asked
+
+    def __str__(self) -> str:
+        return (
+            f"a saga body used world.{self.asked}: it would differ when the body runs again; use self.step.now for "
+            f"the time, self.step.sleep to wait, self.step.id for an id, or a step for anything else"
+        )
+
+
+class NoSagaError(ConfigError, code="sagas.no-saga"):
+    """Steps were asked for outside a running saga body."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
+
+    def __str__(self) -> str:
+        return f"{self.what}: no saga body runs here; start the method with Sagas.start or Sagas.run"
+
+
+class StepCodecError(ConfigError, code="sagas.step-codec"):
+    """A callable cannot be a step, an undo or a saga, or one of its values cannot be journaled."""
+
+    def __init__(self, operation: str, reason: str) -> None:
+        super().__init__(operation, reason)
+        self.operation = operation
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.operation}: {self.reason}"
+
+
+class StepTooLargeError(ConfigError, code="sagas.too-large"):
+    """Arguments or an answer exceed what the journal takes."""
+
+    def __init__(self, step: str, what: str, size_bytes: int, limit_bytes: int) -> None:
+        super().__init__(step, what, size_bytes, limit_bytes)
+        self.step = step
+        self.what = what
+        self.size_bytes = size_bytes
+        self.limit_bytes = limit_bytes
+
+    def __str__(self) -> str:
+        return (
+            f"{self.step}: {self.what} take {self.size_bytes} bytes in the journal, limit {self.limit_bytes}; "
+            f"store the data elsewhere and pass its id"
+        )

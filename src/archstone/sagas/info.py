@@ -1,0 +1,72 @@
+"""What one can see of sagas from outside: frozen values, read from the tables."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+__all__ = ["SagaInfo", "SagaStatistics", "SagaStatus", "StepInfo", "StepState"]
+
+SagaStatus = Literal["running", "stuck", "done", "failed"]
+"""`running`: at work, waiting for a place, or compensating. `stuck`: waits for a person. `failed`: all undone."""
+
+StepState = Literal["begun", "done", "failed", "undone"]
+"""`begun`: on disk, no answer on disk yet. `failed`: for good. `undone`: its undo is made."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepInfo:
+    """A step as the journal has it."""
+
+    id: str
+    """`branch/name#n`."""
+    operation: str
+    """`confirm`, `inventory.reserve` or `package.module:function`; `sleep` for a durable sleep."""
+    state: StepState
+    arguments: str
+    """JSON array."""
+    undo: str | None
+    """JSON array of operation and arguments; None if there is nothing to undo."""
+    answer: str | None
+    """JSON; None as long as there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SagaInfo:
+    """A saga as its row has it."""
+
+    id: str
+    number: int
+    """Position in the order of starting: what `list(before=)` takes."""
+    method: str
+    version: int
+    status: SagaStatus
+    arguments: str
+    """JSON array."""
+    answer: str | None
+    """JSON of the answer (`done`) or of the error (`failed`); None as long as there is none."""
+    attempts: int
+    """Runs of the body that ended in a bug, since it was started or resumed by hand."""
+    why: str | None
+    """Why it is stuck, or the last bug of its body; None if there was none."""
+    caused_by: str
+    """Id of the principal that started it: a record, not authority."""
+    correlation_id: str
+    trace_id: str | None
+    """32 hex digits."""
+    started_at: datetime
+    finished_at: datetime | None
+    steps: tuple[StepInfo, ...] = ()
+    """In the order in which they were begun. Filled by `inspect`, empty from `list`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SagaStatistics:
+    """Counts since the engine was opened; `running` and `stuck` are of this moment."""
+
+    running: int
+    """Sagas in memory, sleepers included."""
+    stuck: int
+    started: int
+    """Bodies begun or resumed."""
+    finished: int
+    failed: int

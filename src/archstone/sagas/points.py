@@ -1,0 +1,31 @@
+"""The crash points of a saga: every moment at which what is on disk changes."""
+
+from typing import Final
+
+from archstone.world import declare_point
+
+__all__ = [
+    "AFTER_BEGIN",
+    "AFTER_EFFECT",
+    "AFTER_FAILURE",
+    "AFTER_FINISH",
+    "AFTER_START",
+    "AFTER_UNDO",
+    "AFTER_UNDO_EFFECT",
+    "BEFORE_BEGIN",
+    "BEFORE_FINISH",
+    "BEFORE_UNDO",
+    "BEFORE_UNDONE",
+]
+
+AFTER_START: Final = declare_point("sagas.after_start", "the saga is on disk, its body has not run")
+BEFORE_BEGIN: Final = declare_point("sagas.before_begin", "nothing of this step is on disk, nor the last answer")
+AFTER_BEGIN: Final = declare_point("sagas.after_begin", "the step and its undo are on disk, its effect is not made")
+AFTER_EFFECT: Final = declare_point("sagas.after_effect", "the effect is made, its answer is not on disk")
+BEFORE_FINISH: Final = declare_point("sagas.before_finish", "every step is answered, the end is not on disk")
+AFTER_FINISH: Final = declare_point("sagas.after_finish", "the saga is done on disk, nobody has been told")
+AFTER_FAILURE: Final = declare_point("sagas.after_failure", "the failure is on disk, nothing is undone")
+BEFORE_UNDO: Final = declare_point("sagas.before_undo", "an undo is due, its effect is not made")
+AFTER_UNDO_EFFECT: Final = declare_point("sagas.after_undo_effect", "an undo is made, the journal does not know")
+AFTER_UNDO: Final = declare_point("sagas.after_undo", "an undo is made and on disk, others may be due")
+BEFORE_UNDONE: Final = declare_point("sagas.before_undone", "everything is undone on disk, the saga has not failed yet")

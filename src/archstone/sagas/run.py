@@ -1,0 +1,138 @@
+"""One saga in memory, and one run of its body: what it said since its last durable row, whether it may go on."""
+
+import asyncio
+from typing import Any
+
+from archstone.context import Call, Trace
+from archstone.errors import DomainError
+from archstone.sagas.errors import StepFailedError
+from archstone.sagas.failures import error_json
+from archstone.sagas.journal import Past, failed_entry
+from archstone.sagas.shared import Shared
+from archstone.world import World
+
+__all__ = ["Awake", "Run"]
+
+
+class Awake:
+    """A saga that this engine has in memory."""
+
+    __slots__ = (
+        "accidents", "arguments", "attempts", "causation_id", "correlation_id", "fresh", "id", "method", "placed",
+        "shared", "started_us", "task", "trace", "version",
+    )  # fmt: skip
+
+    task: asyncio.Task[None]
+    """The one in which the body runs."""
+
+    def __init__(self, shared: Shared, saga: str) -> None:
+        self.shared = shared
+        self.id = saga
+        self.fresh = False
+        """Started by this process and not run yet, so that there is nothing to read."""
+        self.placed = True
+        """Whether it has a place among those awake; a sleeper has none."""
+        self.method = ""
+        self.version = 0
+        self.arguments = b"[]"
+        self.started_us = 0
+        self.trace: Trace | None = None
+        self.correlation_id: str | None = saga
+        self.causation_id: str | None = None
+        self.attempts = 0
+        """Runs of the body that ended in a bug."""
+        self.accidents = 0
+        """Times that the journal could not be read or written."""
+
+    def call(self, *, key: str | None = None, step: object = None) -> Call:
+        """Return the call under which the body (with `step`) or an effect (with `key`) runs."""
+        principal = self.shared.principal
+        return Call(principal, None, self.trace, key, self.correlation_id, self.causation_id, None, step)
+
+    def leave_place(self) -> bool:
+        """Give up the place for a sleep; False if it has none or too many sleep already."""
+        if not self.placed or not self.shared.sleepers.take():
+            return False
+        self.placed = False
+        self.shared.places.give()
+        return True
+
+    async def take_place(self) -> None:
+        """Have a place again, waiting for it."""
+        if self.placed:
+            return
+        await self.shared.places.wait()
+        if self.placed:  # another branch woke up meanwhile and has brought one
+            self.shared.places.give()
+        self.placed = True
+
+
+class Run:
+    """One run of a saga's body.
+
+    An answer is kept in `pending` and written together with whatever comes next: the body acts only through
+    steps, and a step begins only when its row, with all answers before it, is on disk. A run is not used again: a
+    branch that outlives it finds it ended, and cannot write into the journal of the next.
+    """
+
+    __slots__ = ("ended", "failure", "flying", "halt", "id", "past", "pending", "position", "saga", "shared", "world")
+
+    def __init__(self, saga: Awake, world: World, *, past: Past | None = None, position: int = 0) -> None:
+        self.saga = saga
+        self.shared = saga.shared
+        self.id = saga.id
+        self.world = world
+        """The world of the effects; the body has none."""
+        self.past = past
+        """What earlier lives did; None if there was none."""
+        self.position = position
+        """Of the next row of the journal."""
+        self.pending: list[bytes] = []
+        self.flying: set[asyncio.Task[Any]] | None = None
+        """Effects that run in tasks of their own, because their branch can be cancelled."""
+        self.failure: DomainError | StepFailedError | None = None
+        """The failure that ends the saga, once a step has failed for good."""
+        self.halt: Exception | None = None
+        """What every later step raises: the failure, changed code, or a journal that cannot be written."""
+        self.ended = False
+        """Whether the body has returned or raised."""
+
+    def halted(self) -> bool:
+        """Whether no step may follow."""
+        return self.halt is not None
+
+    def fail(self, step: str, failure: DomainError | StepFailedError) -> None:
+        """Note that a step failed for good. The first one counts."""
+        if self.failure is None:
+            self.failure = self.halt = failure
+            self.pending.append(failed_entry(step, error_json(failure)))
+
+    async def append(self, entry: bytes) -> None:
+        """Write everything pending and then `entry` as one row of the journal; returns when it is durable.
+
+        When it cannot be written the run halts: what is on disk is no longer known, so no step may follow.
+        """
+        pending, self.pending = self.pending, []
+        pending.append(entry)
+        position = self.position
+        self.position = position + 1
+        try:
+            await self.shared.table.append(self.id, position, b"[" + b",".join(pending) + b"]")
+        except Exception as error:
+            self.halt = self.halt or error
+            raise
+
+    async def flush(self) -> None:
+        """Write what is pending, if anything is."""
+        if self.pending:
+            await self.append(self.pending.pop())
+
+    async def finish(self, status: str, answer: bytes) -> None:
+        """Write the end, with everything pending; returns when it is durable."""
+        tail = b"[" + b",".join(self.pending) + b"]"
+        await self.shared.table.finish(self.id, status=status, answer=answer, tail=tail, at=self.world.now_us())
+
+    async def settle(self) -> None:
+        """Wait for effects whose branch was cancelled: an undo must not overtake what it undoes."""
+        while flying := self.flying:
+            await asyncio.wait(flying)

@@ -1,0 +1,196 @@
+"""Keeps sagas going: a place in memory for each, a task for each, and news of its end for who waits."""
+
+import asyncio
+import contextvars
+from collections.abc import Iterable
+from typing import Final
+
+from archstone.observability import get_logger
+from archstone.sagas.drive import Ending, drive
+from archstone.sagas.errors import SagasClosedError
+from archstone.sagas.failures import describe
+from archstone.sagas.info import SagaStatistics
+from archstone.sagas.run import Awake
+from archstone.sagas.shared import Shared
+
+__all__ = ["Runner"]
+
+_log = get_logger("archstone.sagas")
+_MARGIN: Final = 50
+_RETRY_S: Final = 1.0
+
+
+class Runner:
+    """The sagas of one engine that are in memory. Those that have no place wait in the table."""
+
+    def __init__(self, shared: Shared, engine: str) -> None:
+        self._shared = shared
+        self._engine = engine
+        self._awake: dict[str, Awake] = {}
+        self._waiting: dict[str, list[asyncio.Future[Ending]]] = {}
+        self._context: contextvars.Context | None = None
+        self._backlog = False
+        self._after = 0
+        """Number up to which the table was looked through, as long as there is a backlog."""
+        self._refill: asyncio.Task[None] | None = None
+        self._stuck = self._started = self._finished = self._failed = 0
+
+    @property
+    def open(self) -> bool:
+        """Whether sagas are taken in."""
+        return self._context is not None and not self._shared.draining
+
+    def start(self, *, stuck: int) -> None:
+        """Take sagas in from now on, in the context of the caller; those in the table first."""
+        self._context = contextvars.copy_context()
+        self._shared.draining = False
+        self._stuck = stuck
+        self.look()
+
+    def admit(self, saga: Awake) -> None:
+        """Run a saga that is on disk now, or leave it in the table until there is a place."""
+        if not self.open or saga.id in self._awake:
+            return
+        if self._backlog or not self._shared.places.take():
+            self._backlog = True  # others wait already: it takes its turn
+            return
+        self._launch(saga)
+
+    def look(self) -> None:
+        """Look through the table from its beginning for sagas that run nowhere."""
+        self._backlog = True
+        self._after = 0
+        self.place_freed()
+
+    def place_freed(self) -> None:
+        """Give free places to sagas that wait in the table."""
+        if self._backlog and self._refill is None and self.open:
+            self._refill = asyncio.get_running_loop().create_task(self._fill(), context=self._context)
+
+    def resumed(self) -> None:
+        """Count a stuck saga that runs again, and run it."""
+        self._stuck -= 1
+        self.look()
+
+    def expect(self, saga: str) -> "asyncio.Future[Ending]":
+        """Return a future of the ending that a saga has not had yet. Whoever gives up on it says `forget`."""
+        news: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(saga, []).append(news)
+        return news
+
+    def forget(self, saga: str, news: "asyncio.Future[Ending]") -> None:
+        """Drop a future that nobody waits for any more."""
+        waiting = self._waiting.get(saga)
+        if waiting is not None and news in waiting:
+            waiting.remove(news)
+            if not waiting:
+                del self._waiting[saga]
+
+    def check_open(self, saga: str) -> None:
+        """Raise SagasClosedError if nothing would ever tell how the saga ends."""
+        if self._context is None:
+            raise SagasClosedError(self._engine, saga)
+
+    def awake(self, saga: str) -> bool:
+        """Whether the saga is in memory here."""
+        return saga in self._awake
+
+    def statistics(self) -> SagaStatistics:
+        """Return the counters."""
+        return SagaStatistics(
+            running=len(self._awake),
+            stuck=self._stuck,
+            started=self._started,
+            finished=self._finished,
+            failed=self._failed,
+        )
+
+    async def drain(self) -> None:
+        """Begin no more steps and wait for effects in flight, so that their answers are written before `close`."""
+        shared = self._shared
+        shared.draining = True
+        while shared.effects:
+            quiet: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            shared.quiet.append(quiet)
+            await quiet
+
+    async def close(self) -> None:
+        """Stop every saga where it is; the journal knows where that was."""
+        self._context = None
+        self._shared.draining = True
+        tasks = [saga.task for saga in self._awake.values()]
+        if self._refill is not None:
+            tasks.append(self._refill)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        for saga, waiting in self._waiting.items():
+            _tell(waiting, SagasClosedError(self._engine, saga))
+        self._waiting.clear()
+
+    def _launch(self, saga: Awake) -> None:
+        self._awake[saga.id] = saga
+        self._started += 1
+        context = self._context
+        saga.task = asyncio.get_running_loop().create_task(
+            self._live(saga), context=None if context is None else context.copy()
+        )
+
+    async def _live(self, saga: Awake) -> None:
+        try:
+            ending = await drive(saga)
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not end the others
+            _log.critical("a saga could not be driven; it goes on at the next start", saga=saga.id, exc_info=error)
+            return
+        finally:
+            del self._awake[saga.id]
+            if saga.placed:
+                self._shared.places.give()
+        if ending is not None:
+            self._count(ending)
+            if (waiting := self._waiting.pop(saga.id, None)) is not None:
+                _tell(waiting, ending)
+
+    def _count(self, ending: Ending) -> None:
+        if ending.status == "done":
+            self._finished += 1
+        elif ending.status == "failed":
+            self._failed += 1
+        else:
+            self._stuck += 1
+
+    async def _fill(self) -> None:
+        try:
+            while self._backlog and self.open and self._shared.places.free:
+                await self._fill_once()
+        except Exception as error:  # noqa: BLE001 - nobody awaits this task
+            _log.error("the table of sagas cannot be read", error=describe(error))
+            asyncio.get_running_loop().call_later(_RETRY_S, self.place_freed)
+        finally:
+            self._refill = None
+
+    async def _fill_once(self) -> None:
+        self._backlog = False  # set again by a saga that is committed while we read
+        limit = self._shared.places.free + _MARGIN
+        rows = await self._shared.table.running(after=self._after, limit=limit)
+        for number, saga in rows:
+            if saga not in self._awake:
+                if not self.open or not self._shared.places.take():
+                    self._backlog = True
+                    return
+                self._launch(Awake(self._shared, saga))
+            self._after = number
+        if len(rows) == limit:
+            self._backlog = True
+        else:
+            self._after = 0
+
+
+def _tell(waiting: Iterable[asyncio.Future[Ending]], news: Ending | Exception) -> None:
+    for future in waiting:
+        if not future.done():
+            if isinstance(news, Exception):
+                future.set_exception(news)
+            else:
+                future.set_result(news)

@@ -1,0 +1,302 @@
+"""The engine of sagas: starts them, keeps them going, tells how they ended.
+
+    class Orders:
+        step = property(lambda self: current_step())
+
+        @saga()
+        async def checkout(self, order: Order) -> Receipt: ...
+
+    async with Database("sqlite:///orders.db") as db, Sagas(db, owner=orders) as sagas:
+        async with db.transaction() as tx:
+            await tx.execute("INSERT INTO orders ...")
+            await sagas.start(tx, orders.checkout, order, id=order.id)
+        receipt = await sagas.result(order.id)
+
+A saga exists if and only if the transaction that started it committed; from then on it ends as done, failed (all
+undone) or stuck (a person is needed), whatever crashes. Use it where several services must agree without a common
+transaction; where one database holds everything, a transaction is simpler.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Final, Self, TypeVar, TypeVarTuple, cast
+
+from archstone import context, world
+from archstone.context import Principal
+from archstone.data import Database, Transaction, headers_of
+from archstone.resilience import within
+from archstone.sagas.codec import same_arguments
+from archstone.sagas.drive import Ending
+from archstone.sagas.errors import SagaExistsError, SagaStuckError, SagaUnknownError, StepCodecError
+from archstone.sagas.failures import error_from_json
+from archstone.sagas.info import SagaInfo, SagaStatistics, SagaStatus
+from archstone.sagas.journal import Past
+from archstone.sagas.operations import Operations
+from archstone.sagas.places import Places
+from archstone.sagas.run import Awake
+from archstone.sagas.runner import Runner
+from archstone.sagas.saga import saga_mark
+from archstone.sagas.settings import SagaSettings
+from archstone.sagas.shared import Invoke, Shared
+from archstone.sagas.table import SCHEMA, Execute, SagaRow, SameRow, Table
+from archstone.sagas.view import saga_info
+
+__all__ = ["Sagas"]
+
+Ts = TypeVarTuple("Ts")
+R = TypeVar("R")
+
+_NEWEST: Final = 1 << 62
+_LONGEST_ID: Final = 200
+
+
+class Sagas:
+    """The sagas of one owner in one database.
+
+    Args:
+        db: An open database; the rows are in it, and start with its transactions.
+        owner: Whose methods are sagas and steps, and whose attributes are the clients that steps call. None: sagas
+            and steps are functions of modules.
+        name: Tells engines apart that share a database. Keep it: sagas of another name are not seen.
+        principal: As whom steps act. None: `service:<name>` with the role `service`.
+        invoke: Makes the calls of steps and undos, instead of `function(*arguments)`.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        *,
+        owner: object | None = None,
+        name: str = "sagas",
+        principal: Principal | None = None,
+        invoke: Invoke | None = None,
+        settings: SagaSettings = SagaSettings(),  # noqa: B008 - frozen
+    ) -> None:
+        self._db = db
+        self._name = name
+        self._settings = settings
+        self._table = Table(db, name)
+        self._operations = Operations(owner)
+        self._shared = Shared(
+            table=self._table,
+            operations=self._operations,
+            principal=principal or Principal(f"service:{name}", frozenset({"service"})),
+            places=Places(settings.max_running, on_free=self._place_freed),
+            sleepers=Places(settings.max_sleeping, on_free=_nothing),
+            invoke=invoke,
+            settings=settings,
+        )
+        self._runner = Runner(self._shared, name)
+
+    async def open(self) -> None:
+        """Create what is missing in the database, and go on with every saga that was running."""
+        await self._db.ensure(SCHEMA)
+        self._runner.start(stuck=await self._table.stuck())
+
+    async def drain(self) -> None:
+        """Begin no more steps and wait until the effects in flight have ended. `close` follows."""
+        await self._runner.drain()
+
+    async def close(self) -> None:
+        """Stop every saga where it is; each goes on when the engine opens again.
+
+        An effect in flight is cancelled, and made again under its key; `drain` first avoids that.
+        """
+        await self._runner.close()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def start(
+        self,
+        tx: Transaction,
+        method: Callable[[*Ts], Awaitable[object]],
+        /,
+        *args: *Ts,
+        id: str,
+    ) -> bool:
+        """Make a saga part of `tx`: it exists, and begins, when that commits.
+
+        Args:
+            tx: A transaction of the engine's database.
+            method: A coroutine function marked with `@saga`.
+            *args: Its arguments.
+            id: Names the saga for ever. Starting it again with the same method and arguments changes nothing.
+
+        Returns:
+            True if it is new, False if the same saga was started before.
+
+        Raises:
+            SagaExistsError: The id belongs to another method or other arguments.
+            StepCodecError: Not a saga, or the arguments do not fit its annotations.
+        """
+        saga = self._made(method, args, id)
+        if not await self._insert(tx.execute, saga):
+            row = await self._table.same(tx.first, id)
+            return self._same(saga, row)
+        tx.after_commit(lambda: self._runner.admit(saga))
+        return True
+
+    async def run(
+        self,
+        method: Callable[[*Ts], Awaitable[R]],
+        /,
+        *args: *Ts,
+        id: str | None = None,
+    ) -> R:
+        """Start a saga in a transaction of its own and return its answer, as `start` and `result` do.
+
+        Args:
+            method: A coroutine function marked with `@saga`.
+            *args: Its arguments.
+            id: None: a new one.
+        """
+        saga = self._made(method, args, world.new_id() if id is None else id)
+        if not await self._insert(self._db.execute, saga):
+            self._same(saga, await self._table.same(self._db.first, saga.id))
+            return cast("R", await self.result(saga.id))
+        news = self._runner.expect(saga.id)
+        self._runner.admit(saga)
+        return cast("R", self._unpack(saga.id, await self._wait(saga.id, news)))
+
+    async def result(self, saga: str) -> object:
+        """Return the answer of a saga, waiting for it as long as the deadline of the call.
+
+        Raises:
+            DomainError: The saga failed with it, and everything it began is undone.
+            StepFailedError: Likewise, for any other failure of a step.
+            SagaStuckError: It needs a person.
+            SagaUnknownError: There is none.
+            SagasClosedError: The engine closed first; the saga goes on later.
+            DeadlineError: The time was up first; the saga goes on.
+        """
+        news = self._runner.expect(saga)  # before we look: it can end while we do
+        if not self._runner.awake(saga):
+            try:
+                ending = _ending(await self._table.get(saga))
+            except BaseException:
+                self._runner.forget(saga, news)
+                raise
+            if ending is not None:
+                self._runner.forget(saga, news)
+                return self._unpack(saga, ending)
+        return self._unpack(saga, await self._wait(saga, news))
+
+    async def resume(self, saga: str) -> None:
+        """Run a stuck saga again, by hand: its body, or the rest of its undoing.
+
+        Raises:
+            SagaUnknownError: No stuck saga has this id.
+        """
+        if not await self._table.unstick(saga):
+            raise SagaUnknownError(saga, "stuck")
+        self._runner.resumed()
+
+    async def list(
+        self, status: SagaStatus | None = None, *, limit: int = 100, before: int | None = None
+    ) -> "list[SagaInfo]":
+        """Return sagas without their steps, newest first.
+
+        Args:
+            status: None: any.
+            limit: At most so many, 1 to 1000.
+            before: Only sagas whose `number` is below it: the last one of the page before. None: from the newest on.
+        """
+        size = min(max(limit, 1), 1000)
+        rows = await self._table.list(status=status, limit=size, before=_NEWEST if before is None else before)
+        return [saga_info(row) for row in rows]
+
+    async def inspect(self, saga: str) -> SagaInfo:
+        """Return a saga with its steps; SagaUnknownError if there is none."""
+        row, entries = await self._table.read(saga)
+        return saga_info(row, Past.read(entries))
+
+    async def sweep(self) -> int:
+        """Delete sagas that were finished longer than `keep_s` ago; return how many. Stuck ones stay."""
+        before_us = world.now_us() - int(self._settings.keep_s * 1_000_000)
+        return await self._table.sweep(before_us=before_us, batch=self._settings.sweep_batch)
+
+    def statistics(self) -> SagaStatistics:
+        """Return counters since the engine was opened."""
+        return self._runner.statistics()
+
+    def _made(self, method: Callable[..., Awaitable[object]], arguments: tuple[object, ...], saga: str) -> Awake:
+        operation = self._operations.of(method)
+        mark = saga_mark(method)
+        if mark is None:
+            raise StepCodecError(operation.name, "is not a saga; write @saga() above it")
+        if not 1 <= len(saga) <= _LONGEST_ID:
+            raise StepCodecError(operation.name, f"the id of a saga must have 1 to {_LONGEST_ID} characters")
+        made = Awake(self._shared, saga)
+        made.fresh = True
+        made.method, made.version = operation.name, mark.version
+        made.arguments = operation.codec.arguments_json(arguments)
+        self._shared.check_size(f"saga {saga}", "the arguments", len(made.arguments))
+        made.started_us = world.now_us()
+        return made
+
+    async def _insert(self, execute: Execute, saga: Awake) -> bool:
+        call = context.current()
+        saga.trace = call.trace
+        saga.causation_id = call.causation_id
+        if call.correlation_id is not None:
+            saga.correlation_id = call.correlation_id
+        return await self._table.insert(
+            execute,
+            saga=saga.id,
+            method=saga.method,
+            version=saga.version,
+            arguments=saga.arguments,
+            headers=headers_of(call),
+            at=saga.started_us,
+        )
+
+    def _same(self, saga: Awake, row: SameRow | None) -> bool:
+        """Return False if the row that has the id is the same saga, or raise SagaExistsError."""
+        if row is None or row.engine != self._name or row.method != saga.method:
+            raise SagaExistsError(saga.id, "another saga" if row is None else row.method, saga.method)
+        if not same_arguments(self._operations.find(saga.method).codec, saga.arguments, row.arguments):
+            raise SagaExistsError(saga.id, row.method, saga.method)
+        return False
+
+    async def _wait(self, saga: str, news: asyncio.Future[Ending]) -> Ending:
+        try:
+            self._runner.check_open(saga)
+            if context.current().deadline_s is None:
+                return await news
+            async with within(None, name=f"saga {saga}"):
+                return await news
+        finally:
+            if not news.done() or news.cancelled():
+                self._runner.forget(saga, news)
+
+    def _unpack(self, saga: str, ending: Ending) -> object:
+        if ending.status == "done":
+            return self._operations.find(ending.method).codec.answer(ending.payload)
+        if ending.status == "stuck":
+            raise SagaStuckError(saga, ending.payload.decode())
+        raise error_from_json(ending.payload, saga=saga)
+
+    def _place_freed(self) -> None:
+        self._runner.place_freed()
+
+
+def _ending(row: SagaRow) -> Ending | None:
+    match row.status:
+        case "done" | "failed":
+            return Ending(row.status, row.method, row.answer or b"null")
+        case "stuck":
+            return Ending("stuck", row.method, (row.why or "").encode())
+        case _:
+            return None
+
+
+def _nothing() -> None:
+    return None

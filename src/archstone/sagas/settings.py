@@ -1,0 +1,46 @@
+"""What an engine allows: how many sagas, how long, how often, how large."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from archstone.resilience import Exponential, Retry, check
+from archstone.sagas.effect import STEP_RETRY, UNDO_RETRY
+
+__all__ = ["SagaSettings"]
+
+_BODY_RETRY: Final = Retry(5, backoff=Exponential(0.1, cap_s=10.0), on=(Exception,))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SagaSettings:
+    """Limits and policies of one engine. The defaults suit most."""
+
+    max_running: int = 1000
+    """Sagas awake in memory at once; the others wait in their table, first come, first served. At least 1."""
+    max_sleeping: int = 10_000
+    """Sagas in a durable sleep that do not count as awake; further sleepers do. At least 0."""
+    timeout_s: float = 2.0
+    """Seconds for one attempt of a step or an undo. Above 0."""
+    step_retry: Retry = STEP_RETRY
+    """Of a step that brings none. Declared errors and refusals end a step at once, whatever it says."""
+    undo_retry: Retry = UNDO_RETRY
+    """Of every undo."""
+    body_retry: Retry = _BODY_RETRY
+    """How often, and after what wait, a body that raised (a bug) runs before its saga is stuck."""
+    limit_bytes: int = 1_000_000
+    """Largest arguments (undo included) or answer of a step or saga in the journal. At least 1."""
+    keep_s: float = 7 * 86_400.0
+    """Seconds for which a finished saga is kept. At least 0."""
+    sweep_batch: int = 500
+    """Sagas that the sweeper deletes in one transaction. At least 1."""
+
+    def __post_init__(self) -> None:
+        check(
+            self,
+            max_running=(self.max_running >= 1, "at least 1"),
+            max_sleeping=(self.max_sleeping >= 0, "at least 0"),
+            timeout_s=(self.timeout_s > 0, "above 0"),
+            limit_bytes=(self.limit_bytes >= 1, "at least 1"),
+            keep_s=(self.keep_s >= 0, "at least 0"),
+            sweep_batch=(self.sweep_batch >= 1, "at least 1"),
+        )

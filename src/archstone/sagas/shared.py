@@ -1,0 +1,45 @@
+"""What all sagas of one engine have in common."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from archstone.context import Principal
+from archstone.sagas.errors import StepTooLargeError
+from archstone.sagas.operations import Invoke, Operations
+from archstone.sagas.places import Places
+from archstone.sagas.settings import SagaSettings
+from archstone.sagas.table import Table
+
+__all__ = ["Shared"]
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Shared:
+    """Settings and counters of an engine, as its runs see them."""
+
+    table: Table
+    operations: Operations
+    principal: Principal
+    places: Places
+    sleepers: Places
+    invoke: Invoke | None
+    settings: SagaSettings
+    draining: bool = False
+    effects: int = 0
+    """Effects in flight."""
+    quiet: list[asyncio.Future[None]] = field(default_factory=list[asyncio.Future[None]])
+    """Told when the last effect in flight has ended."""
+
+    def check_size(self, step: str, what: str, size_bytes: int) -> None:
+        """Raise StepTooLargeError if the journal does not take so many bytes."""
+        if size_bytes > self.settings.limit_bytes:
+            raise StepTooLargeError(step, what, size_bytes, self.settings.limit_bytes)
+
+    def effect_ended(self) -> None:
+        """Count one effect less."""
+        self.effects -= 1
+        if not self.effects and self.quiet:
+            for waiter in self.quiet:
+                if not waiter.done():
+                    waiter.set_result(None)
+            self.quiet.clear()

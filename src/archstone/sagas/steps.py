@@ -1,0 +1,276 @@
+"""What `self.step` is: the one word by which a saga's body acts, and remembers that it did."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar, TypeVarTuple, cast
+
+from archstone import context, world
+from archstone.observability import span
+from archstone.resilience import Retry
+from archstone.sagas.codec import same_arguments
+from archstone.sagas.effect import Effect, GivenUpError
+from archstone.sagas.errors import NoSagaError, SagaChangedError, StepCodecError
+from archstone.sagas.journal import Begun, answer_entry, begin_entry, sleep_entry
+from archstone.sagas.operations import Callee, Operation
+from archstone.sagas.points import AFTER_BEGIN, AFTER_EFFECT, BEFORE_BEGIN
+from archstone.sagas.run import Run
+
+__all__ = ["Steps"]
+
+Ts = TypeVarTuple("Ts")
+Us = TypeVarTuple("Us")
+R = TypeVar("R")
+
+_BRANCH: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+_NULL: Final = b"null"
+_LONGEST_NAP_S: Final = 3600.0
+"""A sleep looks at the wall clock at least so often: it can be set, and a laptop can be shut."""
+
+
+class Steps:
+    """The steps of one branch of a running saga."""
+
+    __slots__ = ("_branch", "_branches", "_counts", "_ordinal", "_run")
+
+    def __init__(self, run: Run, branch: str = "main", branches: "dict[str, Steps] | None" = None) -> None:
+        self._run = run
+        self._branch = branch
+        self._branches: dict[str, Steps] = {} if branches is None else branches
+        self._counts: dict[str, int] = {}
+        self._ordinal = 0
+
+    @property
+    def id(self) -> str:
+        """The saga's id."""
+        return self._run.id
+
+    @property
+    def now(self) -> datetime:
+        """When the saga was started, aware, UTC: the same however often its body runs."""
+        return datetime.fromtimestamp(self._run.saga.started_us / 1_000_000, UTC)
+
+    def branch(self, name: str) -> "Steps":
+        """Return the steps of branch `name`, for what runs at the same time as other steps.
+
+        Steps are remembered by branch and order, and the order of steps of two tasks is not the same each time, so
+        each task needs a branch of its own. The same name gives the same branch. A branch of a branch is named by both.
+
+        Args:
+            name: 1 to 100 letters, digits, `_`, `-` or `.`; not `main`.
+        """
+        whole = name if self._branch == "main" else f"{self._branch}.{name}"
+        if not _BRANCH.fullmatch(whole) or name == "main":
+            reason = "must be 1 to 100 letters, digits, '_', '-' or '.', and not 'main'"
+            raise StepCodecError(f"branch {name!r}", reason)
+        if (steps := self._branches.get(whole)) is None:
+            steps = self._branches[whole] = Steps(self._run, whole, self._branches)
+        return steps
+
+    def __call__(
+        self,
+        function: Callable[[*Ts], Awaitable[R]],
+        /,
+        *args: *Ts,
+        undo: tuple[Callable[[*Us], Awaitable[object]], *Us] | None = None,
+        retry: Retry | None = None,
+        timeout_s: float | None = None,
+    ) -> Coroutine[Any, Any, R]:
+        """Do `await function(*args)` at most once as far as the saga's world can tell, and remember the answer.
+
+        Before the call the step and its undo are on disk. The call carries the key `saga/step`, the same each time:
+        after a crash it is made again if its answer was not on disk. If it fails for good the saga ends, and all that
+        it began is undone, this step too: so `undo` names the thing, not the answer, and accepts that it is not there.
+        The step has its id when this returns, before it is awaited.
+
+        Args:
+            function: A coroutine function with annotated positional parameters: a method of the saga's owner or of an
+                attribute of it, or a function of a module.
+            *args: Its arguments.
+            undo: Function and arguments, likewise. None: there is nothing to undo.
+            retry: None: the engine's, 5 attempts with exponential full jitter.
+            timeout_s: Seconds per attempt, above 0. None: the engine's, 2.
+
+        Raises:
+            DomainError: The step answered with it; also from every later step. The saga is undone whatever follows.
+            StepFailedError: It failed for good; likewise.
+            StepCodecError: Function or arguments cannot be journaled.
+            StepTooLargeError: Arguments or answer exceed the journal's limit.
+        """
+        run = self._run
+        shared = run.shared
+        operation = shared.operations.of(function)
+        arguments = operation.codec.arguments_json(args)
+        undoing = _NULL if undo is None else self._undo_json(undo[0], undo[1:])
+        step = self._next(operation.name)
+        shared.check_size(step, "arguments", len(arguments) + len(undoing))
+        entry = None
+        if (begun := self._begun()) is None:
+            entry = begin_entry(step, self._ordinal, operation.name, arguments, undoing)
+        else:
+            self._compare(begun, step, arguments, undoing, operation)
+            if begun.answer is not None:
+                return cast("Coroutine[Any, Any, R]", _answered(self._recall(begun, operation)))
+        effect = Effect(
+            operation,
+            args,
+            call=function,
+            name=step,
+            invoke=shared.invoke,
+            retry=shared.settings.step_retry if retry is None else retry,
+            timeout_s=shared.settings.timeout_s if timeout_s is None else timeout_s,
+            given_up=run.halted,
+        )
+        return cast("Coroutine[Any, Any, R]", _perform(run, effect, entry))
+
+    def sleep(self, seconds: float) -> Coroutine[Any, Any, None]:
+        """Wait until `seconds` after the first time this was awaited, also across restarts.
+
+        Sleepers do not count among the sagas that run at once, as long as there are not too many of them.
+
+        Args:
+            seconds: At least 0, finite.
+        """
+        if not 0 <= seconds < float("inf"):
+            raise StepCodecError("sleep", f"seconds={seconds} must be at least 0 and finite")
+        step = self._next("sleep")
+        begun = self._begun()
+        if begun is not None and begun.step != step:
+            raise self._changed(begun.step, step)
+        if begun is not None and begun.answer is not None:
+            return _nothing()
+        return _sleep(self._run, step, self._ordinal, seconds, None if begun is None else begun.until_us)
+
+    def _next(self, name: str) -> str:
+        run = self._run
+        if run.halt is not None:
+            raise run.halt
+        if run.ended:
+            raise NoSagaError(f"step {name!r} of saga {run.id!r} was called after its body had ended")
+        number = self._counts[name] = self._counts.get(name, 0) + 1
+        self._ordinal += 1
+        return f"{self._branch}/{name}#{number}"
+
+    def _begun(self) -> Begun | None:
+        past = self._run.past
+        return None if past is None else past.take(self._branch, self._ordinal)
+
+    def _undo_json(self, function: Callee, arguments: tuple[object, ...]) -> bytes:
+        operation = self._run.shared.operations.of(function)
+        return b'["%b",%b]' % (operation.name.encode(), operation.codec.arguments_json(arguments))
+
+    def _compare(self, begun: Begun, step: str, arguments: bytes, undoing: bytes, operation: Operation) -> None:
+        """Raise SagaChangedError unless the journal has this very step with these arguments and this undo."""
+        if begun.step != step:
+            raise self._changed(begun.step, step)
+        if not same_arguments(operation.codec, arguments, begun.arguments):
+            raise self._changed(f"{step} with {begun.arguments.decode()}", arguments.decode())
+        operations = self._run.shared.operations
+        if begun.undo is None or undoing == _NULL:
+            same = begun.undo is None and undoing == _NULL
+        else:
+            head = b'["%b",' % begun.undo[0].encode()
+            codec = operations.find(begun.undo[0]).codec if undoing.startswith(head) else None
+            same = codec is not None and same_arguments(codec, undoing[len(head) : -1], begun.undo[1])
+        if not same:
+            was = "null" if begun.undo is None else f'["{begun.undo[0]}",{begun.undo[1].decode()}]'
+            raise self._changed(f"{step} with undo {was}", undoing.decode())
+
+    def _recall(self, begun: Begun, operation: Operation) -> object:
+        try:
+            return operation.codec.answer(begun.answer or _NULL)
+        except ValueError as error:
+            text = f"another type of answer ({str(error).splitlines()[0]})"
+            raise self._changed(f"{begun.step} with an answer", text) from error
+
+    def _changed(self, journal: str, code: str) -> SagaChangedError:
+        error = SagaChangedError(self._run.id, journal, code)
+        self._run.halt = error
+        return error
+
+
+async def _answered(answer: object) -> object:
+    return answer
+
+
+async def _nothing() -> None:
+    return None
+
+
+async def _perform(run: Run, effect: Effect, entry: bytes | None) -> object:
+    """Begin a step unless an earlier life did, make its effect, keep its answer."""
+    with world.use(run.world):
+        if run.shared.draining:
+            await _park(run)
+        if entry is not None:
+            world.point(BEFORE_BEGIN)
+            await run.append(entry)
+            world.point(AFTER_BEGIN)
+        if run.halt is not None:
+            raise run.halt
+        made = _make(run, effect)
+        if asyncio.current_task() is run.saga.task:
+            return await made
+        # A branch can be cancelled, by a TaskGroup whose other branch failed. Its effect would then go on behind the
+        # back of the undo, so it has a task that only the end of the engine cancels.
+        task = asyncio.create_task(made)
+        flying = run.flying = run.flying or set()
+        flying.add(task)
+        task.add_done_callback(flying.discard)
+        return await asyncio.shield(task)
+
+
+async def _make(run: Run, effect: Effect) -> object:
+    shared, step, operation = run.shared, effect.name, effect.operation
+    shared.effects += 1
+    token = context.set_current(run.saga.call(key=f"{run.id}/{step}"))
+    answer = failure = None
+    try:
+        with span(f"step {operation.name}", ref=run.id) as work:
+            try:
+                answer = await effect.make()
+                world.point(AFTER_EFFECT)
+            except GivenUpError as gone:
+                failure = gone.failure(run.id, step)
+                work.fail(failure)
+        if failure is not None:
+            run.fail(step, failure)
+            raise run.halt or failure
+        encoded = operation.codec.answer_json(answer)
+        shared.check_size(step, "the answer", len(encoded))
+        run.pending.append(answer_entry(step, encoded))
+        return operation.codec.as_replayed(answer, encoded)
+    finally:
+        context.leave(token)
+        shared.effect_ended()
+
+
+async def _park(run: Run) -> None:
+    """Stay here until the engine is closed, with every answer on disk."""
+    await run.flush()
+    await asyncio.get_running_loop().create_future()
+
+
+async def _sleep(run: Run, step: str, ordinal: int, seconds: float, until_us: int | None) -> None:
+    with world.use(run.world):
+        if until_us is None:
+            until_us = world.now_us() + int(seconds * 1_000_000)
+            await run.append(sleep_entry(step, ordinal, until_us))
+        if until_us > world.now_us():
+            await _sleep_until(run, until_us)
+        if run.halt is not None:
+            raise run.halt
+        run.pending.append(answer_entry(step, _NULL))
+
+
+async def _sleep_until(run: Run, until_us: int) -> None:
+    saga = run.saga
+    away = saga.leave_place()
+    try:
+        while (left_us := until_us - world.now_us()) > 0:
+            await asyncio.sleep(min(left_us / 1_000_000, _LONGEST_NAP_S))
+    finally:
+        if away:
+            run.shared.sleepers.give()
+    await saga.take_place()

@@ -1,0 +1,244 @@
+"""The two tables of an engine, and every statement on them.
+
+`_archstone_sagas` has a row per saga, `_archstone_saga_journal` what each remembers. The last entries of a saga go
+into its own row (`tail`) with its end, so that ending is one statement. Both are swept by age, see `sweep`.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final, NamedTuple, Protocol, TypeVar
+
+from archstone.data import Database, Schema
+from archstone.sagas.errors import SagaUnknownError
+
+__all__ = ["SCHEMA", "Execute", "First", "SagaRow", "SameRow", "Table"]
+
+SCHEMA: Final = Schema(
+    "sagas",
+    (
+        (
+            """CREATE TABLE _archstone_sagas (
+                number INTEGER PRIMARY KEY,
+                id TEXT NOT NULL UNIQUE,
+                engine TEXT NOT NULL,
+                method TEXT NOT NULL,
+                version INTEGER NOT NULL,
+                status TEXT NOT NULL,
+                arguments BLOB NOT NULL,
+                headers BLOB NOT NULL,
+                started_us INTEGER NOT NULL,
+                finished_us INTEGER,
+                answer BLOB,
+                tail BLOB,
+                attempts INTEGER NOT NULL DEFAULT 0,
+                why TEXT
+            )""",
+            # Only sagas that are not finished are in it: small, and a finished saga costs nothing.
+            "CREATE INDEX _archstone_sagas_live ON _archstone_sagas (status) WHERE finished_us IS NULL",
+            """CREATE TABLE _archstone_saga_journal (
+                saga TEXT NOT NULL,
+                position INTEGER NOT NULL,
+                entries BLOB NOT NULL,
+                PRIMARY KEY (saga, position)
+            ) WITHOUT ROWID""",
+        ),
+    ),
+)
+
+T = TypeVar("T")
+
+_INSERT: Final = (
+    "INSERT INTO _archstone_sagas (id, engine, method, version, status, arguments, headers, started_us)"
+    " VALUES (:id, :engine, :method, :version, 'running', :arguments, :headers, :at) ON CONFLICT (id) DO NOTHING"
+)
+_APPEND: Final = "INSERT INTO _archstone_saga_journal (saga, position, entries) VALUES (:saga, :position, :entries)"
+_FINISH: Final = (
+    "UPDATE _archstone_sagas SET status = :status, answer = :answer, tail = :tail, finished_us = :at WHERE id = :id"
+)
+_COLUMNS: Final = (
+    "number, id, method, version, status, arguments, headers, started_us, finished_us, answer, tail, attempts, why"
+)
+_SWEPT: Final = "DELETE FROM _archstone_{} WHERE {} = :id"
+
+Execute = Callable[..., Awaitable[int]]
+"""`execute` of a database or of a transaction."""
+
+
+class First(Protocol):
+    """`first` of a database or of a transaction."""
+
+    async def __call__(self, row: type[T], sql: str, /, **params: object) -> T | None:
+        """Return the first row as `row`, None where there is none."""
+        ...
+
+
+class SagaRow(NamedTuple):
+    """A row of `_archstone_sagas`."""
+
+    number: int
+    id: str
+    method: str
+    version: int
+    status: str
+    arguments: bytes
+    headers: bytes
+    started_us: int
+    finished_us: int | None
+    answer: bytes | None
+    tail: bytes | None
+    attempts: int
+    why: str | None
+
+
+class SameRow(NamedTuple):
+    """What says whether two sagas of one id are the same."""
+
+    engine: str
+    method: str
+    arguments: bytes
+
+
+class _Age(NamedTuple):
+    number: int
+    id: str
+    started_us: int
+    finished_us: int | None
+
+
+class Table:
+    """The rows of one engine in one database."""
+
+    def __init__(self, db: Database, engine: str) -> None:
+        self._db = db
+        self._engine = engine
+
+    async def insert(
+        self, execute: Execute, *, saga: str, method: str, version: int, arguments: bytes, headers: bytes, at: int
+    ) -> bool:
+        """Add a saga that is about to run; False if the id is taken."""
+        added = await execute(
+            _INSERT,
+            id=saga,
+            engine=self._engine,
+            method=method,
+            version=version,
+            arguments=arguments,
+            headers=headers,
+            at=at,
+        )
+        return added == 1
+
+    async def append(self, saga: str, position: int, entries: bytes) -> None:
+        """Add a row to the journal; returns when it is durable."""
+        await self._db.execute(_APPEND, saga=saga, position=position, entries=entries)
+
+    async def finish(self, saga: str, *, status: str, answer: bytes, tail: bytes, at: int) -> None:
+        """End a saga as `done` or `failed`; returns when it is durable."""
+        await self._db.execute(_FINISH, id=saga, status=status, answer=answer, tail=tail, at=at)
+
+    async def note(self, saga: str, *, status: str, attempts: int, why: str) -> None:
+        """Write down a bug of the body, or that the saga is stuck."""
+        await self._db.execute(
+            "UPDATE _archstone_sagas SET status = :status, attempts = :attempts, why = :why WHERE id = :id",
+            id=saga,
+            status=status,
+            attempts=attempts,
+            why=why,
+        )
+
+    async def unstick(self, saga: str) -> bool:
+        """Make a stuck saga running again, its attempts forgotten; False if it is not stuck."""
+        changed = await self._db.execute(
+            "UPDATE _archstone_sagas SET status = 'running', attempts = 0, why = NULL"
+            " WHERE id = :id AND engine = :engine AND status = 'stuck'",
+            id=saga,
+            engine=self._engine,
+        )
+        return changed == 1
+
+    async def same(self, first: First, saga: str) -> SameRow | None:
+        """Return what has the id of a saga, of whatever engine."""
+        return await first(SameRow, "SELECT engine, method, arguments FROM _archstone_sagas WHERE id = :id", id=saga)
+
+    async def get(self, saga: str) -> SagaRow:
+        """Return the row of a saga, or raise SagaUnknownError."""
+        row = await self._db.first(
+            SagaRow,
+            f"SELECT {_COLUMNS} FROM _archstone_sagas WHERE id = :id AND engine = :engine",
+            id=saga,
+            engine=self._engine,
+        )
+        if row is None:
+            raise SagaUnknownError(saga)
+        return row
+
+    async def read(self, saga: str) -> tuple[SagaRow, list[bytes]]:
+        """Return the row and the journal of a saga as of one instant, the tail included."""
+        async with self._db.snapshot() as snapshot:
+            row = await snapshot.first(
+                SagaRow,
+                f"SELECT {_COLUMNS} FROM _archstone_sagas WHERE id = :id AND engine = :engine",
+                id=saga,
+                engine=self._engine,
+            )
+            if row is None:
+                raise SagaUnknownError(saga)
+            entries = await snapshot.all(
+                bytes, "SELECT entries FROM _archstone_saga_journal WHERE saga = :id ORDER BY position", id=saga
+            )
+        return row, entries if row.tail is None else [*entries, row.tail]
+
+    async def running(self, *, after: int, limit: int) -> list[tuple[int, str]]:
+        """Return number and id of running sagas above `after`, oldest first, at most `limit`."""
+        return await self._db.all(
+            tuple[int, str],
+            "SELECT number, id FROM _archstone_sagas WHERE finished_us IS NULL AND status = 'running'"
+            " AND engine = :engine AND number > :after ORDER BY number LIMIT :limit",
+            engine=self._engine,
+            after=after,
+            limit=limit,
+        )
+
+    async def stuck(self) -> int:
+        """Return how many sagas are stuck."""
+        return await self._db.one(
+            int,
+            "SELECT count(*) FROM _archstone_sagas WHERE finished_us IS NULL AND status = 'stuck' AND engine = :engine",
+            engine=self._engine,
+        )
+
+    async def list(self, *, status: str | None, limit: int, before: int) -> list[SagaRow]:
+        """Return rows below number `before`, newest first, at most `limit`."""
+        # The live index serves the two states in which few sagas are; the others are read from the newest on.
+        live = "" if status not in ("running", "stuck") else " AND finished_us IS NULL"
+        chosen = "" if status is None else f" AND status = '{status}'{live}"
+        return await self._db.all(
+            SagaRow,
+            f"SELECT {_COLUMNS} FROM _archstone_sagas WHERE number < :before AND engine = :engine{chosen}"
+            " ORDER BY number DESC LIMIT :limit",
+            before=before,
+            engine=self._engine,
+            limit=limit,
+        )
+
+    async def sweep(self, *, before_us: int, batch: int) -> int:
+        """Delete sagas that were finished before an instant, oldest first, a transaction per batch; return how many."""
+        swept, after, more = 0, 0, True
+        while more:
+            # Numbers grow with the start, and nothing ends before it starts: the first young row ends the search.
+            ages = await self._db.all(
+                _Age,
+                "SELECT number, id, started_us, finished_us FROM _archstone_sagas WHERE number > :after"
+                " AND engine = :engine ORDER BY number LIMIT :batch",
+                after=after,
+                engine=self._engine,
+                batch=batch,
+            )
+            more = len(ages) == batch and ages[-1].started_us < before_us
+            after = ages[-1].number if ages else after
+            old = [{"id": each.id} for each in ages if each.finished_us is not None and each.finished_us < before_us]
+            if old:
+                async with self._db.transaction() as tx:
+                    await tx.many(_SWEPT.format("saga_journal", "saga"), old)
+                    await tx.many(_SWEPT.format("sagas", "id"), old)
+            swept += len(old)
+        return swept
