@@ -138,7 +138,7 @@ def test_an_exception_can_be_given_and_a_group_shows_its_members(lines: Lines) -
 
 
 def test_exc_info_without_an_exception_is_no_fault(lines: Lines) -> None:
-    log.exception("nothing is wrong")
+    log.exception("nothing is wrong")  # noqa: LOG004
     log.error("nor here", exc_info=None)
     assert ["exception" in line for line in lines.read_all()] == [False, False]
 
@@ -158,9 +158,21 @@ def cycle() -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     "value",
-    [1 << 80, "\ud800", Mute(), cycle(), {1: {2: 3}}, {"a", "b"}, b"bytes", float("nan"), object, asyncio.Queue, Path("x")],
+    [
+        1 << 80,
+        "\ud800",
+        Mute(),
+        cycle(),
+        {1: {2: 3}},
+        {"a", "b"},
+        b"bytes",
+        float("nan"),
+        object,
+        asyncio.Queue,
+        Path("x"),
+    ],
     ids=lambda value: type(value).__name__,
-)  # fmt: skip
+)
 def test_a_log_call_never_raises(lines: Lines, value: object) -> None:
     log.info("strange", value=value, inside=[value], order_id="A1")
     assert lines.read_all()[0]["order_id"] == "A1"

@@ -97,7 +97,7 @@ def test_labels_must_be_as_many_as_the_names() -> None:
         plain.labels("x")
     with pytest.raises(ValueError, match="has the labels"):
         labelled.labels()
-    with pytest.raises(ValueError, match="call .labels"):
+    with pytest.raises(ValueError, match="has labels: call"):
         labelled.inc()
 
 

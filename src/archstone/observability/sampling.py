@@ -66,7 +66,7 @@ class Sampler:
         return found
 
     def adapt(self) -> None:
-        """Allow the spans of the time since the last call; set the ratio once a second. Call it a few times a second."""
+        """Allow the spans of the time since the last call, and set the ratio once a second. Call it more often."""
         now_s = world.monotonic()
         self._left = min(self._spans_per_s, self._left + (now_s - self._filled_s) * self._spans_per_s)
         self._filled_s = now_s

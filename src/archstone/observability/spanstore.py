@@ -42,7 +42,8 @@ _INSERT: Final = f"INSERT INTO spans ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?
 _BY_TRACE: Final = f"SELECT {_COLUMNS} FROM spans WHERE trace_id = ? ORDER BY start_us, position DESC LIMIT ?"
 _BY_REF: Final = (
     f"SELECT {_COLUMNS} FROM spans WHERE trace_id IN"
-    " (SELECT trace_id FROM spans WHERE ref = ? ORDER BY position DESC LIMIT 1000) ORDER BY start_us, position DESC LIMIT ?"
+    " (SELECT trace_id FROM spans WHERE ref = ? ORDER BY position DESC LIMIT 1000)"
+    " ORDER BY start_us, position DESC LIMIT ?"
 )
 _ENDS: Final = "SELECT (SELECT min(position) FROM spans), (SELECT max(position) FROM spans)"
 _SWEEP: Final = (

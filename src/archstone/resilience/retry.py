@@ -19,7 +19,7 @@ import inspect
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import KW_ONLY, dataclass
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
 from archstone import context, world
@@ -251,6 +251,9 @@ def _wait_here(delay_s: float, name: str, failed: Exception) -> None:
 
 
 def _is_coroutine_function(function: Callable[..., object]) -> bool:
+    while isinstance(function, partial):
+        function = cast("partial[object]", function).func
+    # An object that is called, such as a client, is judged by its __call__.
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
 
 
