@@ -55,6 +55,7 @@ class Consumer:
         self._lost: set[int] = set()
         self._handed_back: list[Delivery] = []
         self._finished: list[Delivery] = []
+        self._settling: list[Delivery] = []
         self._wake = asyncio.Event()
         self._full = False
         self._extended_s = world.monotonic()
@@ -155,6 +156,7 @@ class Consumer:
         try:
             while self._finished:
                 batch, self._finished = self._finished, []
+                self._settling = batch
                 try:
                     refused = await self._broker.settle(self._channel, batch)
                 except Exception as error:  # noqa: BLE001 - it comes again, and the inbox knows it
@@ -169,7 +171,7 @@ class Consumer:
                 if self._full:
                     self._wake.set()
         finally:
-            self._settler = None
+            self._settler, self._settling = None, []
 
     async def _failed(self, delivery: Delivery, error: BaseException) -> None:
         retry = self._subscription.retry
@@ -229,9 +231,10 @@ class Consumer:
 
     async def _extend(self) -> None:
         self._extended_s = world.monotonic()
-        if not self._running:
+        # Handled ones that are not settled yet as well: theirs can run out just before.
+        deliveries = [delivery for delivery, _ in self._running.values()] + self._finished + self._settling
+        if not deliveries:
             return
-        deliveries = [delivery for delivery, _ in self._running.values()]
         for lost in await self._broker.extend(self._channel, deliveries, lease_s=self._subscription.lease_s):
             if (running := self._running.get(lost.token)) is not None:
                 self._lost.add(lost.token)

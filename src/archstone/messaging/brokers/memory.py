@@ -70,7 +70,10 @@ class MemoryBroker:
         for queue, _ in wanted:
             if queue.depth + len(envelopes) > self._backlog_limit:
                 raise BacklogFullError(*queue.lane.channel, queue.depth, self._backlog_limit)
+        trace = getattr(world.current(), "trace", None)
         for queue, envelope in wanted:
+            if trace is not None:
+                trace.message(envelope.topic, envelope.id, envelope.payload)  # a simulated run sums up what happens
             queue.depth += 1
             queue.lane.arrive(Row(envelope, next(self._position)))
         for queue in {id(queue): queue for queue, _ in wanted}.values():

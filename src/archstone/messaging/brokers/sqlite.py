@@ -151,18 +151,9 @@ class SqliteBroker:
     def _keep(self, writer: Writer, window: Window, envelope: Envelope) -> None:
         self._position = position = self._position + 1
         window.depth += 1
-        writer.rows(tables.INSERT).append(
-            {
-                "slot": window.base + position,
-                "id": envelope.id,
-                "name": envelope.name,
-                "version": envelope.version,
-                "key": envelope.key,
-                "payload": envelope.payload,
-                "headers": envelope.headers,
-                "at": envelope.at,
-            }
-        )
+        row = tables.columns(envelope)
+        row["slot"] = window.base + position
+        writer.rows(tables.INSERT).append(row)
         writer.arrives(window, Row(envelope, position))
 
     async def lease(self, channel: Channel, *, limit: int, lease_s: float) -> Sequence[Delivery]:
@@ -267,7 +258,7 @@ class SqliteBroker:
         window.gone(row)
         writer.rows(tables.BURY).append(
             {
-                **delivery.envelope._asdict(),
+                **tables.columns(delivery.envelope),
                 "number": window.base >> SLOT_BITS,
                 "attempts": delivery.attempt,
                 "error": error[:_ERROR_LIMIT],

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from archstone.data import Envelope, Schema
 from archstone.messaging.brokers.window import SLOT_BITS
 
-__all__ = ["SCHEMA", "Dead", "Registered", "Stored"]
+__all__ = ["SCHEMA", "Dead", "Registered", "Stored", "columns"]
 
 SCHEMA: Final = Schema(
     "bus",
@@ -91,6 +91,19 @@ SWEEP_MANY: Final = (
     "DELETE FROM _archstone_bus_dead WHERE dead_id <= "
     "(SELECT dead_id FROM _archstone_bus_dead ORDER BY dead_id DESC LIMIT 1 OFFSET :keep)"
 )
+
+
+def columns(envelope: Envelope) -> dict[str, object]:
+    """Return the columns in which a message is stored."""
+    return {
+        "id": envelope.id,
+        "name": envelope.name,
+        "version": envelope.version,
+        "key": envelope.key,
+        "payload": envelope.payload,
+        "headers": envelope.headers,
+        "at": envelope.at,
+    }
 
 
 class Registered(NamedTuple):

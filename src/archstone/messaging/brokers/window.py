@@ -55,8 +55,8 @@ class Window:
         self.frontier = 0
         self.tail = 0
         self.spilled: dict[str, Spill] = {}
-        self.thirsty: set[str] = set()
-        """Spilled keys with nothing left in the lane: to be read next."""
+        self.thirsty: dict[str, None] = {}
+        """Spilled keys with nothing left in the lane: to be read next, in this order (a set of text has none)."""
         self.reading = False
         """Whether somebody reads from the table: a second reader would read the same."""
 
@@ -86,7 +86,7 @@ class Window:
         self.loaded -= 1
         self.depth -= 1
         if self.spilled and row.key in self.spilled and not self.lane.waiting(row.key):
-            self.thirsty.add(row.key)
+            self.thirsty[row.key] = None
 
     @property
     def hungry(self) -> bool:
@@ -105,7 +105,7 @@ class Window:
 
     def read_key(self, key: str, rows: Sequence[tuple[Row, float | None]], *, until: int) -> None:
         """Take what was read of a spilled key, up to the position `until`."""
-        self.thirsty.discard(key)
+        self.thirsty.pop(key, None)
         for row, due_s in rows:
             self.loaded += 1
             self.lane.arrive(row, due_s=due_s)
@@ -118,4 +118,4 @@ class Window:
             del self.spilled[key]
             return
         if not rows:
-            self.thirsty.add(key)
+            self.thirsty[key] = None
