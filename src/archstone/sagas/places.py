@@ -45,6 +45,11 @@ class Places:
         self.taken -= 1
         self._on_free()
 
+    def clear(self) -> None:
+        """Forget who has a place: everybody is gone."""
+        self.taken = 0
+        self._waiting.clear()
+
     async def wait(self) -> None:
         """Take a place, waiting for it. Cancelled while waiting, it leaves none taken."""
         if self.take():
@@ -54,6 +59,8 @@ class Places:
         try:
             await waiter
         except BaseException:
-            if waiter.done() and not waiter.cancelled():
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
+            elif waiter.done() and not waiter.cancelled():
                 self.give()  # the place came together with the cancellation
             raise

@@ -125,6 +125,11 @@ class Runner:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        # A task that is cancelled before it has begun runs none of its own cleaning up.
+        self._awake.clear()
+        self._refill = None
+        self._shared.places.clear()
+        self._shared.sleepers.clear()
         for saga, waiting in self._waiting.items():
             _tell(waiting, SagasClosedError(self._engine, saga))
         self._waiting.clear()
