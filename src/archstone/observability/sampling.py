@@ -11,8 +11,6 @@ _BITS: Final = 56
 """The last 56 bits of a trace id are random (W3C trace context, level 2), so they choose without bias."""
 _MASK: Final = (1 << _BITS) - 1
 _RATIO_EVERY_S: Final = 1.0
-_ASIDE_SPANS: Final = 200
-"""Spans of one sampled-out trace that are remembered in case it fails."""
 
 
 class Sampler:
@@ -25,15 +23,16 @@ class Sampler:
     Args:
         spans_per_s: Spans kept a second in the long run, above 0. Traces already chosen are finished beyond it.
         max_traces: Decisions remembered, oldest forgotten first.
-        max_aside: Sampled-out traces whose latest spans are held for the case that they fail.
+        max_aside: Spans of sampled-out traces held for the case that they fail; the oldest traces go first.
     """
 
-    def __init__(self, spans_per_s: float, *, max_traces: int = 20_000, max_aside: int = 500) -> None:
+    def __init__(self, spans_per_s: float, *, max_traces: int = 20_000, max_aside: int = 20_000) -> None:
         self._spans_per_s = spans_per_s
         self._max_traces = max_traces
         self._max_aside = max_aside
         self._decided: dict[int, bool] = {}
         self._aside: dict[int, list[SpanRecord]] = {}
+        self._aside_spans = 0
         self._ratio = 1.0
         self._left = spans_per_s
         self._seen = 0
@@ -61,6 +60,7 @@ class Sampler:
             return None
         self._remember(trace_id, kept=True)
         found = [*self._aside.pop(trace_id, ()), record]
+        self._aside_spans -= len(found) - 1
         self._left -= len(found)
         self.sampled_out -= len(found) - 1
         return found
@@ -84,10 +84,7 @@ class Sampler:
 
     def _set_aside(self, record: SpanRecord) -> None:
         self.sampled_out += 1
-        held = self._aside.get(record.trace_id)
-        if held is None:
-            if len(self._aside) >= self._max_aside:
-                del self._aside[next(iter(self._aside))]
-            self._aside[record.trace_id] = [record]
-        elif len(held) < _ASIDE_SPANS:
-            held.append(record)
+        self._aside.setdefault(record.trace_id, []).append(record)
+        self._aside_spans += 1
+        while self._aside_spans > self._max_aside:
+            self._aside_spans -= len(self._aside.pop(next(iter(self._aside))))
