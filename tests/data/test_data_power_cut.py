@@ -15,22 +15,6 @@ from archstone.data import Database
 HERE = Path(__file__).parent
 
 
-@pytest.fixture(scope="session")
-def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the compiled shim."""
-    compiler = shutil.which("cc")
-    if compiler is None or not sys.platform.startswith("linux"):
-        pytest.skip("the power-cut shim needs Linux and a C compiler named cc")
-    library = tmp_path_factory.mktemp("shim") / "power_cut.so"
-    source = HERE / "power_cut.c"
-    subprocess.run(
-        [compiler, "-shared", "-fPIC", "-O1", "-w", "-o", library, source, "-ldl", "-lpthread"],
-        check=True,
-        timeout=60,
-    )
-    return library
-
-
 class Machine:
     """A folder on a disk that forgets what was not synced when the power goes."""
 

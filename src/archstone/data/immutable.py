@@ -42,7 +42,7 @@ def _faults(annotation: Any, where: str, seen: frozenset[Any]) -> list[str]:
         return [fault for part in parts for fault in _faults(part, where, seen)]
     if origin is None and isinstance(annotation, type):
         return _class_faults(cast("type[Any]", annotation), where, seen)
-    return [f"{where}: {annotation}"]
+    return [f"{where}: {str(annotation).removeprefix('typing.')}"]
 
 
 def _class_faults(cls: type[Any], where: str, seen: frozenset[Any]) -> list[str]:

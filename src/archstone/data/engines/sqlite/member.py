@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from archstone.data.engine import Result, Values
 from archstone.data.engines.sqlite.batch import COMMITTED, LOST, OPEN, Batch
+from archstone.data.engines.sqlite.translate import FAULTS
 from archstone.data.engines.sqlite.writer import Writer
 from archstone.data.errors import TransactionHeldError, TransactionLostError
 from archstone.data.sql import Statement
@@ -54,7 +55,7 @@ class SqliteMember:
         writer.last_statement = statement.source
         try:
             writer.cursor.executemany(statement.text, rows)
-        except (sqlite3.Error, OverflowError) as error:
+        except FAULTS as error:
             raise writer.failed(error, statement.source) from error
         return max(writer.cursor.rowcount, 0)
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from archstone import world
 from archstone.data.engine import Result, Values
-from archstone.data.engines.sqlite.translate import INTERRUPTED, primary_code, translated
+from archstone.data.engines.sqlite.translate import FAULTS, INTERRUPTED, primary_code, translated
 from archstone.data.errors import DatabaseClosedError, SnapshotExpiredError, TooManyWaitingError
 from archstone.data.sql import Statement
 
@@ -77,7 +77,7 @@ class Reader:
         self._budget.start(checks=INLINE_CHECKS, seconds=INLINE_S)
         try:
             return self._fetch(statement, values)
-        except sqlite3.Error as error:
+        except FAULTS as error:
             if primary_code(error) == INTERRUPTED:
                 return None
             raise translated(error, self._file, statement.source) from error
@@ -94,7 +94,7 @@ class Reader:
             self._budget.stop()
             self.work.add_done_callback(_looked_at)
             raise
-        except sqlite3.Error as error:
+        except FAULTS as error:
             if primary_code(error) == INTERRUPTED:
                 raise SnapshotExpiredError(self._file, f"the read took more than {limit_s:g} s") from error
             raise translated(error, self._file, statement.source) from error

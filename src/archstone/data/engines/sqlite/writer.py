@@ -23,7 +23,7 @@ from typing import Final, Protocol
 from archstone import context, world
 from archstone.data.engine import Result, Values
 from archstone.data.engines.sqlite.batch import Batch
-from archstone.data.engines.sqlite.translate import is_busy, primary_code, translated
+from archstone.data.engines.sqlite.translate import FAULTS, is_busy, primary_code, translated
 from archstone.data.errors import (
     DatabaseClosedError,
     DiskFailedError,
@@ -318,15 +318,13 @@ class Writer:
             cursor.execute(statement.text, values)
             description = cursor.description
             rows = [] if description is None else cursor.fetchall()
-        except (sqlite3.Error, OverflowError) as error:
+        except FAULTS as error:
             raise self.failed(error, statement.source) from error
         count = cursor.rowcount
         return (max(0, count), description, rows)
 
     def failed(self, error: Exception, statement: str) -> ArchstoneError:
         """Return what to raise for `error`; if it took the group with it, tell the group."""
-        if not isinstance(error, sqlite3.Error):
-            error = sqlite3.DataError(str(error))
         failure = translated(error, self.file, statement)
         if not self.connection.in_transaction and self.batch is not None:
             batch, self.batch = self.batch, None
