@@ -1,0 +1,133 @@
+"""Analytics: three handlers that count, and one question. It reads nobody's database and is late by a moment."""
+
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+from archstone import world
+from archstone.services import Service, on
+from archstone.systems.shop.analytics.contract import Analytics, Minute, Summary, TopProduct
+from archstone.systems.shop.orders.events import OrderCancelled, OrderConfirmed, OrderLine, OrderPlaced
+
+__all__ = ["AnalyticsService"]
+
+CURRENCY: Final = "EUR"
+"""The currency of the shop's books; orders in others are counted and left out of the revenue shown."""
+TOP: Final = 10
+_HOUR: Final = 60
+
+_COUNT: Final = (
+    "INSERT INTO minutes (minute, currency, placed, confirmed, cancelled, revenue)"
+    " VALUES (:minute, :currency, :placed, :confirmed, :cancelled, :revenue)"
+    " ON CONFLICT (minute, currency) DO UPDATE SET placed = placed + :placed, confirmed = confirmed + :confirmed,"
+    " cancelled = cancelled + :cancelled, revenue = revenue + :revenue"
+)
+_COUNT_PRODUCT: Final = (
+    "INSERT INTO products (sku, name, pieces, revenue) VALUES (:sku, :name, :pieces, :revenue)"
+    " ON CONFLICT (sku) DO UPDATE SET pieces = pieces + :pieces, revenue = revenue + :revenue"
+)
+
+
+class _Totals(NamedTuple):
+    placed: int
+    confirmed: int
+    cancelled: int
+    revenue: int
+
+
+class _MinuteRow(NamedTuple):
+    minute: int
+    placed: int
+    confirmed: int
+    cancelled: int
+
+
+class AnalyticsService(Service, Analytics, name="analytics"):
+    """Keeps `Analytics`."""
+
+    @on(OrderPlaced)
+    async def count_placed(self, event: OrderPlaced) -> None:
+        """Count an order."""
+        await self._count(event.at, event.total.currency, placed=1)
+
+    @on(OrderConfirmed)
+    async def count_confirmed(self, event: OrderConfirmed) -> None:
+        """Count what an order brought."""
+        await self._count(event.at, event.total.currency, confirmed=1, revenue=event.total.amount)
+        await self._count_products(event.lines, 1)
+
+    @on(OrderCancelled)
+    async def count_cancelled(self, event: OrderCancelled) -> None:
+        """Count an order that ended without money, and take back what it had brought."""
+        back = event.total.amount if event.was_confirmed else 0
+        await self._count(event.at, event.total.currency, cancelled=1, revenue=-back)
+        if event.was_confirmed:
+            await self._count_products(event.lines, -1)
+
+    async def summary(self) -> Summary:
+        now_minute = _minute(world.now())
+        async with self.db.snapshot() as view:
+            totals = await view.one(
+                _Totals,
+                "SELECT coalesce(sum(placed), 0) AS placed, coalesce(sum(confirmed), 0) AS confirmed,"
+                " coalesce(sum(cancelled), 0) AS cancelled,"
+                " coalesce(sum(revenue) FILTER (WHERE currency = :currency), 0) AS revenue FROM minutes",
+                currency=CURRENCY,
+            )
+            minutes = await view.all(
+                _MinuteRow,
+                "SELECT minute, sum(placed) AS placed, sum(confirmed) AS confirmed, sum(cancelled) AS cancelled"
+                " FROM minutes WHERE minute > :since GROUP BY minute ORDER BY minute",
+                since=now_minute - _HOUR,
+            )
+            top = await view.all(
+                TopProduct,
+                "SELECT sku, name, pieces, revenue FROM products WHERE revenue > 0"
+                " ORDER BY revenue DESC, sku DESC LIMIT :top",
+                top=TOP,
+            )
+        return Summary(
+            placed=totals.placed,
+            confirmed=totals.confirmed,
+            cancelled=totals.cancelled,
+            revenue=totals.revenue,
+            currency=CURRENCY,
+            conversion_ratio=totals.confirmed / totals.placed if totals.placed else 0.0,
+            orders_per_minute=sum(row.placed for row in minutes) / _HOUR,
+            minutes=tuple(_shown(row) for row in minutes),
+            top_products=tuple(top),
+        )
+
+    async def _count(
+        self, at: datetime, currency: str, *, placed: int = 0, confirmed: int = 0, cancelled: int = 0, revenue: int = 0
+    ) -> None:
+        await self.tx.execute(
+            _COUNT, minute=_minute(at), currency=currency, placed=placed, confirmed=confirmed, cancelled=cancelled,
+            revenue=revenue,
+        )  # fmt: skip
+
+    async def _count_products(self, lines: tuple[OrderLine, ...], sign: int) -> None:
+        await self.tx.many(
+            _COUNT_PRODUCT,
+            [
+                {
+                    "sku": line.sku,
+                    "name": line.name,
+                    "pieces": sign * line.quantity,
+                    "revenue": sign * line.total.amount if line.price.currency == CURRENCY else 0,
+                }
+                for line in lines
+            ],
+        )
+
+
+def _minute(at: datetime) -> int:
+    return int(at.timestamp()) // 60
+
+
+def _shown(row: _MinuteRow) -> Minute:
+    return Minute(
+        at=datetime.fromtimestamp(row.minute * 60, UTC),
+        placed=row.placed,
+        confirmed=row.confirmed,
+        cancelled=row.cancelled,
+    )

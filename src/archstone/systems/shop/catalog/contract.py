@@ -1,0 +1,101 @@
+"""What the catalog promises: products to look at, to search and to buy."""
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from archstone.errors import DomainError
+from archstone.services import ANYONE, Contract, query
+from archstone.systems.shop.paging import BadCursorError
+from archstone.systems.shop.values import SKU, Cursor, Money, PageSize, Value
+
+__all__ = ["Catalog", "Categories", "Category", "Product", "ProductPage", "Recommendations", "UnknownProductError"]
+
+SearchText = Annotated[str, StringConstraints(max_length=100)]
+CategoryId = Annotated[str, StringConstraints(pattern=r"^[a-z]{1,20}$")]
+
+
+class UnknownProductError(DomainError, code="catalog.unknown-product", status=404):
+    """There is no such product."""
+
+    def __init__(self, sku: str) -> None:
+        super().__init__(sku)
+        self.sku = sku
+
+    def __str__(self) -> str:
+        return f"no product {self.sku!r}: look for one with GET /products"
+
+
+class Product(Value):
+    """Something for sale."""
+
+    sku: SKU
+    name: str
+    category: str
+    price: Money
+    description: str
+    picture: str
+    """Path of a drawn picture, SVG."""
+
+
+class ProductPage(Value):
+    """Some products, and where the next ones are."""
+
+    items: tuple[Product, ...]
+    next_cursor: str | None
+    """Give it back as `cursor` for the next page. None: this was the last."""
+
+
+class Category(Value):
+    """A shelf."""
+
+    id: str
+    title: str
+    products: Annotated[int, Field(ge=0)]
+
+
+class Categories(Value):
+    """Every shelf, by title."""
+
+    items: tuple[Category, ...]
+
+
+class Recommendations(Value):
+    """What others bought with a product, the most frequent first; then neighbours on its shelf."""
+
+    items: tuple[Product, ...]
+
+
+class Catalog(Contract, version="1.0"):
+    """Products, categories, search and recommendations."""
+
+    @query("/products", public=True, requires=ANYONE, raises=(BadCursorError,))
+    async def products(
+        self,
+        search: SearchText | None = None,
+        category: CategoryId | None = None,
+        limit: PageSize = 20,
+        cursor: Cursor | None = None,
+    ) -> ProductPage:
+        """List products: by relevance when searched, else in the order of the shelf."""
+        ...
+
+    @query("/products/{sku}", public=True, requires=ANYONE, raises=(UnknownProductError,))
+    async def product(self, sku: SKU) -> Product:
+        """Return one product."""
+        ...
+
+    @query("/products/{sku}/recommendations", public=True, requires=ANYONE, raises=(UnknownProductError,))
+    async def recommendations(self, sku: SKU) -> Recommendations:
+        """Return up to six products that are bought together with this one."""
+        ...
+
+    @query("/categories", public=True, requires=ANYONE)
+    async def categories(self) -> Categories:
+        """List the categories."""
+        ...
+
+    @query("/products-of-order", requires=ANYONE, raises=(UnknownProductError,))
+    async def pick(self, skus: tuple[SKU, ...]) -> tuple[Product, ...]:
+        """Return the products of an order, in the order asked for. Every one must exist."""
+        ...

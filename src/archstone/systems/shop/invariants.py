@@ -1,0 +1,214 @@
+"""What must never be false of a shop at rest, whatever has crashed: checked over the files, when nothing runs.
+
+    faults = check(Path(".archstone/shop"))      # empty: all is well
+
+Each rule is a pure function from figures to the sentences that say what is wrong. A shop is at rest when every order
+that was placed has ended and every event has been handled; before that, `unfinished` says what is still under way.
+"""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from email import message_from_bytes, policy
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+__all__ = ["Figures", "MailFigure", "OrderFigure", "StockFigure", "check", "faults_of", "read"]
+
+MAX_TOLD: Final = 50
+"""Faults told at most."""
+_CONFIRMED: Final = frozenset({"confirmed", "returning", "shipped", "delivered"})
+
+
+class StockFigure(NamedTuple):
+    """A row of stock."""
+
+    sku: str
+    free: int
+    held: int
+    sold: int
+    initial: int
+
+
+class OrderFigure(NamedTuple):
+    """An order as its row says."""
+
+    id: str
+    state: str
+    amount: int
+    version: int
+
+
+class MailFigure(NamedTuple):
+    """A mail that was sent."""
+
+    file: str
+    order_id: str
+    about: str
+
+
+class Figures(NamedTuple):
+    """All that the rules look at."""
+
+    orders: tuple[OrderFigure, ...] = ()
+    histories: tuple[tuple[str, int, int], ...] = ()
+    """Order, events, last version."""
+    stock: tuple[StockFigure, ...] = ()
+    reservations: tuple[tuple[str, str], ...] = ()
+    """Order and state of each reservation."""
+    ledger: int = 0
+    """Sum of all entries."""
+    shop_balance: int = 0
+    captures: tuple[tuple[str, int], ...] = ()
+    """Order and amount."""
+    refunds: tuple[tuple[str, int], ...] = ()
+    payments: tuple[tuple[str, str], ...] = ()
+    """Order and state, as payments has recorded them."""
+    shipments: tuple[tuple[str, str], ...] = ()
+    """Order and state."""
+    mails: tuple[MailFigure, ...] = ()
+
+
+def check(data_folder: Path) -> list[str]:
+    """Return what is false about the shop in this data folder, empty when all is well. Nothing may run there."""
+    return faults_of(read(data_folder))
+
+
+def faults_of(figures: Figures) -> list[str]:
+    """Return what is false about these figures, at most 50 sentences."""
+    rules = (unfinished, histories_agree, stock_adds_up, reservations_fit, money_adds_up, parcels_fit, mails_fit)
+    return [fault for rule in rules for fault in rule(figures)][:MAX_TOLD]
+
+
+def unfinished(figures: Figures) -> Iterator[str]:
+    """An order that was acknowledged ends confirmed or cancelled."""
+    for order in figures.orders:
+        if order.state in {"pending", "stopping", "returning"}:
+            yield f"order {order.id} has not ended: it is {order.state}"
+
+
+def histories_agree(figures: Figures) -> Iterator[str]:
+    """The row of an order says what its history says, and no history has a gap."""
+    histories = {order_id: (count, last) for order_id, count, last in figures.histories}
+    for order in figures.orders:
+        count, last = histories.pop(order.id, (0, 0))
+        if not count == last == order.version:
+            yield f"order {order.id}: its row is at version {order.version}, its {count} events end at {last}"
+    for order_id in histories:
+        yield f"order {order_id} has a history and no row"
+
+
+def stock_adds_up(figures: Figures) -> Iterator[str]:
+    """Nothing is below zero, and nothing appears or disappears."""
+    for row in figures.stock:
+        if min(row.free, row.held, row.sold) < 0:
+            yield f"stock of {row.sku} is below zero: {row}"
+        if row.free + row.held + row.sold != row.initial:
+            yield f"stock of {row.sku}: {row.free} free + {row.held} held + {row.sold} sold is not {row.initial}"
+
+
+def reservations_fit(figures: Figures) -> Iterator[str]:
+    """A confirmed order's goods are sold, a cancelled one's are not."""
+    states = dict(figures.reservations)
+    for order in figures.orders:
+        state = states.get(order.id)
+        if order.state in _CONFIRMED and state != "sold":
+            yield f"order {order.id} is {order.state} and its goods are {state}"
+        if order.state == "cancelled" and state in {"held", "sold"}:
+            yield f"order {order.id} is cancelled and its goods are {state}"
+
+
+def money_adds_up(figures: Figures) -> Iterator[str]:
+    """The books balance; a confirmed order is paid once, a cancelled one keeps no money."""
+    if figures.ledger:
+        yield f"the ledger sums to {figures.ledger}, not to zero"
+    captured, refunded = Counter(dict(figures.captures)), Counter(dict(figures.refunds))
+    totals = sum(order.amount for order in figures.orders if order.state in _CONFIRMED)
+    kept = captured.total() - refunded.total()
+    if kept != totals:
+        yield f"captures less refunds are {kept}, the confirmed orders cost {totals}"
+    if figures.shop_balance != kept:
+        yield f"the shop's account holds {figures.shop_balance}, captures less refunds are {kept}"
+    yield from _repeated("captures", (order_id for order_id, _ in figures.captures))
+    yield from _repeated("refunds", (order_id for order_id, _ in figures.refunds))
+    recorded = dict(figures.payments)
+    for order in figures.orders:
+        money = captured[order.id] - refunded[order.id]
+        due = order.amount if order.state in _CONFIRMED else 0
+        if order.state in _CONFIRMED | {"cancelled"} and money != due:
+            yield f"order {order.id} is {order.state}: {money} of its money is kept, {due} is due"
+        if order.state in _CONFIRMED and recorded.get(order.id) != "captured":
+            yield f"order {order.id} is {order.state} and payments has it as {recorded.get(order.id)}"
+        if order.state == "cancelled" and recorded.get(order.id) == "captured":
+            yield f"order {order.id} is cancelled and payments has it as captured"
+
+
+def parcels_fit(figures: Figures) -> Iterator[str]:
+    """A confirmed order has one parcel, a cancelled one none that is sent."""
+    states = dict(figures.shipments)
+    yield from _repeated("parcels", (order_id for order_id, _ in figures.shipments))
+    for order in figures.orders:
+        state = states.get(order.id)
+        if order.state in _CONFIRMED and state in {None, "cancelled"}:
+            yield f"order {order.id} is {order.state} and its parcel is {state}"
+        if order.state == "cancelled" and state not in {None, "cancelled"}:
+            yield f"order {order.id} is cancelled and its parcel is {state}"
+
+
+def mails_fit(figures: Figures) -> Iterator[str]:
+    """Each order that was confirmed has exactly one mail that says so, each cancelled one exactly one that says so."""
+    sent = Counter((mail.order_id, mail.about) for mail in figures.mails)
+    for order in figures.orders:
+        confirmed, cancelled = sent.pop((order.id, "confirmed"), 0), sent.pop((order.id, "cancelled"), 0)
+        if order.state in _CONFIRMED and (confirmed, cancelled) != (1, 0):
+            yield f"order {order.id} is {order.state}: {confirmed} mails say confirmed and {cancelled} cancelled"
+        if order.state == "cancelled" and (confirmed > 1 or cancelled != 1):
+            yield f"order {order.id} is cancelled: {confirmed} mails say confirmed and {cancelled} cancelled"
+    for order_id, about in sent:
+        yield f"a mail says {about} of order {order_id}, which is not there"
+
+
+def _repeated(what: str, order_ids: Iterable[str]) -> Iterator[str]:
+    for order_id, count in Counter(order_ids).items():
+        if count > 1:
+            yield f"order {order_id} has {count} {what}"
+
+
+def read(data_folder: Path) -> Figures:
+    """Return the figures in a data folder. Files that are not there yet count as empty."""
+
+    def rows(name: str, sql: str) -> tuple[tuple[object, ...], ...]:
+        return _rows(data_folder / f"{name}.db", sql)
+
+    def pairs(name: str, sql: str) -> tuple[Any, ...]:
+        return rows(name, sql)
+
+    balance = "SELECT coalesce(sum(amount), 0), coalesce(sum(amount) FILTER (WHERE account = 'shop'), 0) FROM ledger"
+    ledger, shop_balance = next(iter(pairs("bank", balance)), (0, 0))
+    return Figures(
+        orders=tuple(map(OrderFigure._make, rows("orders", "SELECT id, state, amount, version FROM orders"))),
+        histories=pairs("orders", "SELECT stream, count(*), max(version) FROM events GROUP BY stream"),
+        stock=tuple(map(StockFigure._make, rows("inventory", "SELECT sku, free, held, sold, initial FROM stock"))),
+        reservations=pairs("inventory", "SELECT order_id, state FROM reservations"),
+        ledger=ledger,
+        shop_balance=shop_balance,
+        captures=pairs("bank", "SELECT key, amount FROM captures"),
+        refunds=pairs("bank", "SELECT key, amount FROM refunds"),
+        payments=pairs("payments", "SELECT order_id, state FROM payments"),
+        shipments=pairs("shipping", "SELECT order_id, state FROM shipments"),
+        mails=tuple(_mail(file) for file in sorted((data_folder / "mails").glob("*.eml"))),
+    )
+
+
+def _rows(file: Path, sql: str) -> tuple[tuple[object, ...], ...]:
+    if not file.exists():
+        return ()
+    # Not `immutable`: after a crash the newest commits are in the log beside the file, which must be read too.
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as db:
+        return tuple(db.execute(sql).fetchall())
+
+
+def _mail(file: Path) -> MailFigure:
+    mail = message_from_bytes(file.read_bytes(), policy=policy.SMTPUTF8)
+    return MailFigure(file.name, str(mail["X-Archstone-Order"]), str(mail["X-Archstone-About"]))

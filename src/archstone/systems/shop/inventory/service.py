@@ -1,0 +1,154 @@
+"""The inventory: counts that can never be negative, and reservations that cannot be forgotten.
+
+A reservation is `held`, then `sold`, `expired` (its time was up; it may be taken again) or `released` (its order was
+given up; final). Every change is one transaction of conditional updates, so that no load can oversell.
+"""
+
+from datetime import UTC, datetime
+from typing import Final, NamedTuple, Protocol
+
+from archstone import world
+from archstone.services import Service, every
+from archstone.systems.shop.inventory.contract import (
+    Inventory,
+    OutOfStockError,
+    Reservation,
+    ReservationClosedError,
+    Stock,
+    UnknownStockError,
+)
+from archstone.systems.shop.inventory.events import StockReleased, StockReserved, StockSold
+from archstone.systems.shop.values import Line
+
+__all__ = ["HOLD_S", "InventoryService"]
+
+HOLD_S: Final = 15 * 60
+"""Seconds that goods are held for a checkout that does not end."""
+SWEEP_LIMIT: Final = 200
+"""Expired reservations put back in one sweep."""
+
+_HOLD: Final = "UPDATE stock SET free = free - :n, held = held + :n WHERE sku = :sku AND free >= :n"
+_SELL_HELD: Final = "UPDATE stock SET held = held - :n, sold = sold + :n WHERE sku = :sku"
+_SELL_FREE: Final = "UPDATE stock SET free = free - :n, sold = sold + :n WHERE sku = :sku AND free >= :n"
+_PUT_BACK_HELD: Final = "UPDATE stock SET held = held - :n, free = free + :n WHERE sku = :sku"
+_PUT_BACK_SOLD: Final = "UPDATE stock SET sold = sold - :n, free = free + :n WHERE sku = :sku"
+
+
+class _Reserved(NamedTuple):
+    order_id: str
+    state: str
+    lines: tuple[Line, ...]
+    expires_at: int
+
+
+_FIND: Final = "SELECT order_id, state, lines, expires_at FROM reservations WHERE order_id = :order_id"
+_WRITE: Final = (
+    "INSERT INTO reservations (order_id, state, lines, expires_at, at) VALUES (:order_id, :state, :lines, :expires, :at)"
+    " ON CONFLICT (order_id) DO UPDATE SET state = excluded.state, lines = excluded.lines,"
+    " expires_at = excluded.expires_at, at = excluded.at"
+)
+_SET: Final = "UPDATE reservations SET state = :state, at = :at WHERE order_id = :order_id"
+
+
+class InventoryService(Service, Inventory, name="inventory"):
+    """Keeps `Inventory`."""
+
+    async def stock(self, sku: str) -> Stock:
+        found = await self.db.first(Stock, "SELECT sku, free, held FROM stock WHERE sku = :sku", sku=sku)
+        if found is None:
+            raise UnknownStockError(sku)
+        return found
+
+    async def restock(self, sku: str, quantity: int) -> Stock:
+        changed = await self.tx.execute(
+            "UPDATE stock SET free = free + :n, initial = initial + :n WHERE sku = :sku", n=quantity, sku=sku
+        )
+        if not changed:
+            raise UnknownStockError(sku)
+        return await self.tx.one(Stock, "SELECT sku, free, held FROM stock WHERE sku = :sku", sku=sku)
+
+    async def reserve(self, order_id: str, lines: tuple[Line, ...]) -> Reservation:
+        known = await self.tx.first(_Reserved, _FIND, order_id=order_id)
+        if known is not None and known.state == "released":
+            # The checkout timed out, gave up and released; this is its old call, arriving late.
+            raise ReservationClosedError(order_id)
+        if known is not None and known.state != "expired":
+            return Reservation(order_id=order_id, expires_at=_instant(known.expires_at))
+        await _take(self.tx, _HOLD, lines)
+        now_us = world.now_us()
+        expires_us = now_us + HOLD_S * 1_000_000
+        await self.tx.execute(
+            _WRITE, order_id=order_id, state="held", lines=_json(lines), expires=expires_us, at=now_us
+        )
+        expires_at = _instant(expires_us)
+        self.tx.publish(StockReserved(order_id=order_id, lines=lines, expires_at=expires_at))
+        return Reservation(order_id=order_id, expires_at=expires_at)
+
+    async def commit(self, order_id: str) -> None:
+        known = await self.tx.first(_Reserved, _FIND, order_id=order_id)
+        if known is None or known.state == "released":
+            raise ReservationClosedError(order_id)
+        if known.state == "sold":
+            return
+        if known.state == "held":
+            await self.tx.many(_SELL_HELD, _counts(known.lines))
+        else:
+            await _take(self.tx, _SELL_FREE, known.lines)
+        await self.tx.execute(_SET, order_id=order_id, state="sold", at=world.now_us())
+        self.tx.publish(StockSold(order_id=order_id, lines=known.lines))
+
+    async def release(self, order_id: str) -> None:
+        known = await self.tx.first(_Reserved, _FIND, order_id=order_id)
+        if known is None:
+            # Remembered, so that a reservation that is still on its way finds its order given up.
+            now_us = world.now_us()
+            await self.tx.execute(_WRITE, order_id=order_id, state="released", lines="[]", expires=now_us, at=now_us)
+            return
+        if known.state == "released":
+            return
+        if known.state in {"held", "sold"}:
+            await self.tx.many(_PUT_BACK_HELD if known.state == "held" else _PUT_BACK_SOLD, _counts(known.lines))
+            self.tx.publish(StockReleased(order_id=order_id, lines=known.lines, expired=False))
+        await self.tx.execute(_SET, order_id=order_id, state="released", at=world.now_us())
+
+    @every(5.0)
+    async def put_back_expired(self) -> None:
+        """Put back what is held for checkouts whose time is up, at most 200 of them in one transaction."""
+        due = await self.tx.all(
+            _Reserved,
+            "SELECT order_id, state, lines, expires_at FROM reservations"
+            " WHERE state = 'held' AND expires_at <= :now ORDER BY expires_at LIMIT :limit",
+            now=world.now_us(),
+            limit=SWEEP_LIMIT,
+        )
+        for each in due:
+            await self.tx.many(_PUT_BACK_HELD, _counts(each.lines))
+            await self.tx.execute(_SET, order_id=each.order_id, state="expired", at=world.now_us())
+            self.tx.publish(StockReleased(order_id=each.order_id, lines=each.lines, expired=True))
+
+
+class Writes(Protocol):
+    """An open transaction, as far as it is needed here."""
+
+    async def execute(self, sql: str, /, **params: object) -> int:
+        """Run a statement and return how many rows it changed."""
+        ...
+
+
+async def _take(tx: Writes, statement: str, lines: tuple[Line, ...]) -> None:
+    """Take every line by a conditional update, or raise OutOfStockError, which rolls all of them back."""
+    for line in lines:
+        if not await tx.execute(statement, n=line.quantity, sku=line.sku):
+            raise OutOfStockError(line.sku)
+
+
+def _counts(lines: tuple[Line, ...]) -> list[dict[str, object]]:
+    return [{"n": line.quantity, "sku": line.sku} for line in lines]
+
+
+def _json(lines: tuple[Line, ...]) -> str:
+    return "[" + ",".join(line.model_dump_json() for line in lines) + "]"
+
+
+def _instant(microseconds: int) -> datetime:
+    return datetime.fromtimestamp(microseconds / 1_000_000, UTC)

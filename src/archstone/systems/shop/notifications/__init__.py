@@ -1,0 +1,3 @@
+"""The e-mails that tell a customer what became of an order."""
+
+__all__: list[str] = []

@@ -1,0 +1,92 @@
+"""What the shop writes to its customers, in their language. Pure: the same event gives the same mail."""
+
+from datetime import datetime
+from typing import Annotated, Final, Literal
+
+from pydantic import StringConstraints
+
+from archstone.systems.shop.orders.events import OrderCancelled, OrderConfirmed
+from archstone.systems.shop.values import Email, OrderId, Value, VisibleText
+
+__all__ = ["Language", "Mail", "cancelled_mail", "confirmed_mail"]
+
+Language = Literal["en", "de"]
+
+
+class Mail(Value):
+    """One e-mail about one fact."""
+
+    id: Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z-]{1,80}$")]
+    """Id of the event that it tells of; two mails with one id are one mail."""
+    to: Email
+    subject: VisibleText
+    text: str
+    about: Literal["confirmed", "cancelled"]
+    order_id: OrderId
+    at: datetime
+    """When the fact happened."""
+
+
+_WORDS: Final = {
+    "en": {
+        "confirmed": "Your order {order} is confirmed",
+        "cancelled": "Your order {order} is cancelled",
+        "hello": "Hello {name},",
+        "thanks": "thank you for your order. It is paid, and we are packing it:",
+        "sorry": "your order has been cancelled: {reason}.",
+        "money": "No money has been kept. It was about:",
+        "total": "Total: {total}",
+        "bye": "Archstone Shop",
+    },
+    "de": {
+        "confirmed": "Ihre Bestellung {order} ist bestätigt",
+        "cancelled": "Ihre Bestellung {order} ist storniert",
+        "hello": "Guten Tag {name},",
+        "thanks": "danke für Ihre Bestellung. Sie ist bezahlt, und wir packen sie gerade:",
+        "sorry": "Ihre Bestellung wurde storniert: {reason}.",
+        "money": "Es wurde kein Geld einbehalten. Es ging um:",
+        "total": "Summe: {total}",
+        "bye": "Archstone Shop",
+    },
+}
+
+
+def confirmed_mail(event: OrderConfirmed, *, mail_id: str, to: str, name: str, language: Language) -> Mail:
+    """Return the mail that tells of a confirmed order."""
+    words = _WORDS[language]
+    text = [words["hello"].format(name=name), "", words["thanks"], "", *_goods(event, language)]
+    return _mail(event, mail_id=mail_id, to=to, about="confirmed", language=language, text=text)
+
+
+def cancelled_mail(event: OrderCancelled, *, mail_id: str, to: str, name: str, language: Language) -> Mail:
+    """Return the mail that tells of a cancelled order, and why."""
+    words = _WORDS[language]
+    sorry = words["sorry"].format(reason=event.reason.rstrip("."))
+    text = [words["hello"].format(name=name), "", sorry, words["money"], "", *_goods(event, language)]
+    return _mail(event, mail_id=mail_id, to=to, about="cancelled", language=language, text=text)
+
+
+def _goods(event: OrderConfirmed | OrderCancelled, language: Language) -> list[str]:
+    lines = [f"  {line.quantity} x {line.name} ({line.sku})  {line.total}" for line in event.lines]
+    return [*lines, "", _WORDS[language]["total"].format(total=event.total)]
+
+
+def _mail(
+    event: OrderConfirmed | OrderCancelled,
+    *,
+    mail_id: str,
+    to: str,
+    about: Literal["confirmed", "cancelled"],
+    language: Language,
+    text: list[str],
+) -> Mail:
+    words = _WORDS[language]
+    return Mail(
+        id=mail_id,
+        to=to,
+        subject=words[about].format(order=event.order_id[-8:]),
+        text="\n".join([*text, "", words["bye"], ""]),
+        about=about,
+        order_id=event.order_id,
+        at=event.at,
+    )

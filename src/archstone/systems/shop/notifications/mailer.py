@@ -1,0 +1,240 @@
+"""The port to the post, and its two adapters: files, and a mail server.
+
+`FileMailer` writes exactly one file per fact, named by the mail's id, whatever crashes and however often it is asked.
+`SmtpMailer` delivers at least once: a crash after the server took a mail and before we wrote that down sends it again,
+with the same Message-ID, by which mail programs drop the second. No mail server promises more.
+"""
+
+import asyncio
+import os
+import smtplib
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from email.message import EmailMessage
+from email.policy import SMTPUTF8
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Final, Protocol
+from urllib.parse import unquote, urlsplit
+
+from archstone import world
+from archstone.errors import BackendError, ConfigError, RejectedError
+from archstone.systems.shop.notifications.mail import Mail
+
+__all__ = ["FileMailer", "Mailer", "MailerError", "MailerFullError", "SmtpMailer", "open_mailer"]
+
+SENDER: Final = "Archstone Shop <shop@archstone.example>"
+MAX_WAITING: Final = 1_000
+
+AFTER_ASIDE: Final = world.declare_point(
+    "shop.mail_after_aside", "the mail is whole on disk under a temporary name; nobody would find it"
+)
+AFTER_LINK: Final = world.declare_point(
+    "shop.mail_after_link", "the mail has its name; its saga does not know, and the folder is not synced"
+)
+
+
+class MailerError(BackendError, code="notifications.mailer"):
+    """The mail could not be handed over. Send it again: a repeat does no harm."""
+
+    def __init__(self, mailer: str, mail_id: str, problem: str) -> None:
+        super().__init__(mailer, mail_id, problem)
+        self.mailer = mailer
+        self.mail_id = mail_id
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"mailer {self.mailer}: mail {self.mail_id} was not sent: {self.problem}; it is tried again"
+
+
+class MailerFullError(RejectedError, code="notifications.mailer-full"):
+    """More mails wait for the disk than the mailer holds."""
+
+    def __init__(self, folder: str, waiting: int) -> None:
+        super().__init__(folder, waiting)
+        self.folder = folder
+        self.waiting = waiting
+
+    def __str__(self) -> str:
+        return f"mailer {self.folder}: {self.waiting} mails wait, the limit is {MAX_WAITING}: try again later"
+
+
+class Mailer(Protocol):
+    """Hands mails over. Sending the same mail again is harmless, from any number of callers at once."""
+
+    async def send(self, mail: Mail) -> None:
+        """Return once the mail is handed over for good. Cancelled: it may have been.
+
+        Raises:
+            MailerError: it was not, as far as we know.
+            MailerFullError: it was not tried.
+        """
+        ...
+
+
+def composed(mail: Mail) -> EmailMessage:
+    """Return the mail as it travels: the same mail gives the same bytes, so a repeat cannot differ."""
+    message = EmailMessage(policy=SMTPUTF8)
+    message["From"] = SENDER
+    message["To"] = mail.to
+    message["Subject"] = mail.subject
+    message["Date"] = format_datetime(mail.at)
+    message["Message-ID"] = f"<{mail.id}@archstone.example>"
+    message["Auto-Submitted"] = "auto-generated"
+    message["X-Archstone-Order"] = mail.order_id
+    message["X-Archstone-About"] = mail.about
+    message.set_content(mail.text)
+    return message
+
+
+class FileMailer:
+    """A folder of `.eml` files, exactly one per mail id.
+
+    A mail is written aside, synced, linked to `<id>.eml` (which fails if that is there) and the folder synced: after a
+    crash at any point the file is whole or absent. Mails that wait while the disk works share the next folder sync.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.sends = 0
+        """Mails that got their name by this object."""
+        self.repeats = 0
+        """Mails that had it already."""
+        self._waiting: list[tuple[Mail, asyncio.Future[None]]] = []
+        self._writer: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "FileMailer":
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for left_over in self.folder.glob(".*.tmp"):
+            left_over.unlink(missing_ok=True)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._writer is not None:
+            await self._writer
+
+    async def send(self, mail: Mail) -> None:
+        """Return once `<id>.eml` is on disk. See `Mailer.send`."""
+        if len(self._waiting) >= MAX_WAITING:
+            raise MailerFullError(str(self.folder), len(self._waiting))
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((mail, done))
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write_waiting(), name="mailer")
+        await done
+
+    async def _write_waiting(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting, []
+                await self._write_batch(batch)
+        finally:
+            self._writer = None
+
+    async def _write_batch(self, batch: list[tuple[Mail, asyncio.Future[None]]]) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            linked = await loop.run_in_executor(None, _write, self.folder, [mail for mail, _ in batch])
+        except OSError as error:
+            for mail, done in batch:
+                if not done.done():
+                    done.set_exception(MailerError(str(self.folder), mail.id, str(error)))
+            return
+        self.sends += linked
+        self.repeats += len(batch) - linked
+        for _, done in batch:
+            if not done.done():
+                done.set_result(None)
+
+
+def _write(folder: Path, mails: list[Mail]) -> int:
+    """Write mails and sync the folder once; return how many were not there before."""
+    linked = 0
+    for number, mail in enumerate(mails):
+        final = folder / f"{mail.id}.eml"
+        if final.exists():
+            continue
+        aside = folder / f".{mail.id}.{number}.tmp"
+        _write_synced(aside, composed(mail).as_bytes())
+        world.point(AFTER_ASIDE)
+        try:
+            os.link(aside, final)
+            linked += 1
+        except FileExistsError:
+            pass  # the same mail twice in one batch
+        world.point(AFTER_LINK)
+        aside.unlink()
+    # Also for repeats: the file may stand there from before a crash, its name not yet safe.
+    _sync_folder(folder)
+    return linked
+
+
+def _write_synced(file: Path, content: bytes) -> None:
+    fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(fd)
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+class SmtpMailer:
+    """A mail server, at least once with a stable Message-ID. A connection per mail, in a thread."""
+
+    def __init__(self, url: str, *, timeout_s: float = 10.0) -> None:
+        """Name the server; nothing connects yet.
+
+        Args:
+            url: `smtp://[user:password@]host[:port]` (STARTTLS where offered) or `smtps://…`.
+            timeout_s: Seconds that the server has for each answer. Above 0.
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
+            raise ConfigError("mailer: the URL must be smtp://host[:port] or smtps://host[:port]")
+        self._secure = parts.scheme == "smtps"
+        self._host = parts.hostname
+        self._port = parts.port or (465 if self._secure else 25)
+        self._login = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
+        self._timeout_s = timeout_s
+        self.sends = 0
+        """Mails that the server took from this object."""
+
+    def __repr__(self) -> str:
+        return f"SmtpMailer({self._host}:{self._port})"
+
+    async def __aenter__(self) -> "SmtpMailer":
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Nothing is kept open between mails."""
+
+    async def send(self, mail: Mail) -> None:
+        """Return once the server has taken the mail. See `Mailer.send`."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, self._deliver, composed(mail))
+        except (OSError, smtplib.SMTPException) as error:
+            raise MailerError(repr(self), mail.id, str(error)) from error
+        self.sends += 1
+
+    def _deliver(self, message: EmailMessage) -> None:
+        connect = smtplib.SMTP_SSL if self._secure else smtplib.SMTP
+        with connect(self._host, self._port, timeout=self._timeout_s) as server:
+            if not self._secure and server.has_extn("starttls"):
+                server.starttls()
+            if self._login is not None:
+                server.login(*self._login)
+            server.send_message(message)
+
+
+def open_mailer(url: str, folder: Path) -> AbstractAsyncContextManager[Mailer]:
+    """Return the mailer that a URL names: `files` for the folder, `smtp://…` or `smtps://…` for a server."""
+    make: Callable[[], AbstractAsyncContextManager[Mailer]]
+    make = (lambda: FileMailer(folder)) if url == "files" else (lambda: SmtpMailer(url))
+    return make()

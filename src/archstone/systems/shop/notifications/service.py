@@ -1,0 +1,54 @@
+"""Notifications: an e-mail for each confirmed and each cancelled order. It only listens, so it has no contract.
+
+Sending is a step of a saga, not part of a transaction: a mail that has left cannot be rolled back. The mail's id is
+that of the event, so a step that is repeated after a crash sends the same mail, which the mailer knows.
+"""
+
+from typing import Final
+
+from archstone.resilience import Exponential, Retry
+from archstone.sagas import saga
+from archstone.services import Service, on
+from archstone.systems.shop.notifications.mail import cancelled_mail, confirmed_mail
+from archstone.systems.shop.notifications.mailer import Mailer
+from archstone.systems.shop.orders.events import OrderCancelled, OrderConfirmed
+from archstone.systems.shop.users.contract import UserRead
+
+__all__ = ["NotificationsService"]
+
+
+PATIENT: Final = Retry(100, backoff=Exponential(0.5, cap_s=60.0), on=(Exception,))
+"""The post may be away for more than an hour before a mail is given up."""
+SEND_TIMEOUT_S: Final = 30.0
+"""Seconds for one attempt to hand a mail over."""
+
+
+class NotificationsService(Service, name="notifications"):
+    """Tells customers what became of their orders."""
+
+    users: UserRead
+    mailer: Mailer
+
+    @on(OrderConfirmed)
+    @saga(version=1)
+    async def tell_confirmed(self, event: OrderConfirmed) -> None:
+        """Write to the customer that the order is confirmed."""
+        to = await self.step(self.users.contact, event.customer_id, retry=PATIENT)
+        mail = confirmed_mail(event, mail_id=self._event_id, to=to.email, name=to.name, language=to.language)
+        await self.step(self.mailer.send, mail, retry=PATIENT, timeout_s=SEND_TIMEOUT_S)
+
+    @on(OrderCancelled)
+    @saga(version=1)
+    async def tell_cancelled(self, event: OrderCancelled) -> None:
+        """Write to the customer that the order is cancelled, and why."""
+        to = await self.step(self.users.contact, event.customer_id, retry=PATIENT)
+        mail = cancelled_mail(event, mail_id=self._event_id, to=to.email, name=to.name, language=to.language)
+        await self.step(self.mailer.send, mail, retry=PATIENT, timeout_s=SEND_TIMEOUT_S)
+
+    @property
+    def _event_id(self) -> str:
+        """The id of the message that started this saga: what names the mail, however often it is sent."""
+        found = self.call.causation_id
+        if found is None:
+            raise LookupError("a mail is about an event, but this saga was started by none")
+        return found

@@ -1,0 +1,224 @@
+"""The order: all its states, all its legal moves, and what each event makes of it.
+
+    placed ──> PENDING ──confirm──> CONFIRMED ──parcel shipped──> SHIPPED ──parcel delivered──> DELIVERED
+                 │ ask                │ ask  ^
+                 v                    v      │ refuse
+               STOPPING             RETURNING
+                 └──cancel──> CANCELLED <──cancel──┘     (cancel is also legal from PENDING and CONFIRMED)
+
+Pure: no clock, no database. A decision (`confirm`, `cancel`, ...) looks at the order and returns the event that says
+what happened, or raises; `after` gives the order that follows an event. `MOVES` is the only place that says what is
+legal, and a move that is not in it raises, when deciding and when replaying.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import Enum
+from types import MappingProxyType
+from typing import Final, Literal, TypeAlias
+
+from archstone.errors import ConflictError
+from archstone.systems.shop.orders.events import (
+    CancellationAsked,
+    CancellationRefused,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderLine,
+    OrderPlaced,
+    ParcelMoved,
+    ParcelState,
+)
+from archstone.systems.shop.values import Address, Money
+
+__all__ = ["MOVES", "SHOWN", "Happening", "IllegalMoveError", "Order", "State", "Status", "rebuild"]
+
+Status = Literal["pending", "confirmed", "cancelled"]
+Happening: TypeAlias = (
+    OrderPlaced | OrderConfirmed | OrderCancelled | CancellationAsked | CancellationRefused | ParcelMoved
+)
+Move = Literal["confirm", "ask", "refuse", "cancel", "packed", "shipped", "delivered"]
+
+
+class State(Enum):
+    """Where an order stands."""
+
+    PENDING = "pending"
+    STOPPING = "stopping"
+    """Pending, and the customer wants it cancelled: the checkout turns back at its last step."""
+    CONFIRMED = "confirmed"
+    RETURNING = "returning"
+    """Confirmed, and being cancelled: money and goods are on their way back."""
+    SHIPPED = "shipped"
+    DELIVERED = "delivered"
+    CANCELLED = "cancelled"
+
+
+MOVES: Final = MappingProxyType(
+    {
+        (State.PENDING, "confirm"): State.CONFIRMED,
+        (State.PENDING, "ask"): State.STOPPING,
+        (State.PENDING, "cancel"): State.CANCELLED,
+        (State.STOPPING, "cancel"): State.CANCELLED,
+        (State.CONFIRMED, "ask"): State.RETURNING,
+        # The checkout confirms in its last step; if the answer of that step is lost for good, it turns back from here.
+        (State.CONFIRMED, "cancel"): State.CANCELLED,
+        (State.CONFIRMED, "packed"): State.CONFIRMED,
+        (State.CONFIRMED, "shipped"): State.SHIPPED,
+        (State.RETURNING, "cancel"): State.CANCELLED,
+        (State.RETURNING, "refuse"): State.CONFIRMED,
+        # Shipping decides the race between a parcel that leaves and a cancellation; its news can come before the
+        # cancellation learns that it lost.
+        (State.RETURNING, "packed"): State.RETURNING,
+        (State.RETURNING, "shipped"): State.SHIPPED,
+        (State.SHIPPED, "refuse"): State.SHIPPED,
+        (State.SHIPPED, "delivered"): State.DELIVERED,
+        (State.DELIVERED, "refuse"): State.DELIVERED,
+    }
+)
+"""Every legal move. What is not here cannot happen."""
+
+SHOWN: Final[MappingProxyType[State, Status]] = MappingProxyType(
+    {
+        State.PENDING: "pending",
+        State.STOPPING: "pending",
+        State.CONFIRMED: "confirmed",
+        State.RETURNING: "confirmed",
+        State.SHIPPED: "confirmed",
+        State.DELIVERED: "confirmed",
+        State.CANCELLED: "cancelled",
+    }
+)
+"""What a customer is shown: an order is under way, stands, or is off. How far the parcel is stands beside it."""
+
+
+class IllegalMoveError(ConflictError, code="orders.illegal-move"):
+    """The order is not in a state from which that is possible."""
+
+    def __init__(self, order_id: str, state: str, move: str) -> None:
+        super().__init__(order_id, state, move)
+        self.order_id = order_id
+        self.state = state
+        self.move = move
+
+    def __str__(self) -> str:
+        legal = ", ".join(sorted(move for state, move in MOVES if state.value == self.state)) or "nothing"
+        return f"order {self.order_id} is {self.state}: {self.move!r} is not possible, only {legal}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """An order as it stands after `version` events."""
+
+    id: str
+    customer_id: str
+    lines: tuple[OrderLine, ...]
+    total: Money
+    address: Address
+    placed_at: datetime
+    state: State = State.PENDING
+    version: int = 1
+    """Events so far, at least 1."""
+    reason: str | None = None
+    """Why it was cancelled or is to be; None while nobody wants that."""
+    was_confirmed: bool = False
+    """Whether it ever was confirmed."""
+    parcel: ParcelState | None = None
+    """How far the parcel is; None before it is packed."""
+
+    @staticmethod
+    def placed(event: OrderPlaced) -> "Order":
+        """Return the order that begins with `event`."""
+        return Order(
+            id=event.order_id,
+            customer_id=event.customer_id,
+            lines=event.lines,
+            total=event.total,
+            address=event.address,
+            placed_at=event.at,
+        )
+
+    def can(self, move: Move) -> bool:
+        """Return whether `move` is legal now."""
+        return (self.state, move) in MOVES
+
+    def confirm(self, at: datetime) -> OrderConfirmed:
+        """Decide that the order stands."""
+        self._check("confirm")
+        return OrderConfirmed(
+            order_id=self.id, customer_id=self.customer_id, lines=self.lines, total=self.total, at=at
+        )
+
+    def ask_to_cancel(self, reason: str, at: datetime) -> CancellationAsked:
+        """Decide that the order is to be cancelled as soon as that can be done."""
+        self._check("ask")
+        return CancellationAsked(order_id=self.id, reason=reason, at=at)
+
+    def refuse_to_cancel(self, reason: str, at: datetime) -> CancellationRefused:
+        """Decide that the order stands although its cancellation was asked for."""
+        self._check("refuse")
+        return CancellationRefused(order_id=self.id, reason=reason, at=at)
+
+    def cancel(self, reason: str, at: datetime) -> OrderCancelled:
+        """Decide that the order is off: everything has been given back."""
+        self._check("cancel")
+        return OrderCancelled(
+            order_id=self.id,
+            customer_id=self.customer_id,
+            lines=self.lines,
+            total=self.total,
+            reason=reason,
+            was_confirmed=self.was_confirmed,
+            at=at,
+        )
+
+    def move_parcel(self, to: ParcelState, at: datetime) -> ParcelMoved:
+        """Decide that the parcel is where shipping says it is."""
+        self._check(to)
+        return ParcelMoved(order_id=self.id, to=to, at=at)
+
+    def after(self, event: Happening) -> "Order":
+        """Return the order that follows `event`.
+
+        Raises:
+            IllegalMoveError: the history is wrong; no decision of this class leads there.
+        """
+        match event:
+            case OrderConfirmed():
+                return self._moved("confirm", was_confirmed=True)
+            case CancellationAsked(reason=reason):
+                return self._moved("ask", reason=reason)
+            case CancellationRefused():
+                return self._moved("refuse", reason=None)
+            case OrderCancelled(reason=reason):
+                return self._moved("cancel", reason=reason)
+            case ParcelMoved(to=to):
+                return self._moved(to, parcel=to)
+            case OrderPlaced():
+                raise IllegalMoveError(self.id, self.state.value, "place")
+
+    def _check(self, move: Move) -> State:
+        found = MOVES.get((self.state, move))
+        if found is None:
+            raise IllegalMoveError(self.id, self.state.value, move)
+        return found
+
+    def _moved(self, move: Move, **changes: object) -> "Order":
+        return replace(self, state=self._check(move), version=self.version + 1, **changes)  # pyright: ignore[reportArgumentType]
+
+
+def rebuild(history: Iterable[Happening]) -> Order:
+    """Return the order that its history, oldest first, has made.
+
+    Raises:
+        ValueError: the history is empty or does not begin with OrderPlaced.
+        IllegalMoveError: it holds a move that is not legal.
+    """
+    events = iter(history)
+    first = next(events, None)
+    if not isinstance(first, OrderPlaced):
+        raise ValueError(f"an order's history begins with OrderPlaced, this one with {type(first).__name__}")
+    order = Order.placed(first)
+    for event in events:
+        order = order.after(event)
+    return order

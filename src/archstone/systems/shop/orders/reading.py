@@ -1,0 +1,99 @@
+"""What a stored order looks like to those who ask: pure functions from rows to the contract's values."""
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Final, NamedTuple, assert_never
+
+from archstone.systems.shop.orders.contract import Entry, OrderSummary, OrderView, Recorded
+from archstone.systems.shop.orders.events import (
+    CancellationAsked,
+    CancellationRefused,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderPlaced,
+    ParcelMoved,
+)
+from archstone.systems.shop.orders.order import SHOWN, Happening, Order, State
+from archstone.systems.shop.values import Money
+
+__all__ = ["EventRow", "SummaryRow", "entry_of", "recorded_of", "summary_of", "view_of"]
+
+SUMMARY_COLUMNS: Final = "id, state, amount, currency, pieces, placed_at"
+EVENT_COLUMNS: Final = "version, type, metadata, at"
+
+
+class SummaryRow(NamedTuple):
+    """An order in a list, as stored."""
+
+    id: str
+    state: str
+    amount: int
+    currency: str
+    pieces: int
+    placed_at: int
+
+
+class EventRow(NamedTuple):
+    """An event without its data, as stored."""
+
+    version: int
+    type: str
+    metadata: str
+    at: int
+
+
+def view_of(order: Order, history: Iterable[Happening]) -> OrderView:
+    """Return an order with its timeline."""
+    return OrderView(
+        id=order.id,
+        status=SHOWN[order.state],
+        reason=order.reason if order.state is State.CANCELLED else None,
+        timeline=tuple(entry_of(event) for event in history),
+        total=order.total,
+        lines=order.lines,
+        address=order.address,
+        placed_at=order.placed_at,
+        parcel=order.parcel,
+    )
+
+
+def entry_of(event: Happening) -> Entry:
+    """Return what the timeline says of an event."""
+    match event:
+        case OrderPlaced():
+            what = "placed"
+        case OrderConfirmed():
+            what = "confirmed"
+        case OrderCancelled(reason=reason):
+            what = f"cancelled: {reason}"
+        case CancellationAsked():
+            what = "cancellation asked for"
+        case CancellationRefused(reason=reason):
+            what = f"not cancelled: {reason}"
+        case ParcelMoved(to=to):
+            what = to
+        case _:
+            assert_never(event)
+    return Entry(at=event.at, what=what)
+
+
+def summary_of(row: SummaryRow) -> OrderSummary:
+    """Return an order of a list."""
+    return OrderSummary(
+        id=row.id,
+        status=SHOWN[State(row.state)],
+        total=Money(amount=row.amount, currency=row.currency),
+        pieces=row.pieces,
+        placed_at=_instant(row.placed_at),
+    )
+
+
+def recorded_of(row: EventRow) -> Recorded:
+    """Return an event of the history, without its data."""
+    caused_by: str | None = json.loads(row.metadata).get("caused_by")
+    return Recorded(version=row.version, type=row.type, at=_instant(row.at), caused_by=caused_by)
+
+
+def _instant(microseconds: int) -> datetime:
+    return datetime.fromtimestamp(microseconds / 1_000_000, UTC)

@@ -1,0 +1,221 @@
+"""Orders: what a customer asks for, and the two sagas that carry it out.
+
+`place` writes the order down and starts its checkout, in one transaction: once it has answered, the checkout ends,
+after however many crashes. Every step names the order wherever it arrives, so it can be repeated.
+"""
+
+from functools import cached_property
+from typing import Final
+
+from archstone import context, world
+from archstone.resilience import Exponential, Retry
+from archstone.sagas import saga
+from archstone.services import Service, on
+from archstone.systems.shop.catalog.contract import Catalog, Product
+from archstone.systems.shop.inventory.contract import Inventory
+from archstone.systems.shop.orders.contract import (
+    CancellationAskedError,
+    CannotCancelError,
+    History,
+    NoOrdersError,
+    OrderPage,
+    Orders,
+    OrderStatus,
+    OrderUnknownError,
+    OrderView,
+)
+from archstone.systems.shop.orders.events import OrderLine, OrderPlaced
+from archstone.systems.shop.orders.order import SHOWN, Order, State, rebuild
+from archstone.systems.shop.orders.partners import Partners
+from archstone.systems.shop.orders.reading import (
+    EVENT_COLUMNS,
+    SUMMARY_COLUMNS,
+    EventRow,
+    SummaryRow,
+    recorded_of,
+    summary_of,
+    view_of,
+)
+from archstone.systems.shop.orders.store import history_of, load, record
+from archstone.systems.shop.paging import decode_cursor, encode_cursor
+from archstone.systems.shop.payments.contract import Payments
+from archstone.systems.shop.payments.provider import PaymentToken
+from archstone.systems.shop.shipping.contract import Shipping
+from archstone.systems.shop.shipping.events import ShipmentMoved
+from archstone.systems.shop.values import Address, Line, Lines, Money, OrderId, UserId, merged
+
+__all__ = ["OrdersService"]
+
+PAYMENT_TIMEOUT_S: Final = 12.0
+"""Seconds that a payment has for one attempt, in which payments itself asks the provider several times."""
+PATIENT: Final = Retry(100, backoff=Exponential(0.1, cap_s=60.0), on=(Exception,))
+"""A parcel is stopped: from there a cancellation only goes forward, for more than an hour if it must."""
+BY_CUSTOMER: Final = "cancelled by the customer"
+PARCEL_LEFT: Final = "the parcel had left"
+
+
+class OrdersService(Service, Orders, name="orders"):
+    """Keeps `Orders`."""
+
+    catalog: Catalog
+    inventory: Inventory
+    payments: Payments
+    shipping: Shipping
+
+    @cached_property
+    def partners(self) -> Partners:
+        """What the steps of the sagas call."""
+        return Partners(self.db, inventory=self.inventory, payments=self.payments, shipping=self.shipping)
+
+    async def place(self, lines: Lines, address: Address, payment_token: PaymentToken) -> OrderStatus:
+        wanted = merged(lines)
+        # The transaction of this command begins with its first statement, below: nothing is held while the catalog is
+        # asked, so this is not the call inside a transaction that clients refuse.
+        with context.enter(self.call._replace(tx=None)):
+            products = await self.catalog.pick(tuple(line.sku for line in wanted))
+        event = _placed(self.principal.id, zip(wanted, products, strict=True), address)
+        order = await record(self.tx, None, event)
+        self.tx.publish(event)
+        await self.tx.start(
+            self.checkout, order.id, order.customer_id, wanted, order.total, address, payment_token, id=order.id
+        )
+        return _status(order)
+
+    @saga(version=1)
+    async def checkout(
+        self,
+        order_id: OrderId,
+        customer_id: UserId,
+        lines: Lines,
+        total: Money,
+        address: Address,
+        token: PaymentToken,
+    ) -> None:
+        """Carry an order to `confirmed`, or back to `cancelled` with everything given back."""
+        ask = self.partners
+        await self.step(ask.hold_goods, order_id, lines, undo=(ask.give_up, order_id))
+        await self.step(
+            ask.take_money, order_id, customer_id, total, token,
+            undo=(self.payments.refund, order_id), timeout_s=PAYMENT_TIMEOUT_S,
+        )  # fmt: skip
+        await self.step(ask.make_out_parcel, order_id, address, undo=(self.shipping.cancel, order_id))
+        await self.step(ask.sell_goods, order_id)  # giving up puts back what is sold as well as what is held
+        await self.step(self.confirm, order_id)
+
+    async def confirm(self, order_id: OrderId) -> None:
+        """Step: the order stands, unless its customer has asked for the opposite meanwhile."""
+        order = await self._load(order_id)
+        if order.was_confirmed:
+            return
+        if not order.can("confirm"):
+            raise CancellationAskedError(order_id)
+        event = order.confirm(world.now())
+        await record(self.tx, order, event)
+        self.tx.publish(event)
+
+    async def cancel(self, order_id: OrderId) -> OrderStatus:
+        order = await load(self.tx, order_id)
+        if order is None or not self._may_see(order.customer_id):
+            raise OrderUnknownError(order_id)
+        if order.state in {State.SHIPPED, State.DELIVERED}:
+            raise CannotCancelError(order_id, order.state.value)
+        if order.can("ask"):
+            was_confirmed = order.state is State.CONFIRMED
+            order = await record(self.tx, order, order.ask_to_cancel(BY_CUSTOMER, world.now()))
+            if was_confirmed:
+                # The version tells this attempt from one that came too late for an earlier parcel.
+                await self.tx.start(self.call_off, order_id, id=f"call-off-{order_id}-{order.version}")
+            # Otherwise its checkout is under way, and turns back when it comes to `confirm`.
+        return _status(order)
+
+    @saga(version=1)
+    async def call_off(self, order_id: OrderId) -> None:
+        """Cancel a confirmed order: stop the parcel, which alone can fail, then give everything back."""
+        if not await self.step(self.partners.stop_parcel, order_id, retry=PATIENT):
+            await self.step(self.keep, order_id)
+            return
+        await self.step(self.payments.refund, order_id, retry=PATIENT, timeout_s=PAYMENT_TIMEOUT_S)
+        await self.step(self.inventory.release, order_id, retry=PATIENT)
+        await self.step(self.close, order_id, retry=PATIENT)
+
+    async def keep(self, order_id: OrderId) -> None:
+        """Step: the parcel was faster than the cancellation."""
+        order = await self._load(order_id)
+        await record(self.tx, order, order.refuse_to_cancel(PARCEL_LEFT, world.now()))
+
+    async def close(self, order_id: OrderId) -> None:
+        """Step: everything is given back."""
+        order = await self._load(order_id)
+        if order.state is not State.CANCELLED:
+            event = order.cancel(order.reason or BY_CUSTOMER, world.now())
+            await record(self.tx, order, event)
+            self.tx.publish(event)
+
+    @on(ShipmentMoved)
+    async def follow_parcel(self, event: ShipmentMoved) -> None:
+        """Write down how far the parcel is."""
+        order = await self._load(event.order_id)
+        if order.state is State.CANCELLED and event.to == "packed":
+            return  # it was packed and then stopped, and the news was slower than the cancellation
+        await record(self.tx, order, order.move_parcel(event.to, event.at))
+
+    async def order(self, order_id: OrderId) -> OrderView:
+        history = await history_of(self.db, order_id)
+        if not history or not self._may_see((order := rebuild(history)).customer_id):
+            raise OrderUnknownError(order_id)
+        return view_of(order, history)
+
+    async def history(self, order_id: OrderId) -> History:
+        owner = await self.db.first(str, "SELECT customer_id FROM orders WHERE id = :id", id=order_id)
+        if owner is None or not self._may_see(owner):
+            raise OrderUnknownError(order_id)
+        rows = await self.db.all(
+            EventRow,
+            f"SELECT {EVENT_COLUMNS} FROM events WHERE stream = :id ORDER BY version",  # noqa: S608 - a constant
+            id=order_id,
+        )
+        return History(id=order_id, items=tuple(recorded_of(row) for row in rows))
+
+    async def orders_of(self, user_id: UserId, limit: int = 20, cursor: str | None = None) -> OrderPage:
+        if not self._may_see(user_id):
+            raise NoOrdersError(user_id)
+        question = f"orders|{user_id}"
+        before: tuple[object, ...] = (2**62, "")
+        if cursor is not None:
+            before = decode_cursor(question, cursor, like=(0, ""))
+        rows = await self.db.all(
+            SummaryRow,
+            f"SELECT {SUMMARY_COLUMNS} FROM orders WHERE customer_id = :user_id"  # noqa: S608 - a constant
+            " AND (placed_at, id) < (:at, :id) ORDER BY placed_at DESC, id DESC LIMIT :limit",
+            user_id=user_id, at=before[0], id=before[1], limit=limit + 1,
+        )  # fmt: skip
+        page, more = rows[:limit], rows[limit:]
+        next_cursor = encode_cursor(question, (page[-1].placed_at, page[-1].id)) if more else None
+        return OrderPage(items=tuple(summary_of(row) for row in page), next_cursor=next_cursor)
+
+    def _may_see(self, customer_id: str) -> bool:
+        return self.principal.id == customer_id or "admin" in self.principal.roles
+
+    async def _load(self, order_id: OrderId) -> Order:
+        order = await load(self.tx, order_id)
+        if order is None:
+            raise LookupError(f"order {order_id} has no history, though somebody carries it on")
+        return order
+
+
+def _placed(customer_id: str, chosen: "zip[tuple[Line, Product]]", address: Address) -> OrderPlaced:
+    """Return the event that begins an order, with the prices of this moment."""
+    lines = tuple(
+        OrderLine(sku=product.sku, name=product.name, quantity=line.quantity, price=product.price)
+        for line, product in chosen
+    )
+    total = lines[0].total
+    for line in lines[1:]:
+        total += line.total
+    return OrderPlaced(
+        order_id=world.new_id(), customer_id=customer_id, lines=lines, total=total, address=address, at=world.now()
+    )
+
+
+def _status(order: Order) -> OrderStatus:
+    return OrderStatus(id=order.id, status=SHOWN[order.state])

@@ -1,0 +1,210 @@
+"""A bank in a file: the embedded payment provider, for tests and for a shop that is tried out.
+
+It holds accounts, authorises, captures and refunds, once per key, and keeps a double-entry ledger that sums to zero
+after every transaction. Test tokens choose what it does:
+
+    tok_ok        takes the money
+    tok_declined  refuses: insufficient funds
+    tok_timeout   takes the money and then keeps the caller waiting, the first time
+    tok_flaky     fails twice without an answer, then takes the money
+    all others    refuses: unknown card
+
+It is not a payment provider for real money: plug one in (see `provider.py`).
+"""
+
+import asyncio
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from archstone import world
+from archstone.data import Database, Transaction
+from archstone.systems.shop.payments.provider import (
+    PaymentDeclinedError,
+    PaymentKey,
+    PaymentToken,
+    ProviderUnreachableError,
+    Receipt,
+)
+from archstone.systems.shop.values import Money
+
+__all__ = ["Bank"]
+
+MIGRATIONS: Final = Path(__file__).parent / "bank_migrations"
+FLAKY_FAILURES: Final = 2
+DECLINES: Final = {"tok_declined": "insufficient funds"}
+TAKES: Final = frozenset({"tok_ok", "tok_timeout", "tok_flaky"})
+CALLED_OFF: Final = "the payment was called off"
+
+AFTER_CAPTURE: Final = world.declare_point(
+    "shop.bank_after_capture", "the bank has taken the money, on disk; the shop has not heard of it"
+)
+AFTER_REFUND: Final = world.declare_point(
+    "shop.bank_after_refund", "the bank has given the money back, on disk; the shop has not heard of it"
+)
+
+
+class _Authorisation(NamedTuple):
+    token: str
+    amount: int
+    currency: str
+    state: str
+    reason: str
+    attempts: int
+
+
+class _Outcome(NamedTuple):
+    """What a transaction decided. Errors are raised after it is durable: inside, they would undo what they report."""
+
+    receipt: Receipt | None = None
+    error: Exception | None = None
+    slow: bool = False
+
+
+class Bank:
+    """The provider. `async with` opens and closes its file."""
+
+    def __init__(self, url: str, *, slow_answer_s: float = 5.0) -> None:
+        """Name the file; nothing opens yet.
+
+        Args:
+            url: `sqlite:///bank.db`, as `Database` takes it.
+            slow_answer_s: Seconds that `tok_timeout` keeps its caller waiting. At least 0.
+        """
+        self.db = Database(url, migrations=MIGRATIONS, name="bank")
+        self._slow_answer_s = slow_answer_s
+
+    async def __aenter__(self) -> "Bank":
+        await self.db.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.db.__aexit__(*exc)
+
+    async def charge(self, key: PaymentKey, amount: Money, token: PaymentToken) -> Receipt:
+        """Authorise and capture `amount`, once per key. See `PaymentProvider.charge`."""
+        async with self.db.transaction() as tx:
+            known = await _find(tx, key)
+            if known is None:
+                outcome = await _authorise(tx, key, amount=amount, token=token)
+            else:
+                outcome = await _repeat(tx, key, known=known, amount=amount, token=token)
+        if outcome.error is not None:
+            raise outcome.error
+        world.point(AFTER_CAPTURE)
+        if outcome.slow:
+            await asyncio.sleep(self._slow_answer_s)
+        assert outcome.receipt is not None  # every outcome holds one or the other
+        return outcome.receipt
+
+    async def refund(self, key: PaymentKey) -> Receipt:
+        """Give back what was captured and close the key. See `PaymentProvider.refund`."""
+        async with self.db.transaction() as tx:
+            known = await _find(tx, key)
+            receipt = await _give_back(tx, key, known)
+        world.point(AFTER_REFUND)
+        return receipt
+
+    async def balance(self, account: str) -> int:
+        """Return what the ledger says an account holds, in minor units. An unknown account holds 0."""
+        return await self.db.one(int, "SELECT coalesce(sum(amount), 0) FROM ledger WHERE account = :id", id=account)
+
+
+async def _find(tx: Transaction, key: str) -> _Authorisation | None:
+    return await tx.first(
+        _Authorisation,
+        "SELECT token, amount, currency, state, reason, attempts FROM authorisations WHERE key = :key",
+        key=key,
+    )
+
+
+async def _authorise(tx: Transaction, key: str, *, amount: Money, token: str) -> _Outcome:
+    """Decide about a key that was never seen."""
+    if token not in TAKES:
+        reason = DECLINES.get(token, "unknown card")
+        await _remember(tx, key, amount=amount, token=token, state="declined", reason=reason)
+        return _Outcome(error=PaymentDeclinedError(reason))
+    if amount.amount == 0:
+        await _remember(tx, key, amount=amount, token=token, state="declined", reason="nothing to pay")
+        return _Outcome(error=PaymentDeclinedError("nothing to pay"))
+    if token == "tok_flaky":  # noqa: S105
+        await _remember(tx, key, amount=amount, token=token, state="open")
+        return _Outcome(error=_no_answer(1))
+    await _remember(tx, key, amount=amount, token=token, state="open")
+    receipt = await _capture(tx, key, amount=amount, token=token)
+    return _Outcome(receipt, slow=token == "tok_timeout")  # noqa: S105
+
+
+async def _repeat(tx: Transaction, key: str, *, known: _Authorisation, amount: Money, token: str) -> _Outcome:
+    """Answer for a key that was seen before: say what was done, or go on with a flaky card."""
+    if (known.amount, known.currency, known.token) != (amount.amount, amount.currency, token) and known.state != "void":
+        return _Outcome(error=PaymentDeclinedError("the key was used for another payment"))
+    match known.state:
+        case "captured":
+            return _Outcome(Receipt(key=key, state="captured", amount=amount))
+        case "open" if known.attempts < FLAKY_FAILURES:
+            await tx.execute("UPDATE authorisations SET attempts = attempts + 1 WHERE key = :key", key=key)
+            return _Outcome(error=_no_answer(known.attempts + 1))
+        case "open":
+            return _Outcome(await _capture(tx, key, amount=amount, token=token))
+        case "declined":
+            return _Outcome(error=PaymentDeclinedError(known.reason))
+        case _:
+            return _Outcome(error=PaymentDeclinedError(CALLED_OFF))
+
+
+def _no_answer(attempt: int) -> ProviderUnreachableError:
+    return ProviderUnreachableError("bank", f"no answer, as tok_flaky asks for (call {attempt} of {FLAKY_FAILURES})")
+
+
+async def _remember(
+    tx: Transaction, key: str, *, amount: Money, token: str, state: str, reason: str = ""
+) -> None:
+    await tx.execute(
+        "INSERT INTO authorisations (key, token, amount, currency, state, reason, at)"
+        " VALUES (:key, :token, :amount, :currency, :state, :reason, :at)",
+        key=key, token=token, amount=amount.amount, currency=amount.currency, state=state, reason=reason,
+        at=world.now_us(),
+    )  # fmt: skip
+
+
+async def _capture(tx: Transaction, key: str, *, amount: Money, token: str) -> Receipt:
+    at = world.now_us()
+    card = f"card:{token}"
+    await tx.execute("INSERT INTO accounts (id, opened_at) VALUES (:id, :at) ON CONFLICT DO NOTHING", id=card, at=at)
+    await tx.execute("UPDATE authorisations SET state = 'captured' WHERE key = :key", key=key)
+    await tx.execute(
+        "INSERT INTO captures (key, amount, currency, at) VALUES (:key, :amount, :currency, :at)",
+        key=key, amount=amount.amount, currency=amount.currency, at=at,
+    )  # fmt: skip
+    await _book(tx, key, amount=amount, source=card, target="shop", at=at)
+    return Receipt(key=key, state="captured", amount=amount)
+
+
+async def _give_back(tx: Transaction, key: str, known: _Authorisation | None) -> Receipt:
+    if known is None:
+        # The charge was given up before it came here; when it does come, it must find the key closed.
+        await _remember(tx, key, amount=Money(amount=0), token="", state="void", reason=CALLED_OFF)
+        return Receipt(key=key, state="void", amount=Money(amount=0))
+    paid = Money(amount=known.amount, currency=known.currency)
+    if known.state == "refunded":
+        return Receipt(key=key, state="refunded", amount=paid)
+    if known.state != "captured":
+        await tx.execute("UPDATE authorisations SET state = 'void' WHERE key = :key AND state = 'open'", key=key)
+        return Receipt(key=key, state="void", amount=Money(amount=0, currency=known.currency))
+    at = world.now_us()
+    await tx.execute("UPDATE authorisations SET state = 'refunded' WHERE key = :key", key=key)
+    await tx.execute(
+        "INSERT INTO refunds (key, amount, currency, at) VALUES (:key, :amount, :currency, :at)",
+        key=key, amount=paid.amount, currency=paid.currency, at=at,
+    )  # fmt: skip
+    await _book(tx, key, amount=paid, source="shop", target=f"card:{known.token}", at=at)
+    return Receipt(key=key, state="refunded", amount=paid)
+
+
+async def _book(tx: Transaction, key: str, *, amount: Money, source: str, target: str, at: int) -> None:
+    """Move money between two accounts: one row takes it, the other gets it."""
+    await tx.execute(
+        "INSERT INTO ledger (key, account, amount, currency, at)"
+        " VALUES (:key, :source, -:amount, :currency, :at), (:key, :target, :amount, :currency, :at)",
+        key=key, source=source, target=target, amount=amount.amount, currency=amount.currency, at=at,
+    )  # fmt: skip

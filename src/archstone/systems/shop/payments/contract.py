@@ -1,0 +1,62 @@
+"""What payments promises: to charge an order once, to give it back once, and an invoice."""
+
+from datetime import datetime
+from typing import Literal
+
+from archstone.errors import DomainError
+from archstone.services import Contract, command, query
+from archstone.systems.shop.payments.provider import PaymentDeclinedError, PaymentToken
+from archstone.systems.shop.values import Money, OrderId, UserId, Value
+
+__all__ = ["Invoice", "NoInvoiceError", "Payment", "Payments"]
+
+
+class NoInvoiceError(DomainError, code="payments.no-invoice", status=404):
+    """There is no invoice for this order, or none that this customer may see."""
+
+    def __init__(self, order_id: str) -> None:
+        super().__init__(order_id)
+        self.order_id = order_id
+
+    def __str__(self) -> str:
+        return f"no invoice for order {self.order_id}: it is made when the order is paid"
+
+
+class Payment(Value):
+    """The money of an order."""
+
+    order_id: OrderId
+    amount: Money
+    state: Literal["captured", "refunded"]
+
+
+class Invoice(Value):
+    """What a customer owes nothing more of."""
+
+    number: str
+    """Without gaps: `INV-000001`."""
+    order_id: OrderId
+    customer_id: UserId
+    amount: Money
+    state: Literal["captured", "refunded"]
+    issued_at: datetime
+    refunded_at: datetime | None
+
+
+class Payments(Contract, version="1.0"):
+    """Charges, refunds and invoices. Both commands may be repeated: they are known by the order's id."""
+
+    @command("/payments", requires="service", raises=(PaymentDeclinedError,))
+    async def charge(self, order_id: OrderId, customer_id: UserId, amount: Money, token: PaymentToken) -> Payment:
+        """Take the money of an order, once. After a refund of the order it is declined."""
+        ...
+
+    @command("/payments/{order_id}/refund", requires="service")
+    async def refund(self, order_id: OrderId) -> None:
+        """Give back whatever was taken for an order, and take nothing for it any more. Nothing taken is fine."""
+        ...
+
+    @query("/orders/{order_id}/invoice", public=True, raises=(NoInvoiceError,))
+    async def invoice(self, order_id: OrderId) -> Invoice:
+        """Return the invoice of one's own order; an admin sees all."""
+        ...

@@ -1,0 +1,114 @@
+"""Payments: the shop's own record of money, and the sagas that reach the provider.
+
+The provider is called from a step, never inside a transaction: first it moves the money, known by the order's id, then
+one transaction records that and announces it. A crash between the two repeats the first with the same id.
+"""
+
+from datetime import UTC, datetime
+from typing import Final, Literal, NamedTuple
+
+from archstone import world
+from archstone.sagas import saga
+from archstone.services import Service
+from archstone.systems.shop.payments.contract import Invoice, NoInvoiceError, Payment, Payments
+from archstone.systems.shop.payments.events import PaymentCaptured, PaymentRefunded
+from archstone.systems.shop.payments.provider import PaymentDeclinedError, PaymentProvider, Receipt
+from archstone.systems.shop.values import Money, OrderId, UserId
+
+__all__ = ["PaymentsService"]
+
+CHARGE_TIMEOUT_S: Final = 2.0
+"""Seconds that the provider has for one attempt. It is asked again with the same key."""
+CALLED_OFF: Final = "the payment was called off"
+
+
+class _Row(NamedTuple):
+    order_id: str
+    customer_id: str
+    amount: int
+    currency: str
+    state: Literal["captured", "refunded", "closed"]
+    invoice: int | None
+    captured_at: int | None
+    refunded_at: int | None
+
+
+_FIND: Final = (
+    "SELECT order_id, customer_id, amount, currency, state, invoice, captured_at, refunded_at"
+    " FROM payments WHERE order_id = :order_id"
+)
+
+
+class PaymentsService(Service, Payments, name="payments"):
+    """Keeps `Payments`."""
+
+    provider: PaymentProvider
+    """Who moves the money."""
+
+    @saga(version=1)
+    async def charge(self, order_id: OrderId, customer_id: UserId, amount: Money, token: str) -> Payment:
+        await self.step(
+            self.provider.charge, order_id, amount, token,
+            undo=(self.provider.refund, order_id), timeout_s=CHARGE_TIMEOUT_S,
+        )  # fmt: skip
+        return await self.step(self.record_capture, order_id, customer_id, amount)
+
+    @saga(version=1)
+    async def refund(self, order_id: OrderId) -> None:
+        receipt = await self.step(self.provider.refund, order_id, timeout_s=CHARGE_TIMEOUT_S)
+        await self.step(self.record_refund, order_id, receipt)
+
+    async def record_capture(self, order_id: OrderId, customer_id: UserId, amount: Money) -> Payment:
+        """Write down that an order is paid, give it an invoice and say so; once."""
+        known = await self.tx.first(_Row, _FIND, order_id=order_id)
+        if known is not None and known.state != "captured":
+            # It was refunded while the provider's answer was on its way.
+            raise PaymentDeclinedError(CALLED_OFF)
+        if known is None:
+            now = world.now()
+            await self.tx.execute(
+                "INSERT INTO payments (order_id, customer_id, amount, currency, state, invoice, captured_at) VALUES"
+                " (:order_id, :customer_id, :amount, :currency, 'captured',"
+                " (SELECT coalesce(max(invoice), 0) + 1 FROM payments), :at)",
+                order_id=order_id, customer_id=customer_id, amount=amount.amount, currency=amount.currency,
+                at=world.now_us(),
+            )  # fmt: skip
+            self.tx.publish(PaymentCaptured(order_id=order_id, customer_id=customer_id, amount=amount, at=now))
+        return Payment(order_id=order_id, amount=amount, state="captured")
+
+    async def record_refund(self, order_id: OrderId, receipt: Receipt) -> None:
+        """Write down that an order's money is given back, or that none was taken; once."""
+        now = world.now()
+        known = await self.tx.first(_Row, _FIND, order_id=order_id)
+        if known is None:
+            await self.tx.execute(
+                "INSERT INTO payments (order_id, customer_id, amount, currency, state, refunded_at)"
+                " VALUES (:order_id, '', :amount, :currency, 'closed', :at)",
+                order_id=order_id, amount=receipt.amount.amount, currency=receipt.amount.currency, at=world.now_us(),
+            )  # fmt: skip
+        elif known.state == "captured":
+            await self.tx.execute(
+                "UPDATE payments SET state = 'refunded', refunded_at = :at WHERE order_id = :order_id",
+                order_id=order_id, at=world.now_us(),
+            )  # fmt: skip
+            amount = Money(amount=known.amount, currency=known.currency)
+            self.tx.publish(PaymentRefunded(order_id=order_id, customer_id=known.customer_id, amount=amount, at=now))
+
+    async def invoice(self, order_id: OrderId) -> Invoice:
+        row = await self.db.first(_Row, _FIND, order_id=order_id)
+        mine = row is not None and (row.customer_id == self.principal.id or "admin" in self.principal.roles)
+        if row is None or not mine or row.invoice is None or row.captured_at is None or row.state == "closed":
+            raise NoInvoiceError(order_id)
+        return Invoice(
+            number=f"INV-{row.invoice:06d}",
+            order_id=row.order_id,
+            customer_id=row.customer_id,
+            amount=Money(amount=row.amount, currency=row.currency),
+            state=row.state,
+            issued_at=_instant(row.captured_at),
+            refunded_at=None if row.refunded_at is None else _instant(row.refunded_at),
+        )
+
+
+def _instant(microseconds: int) -> datetime:
+    return datetime.fromtimestamp(microseconds / 1_000_000, UTC)

@@ -1,0 +1,61 @@
+"""What the shop's services are given besides databases and clients, made from the system's options."""
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Final, cast
+
+from archstone.errors import ConfigError
+from archstone.security import KeyFile, Passwords, Tokens
+from archstone.services import Environment
+from archstone.systems.shop.notifications.mailer import Mailer, open_mailer
+from archstone.systems.shop.payments.bank import Bank
+from archstone.systems.shop.payments.provider import PaymentProvider, find_provider
+from archstone.systems.shop.shipping.service import Pace
+
+__all__ = ["mailer", "pace", "passwords", "payment_provider", "tokens"]
+
+_PACES: Final = {
+    "slow": Pace(),
+    "fast": Pace(packed_after_s=5.0, shipped_after_s=10.0, delivered_after_s=20.0),
+}
+
+
+def passwords(environment: Environment) -> Passwords:
+    """Return what hashes and checks passwords."""
+    del environment
+    return Passwords()
+
+
+def tokens(environment: Environment) -> Tokens:
+    """Return what signs and verifies access tokens, with keys made at the first start."""
+    keys = KeyFile(environment.data / "keys.json").load()
+    return Tokens(keys, issuer=environment.system, audience=f"{environment.system}-api")
+
+
+def payment_provider(environment: Environment) -> AbstractAsyncContextManager[PaymentProvider]:
+    """Return the embedded bank, or the plug-in that the option `payments` names."""
+    name = _option(environment, "payments", "bank")
+    if name == "bank":
+        return Bank(f"sqlite:///{(environment.data / 'bank.db').absolute()}")
+    return find_provider(name)(environment.data, _options(environment))
+
+
+def mailer(environment: Environment) -> AbstractAsyncContextManager[Mailer]:
+    """Return the mailer that the option `mailer` names."""
+    return open_mailer(_option(environment, "mailer", "files"), environment.data / "mails")
+
+
+def pace(environment: Environment) -> Pace:
+    """Return how fast parcels come along."""
+    name = _option(environment, "parcels", "slow")
+    if name not in _PACES:
+        raise ConfigError(f"option parcels={name!r}: take one of {', '.join(_PACES)}")
+    return _PACES[name]
+
+
+def _options(environment: Environment) -> Mapping[str, str]:
+    return cast("Mapping[str, str]", environment.settings.get("options", {}))
+
+
+def _option(environment: Environment, name: str, default: str) -> str:
+    return _options(environment).get(name, default)

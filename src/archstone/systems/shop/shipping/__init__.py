@@ -1,0 +1,3 @@
+"""Parcels and how far they have come."""
+
+__all__: list[str] = []

@@ -1,0 +1,51 @@
+"""The shop, as one reads it aloud.
+
+    archstone up shop
+
+Options (`--set name=value`): `mailer` is `files` or `smtp://host`; `payments` is `bank` or the name of a plug-in;
+`parcels` is `slow` or `fast`.
+"""
+
+from pathlib import Path
+
+from archstone.gateway import Gateway
+from archstone.security import Passwords, Tokens
+from archstone.services import System
+from archstone.systems.shop.analytics.service import AnalyticsService
+from archstone.systems.shop.catalog.pictures import pictures
+from archstone.systems.shop.catalog.service import CatalogService
+from archstone.systems.shop.inventory.service import InventoryService
+from archstone.systems.shop.notifications.mailer import Mailer
+from archstone.systems.shop.notifications.service import NotificationsService
+from archstone.systems.shop.orders.contract import Orders
+from archstone.systems.shop.orders.service import OrdersService
+from archstone.systems.shop.payments.provider import PaymentProvider
+from archstone.systems.shop.payments.service import PaymentsService
+from archstone.systems.shop.providers import mailer, pace, passwords, payment_provider, tokens
+from archstone.systems.shop.shipping.service import Pace, ShippingService
+from archstone.systems.shop.users.service import UsersService
+
+__all__ = ["shop"]
+
+shop = System(
+    "shop",
+    services=[
+        UsersService,
+        CatalogService,
+        InventoryService,
+        PaymentsService,
+        ShippingService,
+        OrdersService,
+        NotificationsService,
+        AnalyticsService,
+    ],
+    gateway=Gateway(urgent=(Orders.place,), mounts={"/pictures": pictures}),
+    provide={
+        Passwords: passwords,
+        Tokens: tokens,
+        PaymentProvider: payment_provider,
+        Mailer: mailer,
+        Pace: pace,
+    },
+    contracts_snapshot=Path(__file__).with_name("contracts.json"),
+)

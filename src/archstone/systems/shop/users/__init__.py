@@ -1,0 +1,3 @@
+"""Who the customers are: registration, sign-in, profile and roles."""
+
+__all__: list[str] = []

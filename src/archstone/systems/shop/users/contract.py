@@ -1,0 +1,216 @@
+"""What users promises, in four contracts, so that nobody depends on more than they use.
+
+`Sessions` is for who signs in and out, `UserRead` and `UserWrite` for who looks at and changes a profile, `UserAdmin`
+for administrators.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from archstone.errors import DomainError
+from archstone.services import ANYONE, Contract, command, query
+from archstone.systems.shop.notifications.mail import Language
+from archstone.systems.shop.paging import BadCursorError
+from archstone.systems.shop.values import Cursor, Email, PageSize, UserId, Value, VisibleText
+
+__all__ = [
+    "Contact",
+    "EmailTakenError",
+    "Preferences",
+    "Role",
+    "Session",
+    "SessionEndedError",
+    "Sessions",
+    "SignInError",
+    "Theme",
+    "User",
+    "UserAdmin",
+    "UserPage",
+    "UserRead",
+    "UserUnknownError",
+    "UserWrite",
+    "WeakPasswordError",
+]
+
+Role = Literal["customer", "admin"]
+Theme = Literal["auto", "light", "dark"]
+NewPassword = Annotated[str, StringConstraints(min_length=10, max_length=200)]
+"""10 to 200 characters. What they are is not prescribed: rules about digits make passwords worse (NIST SP 800-63B)."""
+OfferedPassword = Annotated[str, StringConstraints(max_length=200)]
+RefreshText = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+class EmailTakenError(DomainError, code="users.email-taken", status=409):
+    """Somebody has registered with this address."""
+
+    def __init__(self, email: str) -> None:
+        super().__init__(email)
+        self.email = email
+
+    def __str__(self) -> str:
+        return f"{self.email} is registered already: sign in"
+
+
+class WeakPasswordError(DomainError, code="users.weak-password", status=409):
+    """The password would be guessed at once."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"this password {self.reason}: choose another"
+
+
+class SignInError(DomainError, code="users.sign-in", status=401):
+    """Address and password do not belong together. Whether the address is known is not told."""
+
+    def __str__(self) -> str:
+        return "e-mail address or password is wrong"
+
+
+class SessionEndedError(DomainError, code="users.session-ended", status=401):
+    """The refresh token gives no new session: unknown, used, expired or revoked."""
+
+    def __str__(self) -> str:
+        return "the session has ended: sign in again"
+
+
+class UserUnknownError(DomainError, code="users.unknown", status=404):
+    """There is no such user."""
+
+    def __str__(self) -> str:
+        return "there is no such user"
+
+
+class User(Value):
+    """Somebody who has registered."""
+
+    id: UserId
+    email: str
+    name: str
+    roles: tuple[Role, ...]
+    created_at: datetime
+
+
+class UserPage(Value):
+    """Some users, oldest first, and where the next ones are."""
+
+    items: tuple[User, ...]
+    next_cursor: str | None
+
+
+class Contact(Value):
+    """How to write to somebody."""
+
+    email: str
+    name: str
+    language: Language
+
+
+class Preferences(Value):
+    """How somebody likes the shop."""
+
+    language: Language = "en"
+    """Of the mails that the shop sends."""
+    theme: Theme = "auto"
+
+
+class Session(Value):
+    """Proof of having signed in."""
+
+    access_token: str
+    """For the header `Authorization: Bearer …`."""
+    refresh_token: str
+    """Good for one use, to get the next session."""
+    expires_in: Annotated[int, Field(ge=0)]
+    """Seconds that the access token is good for."""
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105
+
+
+class Sessions(Contract, version="1.0"):
+    """Signing in and out."""
+
+    @command(
+        "/sessions", public=True, requires=ANYONE, raises=(SignInError,), record=False, key_required=False
+    )
+    async def login(self, email: Email, password: OfferedPassword) -> Session:
+        """Sign in with address and password."""
+        ...
+
+    @command(
+        "/sessions/refresh", public=True, requires=ANYONE, raises=(SessionEndedError,), record=False, key_required=False
+    )
+    async def refresh(self, refresh_token: RefreshText) -> Session:
+        """Exchange a refresh token for the next session. It is used up by this."""
+        ...
+
+    @command("/sessions/logout", public=True, requires=ANYONE, status=204, record=False, key_required=False)
+    async def logout(self, refresh_token: RefreshText) -> None:
+        """Sign out: end the session that a refresh token belongs to. One that is unknown has ended already."""
+        ...
+
+
+class UserRead(Contract, version="1.0"):
+    """Looking at users."""
+
+    @query("/users/me", public=True, raises=(UserUnknownError,))
+    async def me(self) -> User:
+        """Return who is signed in."""
+        ...
+
+    @query("/users/me/preferences", public=True, raises=(UserUnknownError,))
+    async def preferences(self) -> Preferences:
+        """Return how the user who is signed in likes the shop."""
+        ...
+
+    @query("/users/{user_id}/contact", requires="service", raises=(UserUnknownError,))
+    async def contact(self, user_id: UserId) -> Contact:
+        """Return how to write to a user."""
+        ...
+
+
+class UserWrite(Contract, version="1.0"):
+    """Changing users."""
+
+    @command(
+        "/users", public=True, requires=ANYONE, status=201, raises=(EmailTakenError, WeakPasswordError),
+        key_required=False,
+    )  # fmt: skip
+    async def register(self, email: Email, password: NewPassword, name: VisibleText) -> User:
+        """Register a customer."""
+        ...
+
+    @command("/users/me", method="PATCH", public=True, raises=(UserUnknownError,), key_required=False)
+    async def rename(self, name: VisibleText) -> User:
+        """Change the name of the user who is signed in."""
+        ...
+
+    @command("/users/me/preferences", method="PUT", public=True, raises=(UserUnknownError,), key_required=False)
+    async def prefer(self, language: Language = "en", theme: Theme = "auto") -> Preferences:
+        """Set how the user who is signed in likes the shop."""
+        ...
+
+
+class UserAdmin(Contract, version="1.0"):
+    """Administering users."""
+
+    @query("/users", public=True, requires="admin", raises=(BadCursorError,))
+    async def users(self, limit: PageSize = 20, cursor: Cursor | None = None) -> UserPage:
+        """List users, oldest first."""
+        ...
+
+    @command("/roles", public=True, requires="admin", raises=(UserUnknownError,), key_required=False)
+    async def grant(self, email: Email, role: Role) -> User:
+        """Give a user a role. It holds from the next sign-in or refresh on."""
+        ...
+
+    @command(
+        "/roles/{role}/{email}", method="DELETE", public=True, requires="admin", raises=(UserUnknownError,),
+        key_required=False,
+    )  # fmt: skip
+    async def withdraw(self, email: Email, role: Role) -> User:
+        """Take a role from a user, and end all their sessions. Access tokens already issued last 15 minutes at most."""
+        ...

@@ -1,0 +1,205 @@
+"""Users: registration, sign-in, profiles and roles. The only place that ever sees a password."""
+
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Final, NamedTuple, cast
+
+from archstone import world
+from archstone.context import Principal
+from archstone.data import ConstraintError
+from archstone.security import Passwords, RefreshToken, RefreshTokenError, RefreshTokens, Tokens
+from archstone.services import Service, every
+from archstone.systems.shop.notifications.mail import Language
+from archstone.systems.shop.paging import decode_cursor, encode_cursor
+from archstone.systems.shop.users.contract import (
+    Contact,
+    EmailTakenError,
+    Preferences,
+    Role,
+    Session,
+    SessionEndedError,
+    Sessions,
+    SignInError,
+    Theme,
+    User,
+    UserAdmin,
+    UserPage,
+    UserRead,
+    UserUnknownError,
+    UserWrite,
+    WeakPasswordError,
+)
+
+__all__ = ["UsersService"]
+
+SWEEP_S: Final = 3600.0
+_GUESSED_FIRST: Final = frozenset(
+    {
+        "password", "passw0rd", "qwertyuiop", "1234567890", "0123456789", "iloveyou", "letmein", "welcome",
+        "administrator", "correcthorsebatterystaple", "abcdefghij", "qwerty12345", "password123", "changeme",
+    }
+)  # fmt: skip
+"""The head of every list of stolen passwords that is long enough to pass the rule of length, and what they begin with."""
+
+_USERS: Final = (
+    "SELECT u.id, u.email, u.name, u.password_hash, u.created_at,"
+    " coalesce((SELECT group_concat(role, ' ') FROM roles r WHERE r.user_id = u.id), '') AS roles FROM users u"
+)
+
+
+class _Row(NamedTuple):
+    id: str
+    email: str
+    name: str
+    password_hash: str
+    created_at: int
+    roles: str
+
+    def user(self) -> User:
+        roles = cast("tuple[Role, ...]", tuple(sorted(self.roles.split())))
+        created_at = datetime.fromtimestamp(self.created_at / 1_000_000, UTC)
+        return User(id=self.id, email=self.email, name=self.name, roles=roles, created_at=created_at)
+
+
+class UsersService(Service, Sessions, UserRead, UserWrite, UserAdmin, name="users"):
+    """Keeps `Sessions`, `UserRead`, `UserWrite` and `UserAdmin`."""
+
+    passwords: Passwords
+    tokens: Tokens
+
+    @cached_property
+    def _refresh(self) -> RefreshTokens:
+        return RefreshTokens(self.db)
+
+    async def login(self, email: str, password: str) -> Session:
+        row = await self.db.first(_Row, f"{_USERS} WHERE u.email = :email", email=email)
+        # Also for an address that nobody has: the same work, the same time, the same answer.
+        verdict = await self.passwords.verify(None if row is None else row.password_hash, password)
+        if row is None or not verdict.right:
+            raise SignInError
+        await self._refresh.open()
+        if verdict.new_hash is not None:
+            await self.tx.execute("UPDATE users SET password_hash = :new WHERE id = :id", new=verdict.new_hash, id=row.id)
+        return self._session(row, await self._refresh.issue(row.id, self.tx))
+
+    async def refresh(self, refresh_token: str) -> Session:
+        await self._refresh.open()
+        try:
+            rotated = await self._refresh.rotate(refresh_token, self.tx)
+        except RefreshTokenError as error:
+            raise SessionEndedError from error
+        row = await self.tx.first(_Row, f"{_USERS} WHERE u.id = :id", id=rotated.user_id)
+        if row is None:
+            raise SessionEndedError
+        return self._session(row, rotated.token)
+
+    async def logout(self, refresh_token: str) -> None:
+        await self._refresh.open()
+        await self._refresh.revoke(self.tx, token=refresh_token)
+
+    async def me(self) -> User:
+        row = await self.db.first(_Row, f"{_USERS} WHERE u.id = :id", id=self.principal.id)
+        if row is None:
+            raise UserUnknownError
+        return row.user()
+
+    async def preferences(self) -> Preferences:
+        found = await self.db.first(
+            Preferences, "SELECT language, theme FROM users WHERE id = :id", id=self.principal.id
+        )
+        if found is None:
+            raise UserUnknownError
+        return found
+
+    async def contact(self, user_id: str) -> Contact:
+        found = await self.db.first(Contact, "SELECT email, name, language FROM users WHERE id = :id", id=user_id)
+        if found is None:
+            raise UserUnknownError
+        return found
+
+    async def register(self, email: str, password: str, name: str) -> User:
+        _check_password(password, email)
+        password_hash = await self.passwords.hash(password)  # before the transaction: it takes a while
+        now_us = world.now_us()
+        row = _Row(world.new_id(), email, name, password_hash, now_us, "customer")
+        try:
+            await self.tx.execute(
+                "INSERT INTO users (id, email, name, password_hash, created_at)"
+                " VALUES (:id, :email, :name, :password_hash, :at)",
+                id=row.id, email=email, name=name, password_hash=password_hash, at=now_us,
+            )  # fmt: skip
+        except ConstraintError as error:
+            raise EmailTakenError(email) from error
+        await self._add_role(row.id, "customer")
+        return row.user()
+
+    async def rename(self, name: str) -> User:
+        await self.tx.execute("UPDATE users SET name = :name WHERE id = :id", name=name, id=self.principal.id)
+        return (await self._row("u.id", self.principal.id)).user()
+
+    async def prefer(self, language: Language = "en", theme: Theme = "auto") -> Preferences:
+        changed = await self.tx.execute(
+            "UPDATE users SET language = :language, theme = :theme WHERE id = :id",
+            language=language, theme=theme, id=self.principal.id,
+        )  # fmt: skip
+        if not changed:
+            raise UserUnknownError
+        return Preferences(language=language, theme=theme)
+
+    async def users(self, limit: int = 20, cursor: str | None = None) -> UserPage:
+        after = "" if cursor is None else str(decode_cursor("users", cursor, like=("",))[0])
+        rows = await self.db.all(
+            _Row, f"{_USERS} WHERE u.id > :after ORDER BY u.id LIMIT :limit", after=after, limit=limit + 1
+        )
+        page, more = rows[:limit], rows[limit:]
+        next_cursor = encode_cursor("users", (page[-1].id,)) if more else None
+        return UserPage(items=tuple(row.user() for row in page), next_cursor=next_cursor)
+
+    async def grant(self, email: str, role: Role) -> User:
+        row = await self._row("u.email", email)
+        await self._add_role(row.id, role)
+        return (await self._row("u.id", row.id)).user()
+
+    async def withdraw(self, email: str, role: Role) -> User:
+        row = await self._row("u.email", email)
+        await self._refresh.open()
+        await self.tx.execute("DELETE FROM roles WHERE user_id = :id AND role = :role", id=row.id, role=role)
+        await self._refresh.revoke_user(self.tx, user_id=row.id)
+        return (await self._row("u.id", row.id)).user()
+
+    @every(SWEEP_S)
+    async def forget_expired(self) -> None:
+        """Delete refresh tokens whose time is over."""
+        await self._refresh.open()
+        await self._refresh.sweep()
+
+    async def _row(self, column: str, value: str) -> _Row:
+        row = await self.tx.first(_Row, f"{_USERS} WHERE {column} = :value", value=value)
+        if row is None:
+            raise UserUnknownError
+        return row
+
+    async def _add_role(self, user_id: str, role: Role) -> None:
+        await self.tx.execute(
+            "INSERT INTO roles (user_id, role, granted_at) VALUES (:id, :role, :at) ON CONFLICT DO NOTHING",
+            id=user_id, role=role, at=world.now_us(),
+        )  # fmt: skip
+
+    def _session(self, row: _Row, refresh: RefreshToken) -> Session:
+        access = self.tokens.issue(Principal(row.id, frozenset(row.roles.split())))
+        return Session(access_token=access.text, refresh_token=refresh.text, expires_in=access.expires_in_s)
+
+
+def _check_password(password: str, email: str) -> None:
+    """Refuse what would be guessed first.
+
+    Raises:
+        WeakPasswordError: with the reason.
+    """
+    low = password.lower()
+    if len(set(low)) < 4:
+        raise WeakPasswordError("repeats a few characters")
+    if low in _GUESSED_FIRST or low.rstrip("0123456789!.?") in _GUESSED_FIRST:
+        raise WeakPasswordError("is on every list of stolen passwords")
+    if low in {email, email.partition("@")[0]}:
+        raise WeakPasswordError("is the e-mail address")

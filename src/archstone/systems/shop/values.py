@@ -1,0 +1,148 @@
+"""The words that the services of the shop share: ids, money, addresses and lines.
+
+All are immutable and check themselves when they are made, so that a service never sees a negative quantity or an
+endless name. A value used by one service only lives in that service's contract.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated, Final
+
+from email_validator import EmailNotValidError, validate_email
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from archstone.errors import DomainError
+
+__all__ = [
+    "SKU",
+    "Address",
+    "Cursor",
+    "Email",
+    "Line",
+    "Lines",
+    "Money",
+    "OrderId",
+    "PageSize",
+    "TooManyError",
+    "UserId",
+    "Value",
+    "VisibleText",
+    "merged",
+]
+
+MAX_QUANTITY: Final = 99
+MAX_LINES: Final = 50
+MAX_MINOR_UNITS: Final = 10**12
+_VISIBLE: Final = r"^[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
+
+
+class Value(BaseModel):
+    """A model that cannot be changed once made; equal when its fields are."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+def _normal_email(text: str) -> str:
+    try:
+        # Asking DNS would make registration wait for strangers' servers.
+        found = validate_email(text, check_deliverability=False)
+    except EmailNotValidError as error:
+        raise ValueError(str(error)) from error
+    # Servers may tell Ann@ from ann@ by RFC 5321; none that people use does, and two accounts for one inbox are worse.
+    return found.normalized.lower()
+
+
+SKU = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9][A-Z0-9-]{2,19}$")]
+"""Stock keeping unit: 3 to 20 capitals, digits and hyphens."""
+UserId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+"""32 hex digits, as `world.new_id()` makes them."""
+OrderId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+"""32 hex digits, as `world.new_id()` makes them."""
+Email = Annotated[
+    str,
+    StringConstraints(min_length=3, max_length=254),
+    AfterValidator(_normal_email),
+    Field(json_schema_extra={"format": "email"}),
+]
+"""An address that could receive mail, in lower case. Whether it does is not asked."""
+VisibleText = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=_VISIBLE)]
+"""1 to 100 characters, the first not blank, none a control character: safe in a line of mail or of a log."""
+PageSize = Annotated[int, Field(ge=1, le=100)]
+"""Items wanted at most, in [1, 100]."""
+Cursor = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+"""Where the page before ended. Opaque: made by the service, given back unchanged."""
+
+
+class Money(Value):
+    """An amount in minor units (cents) of one currency. Never a float, never negative."""
+
+    amount: Annotated[int, Field(ge=0, le=MAX_MINOR_UNITS)]
+    """Minor units, in [0, 10**12]."""
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] = "EUR"
+    """ISO 4217 code."""
+
+    def __add__(self, other: "Money") -> "Money":
+        """Return the sum.
+
+        Raises:
+            ValueError: the currencies differ; nobody here knows a rate.
+        """
+        if other.currency != self.currency:
+            raise ValueError(f"cannot add {other.currency} to {self.currency}: convert one of them first")
+        return Money(amount=self.amount + other.amount, currency=self.currency)
+
+    def times(self, quantity: int) -> "Money":
+        """Return `quantity` times this amount."""
+        return Money(amount=self.amount * quantity, currency=self.currency)
+
+    def __str__(self) -> str:
+        return f"{self.amount // 100}.{self.amount % 100:02d} {self.currency}"
+
+
+class Address(Value):
+    """Where a parcel goes."""
+
+    name: VisibleText
+    street: VisibleText
+    city: VisibleText
+    postcode: Annotated[str, StringConstraints(min_length=1, max_length=20, pattern=_VISIBLE)]
+    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+    """ISO 3166 code of two letters."""
+
+
+class Line(Value):
+    """So many of one product."""
+
+    sku: SKU
+    quantity: Annotated[int, Field(ge=1, le=MAX_QUANTITY)]
+    """Pieces, in [1, 99]."""
+
+
+Lines = Annotated[tuple[Line, ...], Field(min_length=1, max_length=MAX_LINES)]
+"""1 to 50 lines."""
+
+
+class TooManyError(DomainError, code="orders.too-many", status=409):
+    """More of one product than a single order may hold."""
+
+    def __init__(self, sku: str, quantity: int) -> None:
+        super().__init__(sku, quantity)
+        self.sku = sku
+        self.quantity = quantity
+
+    def __str__(self) -> str:
+        return f"{self.quantity} of {self.sku} are asked for, an order holds at most {MAX_QUANTITY}: place several orders"
+
+
+def merged(lines: Iterable[Line]) -> tuple[Line, ...]:
+    """Return the lines with each product once, in the order of their first mention.
+
+    Raises:
+        TooManyError: together they ask for more than 99 of one product.
+    """
+    quantities: dict[str, int] = {}
+    for line in lines:
+        quantities[line.sku] = quantities.get(line.sku, 0) + line.quantity
+    for sku, quantity in quantities.items():
+        if quantity > MAX_QUANTITY:
+            raise TooManyError(sku, quantity)
+    return tuple(Line(sku=sku, quantity=quantity) for sku, quantity in quantities.items())
