@@ -2,7 +2,8 @@
 
 A client carries the caller's principal, deadline and trace with the call. It never waits longer than the caller
 does, refuses to be called inside a transaction, and repeats what is safe to repeat: queries, and commands that have
-a key. A command called under a key gets a key of its own, derived from it, so that the caller's repeat repeats it.
+a key. Outside of services the key is the one that the caller has entered in its `Call`; what a saga's step calls gets
+keys derived from the step's own, so that a repeat of the step repeats them.
 """
 
 from collections.abc import Callable, Coroutine
@@ -16,6 +17,7 @@ from archstone.resilience import OutOfTimeError, Retry
 from archstone.services.compiler import MARK
 from archstone.services.contract import operations
 from archstone.services.errors import CallInTransactionError, StillRunningError
+from archstone.services.nested import NestedKeys
 from archstone.services.operation import Operation, Transport
 
 __all__ = ["DEFAULT_RETRY", "DEFAULT_TIMEOUT_S", "client", "options"]
@@ -164,25 +166,11 @@ def _binder(operation: Operation) -> Callable[[tuple[object, ...], dict[str, obj
     return bind
 
 
-_COUNTED_KEYS: Final = 10_000
-_counts: dict[int, tuple[str, dict[str, int]]] = {}
-"""By identity of a key: the key, and how many calls each operation has had under it. The oldest give way."""
-
-
 def _key_for(operation: Operation, key: str | None) -> str | None:
-    """Return the key of a command called under `key`: the same at each repeat, another for each call.
-
-    Each attempt of a caller makes its key anew, so identity tells attempts apart: each counts from one again. The
-    counts are kept here and not in the context, since the tasks of one attempt share them.
-    """
-    if key is None:
+    """Return the key of a command that is called under `key`."""
+    if isinstance(key, NestedKeys):
+        return key.next(operation)
+    if key is None and operation.key_required:
         # So that this client's own repeats are one effect. Nobody else can repeat it: nobody knows the key.
-        return world.new_id() if operation.key_required else None
-    counted = _counts.get(id(key))
-    if counted is None:
-        if len(_counts) >= _COUNTED_KEYS:
-            del _counts[next(iter(_counts))]
-        counted = _counts[id(key)] = (key, {})
-    number = counted[1].get(operation.full_name, 0) + 1
-    counted[1][operation.full_name] = number
-    return f"{key}/{operation.full_name}#{number}"
+        return world.new_id()
+    return key

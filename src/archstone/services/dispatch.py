@@ -1,0 +1,220 @@
+"""Runs the operations of one service: who may, until when, under which key, in which transaction.
+
+    async with Dispatcher(InventoryService(db=db, catalog=catalog)) as dispatcher:
+        inventory = dispatcher.client(Inventory, as_=Principal("ann", frozenset({"customer"})))
+        await inventory.reserve(order_id, lines)
+
+A query runs in the task of its caller and is cancelled with it. A command runs in a task of its own, to its deadline,
+whether its caller waits or not. What leaves is the answer, a declared error, or one of the few that the caller can do
+something about (`crossing`).
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Self, TypeVar
+
+from archstone import context, world
+from archstone.context import Principal
+from archstone.errors import ConfigError, DeadlineError
+from archstone.messaging import Inbox
+from archstone.observability import span
+from archstone.resilience import within
+from archstone.sagas import SagaExistsError, Sagas, SagaSettings, saga_mark
+from archstone.services.client import client
+from archstone.services.commands import Commands, Work, slot_of
+from archstone.services.crossing import crossing
+from archstone.services.errors import (
+    ForbiddenError,
+    KeyMissingError,
+    KeyReusedError,
+    NotSignedInError,
+    StillRunningError,
+)
+from archstone.services.inprocess import InProcess
+from archstone.services.keys import KEYS, fingerprint_of
+from archstone.services.local_steps import LocalSteps, saga_id
+from archstone.services.operation import ANYONE, SIGNED_IN, Operation
+from archstone.services.service import Service
+from archstone.services.until import until
+
+__all__ = ["COMMAND_LIMIT_S", "Dispatcher"]
+
+C = TypeVar("C")
+
+COMMAND_LIMIT_S: Final = 60.0
+"""How long a command may run whose caller has no deadline."""
+_RETRY_AFTER_S: Final = 1.0
+
+_SETTINGS: Final = SagaSettings()
+
+
+class _Entry(NamedTuple):
+    """An operation as this service keeps it."""
+
+    method: Callable[..., Coroutine[Any, Any, object]]
+    is_saga: bool
+
+
+class Dispatcher:
+    """The operations of one service instance. Open its database before, and close it after."""
+
+    def __init__(self, service: Service, *, settings: SagaSettings = _SETTINGS) -> None:
+        info = service.service_info
+        self.service = service
+        self.principal: Principal = info.principal
+        """Who the service is when it acts by itself."""
+        self.inbox = Inbox(service.db)
+        self._commands = Commands(service.db)
+        self._steps = LocalSteps(service, name=info.name, commands=self._commands)
+        self.sagas: Sagas | None = None
+        """The engine of its sagas; None if it has none."""
+        if info.has_sagas:
+            self.sagas = self._steps.sagas = Sagas(
+                service.db, owner=service, name=info.name, principal=self.principal, invoke=self._steps,
+                settings=settings,
+            )  # fmt: skip
+        vars(service)["_archstone_sagas"] = self.sagas
+        self._entries = {each: self._entry(each) for each in info.operations}
+        self._tasks: set[asyncio.Task[object]] = set()
+
+    def _entry(self, operation: Operation) -> _Entry:
+        method = getattr(self.service, operation.name)
+        return _Entry(method, saga_mark(method) is not None)
+
+    async def open(self) -> None:
+        """Create the framework's tables in the service's database."""
+        await self.service.db.ensure(KEYS)
+        if self.service.service_info.handlers:
+            await self.inbox.open()
+
+    async def start(self) -> None:
+        """Go on with the sagas that were running. Whoever their steps call must be reachable."""
+        if self.sagas is not None:
+            await self.sagas.open()
+
+    async def drain(self) -> None:
+        """Wait until the commands in flight have ended, and begin no more steps. Stop the intake before."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        if self.sagas is not None:
+            await self.sagas.drain()
+
+    async def close(self) -> None:
+        """Cancel what still runs: it is rolled back, and a saga goes on when the service starts again."""
+        for task in self._tasks:
+            task.cancel()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        if self.sagas is not None:
+            await self.sagas.close()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        await self.drain()
+        await self.close()
+
+    def client(self, contract: type[C], *, as_: Principal | None = None, encode: bool = True) -> C:
+        """Return a client of one of the service's contracts, for tests and tools.
+
+        Args:
+            contract: A contract that the service keeps.
+            as_: Who calls. None: the principal of the running context.
+            encode: Encode and decode everything that crosses, as between processes.
+        """
+        return client(contract, InProcess(self, encode=encode, as_=as_))
+
+    async def call(self, operation: Operation, arguments: dict[str, object]) -> object:
+        """Run an operation for the principal of the running context; the port of a `Transport`.
+
+        Raises:
+            DomainError: One that the operation declares.
+            ArchstoneError: What the call came to; see `crossing`.
+        """
+        entry = self._entries.get(operation)
+        if entry is None:
+            raise ConfigError(f"{operation.full_name}: service {self.service.name!r} does not keep this contract")
+        call = context.current()
+        if operation.requires != ANYONE:
+            _check_allowed(operation, call.principal)
+        if call.deadline_s is not None and world.monotonic() >= call.deadline_s:
+            raise DeadlineError(f"{operation.full_name}: not begun: the deadline of its caller had passed")
+        if operation.kind == "command":
+            return await self._command(operation, entry, arguments)
+        with span(operation.full_name, kind="server"):
+            try:
+                return await until(entry.method(**arguments), call.deadline_s, operation.full_name)
+            except Exception as error:
+                if operation.declares(error):
+                    raise
+                raise crossing(operation, error) from error
+
+    async def _command(self, operation: Operation, entry: _Entry, arguments: dict[str, object]) -> object:
+        """Run a command in a task that outlives its caller."""
+        if operation.key_required and context.current().key is None:
+            raise KeyMissingError(operation.full_name)
+        task = asyncio.create_task(self._bounded(operation, entry, arguments), name=operation.full_name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(task)
+
+    async def _bounded(self, operation: Operation, entry: _Entry, arguments: dict[str, object]) -> object:
+        with span(operation.full_name, kind="server"):
+            try:
+                limit_s = COMMAND_LIMIT_S if context.current().deadline_s is None else None
+                async with within(limit_s, name=operation.full_name):
+                    if entry.is_saga:
+                        return await self._saga(operation, entry, arguments)
+                    return await self._transaction(operation, entry, arguments)
+            except (KeyReusedError, StillRunningError):
+                raise
+            except Exception as error:
+                if operation.declares(error):
+                    raise
+                raise crossing(operation, error) from error
+
+    async def _transaction(self, operation: Operation, entry: _Entry, arguments: dict[str, object]) -> object:
+        method = entry.method
+
+        def run() -> Coroutine[Any, Any, object]:
+            return method(**arguments)
+
+        slot = slot_of(operation.full_name) if operation.record else None
+        if slot is None:
+            return await self._commands.unrecorded(run)
+        fingerprint = fingerprint_of(operation.encode_arguments(arguments))
+        return await self._commands.once(
+            Work(
+                run, slot, fingerprint, operation.encode_result, operation.decode_result, operation.declares,
+                operation.encode_error, operation.decode_error,
+            )
+        )  # fmt: skip
+
+    async def _saga(self, operation: Operation, entry: _Entry, arguments: dict[str, object]) -> object:
+        """Start the saga of a command unless its key has one, and wait for its answer."""
+        sagas = self.sagas
+        slot = slot_of(operation.full_name)
+        started = world.new_id() if slot is None else saga_id(*slot)
+        if sagas is None:
+            raise ConfigError(f"{operation.full_name}: its service has no engine for sagas")
+        try:
+            return await sagas.run(entry.method, *arguments.values(), id=started)
+        except SagaExistsError as error:
+            raise KeyReusedError(operation.full_name, slot.key if slot else "") from error
+        except DeadlineError as error:
+            if slot is None:
+                raise
+            raise StillRunningError(operation.full_name, slot.key, _RETRY_AFTER_S) from error
+
+
+def _check_allowed(operation: Operation, principal: Principal) -> None:
+    if not principal.id:
+        raise NotSignedInError(operation.full_name)
+    if operation.requires != SIGNED_IN and operation.requires not in principal.roles:
+        raise ForbiddenError(operation.full_name, operation.requires)

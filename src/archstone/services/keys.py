@@ -1,0 +1,94 @@
+"""Idempotency keys: what a command answered, kept 24 h beside its effect.
+
+Key and answer are written in the transaction of the effect. So an effect whose answer was lost on the way is found
+when the caller repeats the call, and happens once. A key belongs to one principal and one operation.
+"""
+
+from hashlib import sha256
+from typing import Final, NamedTuple
+
+from archstone import world
+from archstone.data import Database, Schema, Transaction
+
+__all__ = ["KEEP_S", "KEYS", "Recorded", "Slot", "find", "fingerprint_of", "record", "record_alone", "sweep"]
+
+KEEP_S: Final = 24 * 3600.0
+"""How long a key is kept. A repeat after that is a new call."""
+
+KEYS: Final = Schema(
+    "services",
+    (
+        (
+            """CREATE TABLE _archstone_keys (
+                scope TEXT NOT NULL,
+                operation TEXT NOT NULL,
+                key TEXT NOT NULL,
+                fingerprint BLOB NOT NULL,
+                outcome TEXT NOT NULL,
+                answer BLOB NOT NULL,
+                at INTEGER NOT NULL,
+                PRIMARY KEY (scope, operation, key)
+            ) WITHOUT ROWID""",
+            "CREATE INDEX _archstone_keys_at ON _archstone_keys (at)",
+        ),
+    ),
+)
+
+_INSERT: Final = (
+    "INSERT INTO _archstone_keys (scope, operation, key, fingerprint, outcome, answer, at)"
+    " VALUES (:scope, :operation, :key, :fingerprint, :outcome, :answer, :at) ON CONFLICT DO NOTHING"
+)
+_FIND: Final = (
+    "SELECT fingerprint, outcome, answer FROM _archstone_keys"
+    " WHERE scope = :scope AND operation = :operation AND key = :key"
+)
+_SWEEP: Final = (
+    "DELETE FROM _archstone_keys WHERE (scope, operation, key) IN"
+    " (SELECT scope, operation, key FROM _archstone_keys WHERE at < :before ORDER BY at LIMIT :limit)"
+)
+
+
+class Slot(NamedTuple):
+    """Where one call is recorded."""
+
+    scope: str
+    """Id of the principal; empty for nobody."""
+    operation: str
+    key: str
+
+
+class Recorded(NamedTuple):
+    """What an earlier call with the key came to."""
+
+    fingerprint: bytes
+    outcome: str
+    """`answer`, or the code of a declared error."""
+    answer: bytes
+    """JSON of the answer, or of the error's arguments."""
+
+
+def fingerprint_of(arguments: bytes) -> bytes:
+    """Return what tells the arguments of a call from others: 16 bytes of their SHA-256."""
+    return sha256(arguments).digest()[:16]
+
+
+async def find(db: Database, slot: Slot) -> Recorded | None:
+    """Return what is recorded, read from what is committed."""
+    return await db.first(Recorded, _FIND, scope=slot.scope, operation=slot.operation, key=slot.key)
+
+
+async def record(tx: Transaction, slot: Slot, recorded: Recorded) -> bool:
+    """Write the record in the transaction of the effect; False if there is one already: a twin won."""
+    params = {**slot._asdict(), **recorded._asdict()}
+    return await tx.execute(_INSERT, **params, at=world.now_us()) == 1
+
+
+async def record_alone(db: Database, slot: Slot, recorded: Recorded) -> None:
+    """Write the record of a declared error, whose effect has been rolled back; nothing if there is one already."""
+    params = {**slot._asdict(), **recorded._asdict()}
+    await db.execute(_INSERT, **params, at=world.now_us())
+
+
+async def sweep(db: Database, *, keep_s: float = KEEP_S, limit: int = 1000) -> int:
+    """Forget keys older than `keep_s`, oldest first, at most `limit`; return how many."""
+    return await db.execute(_SWEEP, before=world.now_us() - int(keep_s * 1_000_000), limit=limit)

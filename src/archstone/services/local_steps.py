@@ -1,0 +1,81 @@
+"""How a saga's step reaches what it calls: a client under a derived key, a method of the service in a transaction."""
+
+from collections.abc import Awaitable, Callable
+from hashlib import sha256
+from typing import Any, cast
+
+from archstone import context
+from archstone.errors import DomainError
+from archstone.sagas import Sagas, saga_mark
+from archstone.services.codec import ResultCodec
+from archstone.services.commands import Commands, Work, slot_of
+from archstone.services.immutable import type_hints
+from archstone.services.nested import NestedKeys
+
+__all__ = ["LocalSteps", "saga_id"]
+
+Function = Callable[..., Awaitable[object]]
+
+
+def saga_id(*parts: str) -> str:
+    """Return the id of the saga that a call with these parts starts: always the same."""
+    return sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+class LocalSteps:
+    """Makes the calls of one service's steps and undos.
+
+    A method of the service runs as a command does: in one transaction, once per step. A method that is itself a @saga
+    runs as a saga of its own. Anything else, a client or a function, is called as it is.
+    """
+
+    def __init__(self, service: object, *, name: str, commands: Commands) -> None:
+        self._service = service
+        self._name = name
+        self._commands = commands
+        self._codecs: dict[str, ResultCodec] = {}
+        self.sagas: Sagas | None = None
+
+    async def __call__(self, function: Function, arguments: tuple[object, ...]) -> object:
+        """Make the call under a key that counts the calls of this attempt."""
+        call = context.current()
+        key = None if call.key is None else NestedKeys(call.key)
+        token = context.set_current(call._replace(key=key))
+        try:
+            if getattr(function, "__self__", None) is not self._service:
+                return await function(*arguments)
+            if self.sagas is not None and saga_mark(function) is not None:
+                started = self.sagas.run(function, *arguments, id=saga_id(self._name, key or ""))
+                return await cast("Awaitable[object]", started)
+            return await self._once(function, arguments)
+        finally:
+            context.leave(token)
+
+    async def _once(self, function: Function, arguments: tuple[object, ...]) -> object:
+        method = cast("Any", function).__name__
+        slot = slot_of(f"{self._name}.{method}")
+
+        def run() -> Any:
+            return function(*arguments)
+
+        if slot is None:
+            return await self._commands.unrecorded(run)
+        codec = self._codecs.get(method)
+        if codec is None:
+            codec = self._codecs[method] = ResultCodec(type_hints(function, include_extras=True)["return"])
+        # No fingerprint: the journal has the step's arguments and compares them itself.
+        return await self._commands.once(
+            Work(run, slot, b"", codec.encode, codec.decode, _nothing, _no_error, _no_error_again)
+        )
+
+
+def _nothing(_error: BaseException) -> bool:
+    return False
+
+
+def _no_error(error: DomainError) -> bytes:
+    raise error
+
+
+def _no_error_again(code: str, _encoded: bytes) -> DomainError:
+    raise LookupError(code)

@@ -1,0 +1,158 @@
+"""A system: which services there are, and how they hang together. A value; `archstone.runtime` runs it.
+
+    shop = System("shop", services=[CatalogService, InventoryService, OrdersService], gateway=Gateway(...))
+
+The wiring is checked when the system is made, all faults at once: every client has exactly one service that answers,
+every handled event is published by somebody or at least known, no two public routes claim the same path.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from archstone.data import Event, event_classes
+from archstone.errors import ConfigError
+from archstone.services.contract import Contract
+from archstone.services.operation import Operation
+from archstone.services.service import Service
+
+__all__ = ["Environment", "Provider", "System"]
+
+_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_HOLE: Final = re.compile(r"\{\w+\}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """Where a system runs: what its providers may need to know."""
+
+    system: str
+    """Name of the system."""
+    data: Path
+    """Its data folder."""
+    settings: Mapping[str, object] = field(default_factory=dict[str, object])
+    """Configuration, by name."""
+
+
+Provider = Callable[[Environment], Any]
+"""Makes what a service's field of some type is given: the object, or an async context manager of it, which is entered
+before the first service starts and left after the last one has ended. One object for all who ask for the type."""
+
+
+class System:
+    """Services, what they are given, and the front door."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        services: Sequence[type[Service]],
+        gateway: Any = None,
+        provide: Mapping[type, Provider] | None = None,
+        contracts_snapshot: Path | None = None,
+    ) -> None:
+        """Describe a system and check its wiring.
+
+        Args:
+            name: Lower case letters, digits and dashes; the data folder is named after it.
+            services: The service classes, in the order in which they start.
+            gateway: The front door, `archstone.gateway.Gateway`. None: nothing is reachable over HTTP.
+            provide: By type of a service's field, who makes its value.
+            contracts_snapshot: The committed snapshot of contracts and events that `check_contracts` compares with.
+
+        Raises:
+            ConfigError: With every fault of the wiring.
+        """
+        self.name = name
+        self.services = tuple(services)
+        self.gateway = gateway
+        self.provide: Mapping[type, Provider] = dict(provide or {})
+        self.contracts_snapshot = contracts_snapshot
+        self._keepers: dict[type, type[Service]] = {}
+        faults = [*self._name_faults(), *self._keeper_faults(), *self._field_faults(), *self._route_faults()]
+        if faults:
+            raise ConfigError(f"system {name!r}: " + "\n".join(faults))
+
+    def keeper(self, contract: type) -> type[Service]:
+        """Return the service that keeps `contract`.
+
+        Raises:
+            ConfigError: None does.
+        """
+        try:
+            return self._keepers[contract]
+        except KeyError:
+            raise ConfigError(f"system {self.name!r}: no service keeps {contract.__name__}: add one") from None
+
+    @property
+    def contracts(self) -> tuple[type[Contract], ...]:
+        """Every contract, in the order of services."""
+        return tuple(contract for service in self.services for contract in service.service_info.contracts)
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """Every operation, in the order of services and methods."""
+        return tuple(each for service in self.services for each in service.service_info.operations)
+
+    @property
+    def events(self) -> tuple[type[Event], ...]:
+        """Every event that a service handles or that is defined beside one, by name and version."""
+        packages = tuple(service.__module__.rpartition(".")[0] or service.__module__ for service in self.services)
+        handled = {handler.event for service in self.services for handler in service.service_info.handlers}
+        beside = {
+            event
+            for event in event_classes().values()
+            if event.__module__ in packages or event.__module__.startswith(tuple(f"{each}." for each in packages))
+        }
+        return tuple(sorted(handled | beside, key=lambda event: (event.event_name, event.event_version)))
+
+    def __repr__(self) -> str:
+        return f"<system {self.name}: {', '.join(service.service_info.name for service in self.services)}>"
+
+    def _name_faults(self) -> list[str]:
+        faults: list[str] = []
+        if not _NAME.fullmatch(self.name):
+            faults.append("its name must be lower case letters, digits and dashes, such as web-shop")
+        if not self.services:
+            faults.append("it has no services")
+        names = [service.service_info.name for service in self.services]
+        twice = sorted({each for each in names if names.count(each) > 1})
+        faults += [f"two services are named {each!r}: write class X(Service, ..., name=...)" for each in twice]
+        return faults
+
+    def _keeper_faults(self) -> list[str]:
+        faults: list[str] = []
+        for service in self.services:
+            for contract in service.service_info.contracts:
+                other = self._keepers.setdefault(contract, service)
+                if other is not service:
+                    keepers = f"{other.__name__} and {service.__name__}"
+                    faults.append(f"{contract.__name__} is kept by {keepers}: one service keeps a contract")
+        return faults
+
+    def _field_faults(self) -> list[str]:
+        faults: list[str] = []
+        for service in self.services:
+            for each in service.service_info.fields:
+                where = f"{service.__name__}.{each.name}"
+                if each.kind == "client" and each.type not in self._keepers:
+                    faults.append(f"{where}: no service keeps {each.type.__name__}: add one")
+                elif each.kind == "provided" and each.required and each.type not in self.provide:
+                    told = getattr(each.type, "__name__", str(each.type))
+                    faults.append(f"{where}: nobody makes a {told}: add it to provide={{{told}: ...}}")
+        return faults
+
+    def _route_faults(self) -> list[str]:
+        claims: dict[tuple[str, str], Operation] = {}
+        faults: list[str] = []
+        for operation in self.operations:
+            if not operation.public:
+                continue
+            shape = (operation.method, _HOLE.sub("{}", operation.path))
+            other = claims.setdefault(shape, operation)
+            if other is not operation:
+                both = f"{other.full_name} and {operation.full_name}"
+                faults.append(f"{operation.method} {operation.path} is claimed by {both}: change one path")
+        return faults
