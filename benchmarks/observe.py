@@ -178,15 +178,17 @@ def structlog_logs(quick: bool) -> float:
     return 1e9 / nanoseconds_per_call(run, quick=quick)
 
 
+# The goals of a span are figures on the reference machine (2 us, 0.3 us); those beside OpenTelemetry are the same
+# figures as ratios to what it took there (18.9 and 3.2 us).
 bench.row(
-    Row("span recorded", "ns/span", goal=9.0),
+    Row("span recorded", "ns/span", goal=9.45),
     ours="archstone_span",
     peers=["opentelemetry_batch"],
     beside=["archstone_span_stored"],
 )
 bench.row(Row("span recorded, figure", "ns/span", goal=2000), ours="archstone_span")
 bench.row(
-    Row("span unheard", "ns/span", goal=10.0),
+    Row("span unheard", "ns/span", goal=10.7),
     ours="archstone_span_unheard",
     peers=["opentelemetry_noop"],
 )

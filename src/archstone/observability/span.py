@@ -54,22 +54,18 @@ class Span:
         "_kind",
         "_name",
         "_parent_id",
-        "_sampled",
-        "_span_id",
         "_start_s",
         "_start_us",
         "_status",
         "_token",
-        "_trace_id",
+        "_trace",
         "attributes",
         "ref",
     )
 
     _token: Token[Call]
+    _trace: Trace
     _parent_id: int | None
-    _trace_id: int
-    _span_id: int
-    _sampled: bool
 
     def __init__(self, name: str, kind: str, ref: str | None, attributes: dict[str, Attribute]) -> None:
         self._name = name
@@ -82,14 +78,13 @@ class Span:
         here = world.current()
         chance = here.random()
         principal, deadline_s, parent, key, correlation_id, causation_id, tx, step = context.current()
-        span_id = self._span_id = chance.getrandbits(64) or 1
         if parent is None:
-            self._parent_id = None
-            self._trace_id = chance.getrandbits(128) or 1
-            self._sampled = True
+            parent_id, sampled = None, True
+            trace_id = chance.getrandbits(128) or 1
         else:
-            self._trace_id, self._parent_id, self._sampled = parent
-        trace = _tuple(Trace, (self._trace_id, span_id, self._sampled))
+            trace_id, parent_id, sampled = parent
+        self._parent_id = parent_id
+        trace = self._trace = _tuple(Trace, (trace_id, chance.getrandbits(64) or 1, sampled))
         self._token = context.set_current(
             _tuple(Call, (principal, deadline_s, trace, key, correlation_id, causation_id, tx, step))
         )
@@ -100,12 +95,34 @@ class Span:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        duration_s = world.monotonic() - self._start_s
+        duration_us = int((world.monotonic() - self._start_s) * 1_000_000)
         context.leave(self._token)
         if error is not None:
             self.fail(error)
-        if self._sampled or self._status == "error":
-            self._record(int(duration_s * 1_000_000))
+        trace_id, span_id, sampled = self._trace
+        status = self._status
+        if not sampled and status != "error":
+            return
+        record = _tuple(
+            SpanRecord,
+            (
+                trace_id,
+                span_id,
+                self._parent_id,
+                self._name,
+                self._kind,
+                self._start_us,
+                duration_us,
+                status,
+                self.ref,
+                self.attributes,
+            ),
+        )
+        for recorder in recording.listeners:
+            try:
+                recorder(record)
+            except Exception as broke:  # noqa: BLE001 - whatever it is, the work goes on
+                broken(recorder, broke)
 
     def set(self, key: str, value: Attribute) -> None:
         """Add an attribute, or replace one."""
@@ -116,28 +133,6 @@ class Span:
         self._status = _status_of(error)
         self.attributes["error.type"] = error.code if isinstance(error, ArchstoneError) else type(error).__qualname__
         self.attributes["error.message"] = safe_text(error)[:_TEXT_LIMIT]
-
-    def _record(self, duration_us: int) -> None:
-        record = _tuple(
-            SpanRecord,
-            (
-                self._trace_id,
-                self._span_id,
-                self._parent_id,
-                self._name,
-                self._kind,
-                self._start_us,
-                duration_us,
-                self._status,
-                self.ref,
-                self.attributes,
-            ),
-        )
-        for recorder in recording.listeners:
-            try:
-                recorder(record)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the work goes on
-                broken(recorder, error)
 
 
 class _Unheard(Span):
