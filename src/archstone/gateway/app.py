@@ -159,6 +159,7 @@ class GatewayApp:
         response = await self._contracts.perform(match, scope, headers, receive, call=call)
         if not match.route.query:
             return response
+        response.headers = [*response.headers]
         compress = self._policies.compress
         pays = compress is not None and worth_packing(response, compress)
         response = unless_known(response, headers.get(b"if-none-match"))

@@ -16,7 +16,7 @@ from archstone.observability import parse_traceparent
 from archstone.resilience import check
 from archstone.services.errors import KeyMissingError
 from archstone.services.http.asgi import Headers, Receive, Response, Scope, Send, live
-from archstone.services.http.body import read_body
+from archstone.services.http.body import in_time, read_body
 from archstone.services.http.disconnect import until_gone
 from archstone.services.http.documents import Documents
 from archstone.services.http.errors import ClientGoneError, MethodError, RouteError
@@ -45,6 +45,7 @@ PUBLIC_KEY_LIMIT: Final = 255
 """Characters of an idempotency key that a client chooses."""
 NESTED_KEY_LIMIT: Final = 2048
 """Characters of a key between services: it names the calls that led here."""
+_NO_PARAMETERS: Final[dict[str, str]] = {}
 
 
 class ContractApp:
@@ -82,6 +83,7 @@ class ContractApp:
         self.prefix = prefix
         self._strict = strict
         self._principal = principal
+        self._in_time = in_time(time_limit_s)
         self._router = Router([Route(operation, transport, prefix) for operation, transport in routes])
         operations = [operation for operation, _ in routes]
         self.documents = Documents(operations, prefix=prefix, title=title, version=version, strict=strict)
@@ -112,13 +114,13 @@ class ContractApp:
         found = self._router.find(raw_path)
         if found is None:
             raise RouteError(raw_path.decode("latin-1")[:200])
-        endpoint = found.resource.endpoints.get(method)
+        endpoint = found[0].endpoints.get(method)
         if endpoint is None:
-            raise MethodError(method, found.resource.allow.decode())
-        return Match(endpoint[0], dict(zip(endpoint[1], found.values, strict=True)))
+            raise MethodError(method, found[0].allow.decode())
+        return Match(endpoint[0], dict(zip(endpoint[1], found[1], strict=True)) if found[1] else _NO_PARAMETERS)
 
     async def perform(self, match: Match, scope: Scope, headers: Headers, receive: Receive, *, call: Call) -> Response:
-        """Read the arguments, make the call under `call`, and return its encoded result.
+        """Read the arguments, make the call under `call`, and return its encoded result; its headers are shared.
 
         Raises:
             ArchstoneError: The request is refused, or the call failed; `problem` makes an answer of it.
@@ -130,7 +132,7 @@ class ContractApp:
         if not route.query:
             if call.key is None and operation.key_required:
                 raise KeyMissingError(operation.full_name)
-            body = await read_body(receive, headers, limit_bytes=self.body_limit_bytes, limit_s=self.time_limit_s)
+            body = await read_body(receive, headers, limit_bytes=self.body_limit_bytes, watch=self._in_time)
             if body:
                 check_json(headers)
         arguments = operation.decode(match.path, parse_query(scope["query_string"]), body, strict=self._strict)
@@ -141,7 +143,7 @@ class ContractApp:
             result = await (Watched(work, until_gone(receive, operation.full_name, call)) if route.query else work)
         finally:
             context.leave(token)
-        return Response(operation.status, [*route.success_headers], route.encode(result))
+        return Response(operation.status, route.success_headers, route.encode(result))
 
     def call_of(self, headers: Headers, route: Route, principal: Principal) -> Call:
         """Return the call that the headers describe, within this application's time limit."""
@@ -154,9 +156,8 @@ class ContractApp:
         parent = headers.get(TRACEPARENT)
         trace = None if parent is None else parse_traceparent(parent.decode("latin-1"))
         chain = headers.get(CORRELATION_ID)
-        return Call(
-            principal, world.monotonic() + limit_s, trace, key, None if chain is None else correlation_id(chain)
-        )
+        until_s = world.monotonic() + limit_s
+        return Call(principal, until_s, trace, key, None if chain is None else correlation_id(chain))
 
     async def _answer(self, scope: Scope, receive: Receive) -> Response | None:
         operation: Operation | None = None
@@ -164,8 +165,6 @@ class ContractApp:
         try:
             raw_path = raw_path_of(scope)
             headers = read_headers(scope["headers"])
-            if (document := self._document(scope["method"], raw_path)) is not None:
-                return document
             match = self.find(scope["method"], raw_path)
             operation = match.route.operation
             asked = self._principal(headers)
@@ -173,6 +172,9 @@ class ContractApp:
             call = self.call_of(headers, match.route, principal)
             instance = call.correlation_id
             return await self.perform(match, scope, headers, receive, call=call)
+        except RouteError as error:
+            document = self._document(scope["method"], raw_path_of(scope))
+            return document or refusal(error, instance=world.new_id(), operation=None, frank=not self._strict)
         except ClientGoneError:
             return None
         except Exception as error:  # noqa: BLE001 - the boundary: whatever it is, the client gets a document

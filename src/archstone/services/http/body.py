@@ -9,62 +9,67 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from archstone.services.http.asgi import Headers, Receive
+from archstone.services.http.asgi import Headers, Message, Receive
 from archstone.services.http.errors import BodyLateError, BodyTooLargeError, ClientGoneError
 from archstone.services.http.headers import content_length
-from archstone.services.http.waiting import Ring, Watched
+from archstone.services.http.waiting import Ring, Watch, Watched
 
-__all__ = ["DRAIN_BYTES", "read_body"]
+__all__ = ["DRAIN_BYTES", "in_time", "read_body"]
 
 DRAIN_BYTES: Final = 16 * 1024 * 1024
 """How much of a refused body is read and thrown away; beyond it the connection is closed."""
 
 
-async def read_body(receive: Receive, headers: Headers, *, limit_bytes: int, limit_s: float) -> bytes:
-    """Return the whole body.
-
-    Raises:
-        BodyTooLargeError: it is, or is declared, longer than `limit_bytes`.
-        BodyLateError: it did not arrive within `limit_s` seconds.
-        ClientGoneError: the client hung up before its end.
-    """
+def in_time(limit_s: float) -> Watch:
+    """Return the watch that gives up a body after `limit_s` seconds."""
 
     def watch(ring: Ring) -> Callable[[], None]:
         return asyncio.get_running_loop().call_later(limit_s, ring, BodyLateError(limit_s)).cancel
 
-    try:
-        length = content_length(headers, limit_bytes=limit_bytes)
-    except BodyTooLargeError:
-        if int(headers[b"content-length"]) <= DRAIN_BYTES and b"expect" not in headers:
+    return watch
+
+
+async def read_body(receive: Receive, headers: Headers, *, limit_bytes: int, watch: Watch) -> bytes:
+    """Return the whole body.
+
+    Args:
+        receive: The server's.
+        headers: Of the request.
+        limit_bytes: Longest body.
+        watch: From `in_time`.
+
+    Raises:
+        BodyTooLargeError: it is, or is declared, longer than `limit_bytes`.
+        BodyLateError: it did not arrive in time.
+        ClientGoneError: the client hung up before its end.
+    """
+    declared = headers.get(b"content-length")
+    if declared is not None and content_length(declared) > limit_bytes:
+        if int(declared) <= DRAIN_BYTES and b"expect" not in headers:
             await Watched(_drain(receive, DRAIN_BYTES), watch)
-        raise
-    if length == 0:
-        return b""
-    return await Watched(_read(receive, limit_bytes), watch)
+        raise BodyTooLargeError(limit_bytes)
+    message = await Watched(receive(), watch)
+    body: bytes = message.get("body", b"")
+    if message["type"] == "http.request" and not message.get("more_body") and len(body) <= limit_bytes:
+        return body
+    return await Watched(_read_on(message, receive, limit_bytes), watch)
 
 
-async def _read(receive: Receive, limit_bytes: int) -> bytes:
-    body = b""
+async def _read_on(message: Message, receive: Receive, limit_bytes: int) -> bytes:
     parts: list[bytes] = []
     size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGoneError
-        body = message.get("body", b"")
-        size += len(body)
+    while message["type"] != "http.disconnect":
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
         more = message.get("more_body", False)
         if size > limit_bytes:
             if more:
                 await _drain(receive, DRAIN_BYTES)
             raise BodyTooLargeError(limit_bytes)
         if not more:
-            break
-        parts.append(body)
-    if not parts:
-        return body
-    parts.append(body)
-    return b"".join(parts)
+            return b"".join(parts)
+        message = await receive()
+    raise ClientGoneError
 
 
 async def _drain(receive: Receive, most_bytes: int) -> None:

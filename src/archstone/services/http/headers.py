@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from archstone.services.http.asgi import Headers
-from archstone.services.http.errors import BadRequestError, BodyTooLargeError, ContentTypeError, HeadersTooLargeError
+from archstone.services.http.errors import BadRequestError, ContentTypeError, HeadersTooLargeError
 
 __all__ = [
     "CORRELATION_ID",
@@ -32,7 +32,7 @@ PRINCIPAL: Final = b"archstone-principal"
 TRACEPARENT: Final = b"traceparent"
 
 HEADERS_LIMIT_BYTES: Final = 32_768
-"""Names and values of all headers of one request together."""
+"""The values of all headers of one request together."""
 HEADERS_LIMIT: Final = 100
 """How many headers one request may have."""
 _ONCE: Final = frozenset(
@@ -65,7 +65,7 @@ def read_headers(pairs: Iterable[tuple[bytes, bytes]]) -> Headers:
     """
     pairs = pairs if isinstance(pairs, list) else list(pairs)
     headers = dict(pairs)
-    size = len(b"".join(headers)) + len(b"".join(headers.values()))
+    size = len(b"".join(headers.values()))
     if len(pairs) != len(headers):
         headers, size = _join(pairs)
     if size > HEADERS_LIMIT_BYTES or len(pairs) > HEADERS_LIMIT:
@@ -85,7 +85,7 @@ def _join(pairs: list[tuple[bytes, bytes]]) -> tuple[Headers, int]:
             raise BadRequestError(f"header {name.decode('latin-1')}", "came twice; send it once")
         else:
             headers[name] += b", " + value
-    return headers, sum(len(name) + len(value) for name, value in pairs)
+    return headers, sum(len(value) for _, value in pairs)
 
 
 def idempotency_key(raw: bytes, *, limit: int) -> str:
@@ -107,22 +107,11 @@ def correlation_id(raw: bytes) -> str | None:
     return raw.decode() if _correlation(raw) else None
 
 
-def content_length(headers: Headers, *, limit_bytes: int) -> int | None:
-    """Return the declared length of the body, None if it comes in chunks or not at all.
-
-    Raises:
-        BodyTooLargeError: it is above the limit.
-        BadRequestError: it is not a number.
-    """
-    raw = headers.get(b"content-length")
-    if raw is None:
-        return None
-    if not _digits(raw):
+def content_length(raw: bytes) -> int:
+    """Return the declared length of a body."""
+    if not raw.isdigit() or len(raw) > 15:
         raise BadRequestError("header content-length", "must be a whole number of bytes")
-    length = int(raw)
-    if length > limit_bytes:
-        raise BodyTooLargeError(limit_bytes)
-    return length
+    return int(raw)
 
 
 def check_json(headers: Headers) -> None:

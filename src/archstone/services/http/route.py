@@ -30,10 +30,10 @@ class Route:
         self.span_name = f"{operation.method} {self.path}"
         self.query = operation.kind == "query"
         # What somebody signed in may see is nobody else's to keep; the tag lets its own reader ask again cheaply.
-        fresh = b"private, no-cache" if self.query else b"no-store"
-        self.success_headers = [(b"content-type", b"application/json"), (b"cache-control", fresh)]
-        if operation.status == _NO_CONTENT:
-            del self.success_headers[0]
+        # The answer to a command is not kept by anybody as it is.
+        self.success_headers = [] if operation.status == _NO_CONTENT else [(b"content-type", b"application/json")]
+        if self.query:
+            self.success_headers.append((b"cache-control", b"private, no-cache"))
 
     def encode(self, result: object) -> bytes:
         """Return the body for a result.
