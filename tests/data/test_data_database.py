@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from archstone import context
+from archstone import context, simulation, world
 from archstone.data import (
     ConstraintError,
     CorruptDatabaseError,
@@ -364,3 +364,31 @@ async def test_another_engine_can_answer_for_a_scheme_or_be_handed_over(tmp_path
     assert isinstance(engine, SqliteEngine)
     async with Database(engine) as db:
         assert await db.one(int, "SELECT 1") == 1
+
+
+async def test_a_simulation_sees_every_statement(tmp_path: Path):
+    seen: list[str] = []
+    traced = simulation.SimulatedWorld(asyncio.get_running_loop(), seed=1)
+    traced.trace_sql = seen.append
+    with world.use(traced):
+        async with Database(f"sqlite:///{tmp_path}/y.db") as db:
+            await db.execute("CREATE TABLE t (id INTEGER)")
+            async with db.transaction() as tx:
+                await tx.execute("INSERT INTO t VALUES (:n)", n=7)
+            async with db.snapshot() as snapshot:
+                await snapshot.all(int, "SELECT id FROM t")
+            await db.all(int, "SELECT max(id) FROM t")
+    written = seen[seen.index("CREATE TABLE t (id INTEGER)") :]
+    assert [text for text in written if "sqlite_schema" not in text and "PRAGMA" not in text] == [
+        "CREATE TABLE t (id INTEGER)",
+        "COMMIT",
+        "BEGIN IMMEDIATE",
+        "SAVEPOINT member",
+        "INSERT INTO t VALUES (7)",
+        "RELEASE member",
+        "COMMIT",
+        "BEGIN",
+        "SELECT id FROM t",
+        "ROLLBACK",
+        "SELECT max(id) FROM t",
+    ]

@@ -25,6 +25,7 @@ from archstone.data.engines.sqlite.translate import translated
 from archstone.data.engines.sqlite.writer import Writer
 from archstone.data.errors import (
     DatabaseClosedError,
+    DatabaseError,
     DiskFailedError,
     MisuseError,
     StatementError,
@@ -126,6 +127,7 @@ class SqliteEngine:
         threads = self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="archstone-data")
         try:
             connection = self._new_connection(_WRITER)
+            require_log(connection, self.label)
             refuse_dangerous_schema(connection, self.label)
             self._writer = Writer(
                 connection,
@@ -189,27 +191,33 @@ class SqliteEngine:
             self._abort()
 
     def _abort(self) -> None:
+        """Let go of everything that is open, whatever state it is in."""
         writer, self._writer = self._writer, None
         readers, self._readers = self._readers, None
-        threads, self._threads = self._threads, None
         self._pause = None
-        for pin in self._pins:
-            pin.stop()
-        self._pins.clear()
         if writer is not None:
             writer.shut()
-        if threads is not None:
-            threads.shutdown(wait=True)
+        self._end_threads()
         if readers is not None:
             readers.discard()
         if writer is not None:
             writer.connection.close()
-        if self._switch_interval_s is not None:
-            sys.setswitchinterval(self._switch_interval_s)
-            self._switch_interval_s = None
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+
+    def _end_threads(self) -> None:
+        threads, self._threads = self._threads, None
+        for pin in self._pins:
+            pin.stop()
+        if threads is not None:
+            threads.shutdown(wait=True)
+        for pin in self._pins:
+            pin.close()
+        self._pins.clear()
+        if self._switch_interval_s is not None:
+            sys.setswitchinterval(self._switch_interval_s)
+            self._switch_interval_s = None
 
     def member(self, *, wait: bool) -> SqliteMember:
         """Return a new transaction that has not begun."""
@@ -296,6 +304,14 @@ class SqliteEngine:
 
     def _closed(self) -> Writer:
         raise DatabaseClosedError(self.label)
+
+
+def require_log(connection: sqlite3.Connection, file: str) -> None:
+    """Raise DatabaseError if SQLite could not switch to its write-ahead log and silently went on without."""
+    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+    if mode != "wal":
+        reason = f"the disk allows journal_mode {mode} only, not wal"
+        raise DatabaseError(file, "PRAGMA journal_mode=WAL", reason)
 
 
 def refuse_dangerous_schema(connection: sqlite3.Connection, file: str) -> None:

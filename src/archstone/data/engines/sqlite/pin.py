@@ -65,6 +65,10 @@ class SqlitePin:
         """Stop a copy that runs at its next step."""
         self._stop.set()
 
+    def close(self) -> None:
+        """Close the connection; no copy may run."""
+        self._connection.close()
+
     def _copy(self, path: Path) -> None:
         part = path.with_name(f"{path.name}.part")
         try:

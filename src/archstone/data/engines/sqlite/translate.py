@@ -8,7 +8,6 @@ from archstone.data.errors import (
     CorruptDatabaseError,
     DatabaseError,
     DatabaseLockedError,
-    DiskFailedError,
     DiskFullError,
     StatementError,
 )
@@ -26,7 +25,6 @@ _STATEMENT: Final = frozenset(
 )
 _CLASSES: Final[dict[int, type[DatabaseError]]] = {
     sqlite3.SQLITE_FULL: DiskFullError,
-    sqlite3.SQLITE_IOERR: DiskFailedError,
     sqlite3.SQLITE_BUSY: DatabaseLockedError,
     sqlite3.SQLITE_LOCKED: DatabaseLockedError,
     sqlite3.SQLITE_CORRUPT: CorruptDatabaseError,

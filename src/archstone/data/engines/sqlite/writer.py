@@ -10,31 +10,24 @@ Logical transactions run one after another between savepoints of one SQLite tran
 - If SQLite drops the whole transaction, every member of the group is told (trap T3).
 """
 
-import contextvars
 import sqlite3
-from asyncio import AbstractEventLoop, CancelledError, Future, TimerHandle, sleep
-from collections import deque
+from asyncio import AbstractEventLoop, Future, sleep
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
-from archstone import context, world
+from archstone import world
 from archstone.data.engine import Result, Values
 from archstone.data.engines.sqlite.batch import Batch
+from archstone.data.engines.sqlite.line import ALONE, COMMITTING, Holder, Line
 from archstone.data.engines.sqlite.translate import FAULTS, is_busy, primary_code, translated
-from archstone.data.errors import (
-    DatabaseClosedError,
-    DiskFailedError,
-    DiskFullError,
-    TooManyWaitingError,
-    TransactionLostError,
-)
+from archstone.data.errors import DiskFailedError, DiskFullError, TransactionLostError
 from archstone.data.sql import Statement
 from archstone.errors import ArchstoneError
 
-__all__ = ["AFTER_COMMIT", "BEFORE_COMMIT", "Holder", "Writer"]
+__all__ = ["AFTER_COMMIT", "BEFORE_COMMIT", "Writer"]
 
 BEFORE_COMMIT: Final = world.declare_point(
     "data.before_commit", "a group of transactions has run and nobody is answered; none of it is on disk"
@@ -43,37 +36,13 @@ AFTER_COMMIT: Final = world.declare_point(
     "data.after_commit", "a group of transactions is on disk and nobody has been answered"
 )
 
-WAITING_LIMIT: Final = 10_000
-"""Transactions that may wait for the writer."""
 LOCKED_LIMIT_S: Final = 2.0
 """Seconds to wait for a program outside Archstone that holds the write lock."""
 LOCKED_RETRY_S: Final = 0.02
 
 
-class Holder(Protocol):
-    """Who can hold the writer."""
-
-    def expire(self) -> bool:
-        """Let go because the time is up: rolled back. False if it cannot be and keeps the writer."""
-        ...
-
-
-class _Unexpiring:
-    """Holds the writer for something that ends by itself: a single statement, a commit, a shut database."""
-
-    __slots__ = ()
-
-    def expire(self) -> bool:
-        return False
-
-
-ALONE: Final = _Unexpiring()
-COMMITTING: Final = _Unexpiring()
-SHUT: Final = _Unexpiring()
-
-
-class Writer:
-    """The one connection that writes."""
+class Writer(Line):
+    """The one connection that writes, and the group that is open on it."""
 
     def __init__(
         self,
@@ -84,36 +53,26 @@ class Writer:
         hold_limit_s: float,
         threads: Executor | None,
     ) -> None:
+        super().__init__(file=file, loop=loop, hold_limit_s=hold_limit_s)
         self.connection = connection
         self.cursor = connection.cursor()
-        self.file = file
-        self.loop = loop
-        self.hold_limit_s = hold_limit_s
-        self.holder: Holder | None = None
         self.batch: Batch | None = None
         self.last_statement = ""
-        self.waiters: deque[tuple[Future[None], Holder]] = deque()
-        self.failure: ArchstoneError | None = None
-        self.commits = self.members = self.largest = self.lost = self.held = 0
+        self.commits = self.members = self.largest = self.lost = 0
         self.after_each: Callable[[int], None] = lambda _: None
         """Called with the number of commits after each one: the engine looks at the size of the log."""
         self._threads = threads
         self._turn_called = False
         self._due = False
-        self._timer: TimerHandle | None = None
-        # Commits and callbacks belong to no call: in the context of the member that happened to come first, a task
-        # started by somebody's after_commit would believe that the first member's transaction is open around it.
-        self._context = contextvars.copy_context()
-        self._context.run(context.set_current, context.Call())
 
-    # The lock
+    # Holding
 
     async def acquire(self, holder: Holder) -> None:
         """Hold the writer in a group; does not suspend when it is free. The holder must `release`."""
         if self.holder is None:
             self.holder = holder
         else:
-            await self.wait_turn(holder)
+            await self.take(holder)
         if self.batch is None:
             try:
                 self._begin()
@@ -122,84 +81,38 @@ class Writer:
 
     async def hold(self, holder: Holder) -> None:
         """Hold the writer with no group open: what was finished before is committed."""
-        if self.holder is None:
-            self.holder = holder
-            self._watch(holder)
-        else:
-            await self.wait_turn(holder)
+        await self.take(holder)
         if self.batch is not None:
-            turn = self._line_up(holder, first=True)
-            self._context.copy().run(self.commit)
-            await self._granted(turn, holder)
-
-    async def wait_turn(self, holder: Holder) -> None:
-        """Wait in line for the writer. Cancelled, it leaves the line, or hands on what it was just given."""
-        await self._granted(self._line_up(holder), holder)
-
-    def _line_up(self, holder: Holder, *, first: bool = False) -> "Future[None]":
-        if self.failure is not None:
-            raise self.failure
-        if len(self.waiters) >= WAITING_LIMIT:
-            raise TooManyWaitingError(self.file, len(self.waiters), WAITING_LIMIT)
-        turn: Future[None] = self.loop.create_future()
-        if first:
-            self.waiters.appendleft((turn, holder))
-        else:
-            self.waiters.append((turn, holder))
-        return turn
-
-    async def _granted(self, turn: "Future[None]", holder: Holder) -> None:
-        try:
-            await turn
-        except CancelledError:
-            if self.holder is holder and turn.done() and not turn.cancelled():
-                self.release()
-            raise
+            turn = self.line_up(holder, first=True)
+            self._commit_now()
+            await self.granted(turn, holder)
+        self.watch(holder)
 
     def release(self) -> None:
         """Give the writer to the next in line; commit first if that is due."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self.failure is not None:
-            return  # shut while it was held
-        self.holder = None
-        batch = self.batch
-        if batch is not None and self._due and (not self.waiters or batch.full(world.monotonic())):
-            self._context.copy().run(self.commit)
+        self.let_go()
+        due = self._due and self.batch is not None
+        if due and (not self.waiters or self.group().full(world.monotonic())):
+            self._commit_now()
             return
-        if self.waiters:
-            self._grant()
-
-    def _grant(self) -> None:
-        waiters = self.waiters
-        while waiters and self.holder is None:
-            turn, holder = waiters.popleft()
-            if not turn.done():
-                self.holder = holder
-                self._watch(holder)
-                turn.set_result(None)
-        if self.holder is None and self._due and self.batch is not None:
-            self._context.copy().run(self.commit)  # everybody who waited was cancelled
-
-    def _watch(self, holder: Holder) -> None:
-        if self._timer is None:
-            self._timer = self.loop.call_later(self.hold_limit_s, self._expire, holder, context=self._context)
-
-    def _expire(self, holder: Holder) -> None:
-        self._timer = None
-        if self.holder is holder and holder.expire():
-            self.held += 1
-            self.release()
+        self.grant()
+        if due and self.holder is None:
+            self._commit_now()  # everybody who waited was cancelled
 
     # The group
+
+    def group(self) -> Batch:
+        """Return the open group; for the holder, after `acquire`."""
+        if self.batch is None:
+            raise TransactionLostError(self.file, "because no group is open")
+        return self.batch
 
     def _begin(self) -> None:
         self.cursor.execute("BEGIN IMMEDIATE")
         self.batch = Batch(world.monotonic())
         if not self._turn_called:
             self._turn_called = True
-            self.loop.call_soon(self._turn, context=self._context)
+            self.loop.call_soon(self._turn, context=self.context)
 
     async def _begin_late(self, error: sqlite3.Error) -> None:
         # Only a program that does not know our lock file can be in the way. The loop must not wait in SQLite for it.
@@ -222,12 +135,15 @@ class Writer:
         if self.batch is None:
             return
         if self.holder is None:
-            self.commit()
+            self._commit()
         else:
             self._due = True
-            self._watch(self.holder)
+            self.watch(self.holder)
 
-    def commit(self) -> None:
+    def _commit_now(self) -> None:
+        self.context.copy().run(self._commit)  # a copy: this may be called from a callback inside that context
+
+    def _commit(self) -> None:
         """Commit the open group, which has no open member, and answer. In thread mode this only starts it."""
         batch = self.batch
         if batch is None:
@@ -240,7 +156,7 @@ class Writer:
             self._committed(batch, self._run_commit())
         else:
             work = self.loop.run_in_executor(self._threads, self._run_commit)
-            work.add_done_callback(partial(self._thread_done, batch), context=self._context)
+            work.add_done_callback(partial(self._thread_done, batch), context=self.context)
 
     def _run_commit(self) -> sqlite3.Error | None:
         try:
@@ -276,22 +192,19 @@ class Writer:
             self.loop.call_exception_handler({"message": message, "exception": error})
 
     def _commit_failed(self, batch: Batch, error: sqlite3.Error) -> None:
-        failure = translated(error, self.file, "COMMIT")
-        failure.__cause__ = error
         self.lost += 1
         if primary_code(error) == sqlite3.SQLITE_IOERR:
             # The commit mark may be in the log without a sync having confirmed it; only recovery can tell.
+            failure: ArchstoneError = DiskFailedError(self.file, "COMMIT", str(error))
             self.shut(failure)
-        elif self.connection.in_transaction:
-            self.cursor.execute("ROLLBACK")
-        told = isinstance(failure, DiskFailedError | DiskFullError)
-        batch.lose(failure if told else _lost(self.file, failure))
-
-    def group(self) -> Batch:
-        """Return the open group; for the holder, after `acquire`."""
-        if self.batch is None:
-            raise TransactionLostError(self.file, "because no group is open")
-        return self.batch
+        else:
+            failure = translated(error, self.file, "COMMIT")
+            if not isinstance(failure, DiskFullError):
+                failure = _lost(self.file, failure)
+            if self.connection.in_transaction:
+                self.cursor.execute("ROLLBACK")
+        failure.__cause__ = error
+        batch.lose(failure)
 
     # Statements
 
@@ -340,18 +253,10 @@ class Writer:
 
     def shut(self, failure: ArchstoneError | None = None) -> None:
         """Refuse everybody from now on, with `failure` or as closed; a group still open is lost."""
-        self.failure = failure or DatabaseClosedError(self.file)
-        self.holder = SHUT
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        super().shut(failure)
         batch, self.batch = self.batch, None
-        if batch is not None:
+        if batch is not None and self.failure is not None:
             batch.lose(self.failure)
-        while self.waiters:
-            turn, _ = self.waiters.popleft()
-            if not turn.done():
-                turn.set_exception(self.failure)
 
 
 def _lost(file: str, failure: ArchstoneError) -> ArchstoneError:
