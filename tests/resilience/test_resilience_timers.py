@@ -19,18 +19,22 @@ async def test_a_limit_ends_exactly_at_its_time(limit_s: float, begin_s: float) 
     assert world.monotonic() == pytest.approx(begin_s + limit_s, abs=1e-9)
 
 
-async def test_limits_of_one_instant_end_in_the_order_in_which_they_began() -> None:
-    ended: list[int] = []
+async def test_limits_of_one_instant_are_kept_in_the_order_in_which_they_began() -> None:
+    begun: list[within] = []
 
-    async def work(number: int) -> None:
-        try:
-            async with within(2.0):
+    async def work() -> None:
+        with pytest.raises(OutOfTimeError):
+            async with within(2.0) as limit:
+                begun.append(limit)
                 await asyncio.sleep(10)
-        except OutOfTimeError:
-            ended.append(number)
 
-    await asyncio.gather(*(work(number) for number in range(50)))
-    assert ended == list(range(50))
+    async with asyncio.TaskGroup() as group:
+        for _ in range(50):
+            group.create_task(work())
+        await asyncio.sleep(1)
+        (slot,) = timers_of(asyncio.get_running_loop())._slots.values()
+        assert list(slot) == begun
+    assert world.monotonic() == 2.0
 
 
 async def test_what_has_left_is_forgotten_at_once_and_shared_timers_are_bounded() -> None:
