@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from inspect import Parameter
 from typing import TYPE_CHECKING, Any, Final, cast, get_type_hints
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation, PydanticUserError
 
 from archstone.sagas.errors import StepCodecError
@@ -59,10 +59,13 @@ class Codec:
             raise StepCodecError(self._operation, f"arguments do not fit their annotations: {error}") from error
 
     def arguments(self, encoded: bytes) -> tuple[object, ...]:
-        """Return the arguments that `arguments_json` wrote; a ValueError if they do not fit any more."""
+        """Return the arguments that `arguments_json` wrote; StepCodecError if they do not fit any more."""
         count = len(json.loads(encoded)) if len(self._parameters) != self._required else self._required
         pair = self._by_count.get(count) or self._compile(count)
-        return pair[1].validate_json(encoded)
+        try:
+            return pair[1].validate_json(encoded)
+        except ValidationError as error:
+            raise self._unfit("the arguments in the journal", error) from error
 
     def answer_json(self, answer: object) -> bytes:
         """Return the JSON of an answer."""
@@ -74,12 +77,22 @@ class Codec:
             raise StepCodecError(self._operation, f"the answer does not fit its annotation: {error}") from error
 
     def answer(self, encoded: bytes) -> object:
-        """Return the answer that `answer_json` wrote; a ValueError if it does not fit any more."""
-        return None if self._nothing else self._answer_from.validate_json(encoded)
+        """Return the answer that `answer_json` wrote; StepCodecError if it does not fit any more."""
+        if self._nothing and encoded == _NULL:
+            return None
+        try:
+            return self._answer_from.validate_json(encoded)
+        except ValidationError as error:
+            raise self._unfit("the answer in the journal", error) from error
 
     def as_replayed(self, answer: object, encoded: bytes) -> object:
         """Return `answer` as a replay would see it: the body never sees more than the journal holds."""
-        return answer if type(answer) in _PLAIN else self._answer_from.validate_json(encoded)
+        return answer if type(answer) in _PLAIN else self.answer(encoded)
+
+    def _unfit(self, what: str, error: ValidationError) -> StepCodecError:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "value"
+        return StepCodecError(self._operation, f"{what} do not fit its annotations: {where}: {first['msg']}")
 
     def _compile(self, count: int) -> "tuple[SchemaSerializer, SchemaValidator]":
         if not self._required <= count <= len(self._parameters):

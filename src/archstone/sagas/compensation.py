@@ -43,8 +43,8 @@ async def _undo(run: Run, begun: Begun) -> None:
     try:
         operation = shared.operations.find(name)
         arguments = operation.codec.arguments(encoded)
-    except (StepCodecError, ValueError) as error:
-        raise CannotUndoError(f"cannot undo {begun.step} by {name}, {describe(error)}") from error
+    except StepCodecError as error:
+        raise CannotUndoError(f"cannot undo {begun.step} by {name}, {error}") from error
     effect = Effect(
         operation,
         arguments,

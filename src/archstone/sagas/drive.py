@@ -173,8 +173,8 @@ def _prepare(run: Run) -> tuple[Operation, tuple[object, ...]]:
     try:
         method = saga.shared.operations.find(saga.method)
         arguments = method.codec.arguments(saga.arguments)
-    except (StepCodecError, ValueError) as error:
-        run.halt = SagaChangedError(run.id, f"{saga.method} with {saga.arguments.decode()}", describe(error))
+    except StepCodecError as error:
+        run.halt = SagaChangedError(run.id, f"{saga.method} with {saga.arguments.decode()}", str(error))
         raise run.halt from error
     mark = saga_mark(method.call)
     if mark is None or mark.version != saga.version:

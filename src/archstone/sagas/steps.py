@@ -180,9 +180,8 @@ class Steps:
     def _recall(self, begun: Begun, operation: Operation) -> object:
         try:
             return operation.codec.answer(begun.answer or _NULL)
-        except ValueError as error:
-            text = f"another type of answer ({str(error).splitlines()[0]})"
-            raise self._changed(f"{begun.step} with an answer", text) from error
+        except StepCodecError as error:
+            raise self._changed(f"{begun.step} with an answer", f"another type of answer ({error})") from error
 
     def _changed(self, journal: str, code: str) -> SagaChangedError:
         error = SagaChangedError(self._run.id, journal, code)

@@ -1,0 +1,85 @@
+"""A process dies by SIGKILL at every named point of a saga, and the next one finishes what it left."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from archstone import sagas as _declares_the_points  # noqa: F401 - importing it declares the points
+from archstone import world
+
+CHILD = Path(__file__).parent / "saga_crash_child.py"
+FORWARD = [
+    ("sagas.after_start", 1),
+    *(("sagas.before_begin", n) for n in (1, 3)),
+    *(("sagas.after_begin", n) for n in (1, 2)),
+    *(("sagas.after_effect", n) for n in (1, 2, 3)),
+    ("sagas.before_finish", 1),
+    ("sagas.after_finish", 1),
+]
+BACK = [
+    ("sagas.after_begin", 3),
+    ("sagas.after_failure", 1),
+    *(("sagas.before_undo", n) for n in (1, 2)),
+    *(("sagas.after_undo_effect", n) for n in (1, 3)),
+    *(("sagas.after_undo", n) for n in (1, 2)),
+    ("sagas.before_undone", 1),
+]
+
+
+def run(folder: Path, last: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, CHILD, folder, last],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def survive(folder: Path, last: str, point: str, passes: int) -> list[str]:
+    """Kill a process at a point, run another one, and return what both did outside."""
+    killed = run(folder, last, ARCHSTONE_CRASH=f"{point}:{passes}")
+    assert (killed.returncode, killed.stdout) == (-signal.SIGKILL, ""), killed.stderr
+    second = run(folder, last)
+    assert second.returncode == 0, second.stderr
+    assert second.stdout.strip() == ("all done" if last == "third" else "Refused('refused')")
+    return (folder / "outside.txt").read_text().splitlines()
+
+
+def without_repeats(lines: list[str]) -> list[str]:
+    return [line for n, line in enumerate(lines) if n == 0 or line != lines[n - 1]]
+
+
+def test_every_point_of_sagas_is_struck_here():
+    declared = {name for name in world.crash_points() if name.startswith("sagas.")}
+    assert {name for name, _ in FORWARD + BACK} == declared
+
+
+@pytest.mark.parametrize(("point", "passes"), FORWARD)
+def test_a_crash_on_the_way_forward_repeats_at_most_one_effect_under_its_key(tmp_path, point, passes):
+    lines = survive(tmp_path, "third", point, passes)
+    assert without_repeats(lines) == [
+        "do first t1/main/outside.do#1",
+        "do second t1/main/outside.do#2",
+        "do third t1/main/outside.do#3",
+    ]
+    assert len(lines) <= 4
+
+
+@pytest.mark.parametrize(("point", "passes"), BACK)
+def test_a_crash_on_the_way_back_undoes_everything_in_order_and_repeats_at_most_one_undo(tmp_path, point, passes):
+    lines = survive(tmp_path, "refused", point, passes)
+    assert without_repeats(lines) == [
+        "do first t1/main/outside.do#1",
+        "do second t1/main/outside.do#2",
+        "do refused t1/main/outside.do#3",
+        "undo refused t1/main/outside.do#3/undo",
+        "undo second t1/main/outside.do#2/undo",
+        "undo first t1/main/outside.do#1/undo",
+    ]
+    assert len(lines) <= 7
