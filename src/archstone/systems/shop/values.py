@@ -130,7 +130,7 @@ class TooManyError(DomainError, code="orders.too-many", status=409):
         self.quantity = quantity
 
     def __str__(self) -> str:
-        return f"{self.quantity} of {self.sku} are asked for, an order holds at most {MAX_QUANTITY}: place several orders"
+        return f"{self.quantity} of {self.sku} are asked for, the limit is {MAX_QUANTITY}: place several orders"
 
 
 def merged(lines: Iterable[Line]) -> tuple[Line, ...]:

@@ -13,20 +13,22 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _PATH: Final = re.compile(r"/([A-Z0-9][A-Z0-9-]{2,19})\.svg$")
 _SHAPES: Final = {
-    "KIT": '<path d="M96 176h128l-14 74a16 16 0 0 1-16 13h-68a16 16 0 0 1-16-13z"/><path d="M84 156h152v20H84z"/>'
-    '<path d="M150 136h20v20h-20z"/>',
+    "KIT": '<path d="M96 176h128l-14 74a16 16 0 0 1-16 13h-68a16 16 0 0 1-16-13z"/>'
+    '<path d="M84 156h152v20H84z"/><path d="M150 136h20v20h-20z"/>',
     "GAR": '<path d="M154 270V170h12v100z"/><path d="M160 178c-60 0-70-50-66-80 40 0 66 30 66 80z"/>'
     '<path d="M160 158c0-50 30-70 68-66 0 40-28 66-68 66z"/>',
-    "DES": '<path d="M88 96h110l34 34v130H88z"/><path d="M112 150h92v8h-92zm0 28h92v8h-92zm0 28h60v8h-60z" class="ink"/>',
+    "DES": '<path d="M88 96h110l34 34v130H88z"/>'
+    '<path d="M112 150h92v8h-92zm0 28h92v8h-92zm0 28h60v8h-60z" class="ink"/>',
     "AUD": '<rect x="106" y="72" width="108" height="196" rx="12"/><circle cx="160" cy="124" r="24" class="ink"/>'
     '<circle cx="160" cy="204" r="38" class="ink"/>',
     "OUT": '<path d="M160 84 60 262h200z"/><path d="m160 150-44 112h88z" class="ink"/>',
     "TOY": '<rect x="76" y="180" width="76" height="76"/><rect x="164" y="180" width="76" height="76" class="ink"/>'
     '<path d="m160 84 48 88h-96z"/>',
-    "HOM": '<path d="M160 72 60 160h28v104h144V160h28z"/><rect x="140" y="196" width="40" height="68" class="ink"/>',
+    "HOM": '<path d="M160 72 60 160h28v104h144V160h28z"/><path d="M140 196h40v68h-40z" class="ink"/>',
     "BOO": '<path d="M80 88h70c6 0 10 4 10 10v160c0-6-4-10-10-10H80z"/>'
     '<path d="M240 88h-70c-6 0-10 4-10 10v160c0-6 4-10 10-10h70z" class="ink"/>',
-    "SPO": '<circle cx="160" cy="170" r="92"/><path d="M76 140c60 30 110 30 168 0v14c-58 30-108 30-168 0z" class="ink"/>',
+    "SPO": '<circle cx="160" cy="170" r="92"/>'
+    '<path d="M76 140c60 30 110 30 168 0v14c-58 30-108 30-168 0z" class="ink"/>',
     "TOO": '<path d="M92 84h112v44H92z"/><path d="M136 128h28v140h-28z" class="ink"/>',
 }
 _OTHER: Final = '<circle cx="160" cy="170" r="80"/>'

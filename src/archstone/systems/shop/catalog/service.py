@@ -30,7 +30,7 @@ _SHELF: Final = f"""
     WHERE p.id > :id AND (:category IS NULL OR p.category = :category)
     ORDER BY p.id LIMIT :limit
 """  # noqa: S608 - the columns are a constant of this module
-# The ranking is computed once per match and then paged by; its weights are name, category, description. Lower is better.
+# The ranking is computed once per match and paged by; its weights are name, category, description. Lower is better.
 _FOUND: Final = f"""
     WITH found AS MATERIALIZED (
         SELECT rowid AS id, bm25(search, 8.0, 3.0, 1.0) AS score FROM search WHERE search MATCH :words
@@ -134,7 +134,9 @@ class CatalogService(Service, Catalog, name="catalog"):
 
     async def _row(self, sku: str) -> _Row:
         row = await self.db.first(
-            _Row, f"SELECT {_COLUMNS} FROM products p WHERE p.sku = :sku", sku=sku  # noqa: S608
+            _Row,
+            f"SELECT {_COLUMNS} FROM products p WHERE p.sku = :sku",
+            sku=sku,  # noqa: S608
         )
         if row is None:
             raise UnknownProductError(sku)

@@ -71,9 +71,7 @@ class Inventory(Contract, version="1.0"):
         """Return how much of a product is free and how much is held."""
         ...
 
-    @command(
-        "/stock/{sku}/arrivals", public=True, requires="admin", key_required=True, raises=(UnknownStockError,)
-    )
+    @command("/stock/{sku}/arrivals", public=True, requires="admin", key_required=True, raises=(UnknownStockError,))
     async def restock(self, sku: SKU, quantity: Annotated[int, Field(ge=1, le=1_000_000)]) -> Stock:
         """Book goods that have arrived."""
         ...

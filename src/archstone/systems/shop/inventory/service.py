@@ -4,6 +4,7 @@ A reservation is `held`, then `sold`, `expired` (its time was up; it may be take
 given up; final). Every change is one transaction of conditional updates, so that no load can oversell.
 """
 
+from collections.abc import Awaitable
 from datetime import UTC, datetime
 from typing import Final, NamedTuple, Protocol
 
@@ -43,7 +44,8 @@ class _Reserved(NamedTuple):
 
 _FIND: Final = "SELECT order_id, state, lines, expires_at FROM reservations WHERE order_id = :order_id"
 _WRITE: Final = (
-    "INSERT INTO reservations (order_id, state, lines, expires_at, at) VALUES (:order_id, :state, :lines, :expires, :at)"
+    "INSERT INTO reservations (order_id, state, lines, expires_at, at)"
+    " VALUES (:order_id, :state, :lines, :expires, :at)"
     " ON CONFLICT (order_id) DO UPDATE SET state = excluded.state, lines = excluded.lines,"
     " expires_at = excluded.expires_at, at = excluded.at"
 )
@@ -130,7 +132,7 @@ class InventoryService(Service, Inventory, name="inventory"):
 class Writes(Protocol):
     """An open transaction, as far as it is needed here."""
 
-    async def execute(self, sql: str, /, **params: object) -> int:
+    def execute(self, sql: str, /, **params: object) -> Awaitable[int]:
         """Run a statement and return how many rows it changed."""
         ...
 

@@ -14,7 +14,7 @@ from email.message import EmailMessage
 from email.policy import SMTPUTF8
 from email.utils import format_datetime
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 from urllib.parse import unquote, urlsplit
 
 from archstone import world
@@ -103,7 +103,7 @@ class FileMailer:
         self._waiting: list[tuple[Mail, asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> "FileMailer":
+    async def __aenter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
         for left_over in self.folder.glob(".*.tmp"):
             left_over.unlink(missing_ok=True)
@@ -209,7 +209,7 @@ class SmtpMailer:
     def __repr__(self) -> str:
         return f"SmtpMailer({self._host}:{self._port})"
 
-    async def __aenter__(self) -> "SmtpMailer":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc: object) -> None:

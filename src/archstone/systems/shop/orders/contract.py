@@ -74,7 +74,7 @@ class CannotCancelError(DomainError, code="orders.cannot-cancel", status=409):
         self.state = state
 
     def __str__(self) -> str:
-        return f"order {self.order_id} is {self.state} and cannot be cancelled: send the parcel back when it has arrived"
+        return f"order {self.order_id} is {self.state}, too late to cancel: send the parcel back when it has arrived"
 
 
 class CancellationAskedError(DomainError, code="orders.cancellation-asked", status=409):
@@ -157,9 +157,7 @@ class History(Value):
 class Orders(Contract, version="1.0"):
     """Orders of customers. One sees and cancels one's own; an admin sees all."""
 
-    @command(
-        "/orders", public=True, status=202, key_required=True, raises=(UnknownProductError, TooManyError)
-    )
+    @command("/orders", public=True, status=202, key_required=True, raises=(UnknownProductError, TooManyError))
     async def place(self, lines: Lines, address: Address, payment_token: PaymentToken) -> OrderStatus:
         """Place an order. It is accepted for good when this answers, and ends confirmed or cancelled by itself."""
         ...

@@ -145,9 +145,7 @@ class Order:
     def confirm(self, at: datetime) -> OrderConfirmed:
         """Decide that the order stands."""
         self._check("confirm")
-        return OrderConfirmed(
-            order_id=self.id, customer_id=self.customer_id, lines=self.lines, total=self.total, at=at
-        )
+        return OrderConfirmed(order_id=self.id, customer_id=self.customer_id, lines=self.lines, total=self.total, at=at)
 
     def ask_to_cancel(self, reason: str, at: datetime) -> CancellationAsked:
         """Decide that the order is to be cancelled as soon as that can be done."""
@@ -217,7 +215,9 @@ def rebuild(history: Iterable[Happening]) -> Order:
     events = iter(history)
     first = next(events, None)
     if not isinstance(first, OrderPlaced):
-        raise ValueError(f"an order's history begins with OrderPlaced, this one with {type(first).__name__}")
+        raise ValueError(  # noqa: TRY004 - the value of the whole history is wrong, whatever its types
+            f"an order's history begins with OrderPlaced, this one with {type(first).__name__}"
+        )
     order = Order.placed(first)
     for event in events:
         order = order.after(event)

@@ -82,7 +82,7 @@ class OrdersService(Service, Orders, name="orders"):
         return _status(order)
 
     @saga(version=1)
-    async def checkout(
+    async def checkout(  # noqa: PLR0917 - a saga's arguments are journaled by position
         self,
         order_id: OrderId,
         customer_id: UserId,

@@ -5,7 +5,7 @@ per order, so of two changes made from the same version one fails.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple, Protocol, TypeVar, cast
 
@@ -32,7 +32,7 @@ _UPDATE: Final = "UPDATE orders SET state = :state, version = :version WHERE id 
 class Reads(Protocol):
     """A transaction, or a database that is only read."""
 
-    async def all(self, row: type[T], sql: str, /, **params: object) -> Sequence[T]:
+    def all(self, row: type[T], sql: str, /, **params: object) -> Awaitable[Sequence[T]]:
         """Return all rows."""
         ...
 
@@ -40,7 +40,7 @@ class Reads(Protocol):
 class Writes(Protocol):
     """An open transaction, as far as it is needed here."""
 
-    async def execute(self, sql: str, /, **params: object) -> int:
+    def execute(self, sql: str, /, **params: object) -> Awaitable[int]:
         """Run a statement and return how many rows it changed."""
         ...
 
@@ -54,9 +54,7 @@ class _Stored(NamedTuple):
 async def history_of(source: Reads, order_id: str) -> tuple[Happening, ...]:
     """Return what happened to an order, oldest first; empty: there is none."""
     rows = await source.all(_Stored, _HISTORY, id=order_id)
-    return tuple(
-        cast("Happening", event_class(row.type, row.type_version).decode(row.data.encode())) for row in rows
-    )
+    return tuple(cast("Happening", event_class(row.type, row.type_version).decode(row.data.encode())) for row in rows)
 
 
 async def load(source: Reads, order_id: str) -> Order | None:

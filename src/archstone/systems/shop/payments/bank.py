@@ -14,7 +14,8 @@ It is not a payment provider for real money: plug one in (see `provider.py`).
 
 import asyncio
 from pathlib import Path
-from typing import Final, NamedTuple
+from types import TracebackType
+from typing import Final, NamedTuple, Self
 
 from archstone import world
 from archstone.data import Database, Transaction
@@ -73,12 +74,14 @@ class Bank:
         self.db = Database(url, migrations=MIGRATIONS, name="bank")
         self._slow_answer_s = slow_answer_s
 
-    async def __aenter__(self) -> "Bank":
+    async def __aenter__(self) -> Self:
         await self.db.__aenter__()
         return self
 
-    async def __aexit__(self, *exc: object) -> None:
-        await self.db.__aexit__(*exc)
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.db.__aexit__(kind, error, traceback)
 
     async def charge(self, key: PaymentKey, amount: Money, token: PaymentToken) -> Receipt:
         """Authorise and capture `amount`, once per key. See `PaymentProvider.charge`."""
@@ -156,9 +159,7 @@ def _no_answer(attempt: int) -> ProviderUnreachableError:
     return ProviderUnreachableError("bank", f"no answer, as tok_flaky asks for (call {attempt} of {FLAKY_FAILURES})")
 
 
-async def _remember(
-    tx: Transaction, key: str, *, amount: Money, token: str, state: str, reason: str = ""
-) -> None:
+async def _remember(tx: Transaction, key: str, *, amount: Money, token: str, state: str, reason: str = "") -> None:
     await tx.execute(
         "INSERT INTO authorisations (key, token, amount, currency, state, reason, at)"
         " VALUES (:key, :token, :amount, :currency, :state, :reason, :at)",

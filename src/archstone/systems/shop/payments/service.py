@@ -5,14 +5,14 @@ one transaction records that and announces it. A crash between the two repeats t
 """
 
 from datetime import UTC, datetime
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, cast
 
 from archstone import world
 from archstone.sagas import saga
 from archstone.services import Service
 from archstone.systems.shop.payments.contract import Invoice, NoInvoiceError, Payment, Payments
 from archstone.systems.shop.payments.events import PaymentCaptured, PaymentRefunded
-from archstone.systems.shop.payments.provider import PaymentDeclinedError, PaymentProvider, Receipt
+from archstone.systems.shop.payments.provider import PaymentDeclinedError, PaymentProvider, PaymentToken, Receipt
 from archstone.systems.shop.values import Money, OrderId, UserId
 
 __all__ = ["PaymentsService"]
@@ -27,7 +27,7 @@ class _Row(NamedTuple):
     customer_id: str
     amount: int
     currency: str
-    state: Literal["captured", "refunded", "closed"]
+    state: str
     invoice: int | None
     captured_at: int | None
     refunded_at: int | None
@@ -46,7 +46,9 @@ class PaymentsService(Service, Payments, name="payments"):
     """Who moves the money."""
 
     @saga(version=1)
-    async def charge(self, order_id: OrderId, customer_id: UserId, amount: Money, token: str) -> Payment:
+    async def charge(  # pyright: ignore[reportIncompatibleMethodOverride] - @saga says Coroutine, not CoroutineType
+        self, order_id: OrderId, customer_id: UserId, amount: Money, token: PaymentToken
+    ) -> Payment:
         await self.step(
             self.provider.charge, order_id, amount, token,
             undo=(self.provider.refund, order_id), timeout_s=CHARGE_TIMEOUT_S,
@@ -54,7 +56,7 @@ class PaymentsService(Service, Payments, name="payments"):
         return await self.step(self.record_capture, order_id, customer_id, amount)
 
     @saga(version=1)
-    async def refund(self, order_id: OrderId) -> None:
+    async def refund(self, order_id: OrderId) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         receipt = await self.step(self.provider.refund, order_id, timeout_s=CHARGE_TIMEOUT_S)
         await self.step(self.record_refund, order_id, receipt)
 
@@ -104,7 +106,7 @@ class PaymentsService(Service, Payments, name="payments"):
             order_id=row.order_id,
             customer_id=row.customer_id,
             amount=Money(amount=row.amount, currency=row.currency),
-            state=row.state,
+            state=cast("Literal['captured', 'refunded']", row.state),
             issued_at=_instant(row.captured_at),
             refunded_at=None if row.refunded_at is None else _instant(row.refunded_at),
         )

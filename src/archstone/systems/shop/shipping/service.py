@@ -6,7 +6,7 @@ decides: both are conditional updates of the same row.
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from archstone import world
 from archstone.resilience import check
@@ -57,19 +57,19 @@ class Pace:
 
 class _Row(NamedTuple):
     order_id: str
-    state: ShipmentState
+    state: str
     moved_at: int
 
     def shipment(self) -> Shipment:
         return Shipment(
-            order_id=self.order_id, state=self.state, moved_at=datetime.fromtimestamp(self.moved_at / 1_000_000, UTC)
+            order_id=self.order_id,
+            state=cast("ShipmentState", self.state),
+            moved_at=datetime.fromtimestamp(self.moved_at / 1_000_000, UTC),
         )
 
 
 _FIND: Final = "SELECT order_id, state, moved_at FROM shipments WHERE order_id = :order_id"
-_INSERT: Final = (
-    "INSERT INTO shipments (order_id, state, address, moved_at) VALUES (:order_id, :state, :address, :at)"
-)
+_INSERT: Final = "INSERT INTO shipments (order_id, state, address, moved_at) VALUES (:order_id, :state, :address, :at)"
 _MOVE: Final = (
     "UPDATE shipments SET state = :to, moved_at = :at, due_at = :due WHERE order_id = :order_id AND state = :state"
 )

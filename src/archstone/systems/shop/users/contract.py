@@ -133,9 +133,7 @@ class Session(Value):
 class Sessions(Contract, version="1.0"):
     """Signing in and out."""
 
-    @command(
-        "/sessions", public=True, requires=ANYONE, raises=(SignInError,), record=False, key_required=False
-    )
+    @command("/sessions", public=True, requires=ANYONE, raises=(SignInError,), record=False, key_required=False)
     async def login(self, email: Email, password: OfferedPassword) -> Session:
         """Sign in with address and password."""
         ...

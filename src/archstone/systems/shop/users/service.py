@@ -7,7 +7,7 @@ from typing import Final, NamedTuple, cast
 from archstone import world
 from archstone.context import Principal
 from archstone.data import ConstraintError
-from archstone.security import Passwords, RefreshToken, RefreshTokenError, RefreshTokens, Tokens
+from archstone.security import Passwords, RefreshToken, RefreshTokenError, RefreshTokens, Statements, Tokens
 from archstone.services import Service, every
 from archstone.systems.shop.notifications.mail import Language
 from archstone.systems.shop.paging import decode_cursor, encode_cursor
@@ -39,7 +39,7 @@ _GUESSED_FIRST: Final = frozenset(
         "administrator", "correcthorsebatterystaple", "abcdefghij", "qwerty12345", "password123", "changeme",
     }
 )  # fmt: skip
-"""The head of every list of stolen passwords that is long enough to pass the rule of length, and what they begin with."""
+"""The head of every list of stolen passwords, and what many on it begin with."""
 
 _USERS: Final = (
     "SELECT u.id, u.email, u.name, u.password_hash, u.created_at,"
@@ -61,6 +61,13 @@ class _Row(NamedTuple):
         return User(id=self.id, email=self.email, name=self.name, roles=roles, created_at=created_at)
 
 
+class _Preferred(NamedTuple):
+    email: str
+    name: str
+    language: str
+    theme: str
+
+
 class UsersService(Service, Sessions, UserRead, UserWrite, UserAdmin, name="users"):
     """Keeps `Sessions`, `UserRead`, `UserWrite` and `UserAdmin`."""
 
@@ -71,6 +78,11 @@ class UsersService(Service, Sessions, UserRead, UserWrite, UserAdmin, name="user
     def _refresh(self) -> RefreshTokens:
         return RefreshTokens(self.db)
 
+    @property
+    def _statements(self) -> Statements:
+        # The port of refresh tokens is spelled with `async def`, which a type checker tells from what `tx` returns.
+        return cast("Statements", self.tx)
+
     async def login(self, email: str, password: str) -> Session:
         row = await self.db.first(_Row, f"{_USERS} WHERE u.email = :email", email=email)
         # Also for an address that nobody has: the same work, the same time, the same answer.
@@ -79,13 +91,15 @@ class UsersService(Service, Sessions, UserRead, UserWrite, UserAdmin, name="user
             raise SignInError
         await self._refresh.open()
         if verdict.new_hash is not None:
-            await self.tx.execute("UPDATE users SET password_hash = :new WHERE id = :id", new=verdict.new_hash, id=row.id)
-        return self._session(row, await self._refresh.issue(row.id, self.tx))
+            await self.tx.execute(
+                "UPDATE users SET password_hash = :new WHERE id = :id", new=verdict.new_hash, id=row.id
+            )
+        return self._session(row, await self._refresh.issue(row.id, self._statements))
 
     async def refresh(self, refresh_token: str) -> Session:
         await self._refresh.open()
         try:
-            rotated = await self._refresh.rotate(refresh_token, self.tx)
+            rotated = await self._refresh.rotate(refresh_token, self._statements)
         except RefreshTokenError as error:
             raise SessionEndedError from error
         row = await self.tx.first(_Row, f"{_USERS} WHERE u.id = :id", id=rotated.user_id)
@@ -95,7 +109,7 @@ class UsersService(Service, Sessions, UserRead, UserWrite, UserAdmin, name="user
 
     async def logout(self, refresh_token: str) -> None:
         await self._refresh.open()
-        await self._refresh.revoke(self.tx, token=refresh_token)
+        await self._refresh.revoke(self._statements, token=refresh_token)
 
     async def me(self) -> User:
         row = await self.db.first(_Row, f"{_USERS} WHERE u.id = :id", id=self.principal.id)
@@ -105,17 +119,19 @@ class UsersService(Service, Sessions, UserRead, UserWrite, UserAdmin, name="user
 
     async def preferences(self) -> Preferences:
         found = await self.db.first(
-            Preferences, "SELECT language, theme FROM users WHERE id = :id", id=self.principal.id
+            _Preferred, "SELECT email, name, language, theme FROM users WHERE id = :id", id=self.principal.id
         )
         if found is None:
             raise UserUnknownError
-        return found
+        return Preferences(language=cast("Language", found.language), theme=cast("Theme", found.theme))
 
     async def contact(self, user_id: str) -> Contact:
-        found = await self.db.first(Contact, "SELECT email, name, language FROM users WHERE id = :id", id=user_id)
+        found = await self.db.first(
+            _Preferred, "SELECT email, name, language, theme FROM users WHERE id = :id", id=user_id
+        )
         if found is None:
             raise UserUnknownError
-        return found
+        return Contact(email=found.email, name=found.name, language=cast("Language", found.language))
 
     async def register(self, email: str, password: str, name: str) -> User:
         _check_password(password, email)
@@ -164,7 +180,7 @@ class UsersService(Service, Sessions, UserRead, UserWrite, UserAdmin, name="user
         row = await self._row("u.email", email)
         await self._refresh.open()
         await self.tx.execute("DELETE FROM roles WHERE user_id = :id AND role = :role", id=row.id, role=role)
-        await self._refresh.revoke_user(self.tx, user_id=row.id)
+        await self._refresh.revoke_user(self._statements, user_id=row.id)
         return (await self._row("u.id", row.id)).user()
 
     @every(SWEEP_S)

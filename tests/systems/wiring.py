@@ -1,0 +1,149 @@
+"""The shop in one process, wired by hand: every service on its own file, a bus, relays, and clients that encode."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from archstone import context, world
+from archstone.context import Principal
+from archstone.data import Database
+from archstone.messaging import Bus, Relay
+from archstone.security import Cost, Passwords, SigningKeys, Tokens
+from archstone.services import Dispatcher, InProcess, client, event_routes, periodic
+from archstone.systems.shop.notifications.mailer import FileMailer, Mailer
+from archstone.systems.shop.orders.contract import Orders, OrderView
+from archstone.systems.shop.payments.bank import Bank
+from archstone.systems.shop.payments.provider import PaymentProvider
+from archstone.systems.shop.shipping.service import Pace
+from archstone.systems.shop.system import shop
+from archstone.systems.shop.users.contract import User, UserWrite
+from archstone.systems.shop.values import Address, Line
+
+C = TypeVar("C")
+
+HOME = Address(name="Ann Alder", street="Mill Lane 1", city="Tarn", postcode="12345", country="DE")
+
+
+@dataclass
+class RunningShop:
+    """The shop while it runs."""
+
+    data: Path
+    bank: Bank
+    mailer: FileMailer
+    dispatchers: dict[str, Dispatcher] = field(default_factory=dict)
+    bus: Bus | None = None
+
+    def client(self, contract: type[C], *, as_: Principal | None = None) -> C:
+        """Return a client of `contract`."""
+        keeper = shop.keeper(contract).service_info.name
+        return client(contract, InProcess(self.dispatchers[keeper], encode=True, as_=as_ or Principal()))
+
+    def database(self, service: str) -> Database:
+        """Return the database of a service, to look behind it."""
+        return self.dispatchers[service].service.db
+
+    async def register(self, email: str, name: str = "Ann") -> Principal:
+        """Register a customer and return who that is."""
+        user: User = await self.client(UserWrite).register(email, "a quiet evening", name)
+        return Principal(user.id, frozenset(user.roles))
+
+    async def place(self, who: Principal, *lines: tuple[str, int], token: str = "tok_ok", key: str | None = None) -> str:
+        """Place an order and return its id."""
+        with keyed(key or world.new_id()):
+            wanted = tuple(Line(sku=sku, quantity=quantity) for sku, quantity in lines)
+            return (await self.client(Orders, as_=who).place(wanted, HOME, token)).id
+
+    async def ended(self, who: Principal, order_id: str) -> OrderView:
+        """Return an order once it is confirmed or cancelled."""
+        return await self.until(who, order_id, lambda view: view.status != "pending")
+
+    async def until(self, who: Principal, order_id: str, arrived: Callable[[OrderView], bool]) -> OrderView:
+        """Return an order once `arrived` says so."""
+        orders = self.client(Orders, as_=who)
+        for _ in range(20_000):
+            view = await orders.order(order_id)
+            if arrived(view):
+                return view
+            await asyncio.sleep(0.05)
+        raise AssertionError(f"order {order_id} does not arrive: {view}")
+
+    async def at_rest(self) -> None:
+        """Return once no event is under way and no saga runs."""
+        await eventually(self._quiet)
+
+    async def _quiet(self) -> bool:
+        for dispatcher in self.dispatchers.values():
+            if await dispatcher.service.db.one(int, "SELECT count(*) FROM _archstone_outbox"):
+                return False
+            if dispatcher.sagas is not None and dispatcher.sagas.statistics().running:
+                return False
+            if self.bus is not None and await self.bus.depth(dispatcher.service.name):
+                return False
+        return True
+
+
+def keyed(key: str) -> Any:
+    """Return a block whose commands carry this idempotency key."""
+    return context.enter(context.current()._replace(key=key))
+
+
+async def eventually(true: Callable[[], Awaitable[bool]]) -> None:
+    """Return once `true` is, twice in a row: between two events there can be a moment of rest."""
+    calm = 0
+    for _ in range(20_000):
+        calm = calm + 1 if await true() else 0
+        if calm == 3:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("it never came true")
+
+
+@asynccontextmanager
+async def running_shop(
+    data: Path, *, mailer: Any = None, bank: Any = None, pace: Pace = Pace(), handlers: bool = True
+) -> AsyncIterator[RunningShop]:
+    """Run the shop in `data` until the block ends."""
+    async with AsyncExitStack() as stack:
+        bank = await stack.enter_async_context(bank or Bank(f"sqlite:///{data / 'bank.db'}"))
+        mailer = await stack.enter_async_context(mailer or FileMailer(data / "mails"))
+        passwords = await stack.enter_async_context(Passwords(cost=Cost(memory_kib=64, passes=1)))
+        tokens = Tokens(SigningKeys.generate(), issuer="shop", audience="shop-api")
+        given = {Passwords: passwords, Tokens: tokens, PaymentProvider: bank, Mailer: mailer, Pace: pace}
+        run = RunningShop(data, bank, mailer)
+        transports: dict[type, InProcess] = {each: InProcess(encode=True) for each in shop.contracts}
+        for service in shop.services:
+            info = service.service_info
+            url = f"sqlite:///{data / f'{info.name}.db'}"
+            db = await stack.enter_async_context(Database(url, migrations=info.migrations, name=info.name))
+            fields = {each.name: given.get(each.type) or client(each.type, transports[each.type])
+                      for each in info.fields if each.kind != "database"}  # fmt: skip
+            dispatcher = run.dispatchers[info.name] = Dispatcher(service(db=db, **fields))
+            await dispatcher.open()
+            for contract in info.contracts:
+                transports[contract].connect(dispatcher)
+        bus = run.bus = await stack.enter_async_context(Bus(f"sqlite:///{data / 'bus.db'}"))
+        for dispatcher in run.dispatchers.values() if handlers else ():
+            for route in event_routes(dispatcher):
+                bus.subscribe(route.topic, route.group, route.handle, names=route.names)
+        await bus.start()
+        for dispatcher in run.dispatchers.values():
+            await dispatcher.start()
+            stack.push_async_callback(dispatcher.close)
+            stack.push_async_callback(dispatcher.drain)
+            await stack.enter_async_context(Relay(dispatcher.service.db, bus))
+        for dispatcher in run.dispatchers.values():
+            for work in periodic(dispatcher):
+                task = asyncio.create_task(work.run())
+                stack.push_async_callback(cancelled, task)
+        stack.push_async_callback(bus.drain)
+        yield run
+
+
+async def cancelled(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait for its end."""
+    task.cancel()
+    await asyncio.wait([task])
