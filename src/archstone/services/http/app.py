@@ -134,7 +134,7 @@ class ContractApp:
                 raise KeyMissingError(operation.full_name)
             body = await read_body(receive, headers, limit_bytes=self.body_limit_bytes, watch=self._in_time)
             if body:
-                check_json(headers)
+                check_json(headers, body)
         arguments = operation.decode(match.path, parse_query(scope["query_string"]), body, strict=self._strict)
         token = context.set_current(call)
         try:

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+import orjson
+
 from archstone.services.http.asgi import Headers
 from archstone.services.http.errors import BadRequestError, ContentTypeError, HeadersTooLargeError
 
@@ -114,10 +116,16 @@ def content_length(raw: bytes) -> int:
     return int(raw)
 
 
-def check_json(headers: Headers) -> None:
-    """Refuse a body that is not declared as plain, unpacked UTF-8 JSON."""
+def check_json(headers: Headers, body: bytes) -> None:
+    """Refuse a body that is not declared as plain, unpacked JSON, or that names what JSON has no word for."""
     kind = headers.get(b"content-type", b"")
     if kind != b"application/json" and not _json_type(kind):
         raise ContentTypeError(kind.decode("latin-1"))
     if headers.get(b"content-encoding", b"identity") != b"identity":
         raise ContentTypeError(f"{kind.decode('latin-1')} packed as {headers[b'content-encoding'].decode('latin-1')}")
+    if b"NaN" in body or b"Infinity" in body:
+        # pydantic's parser takes them for numbers; a strict one tells those from the same letters within a text.
+        try:
+            orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            raise BadRequestError("body", f"is not JSON: {error}") from None
