@@ -8,7 +8,7 @@ from pathlib import Path
 from archstone import context
 from archstone.data import Database
 from archstone.errors import DomainError
-from archstone.sagas import SagaSettings, Sagas, current_step, saga
+from archstone.sagas import Sagas, SagaSettings, current_step, saga
 
 
 class Refused(DomainError, code="crash.refused"):

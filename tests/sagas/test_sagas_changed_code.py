@@ -72,7 +72,6 @@ class Sleeping(Before):
         return "arrived"
 
 
-
 class Gone(Traveller):
     pass
 

@@ -142,10 +142,12 @@ async def test_steps_in_flight_are_settled_before_anything_is_undone(tmp_path, m
     async with opened(tmp_path, traveller) as sagas, asyncio.TaskGroup() as group:
         failing = group.create_task(_outcome(sagas.run(getattr(traveller, method), "hat", "map", id="t1")))
         await asyncio.sleep(1)
-        assert depot.log == ["take hat", "take map"]
+        assert sorted(depot.log) == ["take hat", "take map"]
         gate.set()
         assert isinstance(await failing, NoneLeft)
-    assert depot.log == ["take hat", "take map", "put back map", "put back hat"]
+        begun = [each.undo.split('"')[3] for each in (await sagas.inspect("t1")).steps]
+    assert depot.log[2:] == [f"put back {thing}" for thing in reversed(begun)]
+    assert sorted(begun) == ["hat", "map"]
 
 
 async def _outcome(waiting):
@@ -170,7 +172,9 @@ async def test_an_undo_that_fails_for_good_makes_the_saga_stuck_until_it_is_resu
     traveller.depot.fail("take map", NoneLeft("map", 1))
     traveller.depot.fail("put back hat", lost())
     async with opened(tmp_path, traveller, settings=SagaSettings(undo_retry=ONCE)) as sagas:
-        with pytest.raises(SagaStuckError, match="undo of main/depot.take#1 by depot.put_back failed 1 time") as caught:
+        with pytest.raises(
+            SagaStuckError, match=r"undo of main/depot.take#1 by depot.put_back failed"
+        ) as caught:
             await sagas.run(traveller.journey, ("hat", "map"), id="t1")
         with pytest.raises(SagaStuckError, match="mend the cause, then resume it by hand"):
             await sagas.result("t1")

@@ -116,9 +116,11 @@ async def test_whatever_fails_or_crashes_every_begun_step_is_done_or_undone_in_r
             seen = await sagas.inspect("t1")
             with contextlib.suppress(NoneLeft, StepFailedError):
                 await sagas.result("t1")
-    begun = [eval_name(step.arguments) for step in seen.steps]
+    begun = [name_in(step.arguments) for step in seen.steps]
     did = [name for what, name in machine.log if what == "did"]
-    undid = [name for n, (what, name) in enumerate(machine.log) if what == "undid" and machine.log[n - 1] != (what, name)]
+    undid = [
+        name for n, (what, name) in enumerate(machine.log) if what == "undid" and machine.log[n - 1] != (what, name)
+    ]
     first_undo = next((n for n, (what, _) in enumerate(machine.log) if what == "undid"), len(machine.log))
 
     sequence, branches = program
@@ -136,8 +138,10 @@ async def test_whatever_fails_or_crashes_every_begun_step_is_done_or_undone_in_r
             + [f"b{b} {n}" for b, acts in enumerate(branches) for n in range(len(acts))]
         )
     assert set(did) <= set(begun)
-    assert [name for name in dict.fromkeys(did) if name.startswith("main")] == [n for n in begun if n.startswith("main") and n in did]
+    assert [name for name in dict.fromkeys(did) if name.startswith("main")] == [
+        n for n in begun if n.startswith("main") and n in did
+    ]
 
 
-def eval_name(arguments: str) -> str:
+def name_in(arguments: str) -> str:
     return arguments.split('"')[1]
