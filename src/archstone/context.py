@@ -3,7 +3,7 @@
 There is one ContextVar. A `Call` is immutable; to change something, `enter(call._replace(...))` for a block.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from typing import Any, Final, NamedTuple
@@ -74,7 +74,7 @@ leave = _call.reset
 
 
 @contextmanager
-def enter(call: Call) -> Iterator[Call]:
+def enter(call: Call) -> Generator[Call]:
     """Make `call` the current one for the block, and for the tasks started in it."""
     token = _call.set(call)
     try:

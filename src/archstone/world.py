@@ -9,7 +9,7 @@ import os
 import random as _random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -72,7 +72,7 @@ def current() -> World:
 
 
 @contextmanager
-def use(world: World) -> Iterator[World]:
+def use(world: World) -> Generator[World]:
     """Make `world` the current one for the block, and for the tasks started in it."""
     token = _world.set(world)
     try:

@@ -1,0 +1,40 @@
+"""Runs a system: embedded mode, its data folder, configuration, control socket, backup.
+
+running, Embedded               a whole system in this process
+serve                           the same behind an HTTP server, as `archstone up` does (needs `archstone[serve]`)
+load_settings, Settings         one configuration model, each value with its source
+back_up, restore                one file, consistent over all databases
+ask_system, Operator            what an operator can ask, of a running system or of its folder
+"""
+
+from archstone.runtime.backup import BackupError, BackupInfo, back_up, restore
+from archstone.runtime.config import Loaded, Setting, Settings, load_settings
+from archstone.runtime.control import ControlError, ControlServer, ask
+from archstone.runtime.embedded import Embedded, running
+from archstone.runtime.folder import DataFolder, FolderFormatError, FolderInUseError, owner_of
+from archstone.runtime.operator import OPERATOR, Operator, VerbError
+from archstone.runtime.remote import ask_system
+
+__all__ = [
+    "OPERATOR",
+    "BackupError",
+    "BackupInfo",
+    "ControlError",
+    "ControlServer",
+    "DataFolder",
+    "Embedded",
+    "FolderFormatError",
+    "FolderInUseError",
+    "Loaded",
+    "Operator",
+    "Setting",
+    "Settings",
+    "VerbError",
+    "ask",
+    "ask_system",
+    "back_up",
+    "load_settings",
+    "owner_of",
+    "restore",
+    "running",
+]

@@ -1,0 +1,226 @@
+"""Embedded mode: a whole system in one process, durable in its data folder.
+
+    async with running(shop, data=tmp_path) as run:
+        order = await run.client(Orders, as_="ann").place(...)
+
+Start: folder and lock, span store, databases with migrations, bus, then everything that acts: consumers, sagas left
+by the last run, relays, periodic work; only then it is ready. Stop is the same backwards: not ready, intake stopped,
+work in flight finished or left on disk for the next start. A process that is killed skips that and loses nothing.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from archstone import context
+from archstone.context import Principal
+from archstone.errors import ConfigError
+from archstone.gateway import Gateway, GatewayParts
+from archstone.messaging import Bus
+from archstone.observability import LoopLag, SpanStore, get_logger
+from archstone.resilience import RateLimit
+from archstone.runtime.config import Settings
+from archstone.runtime.figures import Figures
+from archstone.runtime.folder import DataFolder
+from archstone.runtime.wiring import Parts, token_verifier, wire
+from archstone.services import InProcess, System, client, event_routes, periodic
+
+__all__ = ["Embedded", "running"]
+
+C = TypeVar("C")
+
+_DEFAULTS = Settings()
+
+
+class Embedded:
+    """One system on one data folder. `async with` opens it; `start` makes it act; `drain` stops that again."""
+
+    def __init__(self, system: System, folder: Path, settings: Settings = _DEFAULTS, *, encode: bool = False) -> None:
+        """Describe it; nothing is opened.
+
+        Args:
+            encode: Encode and decode whatever crosses between services, as tests and simulations do.
+        """
+        self.system = system
+        self.settings = settings
+        self.folder = DataFolder(folder, system.name)
+        self.spans = SpanStore(self.folder.traces, spans_per_s=settings.spans_per_s, max_age_s=settings.trace_keep_s)
+        self.bus = Bus(
+            self.folder.database_url("bus"),
+            grace_s=settings.drain_s,
+            dead_retention_s=settings.dead_keep_s,
+            sweep_every_s=settings.sweep_every_s,
+        )
+        self.lag = LoopLag()
+        self.ready = False
+        """Whether requests may come: false until everything has started, and from the beginning of the drain on."""
+        self._encode = encode
+        self._parts: Parts | None = None
+        self._asgi: Any = None
+        self._life = AsyncExitStack()
+        self._work: list[asyncio.Task[None]] = []
+        self._relays = AsyncExitStack()
+
+    @property
+    def parts(self) -> Parts:
+        """The wired services.
+
+        Raises:
+            ConfigError: It is not open.
+        """
+        if self._parts is None:
+            raise ConfigError(f"system {self.system.name!r} is not open: use it inside `async with`")
+        return self._parts
+
+    @property
+    def asgi(self) -> Any:
+        """The front door as an ASGI application.
+
+        Raises:
+            ConfigError: The system has no gateway.
+        """
+        if self._asgi is None:
+            raise ConfigError(
+                f"system {self.system.name!r} has no gateway: give it one, System(..., gateway=Gateway())"
+            )
+        return self._asgi
+
+    async def __aenter__(self) -> Self:
+        try:
+            self.folder.open()
+            self._life.callback(self.folder.close)
+            await self._life.enter_async_context(self.spans)
+            self._parts = await wire(
+                self.system,
+                self.folder,
+                self.bus,
+                self.settings.options,
+                saga_keep_s=self.settings.saga_keep_s,
+                encode=self._encode,
+                life=self._life,
+            )
+            self._subscribe(self._parts)
+            await self._life.enter_async_context(self.bus)
+            self._parts = self._parts.with_database("bus", getattr(self.bus.broker, "database", None))
+            self._asgi = self._front_door(self._parts)
+        except BaseException:
+            await self._life.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Drain what still acts, and close everything in reverse order."""
+        try:
+            await self.drain()
+        finally:
+            self._parts = None
+            await self._life.aclose()
+
+    def _subscribe(self, parts: Parts) -> None:
+        for part in parts.services.values():
+            for route in event_routes(part.dispatcher):
+                self.bus.subscribe(
+                    route.topic, route.group, route.handle, names=route.names, principal=part.dispatcher.principal
+                )
+
+    def _front_door(self, parts: Parts) -> Any:
+        gateway = self.system.gateway
+        if not isinstance(gateway, Gateway):
+            return None
+        verify = token_verifier(parts)
+        if (limit_per_s := self.settings.rate_limit_per_s) is not None:
+            gateway = replace(gateway, rate_limit=RateLimit(limit_per_s, burst=2 * limit_per_s))
+        return gateway.build(
+            GatewayParts(
+                routes=parts.routes(self.system),
+                ready=self.readiness,
+                metrics=Figures(self, parts).render,
+                lag=lambda: self.lag.lag_s,
+                title=self.system.name,
+                **({} if verify is None else {"verify": verify}),
+            )
+        )
+
+    def readiness(self) -> tuple[bool, dict[str, object]]:
+        """Return whether requests may come, and what is said about it."""
+        return self.ready, {"system": self.system.name}
+
+    async def start(self) -> None:
+        """Begin to act: consumers, sagas left by the last run, relays, periodic work. Then it is ready."""
+        parts = self.parts
+        await self._relays.enter_async_context(self.lag)
+        for part in parts.services.values():
+            await part.dispatcher.start()
+        await self.bus.start()
+        for part in parts.services.values():
+            await self._relays.enter_async_context(part.relay)
+            for work in periodic(part.dispatcher):
+                self._act(work.run(), work.name)
+        self.ready = True
+
+    def _act(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        self._work.append(asyncio.create_task(work, name=name))
+
+    async def drain(self) -> None:
+        """Stop acting: what is in flight finishes within `drain_s` or stays on disk for the next start."""
+        self.ready = False
+        work, self._work = self._work, []
+        for task in work:
+            task.cancel()
+        if work:
+            await asyncio.wait(work)
+        parts = self._parts
+        if parts is None:
+            return
+        await self.bus.drain()
+        drains = [asyncio.ensure_future(part.dispatcher.drain()) for part in parts.services.values()]
+        _, late = await asyncio.wait(drains, timeout=self.settings.drain_s)
+        for drain in late:
+            drain.cancel()
+        if late:
+            get_logger("archstone.runtime").warning("work in flight is left for the next start", services=len(late))
+            await asyncio.wait(late)
+        await self._relays.aclose()
+
+    def client(self, contract: type[C], *, as_: str | Principal | None = None) -> C:
+        """Return a client of a contract of the system.
+
+        Args:
+            as_: Who calls: a principal, or the id of a customer. None: the principal of the running context.
+        """
+        who = Principal(as_, frozenset({"customer"})) if isinstance(as_, str) else as_
+        keeper = self.parts.keeper(self.system, contract)
+        return client(contract, InProcess(keeper.dispatcher, encode=self._encode, as_=who))
+
+
+@asynccontextmanager
+async def running(
+    system: System,
+    *,
+    data: Path,
+    settings: Settings | None = None,
+    options: Mapping[str, str] | None = None,
+    encode: bool = True,
+) -> AsyncIterator[Embedded]:
+    """Run a system in this process for the block: open, start, drain, close. Made for tests and notebooks.
+
+    Args:
+        data: The data folder; made if it is not there.
+        settings: Framework settings; by default all defaults, without looking at files or the environment.
+        options: The system's own options, over those of `settings`.
+        encode: Encode and decode whatever crosses between services.
+    """
+    chosen = settings or _DEFAULTS
+    if options:
+        chosen = chosen.model_copy(update={"options": {**chosen.options, **options}})
+    # A call that happens to run here (a test's own) must not become the principal of the system's own work.
+    with context.enter(context.Call()):
+        async with Embedded(system, data, chosen, encode=encode) as embedded:
+            await embedded.start()
+            yield embedded

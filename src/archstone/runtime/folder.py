@@ -1,0 +1,157 @@
+"""The data folder of one running system: who owns it, its format, and the paths inside.
+
+One process owns a folder at a time, held by an OS lock on the file `owner` that the kernel gives back however the
+process ends. A second one is refused by name and process id. The format is checked before any file is opened.
+"""
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import Final
+
+from archstone.errors import ConfigError, RejectedError
+
+__all__ = ["FORMAT", "DataFolder", "FolderFormatError", "FolderInUseError", "owner_of"]
+
+FORMAT: Final = 1
+"""Version of the folder's layout. A folder of a newer format is refused; an older one is opened."""
+
+
+class FolderInUseError(RejectedError, code="runtime.folder-in-use"):
+    """Another process runs on this data folder."""
+
+    def __init__(self, folder: str, system: str, pid: int) -> None:
+        super().__init__(folder, system, pid)
+        self.folder = folder
+        self.system = system
+        self.pid = pid
+
+    def __str__(self) -> str:
+        return (
+            f"data folder {self.folder} is in use by system {self.system!r}, process {self.pid}: "
+            "stop that process, or name another folder with --data"
+        )
+
+
+class FolderFormatError(ConfigError, code="runtime.folder-format"):
+    """The folder belongs to another system, or was written by a newer release."""
+
+    def __init__(self, folder: str, problem: str) -> None:
+        super().__init__(folder, problem)
+        self.folder = folder
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"data folder {self.folder}: {self.problem}; name another folder with --data, or --fresh to empty it"
+
+
+class DataFolder:
+    """A folder, opened and owned between `open` and `close`."""
+
+    def __init__(self, path: Path, system: str) -> None:
+        self.path = path
+        self.system = system
+        self._fd: int | None = None
+
+    @property
+    def socket(self) -> Path:
+        """The control socket."""
+        return self.path / "control.sock"
+
+    @property
+    def traces(self) -> Path:
+        """The span store."""
+        return self.path / "traces.db"
+
+    def database_url(self, name: str) -> str:
+        """Return the URL of the service database `name`."""
+        return f"sqlite:///{(self.path / f'{name}.db').absolute()}"
+
+    def open(self) -> None:
+        """Make the folder if it is not there, take the lock, check system and format.
+
+        Raises:
+            FolderInUseError: another process owns it; carries its system and process id.
+            FolderFormatError: it holds another system or a newer format. Nothing was changed.
+        """
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fd = os.open(self.path / "owner", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._lock(fd)
+            self._check_format()
+        except BaseException:
+            os.close(fd)
+            raise
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, json.dumps({"system": self.system, "pid": os.getpid()}).encode(), 0)
+        self._fd = fd
+
+    def _lock(self, fd: int) -> None:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            system, pid = _read_owner(fd)
+            raise FolderInUseError(str(self.path), system, pid) from error
+
+    def _check_format(self) -> None:
+        file = self.path / "format.json"
+        if not file.exists():
+            _write_durably(file, json.dumps({"format": FORMAT, "system": self.system}).encode())
+            return
+        try:
+            found = json.loads(file.read_text(encoding="utf-8"))
+            version, system = int(found["format"]), str(found["system"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise FolderFormatError(str(self.path), "its format.json cannot be read") from error
+        if system != self.system:
+            raise FolderFormatError(str(self.path), f"it belongs to system {system!r}, not {self.system!r}")
+        if version > FORMAT:
+            raise FolderFormatError(str(self.path), f"its format is {version}, this release reads up to {FORMAT}")
+
+    def close(self) -> None:
+        """Give the folder back. Idempotent."""
+        if self._fd is not None:
+            os.ftruncate(self._fd, 0)
+            os.close(self._fd)
+            self._fd = None
+
+
+def owner_of(path: Path) -> tuple[str, int] | None:
+    """Return system and process id of the running owner of a folder, or None when nobody runs."""
+    try:
+        fd = os.open(path / "owner", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _read_owner(fd)
+    finally:
+        os.close(fd)
+    return None
+
+
+def _read_owner(fd: int) -> tuple[str, int]:
+    try:
+        found = json.loads(os.pread(fd, 4096, 0))
+        return str(found["system"]), int(found["pid"])
+    except (ValueError, KeyError, TypeError):  # between its lock and its write
+        return "unknown", 0
+
+
+def _write_durably(file: Path, content: bytes) -> None:
+    """Write a small file so that after a crash it is whole or absent."""
+    aside = file.with_suffix(".new")
+    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, content)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    aside.rename(file)
+    folder = os.open(file.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

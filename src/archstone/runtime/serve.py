@@ -1,0 +1,149 @@
+"""`archstone up`: an embedded system behind an HTTP server, from start to drain.
+
+SIGTERM and SIGINT drain: no new connections, requests in flight finish, work in flight finishes or is left to the
+next start. A second signal ends at once, which loses nothing either.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+from archstone import world
+from archstone.errors import ConfigError
+from archstone.observability import configure_logging, get_logger
+from archstone.runtime.config import Loaded, Settings
+from archstone.runtime.control import ControlServer
+from archstone.runtime.embedded import Embedded
+from archstone.runtime.folder import owner_of
+from archstone.runtime.operator import Operator
+from archstone.services import System
+
+try:
+    import uvicorn
+    import uvloop
+except ImportError as error:  # pragma: no cover: shown by the test of the core install
+    message = "serving needs an HTTP server: pip install 'archstone[systems]'"
+    raise ConfigError(message) from error
+
+__all__ = ["PortInUseError", "run_loop", "serve"]
+
+
+class PortInUseError(ConfigError, code="runtime.port-in-use"):
+    """Something else listens on the port."""
+
+    def __init__(self, host: str, port: int, why: str) -> None:
+        super().__init__(host, port, why)
+        self.host = host
+        self.port = port
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"cannot listen on {self.host}:{self.port} ({self.why}): choose another with --port, or --port 0"
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: they would end the process before the system has drained."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+def run_loop(work: Callable[[], "asyncio.Future[None] | object"]) -> None:
+    """Run the coroutine that `work` makes on uvloop."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(work())  # type: ignore[arg-type]
+
+
+async def serve(
+    system: System, folder: Path, loaded: Loaded, *, fresh: bool = False, ready: Callable[[str], None] | None = None
+) -> None:
+    """Run `system` on the data folder until a signal comes, then drain.
+
+    Args:
+        fresh: Empty the folder first; refused while a process runs on it.
+        ready: Called with the URL once requests are answered.
+
+    Raises:
+        PortInUseError: before anything is opened.
+        FolderInUseError: another process runs on the folder.
+    """
+    settings = loaded.settings
+    as_json = not sys.stderr.isatty() if settings.log_format == "auto" else settings.log_format == "json"
+    configure_logging(settings.log_level, json=as_json)
+    listener = _listen(settings)
+    try:
+        if fresh:
+            _empty(folder)
+        async with contextlib.AsyncExitStack() as life:
+            embedded = await life.enter_async_context(Embedded(system, folder, settings))
+            control = ControlServer(embedded.folder.socket, Operator(embedded).answer)
+            await control.open()
+            life.push_async_callback(control.close)
+            host, port = listener.getsockname()[:2]
+            await _serve_until_signal(embedded, listener, f"http://{host}:{port}", settings, ready)
+    finally:
+        listener.close()
+
+
+async def _serve_until_signal(
+    embedded: Embedded, listener: socket.socket, url: str, settings: Settings, ready: Callable[[str], None] | None
+) -> None:
+    log = get_logger("archstone.runtime")
+    server = _Server(
+        uvicorn.Config(
+            embedded.asgi, log_config=None, access_log=False, lifespan="off", http="httptools", loop="none", ws="none",
+            server_header=False, timeout_graceful_shutdown=max(1, round(settings.drain_s)), backlog=2048,
+        )
+    )  # fmt: skip
+    begun = world.monotonic()
+
+    def stop() -> None:
+        if server.should_exit:
+            log.warning("second signal: ending at once; nothing is lost")
+            os._exit(1)
+        embedded.ready = False
+        server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    try:
+        await embedded.start()
+        log.info("ready", system=embedded.system.name, url=url, data=str(embedded.folder.path), pid=os.getpid())
+        if ready is not None:
+            ready(url)
+        await server.serve(sockets=[listener])
+        log.info("draining", after_s=round(world.monotonic() - begun, 1))
+        await embedded.drain()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family)
+    try:
+        if sys.platform != "win32":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise PortInUseError(settings.host, settings.port, error.strerror or str(error)) from error
+    return listener
+
+
+def _empty(folder: Path) -> None:
+    if (owner := owner_of(folder)) is not None:
+        raise ConfigError(f"data folder {folder} is in use by process {owner[1]}: stop it before emptying it")
+    if folder.exists():
+        if any(folder.iterdir()) and not (folder / "format.json").exists():
+            raise ConfigError(f"{folder} is no data folder of Archstone (no format.json): it is not emptied")
+        shutil.rmtree(folder)

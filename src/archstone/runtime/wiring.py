@@ -1,0 +1,134 @@
+"""Builds the parts of a system in one process: databases, what is provided, service instances, dispatchers."""
+
+import importlib
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from archstone.context import Principal
+from archstone.data import Database
+from archstone.errors import ConfigError
+from archstone.messaging import Bus, Relay
+from archstone.runtime.folder import DataFolder
+from archstone.sagas import SagaSettings
+from archstone.services import Dispatcher, Environment, InProcess, Operation, Service, System, Transport, client
+
+__all__ = ["Part", "Parts", "token_verifier", "wire"]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One service and all that belongs to it alone."""
+
+    name: str
+    service: Service
+    dispatcher: Dispatcher
+    relay: Relay
+
+    @property
+    def database(self) -> Database:
+        """The service's own database."""
+        return self.service.db
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A wired system."""
+
+    services: Mapping[str, Part]
+    """By name, in the order of the system."""
+    provided: Mapping[type, Any]
+    databases: Mapping[str, Database]
+    """Every open database by its name in the folder: those of the services, and those that provided objects bring."""
+
+    def keeper(self, system: System, contract: type) -> Part:
+        """Return the part that keeps a contract."""
+        return self.services[system.keeper(contract).service_info.name]
+
+    def with_database(self, name: str, database: Database | None) -> "Parts":
+        """Return the same parts with one database more, if it is one."""
+        if database is None:
+            return self
+        return Parts(self.services, self.provided, {**self.databases, name: database})
+
+    def routes(self, system: System) -> list[tuple[Operation, Transport]]:
+        """Return every operation with the way to it."""
+        transports = {name: InProcess(part.dispatcher) for name, part in self.services.items()}
+        return [
+            (operation, transports[service.service_info.name])
+            for service in system.services
+            for operation in service.service_info.operations
+        ]
+
+
+async def wire(
+    system: System,
+    folder: DataFolder,
+    bus: Bus,
+    options: Mapping[str, str],
+    *,
+    saga_keep_s: float,
+    encode: bool,
+    life: AsyncExitStack,
+) -> Parts:
+    """Open the databases and make every object; nothing acts yet. `life` closes what was opened.
+
+    Args:
+        encode: Encode and decode whatever crosses between services, as tests do.
+    """
+    provided = await _provide(system, folder.path, options, life)
+    ways = {service: InProcess(encode=encode) for service in system.services}
+    databases: dict[str, Database] = {}
+    parts: dict[str, Part] = {}
+    for service in system.services:
+        info = service.service_info
+        database = Database(
+            folder.database_url(info.name), migrations=info.migrations, name=f"{system.name}/{info.name}"
+        )
+        databases[info.name] = await life.enter_async_context(database)
+        fields: dict[str, object] = {}
+        for field in info.fields:
+            if field.kind == "database":
+                fields[field.name] = database
+            elif field.kind == "client":
+                fields[field.name] = client(field.type, ways[system.keeper(field.type)])
+            elif field.type in provided:
+                fields[field.name] = provided[field.type]
+        dispatcher = Dispatcher(service(**fields), settings=SagaSettings(keep_s=saga_keep_s))
+        await dispatcher.open()
+        life.push_async_callback(dispatcher.close)
+        ways[service].connect(dispatcher)
+        parts[info.name] = Part(info.name, dispatcher.service, dispatcher, Relay(database, bus))
+    for found in provided.values():
+        if isinstance(database := getattr(found, "db", None), Database):
+            databases[database.name] = database
+    return Parts(parts, provided, databases)
+
+
+async def _provide(
+    system: System, folder: Path, options: Mapping[str, str], life: AsyncExitStack
+) -> Mapping[type, Any]:
+    environment = Environment(system=system.name, data=folder, settings={"options": dict(options)})
+    provided: dict[type, Any] = {}
+    for wanted, provider in system.provide.items():
+        made = provider(environment)
+        provided[wanted] = await life.enter_async_context(made) if hasattr(made, "__aenter__") else made
+    return provided
+
+
+def token_verifier(parts: Parts) -> Any:
+    """Return a function that tells whose access token it is, from the system's own Tokens; None if it has none."""
+    try:
+        tokens_type = importlib.import_module("archstone.security").Tokens
+    except ImportError:  # the extra is not installed, so the system cannot have any
+        return None
+    tokens = parts.provided.get(tokens_type)
+    if tokens is None:
+        return None
+
+    def verify(text: str) -> Principal:
+        return cast("Principal", tokens.verify(text).principal)
+
+    return verify
