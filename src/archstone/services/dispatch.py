@@ -45,6 +45,7 @@ C = TypeVar("C")
 COMMAND_LIMIT_S: Final = 60.0
 """How long a command may run whose caller has no deadline."""
 _RETRY_AFTER_S: Final = 1.0
+_HEAD_START_S: Final = 0.1
 
 _SETTINGS: Final = SagaSettings()
 
@@ -84,7 +85,8 @@ class Dispatcher:
 
     async def open(self) -> None:
         """Create the framework's tables in the service's database."""
-        await self.service.db.ensure(KEYS)
+        for schema in (KEYS, *self.service.schemas):
+            await self.service.db.ensure(schema)
         if self.service.service_info.handlers:
             await self.inbox.open()
 
@@ -167,10 +169,10 @@ class Dispatcher:
     async def _bounded(self, operation: Operation, entry: _Entry, arguments: dict[str, object]) -> object:
         with span(operation.full_name, kind="server"):
             try:
+                if entry.is_saga:
+                    return await self._saga(operation, entry, arguments)
                 limit_s = COMMAND_LIMIT_S if context.current().deadline_s is None else None
                 async with within(limit_s, name=operation.full_name):
-                    if entry.is_saga:
-                        return await self._saga(operation, entry, arguments)
                     return await self._transaction(operation, entry, arguments)
             except (KeyReusedError, StillRunningError):
                 raise
@@ -204,13 +206,23 @@ class Dispatcher:
         if sagas is None:
             raise ConfigError(f"{operation.full_name}: its service has no engine for sagas")
         try:
-            return await sagas.run(entry.method, *arguments.values(), id=started)
+            async with within(_patience_s(), name=operation.full_name):
+                return await sagas.run(entry.method, *arguments.values(), id=started)
         except SagaExistsError as error:
             raise KeyReusedError(operation.full_name, slot.key if slot else "") from error
         except DeadlineError as error:
             if slot is None:
                 raise
             raise StillRunningError(operation.full_name, slot.key, _RETRY_AFTER_S) from error
+
+
+def _patience_s() -> float:
+    """Return how long to wait for a saga: a little less than its caller does, so that "still running" reaches it."""
+    deadline_s = context.current().deadline_s
+    if deadline_s is None:
+        return COMMAND_LIMIT_S
+    left_s = max(0.0, deadline_s - world.monotonic())
+    return left_s - min(_HEAD_START_S, left_s / 10)
 
 
 def _check_allowed(operation: Operation, principal: Principal) -> None:

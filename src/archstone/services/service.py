@@ -18,11 +18,11 @@ import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal, NamedTuple, dataclass_transform, get_type_hints
+from typing import Any, ClassVar, Final, Literal, NamedTuple, dataclass_transform, get_origin, get_type_hints
 
 from archstone import context
 from archstone.context import Call, Principal
-from archstone.data import Database
+from archstone.data import Database, Schema
 from archstone.errors import ConfigError
 from archstone.sagas import Steps, current_step, saga_mark
 from archstone.services.contract import Contract, operations
@@ -73,6 +73,9 @@ class Service(_Fields):
 
     db: Database
     """The service's own database. Nobody else opens it."""
+
+    schemas: ClassVar[tuple[Schema, ...]] = ()
+    """Tables of blocks that the service uses beside its migrations, such as `REFRESH_SCHEMA`; made when it opens."""
 
     service_info: ClassVar[ServiceInfo]
 
@@ -179,7 +182,7 @@ def _fields(cls: type[Service], faults: list[str]) -> tuple[Field, ...]:
     fields: list[Field] = []
     for name in dict.fromkeys(own):
         hint = hints[name]
-        if name == "service_info" or name.startswith("_"):
+        if name in {"service_info", "schemas"} or name.startswith("_"):
             continue
         kind: Literal["database", "client", "provided"] = "provided"
         if isinstance(hint, type) and issubclass(hint, Database):

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple, cast
 from archstone import world
 from archstone.context import Principal
 from archstone.data import ConstraintError
-from archstone.security import Passwords, RefreshToken, RefreshTokenError, RefreshTokens, Statements, Tokens
+from archstone.security import REFRESH_SCHEMA, Passwords, RefreshToken, RefreshTokenError, RefreshTokens, Statements, Tokens
 from archstone.services import Service, every
 from archstone.systems.shop.notifications.mail import Language
 from archstone.systems.shop.paging import decode_cursor, encode_cursor
@@ -35,11 +35,13 @@ __all__ = ["UsersService"]
 SWEEP_S: Final = 3600.0
 _GUESSED_FIRST: Final = frozenset(
     {
-        "password", "passw0rd", "qwertyuiop", "1234567890", "0123456789", "iloveyou", "letmein", "welcome",
-        "administrator", "correcthorsebatterystaple", "abcdefghij", "qwerty12345", "password123", "changeme",
+        "password", "password1", "password12", "password123", "password1234", "passw0rd", "12345678", "123456789",
+        "1234567890", "0123456789", "87654321", "11111111", "qwertyui", "qwertyuiop", "qwerty123", "qwerty1234",
+        "1q2w3e4r", "1qaz2wsx", "iloveyou", "sunshine", "princess", "football", "baseball", "superman", "trustno1",
+        "abcdefgh", "abcdefghij", "abcd1234", "changeme", "letmein1", "welcome1", "welcome123", "administrator",
     }
 )  # fmt: skip
-"""The head of every list of stolen passwords, and what many on it begin with."""
+"""The head of every list of stolen passwords, as far as it is long enough."""
 
 _USERS: Final = (
     "SELECT u.id, u.email, u.name, u.password_hash, u.created_at,"
@@ -74,6 +76,8 @@ class UsersService(Service, Sessions, UserRead, UserWrite, UserAdmin, name="user
     passwords: Passwords
     tokens: Tokens
 
+    schemas = (REFRESH_SCHEMA,)
+
     @cached_property
     def _refresh(self) -> RefreshTokens:
         return RefreshTokens(self.db)
@@ -89,7 +93,6 @@ class UsersService(Service, Sessions, UserRead, UserWrite, UserAdmin, name="user
         verdict = await self.passwords.verify(None if row is None else row.password_hash, password)
         if row is None or not verdict.right:
             raise SignInError
-        await self._refresh.open()
         if verdict.new_hash is not None:
             await self.tx.execute(
                 "UPDATE users SET password_hash = :new WHERE id = :id", new=verdict.new_hash, id=row.id
@@ -97,7 +100,6 @@ class UsersService(Service, Sessions, UserRead, UserWrite, UserAdmin, name="user
         return self._session(row, await self._refresh.issue(row.id, self._statements))
 
     async def refresh(self, refresh_token: str) -> Session:
-        await self._refresh.open()
         try:
             rotated = await self._refresh.rotate(refresh_token, self._statements)
         except RefreshTokenError as error:
@@ -108,7 +110,6 @@ class UsersService(Service, Sessions, UserRead, UserWrite, UserAdmin, name="user
         return self._session(row, rotated.token)
 
     async def logout(self, refresh_token: str) -> None:
-        await self._refresh.open()
         await self._refresh.revoke(self._statements, token=refresh_token)
 
     async def me(self) -> User:
@@ -163,12 +164,18 @@ class UsersService(Service, Sessions, UserRead, UserWrite, UserAdmin, name="user
         return Preferences(language=language, theme=theme)
 
     async def users(self, limit: int = 20, cursor: str | None = None) -> UserPage:
-        after = "" if cursor is None else str(decode_cursor("users", cursor, like=("",))[0])
+        after: tuple[object, ...] = (0, "")
+        if cursor is not None:
+            after = decode_cursor("users", cursor, like=(0, ""))
         rows = await self.db.all(
-            _Row, f"{_USERS} WHERE u.id > :after ORDER BY u.id LIMIT :limit", after=after, limit=limit + 1
+            _Row,
+            f"{_USERS} WHERE (u.created_at, u.id) > (:at, :id) ORDER BY u.created_at, u.id LIMIT :limit",
+            at=after[0],
+            id=after[1],
+            limit=limit + 1,
         )
         page, more = rows[:limit], rows[limit:]
-        next_cursor = encode_cursor("users", (page[-1].id,)) if more else None
+        next_cursor = encode_cursor("users", (page[-1].created_at, page[-1].id)) if more else None
         return UserPage(items=tuple(row.user() for row in page), next_cursor=next_cursor)
 
     async def grant(self, email: str, role: Role) -> User:
@@ -178,7 +185,6 @@ class UsersService(Service, Sessions, UserRead, UserWrite, UserAdmin, name="user
 
     async def withdraw(self, email: str, role: Role) -> User:
         row = await self._row("u.email", email)
-        await self._refresh.open()
         await self.tx.execute("DELETE FROM roles WHERE user_id = :id AND role = :role", id=row.id, role=role)
         await self._refresh.revoke_user(self._statements, user_id=row.id)
         return (await self._row("u.id", row.id)).user()
@@ -186,7 +192,6 @@ class UsersService(Service, Sessions, UserRead, UserWrite, UserAdmin, name="user
     @every(SWEEP_S)
     async def forget_expired(self) -> None:
         """Delete refresh tokens whose time is over."""
-        await self._refresh.open()
         await self._refresh.sweep()
 
     async def _row(self, column: str, value: str) -> _Row:
@@ -215,7 +220,7 @@ def _check_password(password: str, email: str) -> None:
     low = password.lower()
     if len(set(low)) < 4:
         raise WeakPasswordError("repeats a few characters")
-    if low in _GUESSED_FIRST or low.rstrip("0123456789!.?") in _GUESSED_FIRST:
+    if low in _GUESSED_FIRST:
         raise WeakPasswordError("is on every list of stolen passwords")
     if low in {email, email.partition("@")[0]}:
         raise WeakPasswordError("is the e-mail address")
