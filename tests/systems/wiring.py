@@ -24,6 +24,8 @@ from archstone.systems.shop.values import Address, Line
 
 C = TypeVar("C")
 
+SERVICE = Principal("service:orders", frozenset({"service"}))
+AT_LEISURE = Pace()
 HOME = Address(name="Ann Alder", street="Mill Lane 1", city="Tarn", postcode="12345", country="DE")
 
 
@@ -51,7 +53,9 @@ class RunningShop:
         user: User = await self.client(UserWrite).register(email, "a quiet evening", name)
         return Principal(user.id, frozenset(user.roles))
 
-    async def place(self, who: Principal, *lines: tuple[str, int], token: str = "tok_ok", key: str | None = None) -> str:
+    async def place(
+        self, who: Principal, *lines: tuple[str, int], token: str = "tok_ok", key: str | None = None
+    ) -> str:
         """Place an order and return its id."""
         with keyed(key or world.new_id()):
             wanted = tuple(Line(sku=sku, quantity=quantity) for sku, quantity in lines)
@@ -104,7 +108,7 @@ async def eventually(true: Callable[[], Awaitable[bool]]) -> None:
 
 @asynccontextmanager
 async def running_shop(
-    data: Path, *, mailer: Any = None, bank: Any = None, pace: Pace = Pace(), handlers: bool = True
+    data: Path, *, mailer: Any = None, bank: Any = None, pace: Pace = AT_LEISURE
 ) -> AsyncIterator[RunningShop]:
     """Run the shop in `data` until the block ends."""
     async with AsyncExitStack() as stack:
@@ -126,7 +130,7 @@ async def running_shop(
             for contract in info.contracts:
                 transports[contract].connect(dispatcher)
         bus = run.bus = await stack.enter_async_context(Bus(f"sqlite:///{data / 'bus.db'}"))
-        for dispatcher in run.dispatchers.values() if handlers else ():
+        for dispatcher in run.dispatchers.values():
             for route in event_routes(dispatcher):
                 bus.subscribe(route.topic, route.group, route.handle, names=route.names)
         await bus.start()

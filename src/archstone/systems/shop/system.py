@@ -23,6 +23,7 @@ from archstone.systems.shop.payments.provider import PaymentProvider
 from archstone.systems.shop.payments.service import PaymentsService
 from archstone.systems.shop.providers import mailer, pace, passwords, payment_provider, tokens
 from archstone.systems.shop.shipping.service import Pace, ShippingService
+from archstone.systems.shop.users.contract import UserAdmin
 from archstone.systems.shop.users.service import UsersService
 
 __all__ = ["shop"]
@@ -48,4 +49,5 @@ shop = System(
         Pace: pace,
     },
     contracts_snapshot=Path(__file__).with_name("contracts.json"),
+    promote=UserAdmin.grant,
 )

@@ -135,8 +135,8 @@ class CatalogService(Service, Catalog, name="catalog"):
     async def _row(self, sku: str) -> _Row:
         row = await self.db.first(
             _Row,
-            f"SELECT {_COLUMNS} FROM products p WHERE p.sku = :sku",
-            sku=sku,  # noqa: S608
+            f"SELECT {_COLUMNS} FROM products p WHERE p.sku = :sku",  # noqa: S608
+            sku=sku,
         )
         if row is None:
             raise UnknownProductError(sku)

@@ -36,8 +36,8 @@ __all__ = [
 
 Role = Literal["customer", "admin"]
 Theme = Literal["auto", "light", "dark"]
-NewPassword = Annotated[str, StringConstraints(min_length=10, max_length=200)]
-"""10 to 200 characters. What they are is not prescribed: rules about digits make passwords worse (NIST SP 800-63B)."""
+NewPassword = Annotated[str, StringConstraints(min_length=8, max_length=200)]
+"""8 to 200 characters. What they are is not prescribed: rules about digits make passwords worse (NIST SP 800-63B)."""
 OfferedPassword = Annotated[str, StringConstraints(max_length=200)]
 RefreshText = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 

@@ -7,7 +7,15 @@ from typing import Final, NamedTuple, cast
 from archstone import world
 from archstone.context import Principal
 from archstone.data import ConstraintError
-from archstone.security import REFRESH_SCHEMA, Passwords, RefreshToken, RefreshTokenError, RefreshTokens, Statements, Tokens
+from archstone.security import (
+    REFRESH_SCHEMA,
+    Passwords,
+    RefreshToken,
+    RefreshTokenError,
+    RefreshTokens,
+    Statements,
+    Tokens,
+)
 from archstone.services import Service, every
 from archstone.systems.shop.notifications.mail import Language
 from archstone.systems.shop.paging import decode_cursor, encode_cursor

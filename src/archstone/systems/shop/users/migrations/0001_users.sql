@@ -10,6 +10,8 @@ CREATE TABLE users (
     created_at INTEGER NOT NULL       -- microseconds
 ) WITHOUT ROWID;
 
+CREATE INDEX users_by_age ON users (created_at, id);
+
 CREATE TABLE roles (
     user_id TEXT NOT NULL REFERENCES users (id),
     role TEXT NOT NULL,

@@ -1,0 +1,178 @@
+"""The catalog: search that no text can break, pages that neither skip nor repeat, pictures, and its data."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from wiring import running_shop
+
+from archstone.services import RequestInvalidError
+from archstone.systems.shop.catalog.contract import Catalog, UnknownProductError
+from archstone.systems.shop.catalog.pictures import picture, pictures
+from archstone.systems.shop.catalog.search import match_expression
+from archstone.systems.shop.inventory.contract import Inventory, UnknownStockError
+from archstone.systems.shop.paging import BadCursorError, decode_cursor, encode_cursor
+
+HOSTILE = [
+    '"',
+    "AND",
+    "NEAR(a b)",
+    "name:x",
+    "*",
+    "^a",
+    "a*b",
+    "(",
+    "-",
+    "'; DROP TABLE products; --",
+    "\x00",
+    "{a b}: c",
+]
+
+
+@pytest.fixture(scope="module")
+def index() -> closing[sqlite3.Connection]:
+    db = sqlite3.connect(":memory:")
+    db.execute("CREATE VIRTUAL TABLE t USING fts5 (x, tokenize = 'unicode61 remove_diacritics 2', prefix = '2 3')")
+    db.execute("INSERT INTO t VALUES ('Copper kettle, sings when ready')")
+    return closing(db)
+
+
+@given(st.one_of(st.text(max_size=40), st.sampled_from(HOSTILE)))
+def test_no_text_is_an_error_in_the_index(index: closing[sqlite3.Connection], text: str) -> None:
+    expression = match_expression(text)
+    if expression is not None:
+        index.thing.execute("SELECT * FROM t WHERE t MATCH ?", (expression,)).fetchall()
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("kettle", True),
+        ("KET", True),
+        ("copper ket", True),
+        ("ket copper", False),
+        ("k-e", False),
+        ("NOT kettle", False),
+    ],
+)
+def test_words_must_all_be_there_and_the_last_may_be_a_beginning(
+    index: closing[sqlite3.Connection],
+    text: str,
+    found: bool,
+) -> None:
+    rows = index.thing.execute("SELECT * FROM t WHERE t MATCH ?", (match_expression(text),)).fetchall()
+    assert bool(rows) is found
+
+
+def test_text_without_words_has_no_expression() -> None:
+    assert match_expression(" -- * ' ") is None
+
+
+@given(st.text(max_size=100), st.tuples(st.floats(allow_nan=False), st.integers(-(2**63), 2**63 - 1)))
+def test_a_cursor_comes_back_as_it_was(question: str, key: tuple[float, int]) -> None:
+    assert decode_cursor(question, encode_cursor(question, key), like=(0.0, 0)) == key
+
+
+@given(st.text(max_size=100))
+def test_a_cursor_that_we_did_not_make_is_refused(text: str) -> None:
+    with pytest.raises(BadCursorError):
+        decode_cursor("products", text, like=(0.0, 0))
+
+
+def test_a_cursor_of_another_list_is_refused() -> None:
+    with pytest.raises(BadCursorError):
+        decode_cursor("products|pan", encode_cursor("products|knife", (0.5, 7)), like=(0.0, 0))
+    with pytest.raises(BadCursorError):
+        decode_cursor("products", encode_cursor("products", (0.5, "7")), like=(0.0, 0))
+    with pytest.raises(BadCursorError):
+        decode_cursor("products", encode_cursor("products", (0.5, 2**70)), like=(0.0, 0))
+
+
+@pytest.mark.parametrize("search", [None, "o", "steel"])
+async def test_pages_show_every_product_once_in_one_order(tmp_path: Path, search: str | None) -> None:
+    async with running_shop(tmp_path) as shop:
+        catalog = shop.client(Catalog)
+        whole = [product.sku for product in (await catalog.products(search=search, limit=100)).items]
+        paged: list[str] = []
+        cursor = None
+        while True:
+            page = await catalog.products(search=search, limit=7, cursor=cursor)
+            paged += [product.sku for product in page.items]
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+    assert paged == whole
+    assert len(set(paged)) == len(paged) > 2
+    if search is None:
+        assert len(whole) == 100
+
+
+async def test_search_ranks_names_above_descriptions_and_knows_categories(tmp_path: Path) -> None:
+    async with running_shop(tmp_path) as shop:
+        catalog = shop.client(Catalog)
+        found = (await catalog.products(search="kettle")).items
+        assert "kettle" in found[0].name
+        in_sport = (await catalog.products(search="kettle", category="sport")).items
+        assert {product.category for product in in_sport} == {"sport"}
+        assert (await catalog.products(search="--")).items == ()
+        for text in HOSTILE:
+            await catalog.products(search=text)
+        with pytest.raises(RequestInvalidError):
+            await catalog.products(limit=101)
+        with pytest.raises(BadCursorError):
+            await catalog.products(cursor="AAAA")
+
+
+async def test_every_product_has_stock_a_picture_and_a_known_category(tmp_path: Path) -> None:
+    async with running_shop(tmp_path) as shop:
+        catalog, inventory = shop.client(Catalog), shop.client(Inventory)
+        categories = {category.id: category for category in (await catalog.categories()).items}
+        products = (await catalog.products(limit=100)).items
+        assert sum(category.products for category in categories.values()) == len(products)
+        for product in products:
+            stock = await inventory.stock(product.sku)
+            assert (stock.free > 0, stock.held) == (True, 0)
+            assert product.category in categories
+            assert product.price.amount > 0
+            ET.fromstring(picture(product.sku))
+        assert len({picture(product.sku) for product in products}) == len(products)
+        with pytest.raises(UnknownProductError):
+            await catalog.product("NO-SUCH")
+        with pytest.raises(UnknownStockError):
+            await inventory.stock("NO-SUCH")
+
+
+async def test_recommendations_follow_what_is_bought_together(tmp_path: Path) -> None:
+    async with running_shop(tmp_path) as shop:
+        ann = await shop.register("ann@example.com")
+        catalog = shop.client(Catalog)
+        before = (await catalog.recommendations("KIT-001")).items
+        assert [product.category for product in before] == ["kitchen"] * 6
+        for _ in range(2):
+            await shop.ended(ann, await shop.place(ann, ("KIT-001", 1), ("DES-001", 1)))
+        await shop.ended(ann, await shop.place(ann, ("KIT-001", 1), ("AUD-002", 1)))
+        await shop.at_rest()
+        after = [product.sku for product in (await catalog.recommendations("KIT-001")).items]
+        assert after[:2] == ["DES-001", "AUD-002"]
+        assert "KIT-001" not in after
+        assert len(after) == 6
+
+
+async def test_pictures_are_served_by_sku_and_nothing_else_is() -> None:
+    async def get(path: str, method: str = "GET") -> tuple[int, bytes]:
+        sent = []
+
+        async def send(message: dict) -> None:
+            sent.append(message)
+
+        await pictures({"type": "http", "path": path, "method": method}, None, send)  # type: ignore[arg-type]
+        return sent[0]["status"], sent[1]["body"]
+
+    assert await get("/pictures/KIT-001.svg") == (200, picture("KIT-001").encode())
+    assert await get("/pictures/KIT-001.svg", "HEAD") == (200, b"")
+    assert await get("/pictures/KIT-001.svg", "POST") == (404, b"")
+    assert await get("/pictures/..%2Fetc.svg") == (404, b"")

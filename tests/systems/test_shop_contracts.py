@@ -1,0 +1,46 @@
+"""What the shop promises to others is committed, and a change that breaks somebody is named."""
+
+from archstone.services import check_contracts
+from archstone.systems.shop.system import shop
+
+PUBLIC = {
+    ("POST", "/users", 201),
+    ("POST", "/sessions", 200),
+    ("GET", "/users/me", 200),
+    ("GET", "/products", 200),
+    ("GET", "/products/{sku}", 200),
+    ("GET", "/products/{sku}/recommendations", 200),
+    ("GET", "/stock/{sku}", 200),
+    ("POST", "/orders", 202),
+    ("GET", "/orders/{order_id}", 200),
+    ("GET", "/users/{user_id}/orders", 200),
+    ("POST", "/orders/{order_id}/cancel", 202),
+    ("GET", "/analytics/summary", 200),
+}
+
+
+def test_the_contracts_are_those_of_the_committed_snapshot() -> None:
+    check_contracts(shop)
+
+
+def test_the_routes_that_others_rely_on_are_public() -> None:
+    assert {(each.method, each.path, each.status) for each in shop.operations if each.public} >= PUBLIC
+
+
+def test_what_moves_goods_money_and_parcels_is_for_services_alone() -> None:
+    inner = {each.full_name for each in shop.operations if each.requires == "service"}
+    assert inner >= {
+        "Inventory.reserve", "Inventory.commit", "Inventory.release", "Payments.charge", "Payments.refund",
+        "Shipping.create", "Shipping.cancel", "UserRead.contact",
+    }  # fmt: skip
+    assert not any(each.public for each in shop.operations if each.requires == "service")
+
+
+def test_only_placing_an_order_needs_a_key_from_outside_and_bookings_of_goods() -> None:
+    needed = {each.full_name for each in shop.operations if each.public and each.key_required}
+    assert needed == {"Orders.place", "Inventory.restock"}
+
+
+def test_answers_with_secrets_are_not_kept() -> None:
+    kept = {each.full_name for each in shop.operations if each.kind == "command" and not each.record}
+    assert kept == {"Sessions.login", "Sessions.refresh", "Sessions.logout"}

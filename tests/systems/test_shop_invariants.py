@@ -1,0 +1,64 @@
+"""The invariants themselves: figures in order are passed, and each planted fault is named."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from archstone.systems.shop.invariants import Figures, MailFigure, OrderFigure, StockFigure, check, faults_of
+
+A, B = "a" * 32, "b" * 32
+
+WELL = Figures(
+    orders=(OrderFigure(A, "confirmed", 100, 2), OrderFigure(B, "cancelled", 70, 2)),
+    histories=((A, 2, 2), (B, 2, 2)),
+    stock=(StockFigure("KIT-001", 8, 0, 2, 10),),
+    reservations=((A, "sold"), (B, "released")),
+    ledger=0,
+    shop_balance=100,
+    captures=((A, 100), (B, 70)),
+    refunds=((B, 70),),
+    payments=((A, "captured"), (B, "refunded")),
+    shipments=((A, "created"), (B, "cancelled")),
+    mails=(MailFigure("1.eml", A, "confirmed"), MailFigure("2.eml", B, "cancelled")),
+)
+
+
+def test_a_shop_in_order_has_no_faults(tmp_path: Path) -> None:
+    assert faults_of(WELL) == []
+    assert faults_of(Figures()) == []
+    assert check(tmp_path) == []
+
+
+def test_an_order_that_was_cancelled_after_it_was_confirmed_has_two_mails() -> None:
+    assert faults_of(WELL._replace(mails=(*WELL.mails, MailFigure("3.eml", B, "confirmed")))) == []
+
+
+@pytest.mark.parametrize(
+    ("planted", "told"),
+    [
+        ({"orders": (OrderFigure(A, "pending", 100, 2), WELL.orders[1])}, f"order {A} has not ended: it is pending"),
+        ({"histories": ((A, 3, 3), (B, 2, 2))}, f"order {A}: its row is at version 2, its 3 events end at 3"),
+        ({"histories": ((A, 1, 2), (B, 2, 2))}, f"order {A}: its row is at version 2, its 1 events end at 2"),
+        ({"orders": WELL.orders[:1]}, f"order {B} has a history and no row"),
+        ({"stock": (StockFigure("X-1", -1, 0, 1, 0),)}, "stock of X-1 is below zero"),
+        ({"stock": (StockFigure("X-1", 1, 1, 1, 4),)}, "stock of X-1: 1 free + 1 held + 1 sold is not 4"),
+        ({"reservations": ((A, "held"), (B, "released"))}, f"order {A} is confirmed and its goods are held"),
+        ({"reservations": ((A, "sold"), (B, "sold"))}, f"order {B} is cancelled and its goods are sold"),
+        ({"ledger": 5}, "the ledger sums to 5, not to zero"),
+        ({"shop_balance": 99}, "the shop's account holds 99, captures less refunds are 100"),
+        ({"refunds": ()}, f"order {B} is cancelled: 70 of its money is kept, 0 is due"),
+        ({"captures": ((B, 70),)}, f"order {A} is confirmed: 0 of its money is kept, 100 is due"),
+        ({"captures": ((A, 100), (A, 100), (B, 70))}, f"order {A} has 2 captures"),
+        ({"payments": ((B, "refunded"),)}, f"order {A} is confirmed and payments has it as None"),
+        ({"payments": ((A, "captured"), (B, "captured"))}, f"order {B} is cancelled and payments has it as captured"),
+        ({"shipments": ((B, "cancelled"),)}, f"order {A} is confirmed and its parcel is None"),
+        ({"shipments": ((A, "created"), (B, "packed"))}, f"order {B} is cancelled and its parcel is packed"),
+        ({"mails": WELL.mails[1:]}, f"order {A} is confirmed: 0 mails say confirmed and 0 cancelled"),
+        ({"mails": (*WELL.mails, WELL.mails[0])}, f"order {A} is confirmed: 2 mails say confirmed and 0 cancelled"),
+        ({"mails": WELL.mails[:1]}, f"order {B} is cancelled: 0 mails say confirmed and 0 cancelled"),
+        ({"mails": (*WELL.mails, MailFigure("3.eml", "c" * 32, "confirmed"))}, "which is not there"),
+    ],
+)
+def test_each_planted_fault_is_named(planted: dict[str, Any], told: str) -> None:
+    assert any(told in fault for fault in faults_of(WELL._replace(**planted)))

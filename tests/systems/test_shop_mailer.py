@@ -1,0 +1,151 @@
+"""The post: exactly one file per mail whatever crashes, and a mail server that gets a stable Message-ID."""
+
+import asyncio
+import signal
+import socketserver
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from email import message_from_bytes, policy
+from pathlib import Path
+
+import pytest
+
+from archstone.errors import ConfigError
+from archstone.systems.shop.notifications import mailer as mailer_module
+from archstone.systems.shop.notifications.mail import Mail
+from archstone.systems.shop.notifications.mailer import FileMailer, MailerError, SmtpMailer, open_mailer
+
+MAIL = Mail(
+    id="a1",
+    to="ann@example.com",
+    subject="Ihre Bestellung ist bestätigt",
+    text="Guten Tag,\n\nfünf Äpfel.\n",
+    about="confirmed",
+    order_id="0" * 32,
+    at=datetime(2026, 3, 1, 12, tzinfo=UTC),
+)
+
+
+async def test_a_mail_is_one_file_with_its_content(tmp_path: Path) -> None:
+    async with FileMailer(tmp_path / "mails") as mailer:
+        await mailer.send(MAIL)
+    assert [file.name for file in (tmp_path / "mails").iterdir()] == ["a1.eml"]
+    mail = message_from_bytes((tmp_path / "mails" / "a1.eml").read_bytes(), policy=policy.SMTPUTF8)
+    assert mail["To"] == "ann@example.com"
+    assert mail["Subject"] == "Ihre Bestellung ist bestätigt"
+    assert mail["Message-ID"] == "<a1@archstone.example>"
+    assert mail["Date"] == "Sun, 01 Mar 2026 12:00:00 +0000"
+    assert mail.get_content().replace("\r\n", "\n") == MAIL.text  # type: ignore[attr-defined]
+
+
+async def test_the_same_mail_is_sent_once_at_once_and_later(tmp_path: Path) -> None:
+    async with FileMailer(tmp_path) as mailer:
+        await asyncio.gather(*(mailer.send(MAIL) for _ in range(10)))
+        await mailer.send(MAIL)
+        assert (mailer.sends, mailer.repeats) == (1, 10)
+    async with FileMailer(tmp_path) as mailer:
+        await mailer.send(MAIL.model_copy(update={"text": "something else"}))
+        assert (mailer.sends, mailer.repeats) == (0, 1)
+    assert "fünf" in (tmp_path / "a1.eml").read_text()
+
+
+async def test_what_a_crash_left_aside_is_swept_at_the_next_start(tmp_path: Path) -> None:
+    (tmp_path / ".a1.0.tmp").write_text("half a mail")
+    async with FileMailer(tmp_path) as mailer:
+        assert list(tmp_path.iterdir()) == []
+        await mailer.send(MAIL)
+    assert [file.name for file in tmp_path.iterdir()] == ["a1.eml"]
+
+
+@pytest.mark.real_time
+@pytest.mark.parametrize("point", [mailer_module.AFTER_ASIDE, mailer_module.AFTER_LINK])
+async def test_a_kill_at_any_point_leaves_at_most_one_whole_mail(tmp_path: Path, point: str) -> None:
+    program = f"""
+import asyncio, pathlib
+from archstone.systems.shop.notifications.mail import Mail
+from archstone.systems.shop.notifications.mailer import FileMailer
+mail = Mail.model_validate_json({MAIL.model_dump_json()!r})
+async def main():
+    async with FileMailer(pathlib.Path({str(tmp_path)!r})) as mailer:
+        await mailer.send(mail)
+asyncio.run(main())
+"""
+    killed = subprocess.run([sys.executable, "-c", program], env={"ARCHSTONE_CRASH": point}, check=False, timeout=30)
+    assert killed.returncode == -signal.SIGKILL
+    async with FileMailer(tmp_path) as mailer:
+        await mailer.send(MAIL)
+    assert [file.name for file in tmp_path.iterdir()] == ["a1.eml"]
+    assert "fünf" in (tmp_path / "a1.eml").read_text()
+
+
+async def test_a_full_or_missing_folder_is_told_with_its_name(tmp_path: Path) -> None:
+    async with FileMailer(tmp_path / "mails") as mailer:
+        (tmp_path / "mails").rmdir()
+        with pytest.raises(MailerError, match="mail a1 was not sent"):
+            await mailer.send(MAIL)
+        (tmp_path / "mails").mkdir()
+        await mailer.send(MAIL)
+        assert mailer.sends == 1
+
+
+class PostOffice(socketserver.StreamRequestHandler):
+    """As much SMTP as it takes to receive a mail."""
+
+    received: list[bytes] = []
+
+    def handle(self) -> None:
+        self.wfile.write(b"220 post\r\n")
+        while line := self.rfile.readline():
+            match line.split()[0].upper():
+                case b"EHLO":
+                    self.wfile.write(b"250-post\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n")
+                case b"DATA":
+                    self.wfile.write(b"354 go on\r\n")
+                    lines = iter(self.rfile.readline, b".\r\n")
+                    self.received.append(b"".join(lines))
+                    self.wfile.write(b"250 taken\r\n")
+                case b"QUIT":
+                    self.wfile.write(b"221 bye\r\n")
+                    return
+                case _:
+                    self.wfile.write(b"250 fine\r\n")
+
+
+@pytest.fixture
+def post_office() -> Iterator[tuple[str, list[bytes]]]:
+    PostOffice.received = []
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), PostOffice) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"smtp://127.0.0.1:{server.server_address[1]}", PostOffice.received
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.real_time
+async def test_a_mail_server_gets_a_repeat_with_the_same_message_id(post_office: tuple[str, list[bytes]]) -> None:
+    url, received = post_office
+    async with SmtpMailer(url) as mailer:
+        await mailer.send(MAIL)
+        await mailer.send(MAIL)
+        assert mailer.sends == 2
+    assert len(received) == 2
+    assert received[0] == received[1]
+    assert message_from_bytes(received[0], policy=policy.SMTPUTF8)["Message-ID"] == "<a1@archstone.example>"
+
+
+@pytest.mark.real_time
+async def test_a_mail_server_that_is_away_is_told_without_its_password() -> None:
+    async with SmtpMailer("smtp://ann:secret@127.0.0.1:1") as mailer:
+        with pytest.raises(MailerError) as caught:
+            await mailer.send(MAIL)
+    assert "secret" not in str(caught.value)
+    assert "secret" not in repr(mailer)
+
+
+def test_a_url_that_names_no_mailer_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="smtp://"):
+        open_mailer("http://example.com", tmp_path)

@@ -1,0 +1,33 @@
+"""The shop as the runtime runs it: the same checkout, over a restart in the middle."""
+
+from pathlib import Path
+
+from wiring import HOME, eventually, keyed
+
+from archstone.context import Principal
+from archstone.runtime import running
+from archstone.systems.shop import invariants
+from archstone.systems.shop.orders.contract import Orders
+from archstone.systems.shop.system import shop
+from archstone.systems.shop.users.contract import UserWrite
+from archstone.systems.shop.values import Line
+
+
+async def test_an_order_outlives_the_process_that_took_it(tmp_path: Path) -> None:
+    async with running(shop, data=tmp_path) as run:
+        user = await run.client(UserWrite).register("ann@example.com", "a quiet evening", "Ann")
+        ann = Principal(user.id, frozenset(user.roles))
+        with keyed("k"):
+            placed = await run.client(Orders, as_=ann).place((Line(sku="KIT-001", quantity=1),), HOME, "tok_timeout")
+    async with running(shop, data=tmp_path) as run:
+        orders = run.client(Orders, as_=ann)
+
+        async def ended() -> bool:
+            return (await orders.order(placed.id)).status == "confirmed"
+
+        async def told() -> bool:
+            return len(list((tmp_path / "mails").glob("*.eml"))) == 1
+
+        await eventually(ended)
+        await eventually(told)
+    assert invariants.check(tmp_path) == []

@@ -1,0 +1,73 @@
+"""Money, addresses, lines and e-mail addresses refuse what they must never hold."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from archstone.systems.shop.values import Address, Email, Line, Money, TooManyError, merged
+
+amounts = st.integers(0, 10**11)
+email = TypeAdapter(Email)
+
+
+@given(amounts, amounts)
+def test_money_adds_without_losing_a_cent(one: int, other: int) -> None:
+    assert (Money(amount=one) + Money(amount=other)).amount == one + other
+
+
+@given(st.integers(0, 10**6), st.integers(1, 99))
+def test_money_times_a_quantity_is_adding_it_as_often(amount: int, quantity: int) -> None:
+    total = Money(amount=0)
+    for _ in range(quantity):
+        total += Money(amount=amount)
+    assert Money(amount=amount).times(quantity) == total
+
+
+def test_money_of_two_currencies_is_never_added() -> None:
+    with pytest.raises(ValueError, match="cannot add USD to EUR"):
+        Money(amount=1) + Money(amount=1, currency="USD")
+
+
+@pytest.mark.parametrize("amount", [-1, 10**12 + 1, 1.5, "x"])
+def test_money_refuses_what_is_no_amount(amount: object) -> None:
+    with pytest.raises(ValidationError):
+        Money.model_validate({"amount": amount})
+
+
+def test_money_reads_as_people_write_it() -> None:
+    assert str(Money(amount=1999)) == "19.99 EUR"
+    assert str(Money(amount=5)) == "0.05 EUR"
+
+
+@pytest.mark.parametrize("quantity", [0, 100, -1])
+def test_a_line_holds_one_to_ninety_nine_pieces(quantity: int) -> None:
+    with pytest.raises(ValidationError):
+        Line(sku="KIT-001", quantity=quantity)
+
+
+def test_lines_of_one_product_become_one() -> None:
+    lines = (Line(sku="KIT-001", quantity=2), Line(sku="DES-001", quantity=1), Line(sku="KIT-001", quantity=3))
+    assert merged(lines) == (Line(sku="KIT-001", quantity=5), Line(sku="DES-001", quantity=1))
+
+
+def test_together_they_stay_below_a_hundred() -> None:
+    with pytest.raises(TooManyError) as caught:
+        merged((Line(sku="KIT-001", quantity=60), Line(sku="KIT-001", quantity=40)))
+    assert str(caught.value) == "100 of KIT-001 are asked for, the limit is 99: place several orders"
+
+
+@pytest.mark.parametrize("name", ["", " Ann", "Ann\nBcc: all@example.com", "x" * 101, "\x00"])
+def test_an_address_is_safe_in_a_line_of_mail(name: str) -> None:
+    with pytest.raises(ValidationError):
+        Address(name=name, street="Mill Lane 1", city="Tarn", postcode="1", country="DE")
+
+
+@pytest.mark.parametrize("text", ["ann", "ann@", "@example.com", "ann@localhost", "a@b@example.com", "a" * 300])
+def test_what_could_receive_no_mail_is_refused(text: str) -> None:
+    with pytest.raises(ValidationError):
+        email.validate_python(text)
+
+
+def test_addresses_are_lower_case() -> None:
+    assert email.validate_python("Ann@Example.COM") == "ann@example.com"
