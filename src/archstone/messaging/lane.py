@@ -21,6 +21,7 @@ a time, so that only the one that kills the process is blamed for its deaths.
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from heapq import heappop, heappush
+from itertools import count
 from typing import Final
 
 from archstone import world
@@ -30,6 +31,9 @@ from archstone.messaging.broker import Channel, Delivery
 __all__ = ["Lane", "Row"]
 
 _NEVER: Final = float("inf")
+
+# One count for the whole process: a handler that outlives its bus must not settle what a reopened one has leased.
+_tokens = count(1)
 
 
 class Row:
@@ -63,7 +67,6 @@ class Lane:
         "_later",
         "_ready",
         "_suspects",
-        "_token",
         "channel",
         "charged",
         "leased",
@@ -84,7 +87,6 @@ class Lane:
         self._alone: Row | None = None
         self._later: list[tuple[float, int, Row]] = []
         self._held: dict[str, deque[Row] | None] = {}
-        self._token = 0
         self._first_end_s = _NEVER
 
     def wants(self, name: str) -> bool:
@@ -130,7 +132,7 @@ class Lane:
                     self._suspects.append(row)
                     continue
                 self._alone = row
-            self._token = token = self._token + 1
+            token = next(_tokens)
             if row.survivor:
                 row.deaths += 1
                 self.charged.append(token)

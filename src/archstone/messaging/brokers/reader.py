@@ -7,7 +7,7 @@ from archstone import world
 from archstone.data import Database
 from archstone.messaging.brokers import tables
 from archstone.messaging.brokers.tables import Stored
-from archstone.messaging.brokers.window import CHUNK, PER_KEY, Window
+from archstone.messaging.brokers.window import Window
 from archstone.messaging.lane import Row
 
 __all__ = ["Reader"]
@@ -30,9 +30,9 @@ class Reader:
             for key in list(window.thirsty):
                 await self._read_key(window, key)
             while window.hungry:
-                tail = window.tail
+                tail, limit = window.tail, window.sizes.chunk
                 first, last = window.base + window.frontier + 1, window.base + tail
-                stored = await self._database.all(Stored, tables.READ, first=first, last=last, limit=CHUNK)
+                stored = await self._database.all(Stored, tables.READ, first=first, last=last, limit=limit)
                 window.read(self._rows(window, stored), tail=tail)
         finally:
             window.reading = False
@@ -42,8 +42,8 @@ class Reader:
         until = spill.last
         first, last = window.base + spill.first, window.base + until
         stored = await self._database.all(
-            Stored, tables.READ_KEY, first=first, last=last, key=key, limit=PER_KEY
-        )  # fmt: skip
+            Stored, tables.READ_KEY, first=first, last=last, key=key, limit=window.sizes.per_key
+        )
         window.read_key(key, self._rows(window, stored), until=until)
 
     def _rows(self, window: Window, stored: Sequence[Stored]) -> list[tuple[Row, float | None]]:

@@ -28,12 +28,12 @@ from archstone.messaging.brokers import tables
 from archstone.messaging.brokers.graveyard import Graveyard
 from archstone.messaging.brokers.reader import Reader
 from archstone.messaging.brokers.tables import Registered
-from archstone.messaging.brokers.window import SLOT_BITS, Window
+from archstone.messaging.brokers.window import SLOT_BITS, Sizes, Window
 from archstone.messaging.brokers.writer import Writer
 from archstone.messaging.errors import BacklogFullError, BusClosedError
 from archstone.messaging.lane import Lane, Row
 
-__all__ = ["AFTER_COUNT", "DEATH_LIMIT", "SqliteBroker"]
+__all__ = ["AFTER_COUNT", "DEATH_LIMIT", "Sizes", "SqliteBroker"]
 
 DEATH_LIMIT: Final = 5
 """Deliveries cut short by the death of the process, after which a message is buried."""
@@ -51,17 +51,25 @@ _FORGET_CHUNK: Final = 10_000
 class SqliteBroker:
     """Keeps messages in one SQLite file, at most `backlog_limit` unsettled ones per channel."""
 
-    def __init__(self, url: str | Database, *, backlog_limit: int = 1_000_000) -> None:
+    def __init__(
+        self,
+        url: str | Database,
+        *,
+        backlog_limit: int = 1_000_000,
+        sizes: Sizes = Sizes(),  # noqa: B008 - a frozen value
+    ) -> None:
         """Describe a broker; nothing is opened.
 
         Args:
             url: `sqlite:///relative.db` or `sqlite:////absolute.db`; or a Database that its owner opens and closes.
             backlog_limit: Unsettled messages of one channel above which `send` refuses. At least 1.
+            sizes: How much of one channel is in memory at once.
         """
         self.database = Database(url, name="bus") if isinstance(url, str) else url
         """The file's database, for backups."""
         self._owns = isinstance(url, str)
         self._backlog_limit = backlog_limit
+        self._sizes = sizes
         self._windows: dict[Channel, Window] = {}
         self._by_topic: dict[str, list[Window]] = {}
         self._writer: Writer | None = None
@@ -106,7 +114,7 @@ class SqliteBroker:
 
     def _add(self, channel: Registered) -> Window:
         names = None if channel.names is None else frozenset[str](orjson.loads(channel.names))
-        window = Window(Lane(Channel(channel.topic, channel.group_name), names), channel.number)
+        window = Window(Lane(Channel(channel.topic, channel.group_name), names), channel.number, sizes=self._sizes)
         self._windows[window.lane.channel] = window
         self._by_topic.setdefault(channel.topic, []).append(window)
         return window

@@ -1,6 +1,6 @@
 """Which messages of a channel are in memory, and which wait in the table.
 
-A message just committed goes to its lane straight from memory. When the lane holds `WINDOW` messages, or `PER_KEY` of
+A message just committed goes to its lane straight from memory. When the lane holds as many as `Sizes` says, in all or of
 one key, later ones stay in the table and are read when there is room; so memory is bounded, a backlog of a million
 costs no more than one of ten thousand, and a key that is blocked for long fills only its own share.
 
@@ -12,21 +12,37 @@ Nothing is skipped and nothing read twice:
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from archstone.messaging.lane import Lane, Row
+from archstone.resilience import check
 
-__all__ = ["CHUNK", "PER_KEY", "SLOT_BITS", "WINDOW", "Spill", "Window"]
+__all__ = ["SLOT_BITS", "Sizes", "Spill", "Window"]
 
-WINDOW: Final = 10_000
-"""Messages of one channel that are in memory at once."""
-PER_KEY: Final = 200
-"""Messages of one key that wait in memory behind the one that goes first."""
-CHUNK: Final = 1_000
-"""Messages read from the table at once."""
 SLOT_BITS: Final = 44
 """A slot is `channel number << 44 | position`: the primary key alone keeps each channel together and in order, so a
 message costs one row in one tree. Room for 17 million million messages and half a million channels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """How much of one channel is in memory at once."""
+
+    window: int = 10_000
+    """Messages. At least `chunk`."""
+    per_key: int = 200
+    """Messages of one key that wait behind the one that goes first. At least 1."""
+    chunk: int = 1_000
+    """Messages read from the table at once. At least 1."""
+
+    def __post_init__(self) -> None:
+        check(
+            self,
+            window=(self.window >= self.chunk, f"at least chunk={self.chunk}"),
+            per_key=(self.per_key >= 1, "at least 1"),
+            chunk=(self.chunk >= 1, "at least 1"),
+        )
 
 
 class Spill:
@@ -42,10 +58,11 @@ class Spill:
 class Window:
     """The part of one channel that is in its lane, and what is known of the rest."""
 
-    __slots__ = ("base", "depth", "frontier", "lane", "loaded", "reading", "spilled", "tail", "thirsty")
+    __slots__ = ("base", "depth", "frontier", "lane", "loaded", "reading", "sizes", "spilled", "tail", "thirsty")
 
-    def __init__(self, lane: Lane, number: int) -> None:
+    def __init__(self, lane: Lane, number: int, *, sizes: Sizes) -> None:
         self.lane = lane
+        self.sizes = sizes
         self.base = number << SLOT_BITS
         """The slot before the first of this channel."""
         self.depth = 0
@@ -64,7 +81,7 @@ class Window:
         """Take a message that has just become durable, or leave it in the table."""
         behind = self.frontier < self.tail
         self.tail = row.position
-        if not behind and self.loaded < WINDOW:
+        if not behind and self.loaded < self.sizes.window:
             self.frontier = row.position
             self.admit(row)
 
@@ -75,7 +92,7 @@ class Window:
             if (spill := self.spilled.get(key)) is not None:
                 spill.last = row.position
                 return
-            if self.lane.waiting(key) >= PER_KEY:
+            if self.lane.waiting(key) >= self.sizes.per_key:
                 self.spilled[key] = Spill(row.position)
                 return
         self.loaded += 1
@@ -91,14 +108,14 @@ class Window:
     @property
     def hungry(self) -> bool:
         """Whether there is room for more messages and more to be read after the frontier."""
-        return self.frontier < self.tail and self.loaded <= WINDOW - CHUNK
+        return self.frontier < self.tail and self.loaded <= self.sizes.window - self.sizes.chunk
 
     def read(self, rows: Sequence[tuple[Row, float | None]], *, tail: int) -> None:
         """Take what was read after the frontier in a snapshot made when `tail` was the last message."""
         for row, due_s in rows:
             self.frontier = row.position
             self.admit(row, due_s=due_s)
-        if len(rows) < CHUNK:
+        if len(rows) < self.sizes.chunk:
             # Everything in the snapshot was read. What was committed meanwhile is after `tail`, and is read next.
             self.frontier = max(self.frontier, tail)
             self.tail = max(self.tail, self.frontier)
@@ -110,7 +127,7 @@ class Window:
             self.loaded += 1
             self.lane.arrive(row, due_s=due_s)
         spill = self.spilled[key]
-        if len(rows) == PER_KEY:
+        if len(rows) == self.sizes.per_key:
             spill.first = rows[-1][0].position + 1
         elif spill.last > until:
             spill.first = until + 1
