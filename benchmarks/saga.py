@@ -1,0 +1,146 @@
+"""Three durable steps with an undo each, to the disk, beside DBOS: alone, at 20 and at 200 callers."""
+
+import asyncio
+import os
+import sqlite3
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from benchmarks.harness import Bench, Measured, Row
+
+bench = Bench(
+    "saga",
+    shows="three durable steps in a row, started and answered, every moment of it on disk before what follows",
+    hides="what steps do (they return at once), failures, restarts, other databases than SQLite",
+)
+
+WARM_UP, FULL_S, QUICK_S = 10, 4.0, 1.0
+
+
+async def measure(run: Callable[[str], Awaitable[object]], *, callers: int, quick: bool) -> Measured:
+    """Return the rate of `run` with so many callers, or the median time of one if there is only one caller."""
+    for n in range(WARM_UP):
+        await run(f"warm-{n}")
+    took_s: list[float] = []
+    begun_s = time.perf_counter()
+    end_s = begun_s + (QUICK_S if quick else FULL_S)
+
+    async def call(caller: int) -> None:
+        n = 0
+        while (start_s := time.perf_counter()) < end_s:
+            await run(f"order-{caller}-{n}")
+            took_s.append(time.perf_counter() - start_s)
+            n += 1
+
+    await asyncio.gather(*(call(caller) for caller in range(callers)))
+    per_s = len(took_s) / (time.perf_counter() - begun_s)
+    took_s.sort()
+    p50_ms, p99_ms = took_s[len(took_s) // 2] * 1e3, took_s[len(took_s) * 99 // 100] * 1e3
+    details: dict[str, object] = {"n": len(took_s), "p50_ms": f"{p50_ms:.3g}", "p99_ms": f"{p99_ms:.3g}"}
+    if callers == 1:
+        return Measured(p50_ms, {**details, "per_s": f"{per_s:.4g}"})
+    return Measured(per_s, details)
+
+
+def archstone(callers: int, *, quick: bool) -> Measured:
+    from archstone.data import Database
+    from archstone.sagas import Sagas, current_step, saga
+
+    class Depot:
+        async def reserve(self, order: str, count: int) -> str:
+            return order
+
+        async def release(self, order: str) -> None: ...
+
+    class Orders:
+        def __init__(self) -> None:
+            self.depot = Depot()
+
+        @saga()
+        async def checkout(self, order: str) -> str:
+            step = current_step()
+            for count in (1, 2, 3):
+                await step(self.depot.reserve, order, count, undo=(self.depot.release, order))
+            return order
+
+    async def main(folder: str) -> Measured:
+        orders = Orders()
+        async with Database(f"sqlite:///{folder}/sagas.db") as db, Sagas(db, owner=orders) as sagas:
+            return await measure(lambda order: sagas.run(orders.checkout, order), callers=callers, quick=quick)
+
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        measured = asyncio.run(main(folder))
+    return Measured(measured.figure, {**measured.details, "journal": "WAL", "synchronous": "FULL"})
+
+
+def dbos(callers: int, *, quick: bool, wal: bool) -> Measured:
+    from dbos import DBOS
+
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        file = Path(folder) / "dbos.db"
+        if wal:
+            with sqlite3.connect(file) as connection:
+                connection.execute("PRAGMA journal_mode = WAL")  # stays with the file
+            connection.close()
+        DBOS(config={"name": "bench", "system_database_url": f"sqlite:///{file}", "log_level": "ERROR"})
+
+        @DBOS.step()
+        async def reserve(order: str, count: int) -> str:
+            return order
+
+        @DBOS.workflow()
+        async def checkout(order: str) -> str:
+            for count in (1, 2, 3):
+                await reserve(order, count)
+            return order
+
+        DBOS.launch()
+        try:
+            measured = asyncio.run(measure(checkout, callers=callers, quick=quick))
+        finally:
+            DBOS.destroy()
+    mode = "WAL" if wal else "DELETE"
+    return Measured(measured.figure, {**measured.details, "journal": mode, "synchronous": "FULL"})
+
+
+def fsync_5(quick: bool) -> Measured:
+    """Five appended and synced pages, one after another: what the disk asks for five commits."""
+    took_ms: list[float] = []
+    with tempfile.TemporaryFile(dir=".") as file:
+        for _ in range(50 if quick else 500):
+            start_s = time.perf_counter()
+            for _ in range(5):
+                os.write(file.fileno(), bytes(4096))
+                os.fsync(file.fileno())
+            took_ms.append((time.perf_counter() - start_s) * 1e3)
+    return Measured(sorted(took_ms)[len(took_ms) // 2])
+
+
+bench.contender()(fsync_5)
+
+
+def enter(callers: int, row: Row, *beside: str) -> None:
+    def ours(quick: bool) -> Measured:
+        return archstone(callers, quick=quick)
+
+    def shipped(quick: bool) -> Measured:
+        return dbos(callers, quick=quick, wal=False)
+
+    def with_wal(quick: bool) -> Measured:
+        return dbos(callers, quick=quick, wal=True)
+
+    names = {ours: f"archstone_{callers}", shipped: f"dbos_{callers}", with_wal: f"dbos_wal_{callers}"}
+    for function, name in names.items():
+        function.__name__ = name
+        bench.contender("archstone" if function is ours else "dbos")(function)
+    bench.row(row, ours=names[ours], peers=[names[shipped], names[with_wal]], beside=beside)
+
+
+enter(1, Row("saga, one caller, p50", "ms/saga", goal=3.0), "fsync_5")
+enter(20, Row("saga, 20 callers", "sagas/s", goal=20.0, bigger_is_better=True))
+enter(200, Row("saga, 200 callers", "sagas/s", goal=50.0, bigger_is_better=True))
+
+if __name__ == "__main__":
+    bench.main()
