@@ -1,6 +1,6 @@
 """What every way of calling a contract must do: one body of tests, a transport each.
 
-A test class subclasses `ContractCases` and overrides `make_client`. Everything else is the same whichever way calls take.
+A test class subclasses `ContractCases` and overrides `make_client`. All else is the same whichever way calls take.
 """
 
 import asyncio
@@ -181,11 +181,11 @@ class ContractCases:
         raise NotImplementedError
 
     @pytest.fixture
-    async def inventory(self, dispatcher: Dispatcher) -> AsyncIterator[Inventory]:
+    async def inventory(self, dispatcher: Dispatcher) -> Inventory:
         made = await self.make_client(dispatcher)
         with context.enter(asked_by(ROOT)):
             await made.fill(SKU("tea"), 5)
-        yield made
+        return made
 
     async def test_a_query_answers_with_typed_values(self, inventory: Inventory) -> None:
         stock = await inventory.stock(SKU("tea"), colours=(Colour.BLUE, Colour.RED))

@@ -30,7 +30,7 @@ from archstone.services.operation import ANYONE, SIGNED_IN, Codec, Operation, Tr
 from archstone.services.service import Field, Service, ServiceInfo
 from archstone.services.snapshot import check_contracts, contracts_snapshot, differences, write_contracts
 from archstone.services.subscribing import every, on
-from archstone.services.system import Environment, Provider, System
+from archstone.services.system import Environment, FrontDoor, Provider, System
 from archstone.services.tx import NoTransactionError, Tx
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "EventUnreadableError",
     "Field",
     "ForbiddenError",
+    "FrontDoor",
     "InProcess",
     "KeyMissingError",
     "KeyReusedError",

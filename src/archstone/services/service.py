@@ -182,7 +182,7 @@ def _fields(cls: type[Service], faults: list[str]) -> tuple[Field, ...]:
     fields: list[Field] = []
     for name in dict.fromkeys(own):
         hint = hints[name]
-        if name in {"service_info", "schemas"} or name.startswith("_"):
+        if get_origin(hint) is ClassVar or name.startswith("_"):
             continue
         kind: Literal["database", "client", "provided"] = "provided"
         if isinstance(hint, type) and issubclass(hint, Database):

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from archstone.data import Event, event_classes
 from archstone.errors import ConfigError
@@ -18,7 +18,7 @@ from archstone.services.contract import Contract
 from archstone.services.operation import Operation
 from archstone.services.service import Service
 
-__all__ = ["Environment", "Provider", "System"]
+__all__ = ["Environment", "FrontDoor", "Provider", "System"]
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _HOLE: Final = re.compile(r"\{\w+\}")
@@ -36,6 +36,15 @@ class Environment:
     """Configuration, by name."""
 
 
+class FrontDoor(Protocol):
+    """What lets requests in from outside: `archstone.gateway.Gateway`. `runtime` knows how to build it."""
+
+    @property
+    def prefix(self) -> str:
+        """What stands before the path of every public operation."""
+        ...
+
+
 Provider = Callable[[Environment], Any]
 """Makes what a service's field of some type is given: the object, or an async context manager of it, which is entered
 before the first service starts and left after the last one has ended. One object for all who ask for the type."""
@@ -49,18 +58,21 @@ class System:
         name: str,
         *,
         services: Sequence[type[Service]],
-        gateway: Any = None,
+        gateway: FrontDoor | None = None,
         provide: Mapping[type, Provider] | None = None,
         contracts_snapshot: Path | None = None,
+        promote: Callable[..., Any] | None = None,
     ) -> None:
         """Describe a system and check its wiring.
 
         Args:
             name: Lower case letters, digits and dashes; the data folder is named after it.
             services: The service classes, in the order in which they start.
-            gateway: The front door, `archstone.gateway.Gateway`. None: nothing is reachable over HTTP.
+            gateway: The front door. None: nothing is reachable over HTTP.
             provide: By type of a service's field, who makes its value.
             contracts_snapshot: The committed snapshot of contracts and events that `check_contracts` compares with.
+            promote: The command that gives a person a role, such as `UserAdmin.grant`: it takes `email` and `role`.
+                `archstone admin` calls it with the role `admin`. None: nobody is made an administrator that way.
 
         Raises:
             ConfigError: With every fault of the wiring.
@@ -71,7 +83,9 @@ class System:
         self.provide: Mapping[type, Provider] = dict(provide or {})
         self.contracts_snapshot = contracts_snapshot
         self._keepers: dict[type, type[Service]] = {}
+        self.promote: Operation | None = next((each for each in self.operations if each.function is promote), None)
         faults = [*self._name_faults(), *self._keeper_faults(), *self._field_faults(), *self._route_faults()]
+        faults += self._promote_faults(promote)
         if faults:
             raise ConfigError(f"system {name!r}: " + "\n".join(faults))
 
@@ -156,3 +170,17 @@ class System:
                 both = f"{other.full_name} and {operation.full_name}"
                 faults.append(f"{operation.method} {operation.path} is claimed by {both}: change one path")
         return faults
+
+    def _promote_faults(self, promote: Callable[..., Any] | None) -> list[str]:
+        if promote is None:
+            return []
+        if self.promote is None:
+            return [
+                f"promote={promote.__qualname__} is no operation of its services: name one, such as UserAdmin.grant"
+            ]
+        names = [each.name for each in self.promote.parameters]
+        if sorted(names) != ["email", "role"]:
+            return [
+                f"promote={promote.__qualname__} takes {', '.join(names) or 'nothing'}: it must take email and role"
+            ]
+        return []
