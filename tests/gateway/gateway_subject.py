@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from typing import Annotated
 
 from pydantic import BaseModel, Field
 
@@ -28,7 +29,7 @@ class Shop(Contract, version="1.0"):
     """What a customer sees."""
 
     @query("/products/{sku}", public=True, requires=ANYONE)
-    async def product(self, sku: str, size: int = 10) -> str: ...
+    async def product(self, sku: str, size: Annotated[int, Field(ge=0, le=400_000)] = 10) -> str: ...
 
     @query("/me", public=True)
     async def me(self) -> str: ...

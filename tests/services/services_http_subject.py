@@ -3,6 +3,7 @@
 import asyncio
 import json
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -50,7 +51,7 @@ class Depot(Contract, version="1.0"):
         ...
 
     @query("/stock/all", public=True, requires=ANYONE)
-    async def everything(self, size: int = 1) -> tuple[Stock, ...]: ...
+    async def everything(self, size: Annotated[int, Field(ge=0, le=100)] = 1) -> tuple[Stock, ...]: ...
 
     @query("/secrets", public=True, requires="admin")
     async def secrets(self) -> tuple[str, ...]: ...

@@ -130,6 +130,19 @@ async def test_a_bad_body_is_400(app, behind, name: str) -> None:
     assert behind.calls == []
 
 
+@pytest.mark.parametrize("quantity", ["2", "2.0", "2e0", "0.2E1"])
+async def test_a_whole_number_may_be_written_with_a_point(app, quantity: str) -> None:
+    body = f'{{"order_id": "2.0", "lines": [{{"sku": "a", "quantity": {quantity}}}]}}'.encode()
+    answer = await ask(app, "POST", "/api/reservations", headers=[JSON, KEY], body=body)
+    assert (answer.status, json.loads(answer.body)) == (201, {"sku": "2.0", "free": 2})
+
+
+@pytest.mark.parametrize("quantity", ["2.5", "1e999", '"2"', "2.0e3"])
+async def test_another_number_is_still_refused(app, quantity: str) -> None:
+    body = f'{{"order_id": "a", "lines": [{{"sku": "a", "quantity": {quantity}}}]}}'.encode()
+    assert (await ask(app, "POST", "/api/reservations", headers=[JSON, KEY], body=body)).status == 400
+
+
 @pytest.mark.parametrize(
     "target",
     ["/api/stock/%", "/api/stock/%zz", "/api/stock/%ff", "/api/stock/a?least=%f", "/api/stock/a?%ff=1",

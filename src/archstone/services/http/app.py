@@ -14,7 +14,7 @@ from archstone import context, world
 from archstone.context import Call, Principal
 from archstone.observability import parse_traceparent
 from archstone.resilience import check
-from archstone.services.errors import KeyMissingError
+from archstone.services.errors import KeyMissingError, RequestInvalidError
 from archstone.services.http.asgi import Headers, Receive, Response, Scope, Send, live
 from archstone.services.http.body import in_time, read_body
 from archstone.services.http.disconnect import until_gone
@@ -37,6 +37,7 @@ from archstone.services.http.query_string import parse_query
 from archstone.services.http.route import Match, Route, raw_path_of
 from archstone.services.http.router import Router
 from archstone.services.http.waiting import Watched
+from archstone.services.http.whole_numbers import with_whole_numbers
 from archstone.services.operation import Operation, Transport
 
 __all__ = ["ContractApp"]
@@ -135,7 +136,7 @@ class ContractApp:
             body = await read_body(receive, headers, limit_bytes=self.body_limit_bytes, watch=self._in_time)
             if body:
                 check_json(headers, body)
-        arguments = operation.decode(match.path, parse_query(scope["query_string"]), body, strict=self._strict)
+        arguments = self._arguments(match, scope["query_string"], body)
         token = context.set_current(call)
         try:
             work = route.transport.call(operation, arguments)
@@ -144,6 +145,16 @@ class ContractApp:
         finally:
             context.leave(token)
         return Response(operation.status, route.success_headers, route.encode(result))
+
+    def _arguments(self, match: Match, query_string: bytes, body: bytes | None) -> dict[str, object]:
+        operation, fields = match.route.operation, parse_query(query_string)
+        try:
+            return operation.decode(match.path, fields, body, strict=self._strict)
+        except RequestInvalidError:
+            whole = with_whole_numbers(body) if body and self._strict else None
+            if whole is None:
+                raise
+            return operation.decode(match.path, fields, whole, strict=True)
 
     def call_of(self, headers: Headers, route: Route, principal: Principal) -> Call:
         """Return the call that the headers describe, within this application's time limit."""

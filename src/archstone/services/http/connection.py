@@ -84,6 +84,11 @@ class Connection(asyncio.Protocol):
             self._give_up(f"its answer is not HTTP: {error}")
 
     # httptools calls these
+    def on_message_begin(self) -> None:
+        """Close at an answer that comes right behind the one asked for: the next caller would take it for its own."""
+        if self._waiter is None:
+            self.close()
+
     def on_body(self, body: bytes) -> None:
         """Collect a part of the body."""
         self._body.append(body)
