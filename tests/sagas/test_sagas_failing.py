@@ -172,9 +172,7 @@ async def test_an_undo_that_fails_for_good_makes_the_saga_stuck_until_it_is_resu
     traveller.depot.fail("take map", NoneLeft("map", 1))
     traveller.depot.fail("put back hat", lost())
     async with opened(tmp_path, traveller, settings=SagaSettings(undo_retry=ONCE)) as sagas:
-        with pytest.raises(
-            SagaStuckError, match=r"undo of main/depot.take#1 by depot.put_back failed"
-        ) as caught:
+        with pytest.raises(SagaStuckError, match=r"undo of main/depot.take#1 by depot.put_back failed") as caught:
             await sagas.run(traveller.journey, ("hat", "map"), id="t1")
         with pytest.raises(SagaStuckError, match="mend the cause, then resume it by hand"):
             await sagas.result("t1")
@@ -282,7 +280,6 @@ async def test_draining_waits_for_effects_in_flight_keeps_their_answers_and_begi
         assert not draining.done()
         gate.set()
         await draining
-        await asyncio.sleep(0.5)
         before = list(depot.log)
     await running
     depot.gates.clear()
@@ -291,6 +288,23 @@ async def test_draining_waits_for_effects_in_flight_keeps_their_answers_and_begi
     assert depot.log.count("take hat") == 1
     assert len(depot.log) == len(set(depot.log))
     assert "take hat again" not in before
+
+
+async def test_an_effect_that_fails_while_the_engine_drains_is_no_failure_of_the_saga(tmp_path):
+    traveller = Traveller(Depot())
+    gate = traveller.depot.hold("take hat")
+    traveller.depot.fail("take hat", lost())
+    async with opened(tmp_path, traveller, settings=SagaSettings(step_retry=ONCE)) as sagas:
+        running = asyncio.create_task(_outcome(sagas.run(traveller.journey, ("hat",), id="t1")))
+        await asyncio.sleep(0.5)
+        draining = asyncio.create_task(sagas.drain())
+        gate.set()
+        await draining
+        await asyncio.sleep(10)
+    assert isinstance(await running, SagasClosedError)
+    async with opened(tmp_path, traveller) as sagas:
+        assert await sagas.result("t1") == ["1 hat"]
+    assert traveller.depot.log == ["take hat", "take hat"]
 
 
 async def test_a_saga_started_while_the_engine_is_closed_begins_when_it_opens(tmp_path):

@@ -1,7 +1,5 @@
 """The way back: everything a saga began is undone, newest first, from the journal alone."""
 
-import asyncio
-
 from archstone import context, world
 from archstone.observability import span
 from archstone.sagas.effect import Effect, GivenUpError
@@ -29,7 +27,7 @@ async def compensate(run: Run) -> None:
     past = run.past
     for begun in past.to_undo() if past is not None else ():
         if run.shared.draining:
-            await asyncio.get_running_loop().create_future()  # stay here until the engine is closed
+            await run.shared.park()
         world.point(BEFORE_UNDO)
         await _undo(run, begun)
         world.point(AFTER_UNDO_EFFECT)
@@ -50,12 +48,11 @@ async def _undo(run: Run, begun: Begun) -> None:
         arguments,
         call=operation.call,
         name=name,
-        invoke=shared.invoke,
+        shared=shared,
         retry=shared.settings.undo_retry,
         timeout_s=shared.settings.timeout_s,
         given_up=_never,
     )
-    shared.effects += 1
     token = context.set_current(run.saga.call(key=f"{run.id}/{begun.step}/undo"))
     try:
         with span(f"undo {name}", ref=run.id):
@@ -65,7 +62,6 @@ async def _undo(run: Run, begun: Begun) -> None:
         raise CannotUndoError(why) from gone.error
     finally:
         context.leave(token)
-        shared.effect_ended()
 
 
 def _never() -> bool:

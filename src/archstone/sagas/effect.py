@@ -4,17 +4,13 @@ from collections.abc import Callable
 from typing import Final
 
 from archstone.errors import DeniedError, DomainError, InvalidError, NotFoundError
-from archstone.resilience import Exponential, Retry, within
+from archstone.resilience import Retry, within
 from archstone.sagas.errors import StepFailedError
 from archstone.sagas.failures import describe
-from archstone.sagas.operations import Callee, Invoke, Operation
+from archstone.sagas.operations import Callee, Operation
+from archstone.sagas.shared import Shared
 
-__all__ = ["STEP_RETRY", "UNDO_RETRY", "Effect", "GivenUpError"]
-
-STEP_RETRY: Final = Retry(5, backoff=Exponential(0.1, cap_s=10.0), on=(Exception,))
-"""Of a step by default. Errors that are answers end a step whatever its `Retry` says."""
-UNDO_RETRY: Final = Retry(10, backoff=Exponential(0.1, cap_s=30.0), on=(Exception,))
-"""Of every undo by default: longer, since nobody but a person helps when it fails for good."""
+__all__ = ["Effect", "GivenUpError"]
 
 _ANSWERS: Final = (DomainError, InvalidError, DeniedError, NotFoundError)
 """Asking again would give the same."""
@@ -39,7 +35,7 @@ class Effect:
     """A call that is about to be made, in the context that is current then."""
 
     __slots__ = (
-        "_arguments", "_attempts", "_call", "_given_up", "_invoke", "_timeout_s", "name", "operation", "retry"
+        "_arguments", "_attempts", "_call", "_given_up", "_shared", "_timeout_s", "name", "operation", "retry"
     )  # fmt: skip
 
     def __init__(
@@ -49,7 +45,7 @@ class Effect:
         *,
         call: Callee,
         name: str,
-        invoke: Invoke | None,
+        shared: Shared,
         retry: Retry,
         timeout_s: float,
         given_up: Callable[[], bool],
@@ -60,7 +56,7 @@ class Effect:
         self.retry = retry
         self._call = call
         self._arguments = arguments
-        self._invoke = invoke
+        self._shared = shared
         self._timeout_s = timeout_s
         self._given_up = given_up
         self._attempts = 0
@@ -80,18 +76,27 @@ class Effect:
         return answer
 
     async def _once(self) -> object:
+        shared = self._shared
+        if shared.draining:
+            await shared.park()
         self._attempts += 1
+        shared.effects += 1
         try:
             async with within(self._timeout_s, name=self.name):
-                if self._invoke is None:
+                if shared.invoke is None:
                     return await self._call(*self._arguments)
-                return await self._invoke(self._call, self._arguments)
+                return await shared.invoke(self._call, self._arguments)
         except _ANSWERS as error:
             return _Failed(error)
         except Exception as error:
-            if self._given_up():
-                return _Failed(error)
-            raise
+            if not shared.draining:
+                if self._given_up():
+                    return _Failed(error)
+                raise
+        finally:
+            shared.effect_ended()
+        # Whoever was called may be closing as well. That must not count as a failure that undoes the saga.
+        return await shared.park()
 
 
 class _Failed:

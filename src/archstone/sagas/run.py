@@ -19,7 +19,7 @@ class Awake:
 
     __slots__ = (
         "accidents", "arguments", "attempts", "causation_id", "correlation_id", "fresh", "id", "method", "placed",
-        "shared", "started_us", "task", "trace", "version",
+        "run", "shared", "started_us", "task", "trace", "version",
     )  # fmt: skip
 
     task: asyncio.Task[None]
@@ -28,6 +28,8 @@ class Awake:
     def __init__(self, shared: Shared, saga: str) -> None:
         self.shared = shared
         self.id = saga
+        self.run: Run | None = None
+        """The run of its body that goes on or went last."""
         self.fresh = False
         """Started by this process and not run yet, so that there is nothing to read."""
         self.placed = True
@@ -79,6 +81,7 @@ class Run:
 
     def __init__(self, saga: Awake, world: World, *, past: Past | None = None, position: int = 0) -> None:
         self.saga = saga
+        saga.run = self
         self.shared = saga.shared
         self.id = saga.id
         self.world = world

@@ -113,6 +113,9 @@ class Runner:
             quiet: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             shared.quiet.append(quiet)
             await quiet
+        for saga in list(self._awake.values()):
+            if saga.run is not None and not saga.run.ended:
+                await saga.run.flush()
 
     async def close(self) -> None:
         """Stop every saga where it is; the journal knows where that was."""

@@ -4,10 +4,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from archstone.resilience import Exponential, Retry, check
-from archstone.sagas.effect import STEP_RETRY, UNDO_RETRY
 
 __all__ = ["SagaSettings"]
 
+_STEP_RETRY: Final = Retry(5, backoff=Exponential(0.1, cap_s=10.0), on=(Exception,))
+"""Of a step by default. Errors that are answers end a step whatever its `Retry` says."""
+_UNDO_RETRY: Final = Retry(10, backoff=Exponential(0.1, cap_s=30.0), on=(Exception,))
+"""Of every undo by default: longer, since nobody but a person helps when it fails for good."""
 _BODY_RETRY: Final = Retry(5, backoff=Exponential(0.1, cap_s=10.0), on=(Exception,))
 
 
@@ -21,9 +24,9 @@ class SagaSettings:
     """Sagas in a durable sleep that do not count as awake; further sleepers do. At least 0."""
     timeout_s: float = 2.0
     """Seconds for one attempt of a step or an undo. Above 0."""
-    step_retry: Retry = STEP_RETRY
+    step_retry: Retry = _STEP_RETRY
     """Of a step that brings none. Declared errors and refusals end a step at once, whatever it says."""
-    undo_retry: Retry = UNDO_RETRY
+    undo_retry: Retry = _UNDO_RETRY
     """Of every undo."""
     body_retry: Retry = _BODY_RETRY
     """How often, and after what wait, a body that raised (a bug) runs before its saga is stuck."""

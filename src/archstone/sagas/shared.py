@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from archstone.context import Principal
 from archstone.sagas.errors import StepTooLargeError
@@ -34,6 +35,11 @@ class Shared:
         """Raise StepTooLargeError if the journal does not take so many bytes."""
         if size_bytes > self.settings.limit_bytes:
             raise StepTooLargeError(step, what, size_bytes, self.settings.limit_bytes)
+
+    async def park(self) -> NoReturn:
+        """Stay here until the engine closes and cancels this task."""
+        await asyncio.get_running_loop().create_future()
+        raise asyncio.CancelledError
 
     def effect_ended(self) -> None:
         """Count one effect less."""

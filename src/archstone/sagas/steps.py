@@ -117,7 +117,7 @@ class Steps:
             args,
             call=function,
             name=step,
-            invoke=shared.invoke,
+            shared=shared,
             retry=shared.settings.step_retry if retry is None else retry,
             timeout_s=shared.settings.timeout_s if timeout_s is None else timeout_s,
             given_up=run.halted,
@@ -201,7 +201,8 @@ async def _perform(run: Run, effect: Effect, entry: bytes | None) -> object:
     """Begin a step unless an earlier life did, make its effect, keep its answer."""
     with world.use(run.world):
         if run.shared.draining:
-            await _park(run)
+            await run.flush()
+            await run.shared.park()
         if entry is not None:
             world.point(BEFORE_BEGIN)
             await run.append(entry)
@@ -222,7 +223,6 @@ async def _perform(run: Run, effect: Effect, entry: bytes | None) -> object:
 
 async def _make(run: Run, effect: Effect) -> object:
     shared, step, operation = run.shared, effect.name, effect.operation
-    shared.effects += 1
     token = context.set_current(run.saga.call(key=f"{run.id}/{step}"))
     answer = failure = None
     try:
@@ -242,13 +242,6 @@ async def _make(run: Run, effect: Effect) -> object:
         return operation.codec.as_replayed(answer, encoded)
     finally:
         context.leave(token)
-        shared.effect_ended()
-
-
-async def _park(run: Run) -> None:
-    """Stay here until the engine is closed, with every answer on disk."""
-    await run.flush()
-    await asyncio.get_running_loop().create_future()
 
 
 async def _sleep(run: Run, step: str, ordinal: int, seconds: float, until_us: int | None) -> None:
@@ -267,7 +260,7 @@ async def _sleep_until(run: Run, until_us: int) -> None:
     saga = run.saga
     away = saga.leave_place()
     try:
-        while (left_us := until_us - world.now_us()) > 0:
+        while (left_us := until_us - world.now_us()) > 0:  # noqa: ASYNC110 - the wall clock sets no event
             await asyncio.sleep(min(left_us / 1_000_000, _LONGEST_NAP_S))
     finally:
         if away:
