@@ -298,6 +298,7 @@ async def test_an_effect_that_fails_while_the_engine_drains_is_no_failure_of_the
         running = asyncio.create_task(_outcome(sagas.run(traveller.journey, ("hat",), id="t1")))
         await asyncio.sleep(0.5)
         draining = asyncio.create_task(sagas.drain())
+        await asyncio.sleep(0.1)
         gate.set()
         await draining
         await asyncio.sleep(10)
