@@ -10,18 +10,29 @@ import httpx
 import pytest
 from shop_process import Buyer, ShopProcess
 
+from archstone import world
+from archstone.data.engines import sqlite as _engine  # noqa: F401 - declares its points
+from archstone.messaging.brokers import sqlite as _broker  # noqa: F401 - declares its points
+from archstone.runtime import ask
 from archstone.systems.shop import invariants
+from archstone.systems.shop.system import shop as _shop  # noqa: F401 - imports every block that declares points
 
 pytestmark = [pytest.mark.slow, pytest.mark.real_time]
 
+SOLD_OUT = "more than there is"
+"""In place of a token: an order that inventory refuses."""
+MIXED = ("tok_ok", "tok_ok", "tok_declined", "tok_flaky", SOLD_OUT, SOLD_OUT)
 CHECKOUTS, CONCURRENCY, KILLS = 200, 20, 10
 TOKENS = ("tok_ok",) * 12 + ("tok_declined", "tok_flaky", "tok_timeout", "tok_unheard_of")
 
-DURING_A_CHECKOUT = (
-    "data.before_commit",
-    "data.after_commit",
-)
-"""Crash points that any checkout passes. Those passed only elsewhere are killed at in the tests of their block."""
+ELSEWHERE = {
+    "data.mid_migration": "tests/data/test_data_crash_points.py",
+    "messaging.after_count": "tests/messaging/test_messaging_crash_points.py",
+    "messaging.after_failure": "tests/messaging/test_messaging_crash_points.py",
+}
+"""Points that no checkout passes, and the test that kills there."""
+
+DURING_A_CHECKOUT = sorted(world.crash_points().keys() - ELSEWHERE.keys())
 
 
 async def buyers(shop: ShopProcess, http: httpx.AsyncClient, count: int) -> list[Buyer]:
@@ -39,29 +50,49 @@ class Shopping:
         self.shop, self.http = shop, http
         self.ended: Counter[str] = Counter()
         self.acknowledged: dict[str, str] = {}
+        self._rare = ""
         self._places = asyncio.Semaphore(CONCURRENCY)
 
-    async def run(self, checkouts: int, *, people: list[Buyer], seed: int = 1) -> None:
-        chance, catalogue = random.Random(seed), await skus(self.http)
+    async def run(
+        self,
+        checkouts: int,
+        *,
+        people: list[Buyer],
+        catalogue: list[str],
+        tokens: tuple[str, ...] = TOKENS,
+        seed: int = 1,
+    ) -> None:
+        chance = random.Random(seed)
         async with asyncio.TaskGroup() as group:
             for number in range(checkouts):
                 group.create_task(
-                    self._one(number, chance.choice(people), chance.choice(catalogue), chance.choice(TOKENS))
+                    self._one(number, chance.choice(people), chance.choice(catalogue), chance.choice(tokens))
                 )
 
     async def _one(self, number: int, buyer: Buyer, sku: str, token: str) -> None:
         async with self._places:
             key = f"crash-{number}"
-            placed = await buyer.place(sku, token=token, key=key)
+            wanted = {"sku": sku, "token": token, "key": key}
+            if token == SOLD_OUT:
+                wanted |= {"sku": self._rare, "token": "tok_ok", "quantity": 99}
+            placed = await buyer.place(**wanted)
             assert placed.status_code == 202, placed.text
             order_id = placed.json()["id"]
             self.acknowledged[order_id] = token
-            again = await buyer.place(sku, token=token, key=key)
+            again = await buyer.place(**wanted)
             assert again.json()["id"] == order_id, "the same key has placed a second order"
             ended = await buyer.settled(order_id)
-            expected = {"tok_declined": "cancelled", "tok_unheard_of": "cancelled"}.get(token, "confirmed")
+            expected = {"tok_declined": "cancelled", "tok_unheard_of": "cancelled", SOLD_OUT: "cancelled"}.get(
+                token, "confirmed"
+            )
             assert ended["status"] == expected, (token, ended)
             self.ended[ended["status"]] += 1
+
+    async def look_around(self, catalogue: list[str]) -> None:
+        """Find a product of which there are less than 99."""
+        for sku in catalogue:
+            if (await self.http.get(f"/api/v1/stock/{sku}")).json()["free"] < 99:
+                self._rare = sku
 
 
 def broken(shop: ShopProcess) -> list[str]:
@@ -70,19 +101,16 @@ def broken(shop: ShopProcess) -> list[str]:
     return invariants.check(shop.data)
 
 
-async def quiet(http: httpx.AsyncClient, shop: ShopProcess) -> None:
-    """Wait until every event has been handled: the e-mail of the last order is the last thing to happen."""
-    for _ in range(200):
-        metrics = (await http.get("/metrics")).text
-        waiting = [
-            line
-            for line in metrics.splitlines()
-            if line.startswith(("archstone_bus_depth", "archstone_outbox_rows", "archstone_sagas_running"))
-        ]
-        if waiting and all(float(line.rpartition(" ")[2]) == 0 for line in waiting):
+async def quiet(shop: ShopProcess) -> None:
+    """Wait until every saga has ended and every event has been sent and handled."""
+    status: dict[str, object] = {}
+    for _ in range(300):
+        status = await ask(shop.data / "control.sock", "status")
+        if not any(status[name] for name in ("unsent", "unhandled", "sagas_running")):
+            assert (status["dead"], status["sagas_stuck"]) == (0, 0), shop.log_tail()
             return
         await asyncio.sleep(0.05)
-    raise AssertionError(f"the shop does not come to rest: {waiting}\n{shop.log_tail()}")
+    raise AssertionError(f"the shop does not come to rest: {status}\n{shop.log_tail()}")
 
 
 async def test_two_hundred_checkouts_survive_ten_kills_at_random_moments(tmp_path: Path) -> None:
@@ -93,15 +121,19 @@ async def test_two_hundred_checkouts_survive_ten_kills_at_random_moments(tmp_pat
         limits = httpx.Limits(max_connections=CONCURRENCY * 2)
         async with httpx.AsyncClient(base_url=shop.url, limits=limits, timeout=30) as http:
             shopping = Shopping(shop, http)
+            people, catalogue = await buyers(shop, http, 10), await skus(http)
             work = asyncio.create_task(
-                shopping.run(CHECKOUTS, people=await buyers(shop, http, 10), seed=chance.randrange(1 << 30))
+                shopping.run(CHECKOUTS, people=people, catalogue=catalogue, seed=chance.randrange(1 << 30))
             )
-            for _ in range(KILLS):
-                await asyncio.sleep(chance.uniform(0.05, 0.8))
+            for progress in sorted(chance.sample(range(CHECKOUTS - CONCURRENCY), KILLS)):
+                while sum(shopping.ended.values()) < progress:
+                    await asyncio.sleep(0.005)
+                await asyncio.sleep(chance.uniform(0, 0.05))
+                assert not work.done(), "killed after the last checkout had ended"
                 shop.kill()
                 await shop.start()
             await work
-            await quiet(http, shop)
+            await quiet(shop)
         assert sum(shopping.ended.values()) == CHECKOUTS
         assert broken(shop) == []
     finally:
@@ -111,20 +143,26 @@ async def test_two_hundred_checkouts_survive_ten_kills_at_random_moments(tmp_pat
 @pytest.mark.parametrize("point", DURING_A_CHECKOUT)
 async def test_a_kill_at_a_crash_point_loses_and_doubles_nothing(tmp_path: Path, point: str) -> None:
     shop = ShopProcess(tmp_path / "shop", settings={"RATE_LIMIT_PER_S": "100000"})
-    passes = random.Random(point).randrange(3, 12)
+    passes = random.Random(point).randrange(1, 6) + (120 if point.startswith("data.") else 0)  # a start commits, too
     try:
         await shop.start()
         async with httpx.AsyncClient(base_url=shop.url, timeout=30) as http:
-            people = await buyers(shop, http, 3)
-            assert shop.stop() == 0, shop.log_tail()
-            await shop.start(ARCHSTONE_CRASH=f"{point}:{passes}")
+            people, catalogue = await buyers(shop, http, 3), await skus(http)
             shopping = Shopping(shop, http)
-            work = asyncio.create_task(shopping.run(12, people=people))
+            await shopping.look_around(catalogue)
+            assert shop.stop() == 0, shop.log_tail()
+            shop.spawn(ARCHSTONE_CRASH=f"{point}:{passes}")
+            work = asyncio.create_task(shopping.run(16, people=people, catalogue=catalogue, tokens=MIXED))
             code = await shop.exited()
             assert code == -9, f"{point} was not passed {passes} times: exit code {code}\n{shop.log_tail()}"
             await shop.start()
             await work
-            await quiet(http, shop)
+            await quiet(shop)
         assert broken(shop) == []
     finally:
         shop.kill()
+
+
+@pytest.mark.parametrize(("point", "file"), sorted(ELSEWHERE.items()))
+def test_a_point_that_no_checkout_passes_is_killed_at_in_the_test_of_its_block(point: str, file: str) -> None:
+    assert point in (Path(__file__).parent.parent.parent / file).read_text()
