@@ -64,7 +64,10 @@ class Reservation(Value):
 
 
 class Inventory(Contract, version="1.0"):
-    """Stock and reservations. Every command may be repeated: it is known by the order's id."""
+    """Stock and reservations. Every command may be repeated: it is known by the order's id.
+
+    The row of the reservation is the record of what was answered, so the framework keeps none (`record=False`).
+    """
 
     @query("/stock/{sku}", public=True, requires=ANYONE, raises=(UnknownStockError,))
     async def stock(self, sku: SKU) -> Stock:
@@ -76,17 +79,22 @@ class Inventory(Contract, version="1.0"):
         """Book goods that have arrived."""
         ...
 
-    @command("/reservations", requires="service", raises=(OutOfStockError, ReservationClosedError))
+    @command("/reservations", requires="service", raises=(OutOfStockError, ReservationClosedError), record=False)
     async def reserve(self, order_id: OrderId, lines: Lines) -> Reservation:
         """Hold goods for an order: all lines or none. They go back by themselves after 15 minutes."""
         ...
 
-    @command("/reservations/{order_id}/sale", requires="service", raises=(OutOfStockError, ReservationClosedError))
+    @command(
+        "/reservations/{order_id}/sale",
+        requires="service",
+        raises=(OutOfStockError, ReservationClosedError),
+        record=False,
+    )
     async def commit(self, order_id: OrderId) -> None:
         """Sell what is held for an order. If it had gone back meanwhile, take it again, or raise OutOfStockError."""
         ...
 
-    @command("/reservations/{order_id}/release", requires="service")
+    @command("/reservations/{order_id}/release", requires="service", record=False)
     async def release(self, order_id: OrderId) -> None:
         """Put back whatever is held or sold for an order, and hold nothing for it any more. Nothing held is fine."""
         ...

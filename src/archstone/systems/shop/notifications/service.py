@@ -4,18 +4,18 @@ Sending is a step of a saga, not part of a transaction: a mail that has left can
 that of the event, so a step that is repeated after a crash sends the same mail, which the mailer knows.
 """
 
+from functools import cached_property
 from typing import Final
 
 from archstone.resilience import Exponential, Retry
 from archstone.sagas import saga
 from archstone.services import Service, on
-from archstone.systems.shop.notifications.mail import cancelled_mail, confirmed_mail
 from archstone.systems.shop.notifications.mailer import Mailer
+from archstone.systems.shop.notifications.post import Post
 from archstone.systems.shop.orders.events import OrderCancelled, OrderConfirmed
 from archstone.systems.shop.users.contract import UserRead
 
 __all__ = ["NotificationsService"]
-
 
 PATIENT: Final = Retry(100, backoff=Exponential(0.5, cap_s=60.0), on=(Exception,))
 """The post may be away for more than an hour before a mail is given up."""
@@ -29,21 +29,22 @@ class NotificationsService(Service, name="notifications"):
     users: UserRead
     mailer: Mailer
 
+    @cached_property
+    def post(self) -> Post:
+        """What the steps of the sagas call."""
+        return Post(self.users, self.mailer)
+
     @on(OrderConfirmed)
     @saga(version=1)
     async def tell_confirmed(self, event: OrderConfirmed) -> None:
         """Write to the customer that the order is confirmed."""
-        to = await self.step(self.users.contact, event.customer_id, retry=PATIENT)
-        mail = confirmed_mail(event, mail_id=self._event_id, to=to.email, name=to.name, language=to.language)
-        await self.step(self.mailer.send, mail, retry=PATIENT, timeout_s=SEND_TIMEOUT_S)
+        await self.step(self.post.confirmed, event, self._event_id, retry=PATIENT, timeout_s=SEND_TIMEOUT_S)
 
     @on(OrderCancelled)
     @saga(version=1)
     async def tell_cancelled(self, event: OrderCancelled) -> None:
         """Write to the customer that the order is cancelled, and why."""
-        to = await self.step(self.users.contact, event.customer_id, retry=PATIENT)
-        mail = cancelled_mail(event, mail_id=self._event_id, to=to.email, name=to.name, language=to.language)
-        await self.step(self.mailer.send, mail, retry=PATIENT, timeout_s=SEND_TIMEOUT_S)
+        await self.step(self.post.cancelled, event, self._event_id, retry=PATIENT, timeout_s=SEND_TIMEOUT_S)
 
     @property
     def _event_id(self) -> str:

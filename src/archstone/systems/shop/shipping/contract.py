@@ -56,14 +56,17 @@ class Shipment(Value):
 
 
 class Shipping(Contract, version="1.0"):
-    """Parcels, one per order. Both commands may be repeated: they are known by the order's id."""
+    """Parcels, one per order. Both commands may be repeated: they are known by the order's id.
 
-    @command("/shipments", requires="service", raises=(ShipmentClosedError,))
+    The row of the shipment is the record of what was answered, so the framework keeps none (`record=False`).
+    """
+
+    @command("/shipments", requires="service", raises=(ShipmentClosedError,), record=False)
     async def create(self, order_id: OrderId, address: Address) -> Shipment:
         """Make out the parcel of an order. It is not packed before the order is confirmed."""
         ...
 
-    @command("/shipments/{order_id}/cancel", requires="service", raises=(ParcelLeftError,))
+    @command("/shipments/{order_id}/cancel", requires="service", raises=(ParcelLeftError,), record=False)
     async def cancel(self, order_id: OrderId) -> None:
         """Stop the parcel of an order, and make out none for it any more. No parcel is fine."""
         ...
