@@ -280,7 +280,7 @@ async def test_a_deadline_ends_a_query_with_504() -> None:
 
 
 def test_wrong_settings_are_told_when_the_gateway_is_made() -> None:
-    with pytest.raises(SettingsError, match=r"prefix='api' must be .*; body_limit_bytes=0 must be .*; time_limit_s=nan"):
+    with pytest.raises(SettingsError, match=r"prefix='api' must .*; body_limit_bytes=0 must .*; time_limit_s=nan"):
         Gateway(prefix="api", body_limit_bytes=0, time_limit_s=float("nan"))
 
 

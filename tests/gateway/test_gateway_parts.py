@@ -45,7 +45,7 @@ def test_an_encoding_is_chosen_by_weight_and_brotli_wins_a_tie(accept: bytes, ch
 def test_compression_settings_are_checked_at_both_ends() -> None:
     Compress(min_bytes=0, brotli_quality=0, gzip_level=1)
     Compress(brotli_quality=11, gzip_level=9)
-    with pytest.raises(SettingsError, match="min_bytes=-1 .*brotli_quality=12 .*gzip_level=0"):
+    with pytest.raises(SettingsError, match=r"min_bytes=-1 .*brotli_quality=12 .*gzip_level=0"):
         Compress(min_bytes=-1, brotli_quality=12, gzip_level=0)
 
 

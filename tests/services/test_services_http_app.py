@@ -52,7 +52,7 @@ async def test_head_answers_like_get(app) -> None:
     assert (await ask(app, "HEAD", "/api/stock/kettle")).status == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/api", "/api/", "/api/stock", "/api/stock/", "/stock/a", "/api/stock/a/b", "//"])
+@pytest.mark.parametrize("path", ["/", "/api/", "/api/stock", "/api/stock/", "/stock/a", "/api/stock/a/b", "/x"])
 async def test_an_unknown_path_is_404(app, path: str) -> None:
     answer = await ask(app, "GET", path)
     assert (answer.status, document(answer)["type"]) == (404, "urn:archstone:error:http.no-such-route")

@@ -13,7 +13,6 @@ from archstone import context
 from archstone.services import Dispatcher, InProcess, client, operations
 from archstone.services.http import AsgiTransport, ContractApp, HttpTransport, read_with
 
-
 __all__ = ["dispatcher"]
 
 

@@ -12,7 +12,8 @@ from archstone.services.http import ask
 
 @pytest.fixture
 async def schema() -> dict:
-    answer = await ask(app_of(Behind(), prefix="/api/v1", strict=True, title="Depot & Co"), "GET", "/api/v1/openapi.json")
+    app = app_of(Behind(), prefix="/api/v1", strict=True)
+    answer = await ask(app, "GET", "/api/v1/openapi.json")
     assert answer.status == 200
     return json.loads(answer.body)
 

@@ -66,10 +66,10 @@ def test_any_other_path_means_nothing(path: str) -> None:
     assert TABLE.find(path.encode()) is None
 
 
-@pytest.mark.parametrize("path", ["/orders/%", "/orders/%1", "/orders/%zz", "/orders/%%41", "/orders/%ff", "/orders/\xff"])
-def test_a_path_that_cannot_be_decoded_is_refused(path: str) -> None:
+@pytest.mark.parametrize("segment", ["%", "%1", "%zz", "%%41", "%ff", "\xff"])
+def test_a_path_that_cannot_be_decoded_is_refused(segment: str) -> None:
     with pytest.raises(BadRequestError, match="path"):
-        TABLE.find(path.encode("latin-1"))
+        TABLE.find(f"/orders/{segment}".encode("latin-1"))
 
 
 def test_every_clash_is_told_at_once() -> None:

@@ -8,7 +8,7 @@ Not for: streams, uploads, web sockets. Mount any other ASGI application beside 
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final, cast
 
 from archstone import context, world
 from archstone.context import Call, Principal
@@ -46,6 +46,8 @@ PUBLIC_KEY_LIMIT: Final = 255
 """Characters of an idempotency key that a client chooses."""
 NESTED_KEY_LIMIT: Final = 2048
 """Characters of a key between services: it names the calls that led here."""
+_tuple: Final = cast("Any", tuple.__new__)  # pyright: ignore[reportUnknownMemberType]
+"""Makes a NamedTuple at a third of the cost."""
 _NO_PARAMETERS: Final[dict[str, str]] = {}
 
 
@@ -168,7 +170,8 @@ class ContractApp:
         trace = None if parent is None else parse_traceparent(parent.decode("latin-1"))
         chain = headers.get(CORRELATION_ID)
         until_s = world.monotonic() + limit_s
-        return Call(principal, until_s, trace, key, None if chain is None else correlation_id(chain))
+        correlation = None if chain is None else correlation_id(chain)
+        return _tuple(Call, (principal, until_s, trace, key, correlation, None, None, None))
 
     async def _answer(self, scope: Scope, receive: Receive) -> Response | None:
         operation: Operation | None = None

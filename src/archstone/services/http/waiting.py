@@ -8,9 +8,10 @@ inside it work; when it has ended, nothing of the watch is left.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
+from types import coroutine
 from typing import Any, Generic, TypeVar
 
-__all__ = ["Ring", "Watch", "Watched"]
+__all__ = ["Ring", "Watch", "Watched", "go_on"]
 
 T = TypeVar("T")
 
@@ -36,30 +37,37 @@ class Watched(Generic[T]):
             pending = next(steps)
         except StopIteration as done:
             return done.value
-        return (yield from self._watched(steps, pending))
+        return (yield from _watched(steps, pending, self._watch))
 
-    def _watched(self, steps: Generator[Any, Any, T], pending: object) -> Generator[Any, Any, T]:
-        task = asyncio.current_task()
-        reason: BaseException | None = None
 
-        def ring(error: BaseException) -> None:
-            nonlocal reason
-            if reason is None and task is not None:
-                reason = error
-                task.cancel()
+@coroutine
+def go_on(steps: Generator[Any, Any, T], pending: object, watch: Watch) -> Generator[Any, Any, T]:
+    """Await, under watch, work whose first step the caller has run by hand, and which then yielded `pending`."""
+    return (yield from _watched(steps, pending, watch))
 
-        stop = self._watch(ring)
-        try:
-            return (yield from _go_on(steps, pending))
-        except asyncio.CancelledError:
-            # Somebody else may have cancelled the task as well: then it is their cancellation that counts.
-            if reason is None or task is None or task.cancelling() > 1:
-                raise
-            raise reason from None
-        finally:
-            stop()
-            if reason is not None and task is not None:
-                task.uncancel()
+
+def _watched(steps: Generator[Any, Any, T], pending: object, watch: Watch) -> Generator[Any, Any, T]:
+    task = asyncio.current_task()
+    reason: BaseException | None = None
+
+    def ring(error: BaseException) -> None:
+        nonlocal reason
+        if reason is None and task is not None:
+            reason = error
+            task.cancel()
+
+    stop = watch(ring)
+    try:
+        return (yield from _go_on(steps, pending))
+    except asyncio.CancelledError:
+        # Somebody else may have cancelled the task as well: then it is their cancellation that counts.
+        if reason is None or task is None or task.cancelling() > 1:
+            raise
+        raise reason from None
+    finally:
+        stop()
+        if reason is not None and task is not None:
+            task.uncancel()
 
 
 def _go_on(steps: Generator[Any, Any, T], pending: object) -> Generator[Any, Any, T]:
