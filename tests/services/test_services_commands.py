@@ -133,9 +133,16 @@ async def test_a_key_is_forgotten_after_its_time(dispatcher: Dispatcher) -> None
 
 async def test_a_call_inside_a_transaction_is_refused(dispatcher: Dispatcher) -> None:
     inventory = dispatcher.client(Inventory, as_=ANN)
-    async with dispatcher.service.db.transaction():
+    async with dispatcher.service.db.transaction() as tx:
+        await tx.one(int, "SELECT 1")
         with pytest.raises(CallInTransactionError, match=r"Inventory\.who"):
             await inventory.who()
+
+
+async def test_a_call_before_the_first_statement_of_a_transaction_is_fine(dispatcher: Dispatcher) -> None:
+    inventory = dispatcher.client(Inventory, as_=ANN)
+    async with dispatcher.service.db.transaction():
+        assert await inventory.who() == ANN.id
 
 
 async def test_tx_outside_a_transaction_is_told(dispatcher: Dispatcher) -> None:
@@ -163,6 +170,7 @@ class DeskService(Service, Desk):
     async def ask(self, text: str) -> str:
         if text == "refuse":
             raise Refused("not today")
+        await self.tx.one(int, "SELECT 1")
         return await self.inventory.who()
 
     async def relayed(self) -> str:
@@ -177,7 +185,7 @@ async def desk(dispatcher: Dispatcher, tmp_path: Path) -> AsyncIterator[Desk]:
             yield made.client(Desk, as_=ANN)
 
 
-async def test_a_command_that_calls_another_service_from_its_body_fails(
+async def test_a_command_that_calls_another_service_inside_its_transaction_fails(
     desk: Desk, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(RemoteError):

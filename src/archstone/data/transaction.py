@@ -31,11 +31,13 @@ T = TypeVar("T")
 class Transaction:
     """What `db.transaction()` gives: `async with db.transaction() as tx`."""
 
-    __slots__ = ("_callbacks", "_events", "_member", "_task", "_token", "db")
+    __slots__ = ("_callbacks", "_events", "_member", "_task", "_token", "begun", "db")
 
     def __init__(self, db: "Database", member: Member) -> None:
         self.db = db
         """The database it belongs to."""
+        self.begun = False
+        """Whether it has been used: until then nothing is held, and a service may still call another."""
         self._member = member
         self._task: Task[Any] | None = None
         self._token: Token[Call] | None = None
@@ -157,6 +159,7 @@ class Transaction:
             raise MisuseError(self._name(), "used outside its block; statements belong inside `async with`")
         if current_task() is not self._task:
             raise MisuseError(self._name(), "used by another task than the one that entered it")
+        self.begun = True
 
     def _name(self) -> str:
         return f"transaction of {self.db.name}"

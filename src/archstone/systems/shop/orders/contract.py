@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
 from archstone.errors import DomainError
 from archstone.services import Contract, command, query
@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 Status = Literal["pending", "confirmed", "cancelled"]
+WaitSeconds = Annotated[float, Field(ge=0, le=20)]
 Text = Annotated[str, StringConstraints(min_length=1)]
 
 
@@ -171,8 +172,8 @@ class Orders(Contract, version="1.0"):
         ...
 
     @query("/orders/{order_id}", public=True, raises=(OrderUnknownError,))
-    async def order(self, order_id: OrderId) -> OrderView:
-        """Return an order with its timeline."""
+    async def order(self, order_id: OrderId, wait_s: WaitSeconds = 0.0) -> OrderView:
+        """Return an order with its timeline; with `wait_s`, wait so long for it to be pending no more."""
         ...
 
     @query("/orders/{order_id}/history", public=True, raises=(OrderUnknownError,))

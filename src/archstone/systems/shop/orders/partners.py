@@ -11,6 +11,7 @@ from archstone import world
 from archstone.data import Database
 from archstone.errors import DomainError
 from archstone.systems.shop.inventory.contract import Inventory
+from archstone.systems.shop.orders.endings import Endings
 from archstone.systems.shop.orders.order import State
 from archstone.systems.shop.orders.store import load, record
 from archstone.systems.shop.payments.contract import Payments
@@ -29,8 +30,11 @@ _KEEP: Final = "INSERT INTO refusals (order_id, reason) VALUES (:id, :reason) ON
 class Partners:
     """The other services, as one order at a time sees them. Each call may be repeated: it names the order."""
 
-    def __init__(self, db: Database, *, inventory: Inventory, payments: Payments, shipping: Shipping) -> None:
+    def __init__(
+        self, db: Database, *, endings: Endings, inventory: Inventory, payments: Payments, shipping: Shipping
+    ) -> None:
         self._db = db
+        self._endings = endings
         self._inventory = inventory
         self._payments = payments
         self._shipping = shipping
@@ -74,6 +78,7 @@ class Partners:
             event = order.cancel(order.reason or kept or NOT_COMPLETED, world.now())
             await record(tx, order, event)
             tx.publish(event)
+            tx.after_commit(lambda: self._endings.tell(order_id))
 
     async def _kept(self, order_id: OrderId, asked: Awaitable[object]) -> None:
         try:

@@ -7,7 +7,7 @@ after however many crashes. Every step names the order wherever it arrives, so i
 from functools import cached_property
 from typing import Final
 
-from archstone import context, world
+from archstone import world
 from archstone.resilience import Exponential, Retry
 from archstone.sagas import saga
 from archstone.services import Service, on
@@ -24,6 +24,7 @@ from archstone.systems.shop.orders.contract import (
     OrderUnknownError,
     OrderView,
 )
+from archstone.systems.shop.orders.endings import Endings
 from archstone.systems.shop.orders.events import OrderLine, OrderPlaced
 from archstone.systems.shop.orders.order import SHOWN, Order, State, rebuild
 from archstone.systems.shop.orders.partners import Partners
@@ -65,14 +66,18 @@ class OrdersService(Service, Orders, name="orders"):
     @cached_property
     def partners(self) -> Partners:
         """What the steps of the sagas call."""
-        return Partners(self.db, inventory=self.inventory, payments=self.payments, shipping=self.shipping)
+        return Partners(
+            self.db, endings=self._endings, inventory=self.inventory, payments=self.payments, shipping=self.shipping
+        )
+
+    @cached_property
+    def _endings(self) -> Endings:
+        return Endings()
 
     async def place(self, lines: Lines, address: Address, payment_token: PaymentToken) -> OrderStatus:
         wanted = merged(lines)
-        # The transaction of this command begins with its first statement, below: nothing is held while the catalog is
-        # asked, so this is not the call inside a transaction that clients refuse.
-        with context.enter(self.call._replace(tx=None)):
-            products = await self.catalog.pick(tuple(line.sku for line in wanted))
+        # Before the transaction, which begins with its first statement, below: nothing is held while others are asked.
+        products = await self.catalog.pick(tuple(line.sku for line in wanted))
         event = _placed(self.principal.id, zip(wanted, products, strict=True), address)
         order = await record(self.tx, None, event)
         self.tx.publish(event)
@@ -112,6 +117,7 @@ class OrdersService(Service, Orders, name="orders"):
         event = order.confirm(world.now())
         await record(self.tx, order, event)
         self.tx.publish(event)
+        self.tx.after_commit(lambda: self._endings.tell(order_id))
 
     async def cancel(self, order_id: OrderId) -> OrderStatus:
         order = await load(self.tx, order_id)
@@ -159,11 +165,16 @@ class OrdersService(Service, Orders, name="orders"):
             return  # it was packed and then stopped, and the news was slower than the cancellation
         await record(self.tx, order, order.move_parcel(event.to, event.at))
 
-    async def order(self, order_id: OrderId) -> OrderView:
+    async def order(self, order_id: OrderId, wait_s: float = 0.0) -> OrderView:
+        with self._endings.of(order_id) as ended:
+            history = await history_of(self.db, order_id)
+            if not history or not self._may_see((order := rebuild(history)).customer_id):
+                raise OrderUnknownError(order_id)
+            if not wait_s or SHOWN[order.state] != "pending":
+                return view_of(order, history)
+            await ended.within(wait_s)
         history = await history_of(self.db, order_id)
-        if not history or not self._may_see((order := rebuild(history)).customer_id):
-            raise OrderUnknownError(order_id)
-        return view_of(order, history)
+        return view_of(rebuild(history), history)
 
     async def history(self, order_id: OrderId) -> History:
         owner = await self.db.first(str, "SELECT customer_id FROM orders WHERE id = :id", id=order_id)
