@@ -92,9 +92,7 @@ def problem(code: str, status: int, more: str = "") -> bytes:
 
 async def test_the_request_carries_the_call() -> None:
     async with serving(lambda _: OK, token="secret") as (server, transport):
-        call = Call(
-            Principal("ann"), world.monotonic() + 5, Trace(1, 2), key="k/1", correlation_id="c-1"
-        )
+        call = Call(Principal("ann"), world.monotonic() + 5, Trace(1, 2), key="k/1", correlation_id="c-1")
         with context.enter(call):
             await transport.call(BY_NAME["stock"], {"sku": "a/b", "least": 2, "tags": ("x", "y z")})
             with pytest.raises(AnswerError, match="200"):  # a reservation answers 201
