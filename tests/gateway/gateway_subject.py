@@ -43,6 +43,9 @@ class Shop(Contract, version="1.0"):
     @command("/visits", public=True, requires=ANYONE, key_required=False)
     async def visit(self, page: str) -> str: ...
 
+    @command("/sessions", public=True, requires=ANYONE, key_required=False, record=False)
+    async def sign_in(self) -> str: ...
+
     @query("/inside")
     async def inside(self) -> str: ...
 

@@ -231,6 +231,13 @@ async def test_answers_of_commands_and_errors_have_no_tag() -> None:
     assert header(await door.get("/api/v1/me"), "etag") is None
 
 
+async def test_who_may_keep_an_answer_is_said() -> None:
+    door = Door()
+    assert header(await door.get("/api/v1/products/tea"), "cache-control") == "private, no-cache"
+    assert header(await door.post("/api/v1/sessions", b""), "cache-control") == "no-store"
+    assert header(await door.get("/api/v1/me"), "cache-control") == "no-store"
+
+
 async def test_large_answers_are_packed_as_the_client_accepts() -> None:
     door = Door()
     target = "/api/v1/products/tea?size=5000"

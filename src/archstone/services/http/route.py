@@ -30,10 +30,12 @@ class Route:
         self.span_name = f"{operation.method} {self.path}"
         self.query = operation.kind == "query"
         # What somebody signed in may see is nobody else's to keep; the tag lets its own reader ask again cheaply.
-        # The answer to a command is not kept by anybody as it is.
+        # The answer to a command is kept by nobody as it is; one that holds a secret (record=False) says so as well.
         self.success_headers = [] if operation.status == _NO_CONTENT else [(b"content-type", b"application/json")]
         if self.query:
             self.success_headers.append((b"cache-control", b"private, no-cache"))
+        elif not operation.record:
+            self.success_headers.append((b"cache-control", b"no-store"))
 
     def encode(self, result: object) -> bytes:
         """Return the body for a result.
