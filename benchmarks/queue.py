@@ -1,7 +1,8 @@
 """An embedded queue, fsynced: jobs per second from enqueueing to done, beside what a user would pick instead.
 
-Every contender syncs each commit (`synchronous=FULL`), and runs producers and one consumer in one process, as an
-embedded queue does: tasks for Archstone, threads for the others. A job is a message of about 200 bytes; it is done when the queue has durably forgotten it.
+Every contender syncs each commit (`synchronous=FULL`) and runs producers and one consumer in one process, as an
+embedded queue does: tasks for Archstone, threads for the others. A job is a message of about 200 bytes; it is done when
+the queue has durably forgotten it. At most 1,000 jobs wait, so that a slow consumer slows its producers.
 """
 
 import asyncio
@@ -12,8 +13,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.harness import Bench, Measured, Row
+
+if TYPE_CHECKING:
+    from archstone.data import Envelope
 
 bench = Bench(
     "queue",
@@ -46,55 +51,63 @@ def seconds(quick: bool) -> float:
     return QUICK_SECONDS if quick else SECONDS
 
 
-def archstone(quick: bool, *, producers: int, busy_us: float = 0.0) -> Measured:
-    """Measure a Bus on SQLite. With `busy_us` every loop turn is held up for that long by somebody else's work."""
-    from archstone import world
-    from archstone.data import Envelope
-    from archstone.messaging import Bus
+class Ours:
+    """A Bus on SQLite with its producers and its consumer."""
 
-    async def main(where: Path) -> Measured:
-        done = asyncio.Event()
-        delays: list[float] = []
+    def __init__(self, where: Path, *, producers: int) -> None:
+        from archstone.messaging import Bus
 
-        async def handle(message: Envelope) -> None:
-            delays.append((world.now_us() - message.at) / 1000)
-            if sent == subscription.handled + 1:
-                done.set()
+        self.bus = Bus(f"sqlite:///{where}/bus.db")
+        self.subscription = self.bus.subscribe("jobs", "workers", self.handle, concurrency=256)
+        self.producers = producers
+        self.sent = 0
+        self.delays_ms: list[float] = []
 
-        bus = Bus(f"sqlite:///{where}/bus.db")
-        subscription = bus.subscribe("jobs", "workers", handle, concurrency=256)
-        sent = 0
+    async def handle(self, message: "Envelope") -> None:
+        self.delays_ms.append(time.time_ns() / 1e6 - message.at / 1e3)
 
-        async def produce(number: int) -> None:
-            nonlocal sent
-            while time.perf_counter() < until_s:
-                job = world.new_id()
-                await bus.send(Envelope(job, "jobs", "jobs.run", 1, f"p{number}", PAYLOAD, b"{}", world.now_us()))
-                sent += 1
+    async def produce(self, number: int, until_s: float) -> None:
+        from archstone import world
+        from archstone.data import Envelope
 
-        async def hog() -> None:
-            while True:
-                held_s = time.perf_counter() + busy_us / 1e6
-                while time.perf_counter() < held_s:
-                    pass
-                await asyncio.sleep(0)
+        key, send = f"p{number}", self.bus.send
+        while time.perf_counter() < until_s:
+            await send(Envelope(world.new_id(), "jobs", "jobs.run", 1, key, PAYLOAD, b"{}", world.now_us()))
+            self.sent += 1
 
-        async with bus:
-            await bus.start()
-            hogging = asyncio.create_task(hog()) if busy_us else None
+    async def run(self, last_s: float) -> float:
+        """Return jobs per second, from the first send to the last job durably forgotten."""
+        async with self.bus:
+            await self.bus.start()
             begin_s = time.perf_counter()
-            until_s = begin_s + seconds(quick)
-            await asyncio.gather(*(produce(number) for number in range(producers)))
-            while subscription.handled < sent:
+            await asyncio.gather(*(self.produce(number, begin_s + last_s) for number in range(self.producers)))
+            while self.subscription.handled < self.sent:
                 await asyncio.sleep(0)
-            took_s = time.perf_counter() - begin_s
+            return self.sent / (time.perf_counter() - begin_s)
+
+
+async def hog(busy_us: float) -> None:
+    """Hold the loop up for `busy_us` in every turn, as somebody else's work would."""
+    while True:
+        until_s = time.perf_counter() + busy_us / 1e6
+        while time.perf_counter() < until_s:
+            pass
+        await asyncio.sleep(0)
+
+
+def archstone(quick: bool, *, producers: int, busy_us: float = 0.0) -> Measured:
+    async def main(ours: Ours) -> float:
+        hogging = asyncio.create_task(hog(busy_us)) if busy_us else None
+        try:
+            return await ours.run(seconds(quick))
+        finally:
             if hogging is not None:
                 hogging.cancel()
-        delays.sort()
-        return Measured(sent / took_s, _details(where, delays, sent))
 
     with folder() as where:
-        return asyncio.run(main(where))
+        ours = Ours(where, producers=producers)
+        rate = asyncio.run(main(ours))
+        return Measured(rate, _details(where, sorted(ours.delays_ms), ours.sent))
 
 
 def _details(where: Path, delays_ms: list[float], jobs: int) -> dict[str, object]:
@@ -113,9 +126,11 @@ def threads(
     """Measure a blocking queue: `producers` threads put, this thread takes and finishes; `take` is False if empty."""
     until_s = time.perf_counter() + seconds(quick)
     counts = [0] * producers
+    room = threading.Semaphore(1_000)
 
     def produce(number: int) -> None:
         while time.perf_counter() < until_s:
+            room.acquire()
             put()
             counts[number] += 1
 
@@ -125,7 +140,9 @@ def threads(
         worker.start()
     done = 0
     while any(worker.is_alive() for worker in workers) or done < sum(counts):
-        done += take()
+        if take():
+            done += 1
+            room.release()
     took_s = time.perf_counter() - begin_s
     return Measured(done / took_s, {"jobs": done, "fsync": "WAL, synchronous=FULL", "sync_us": round(sync_us(where))})
 

@@ -66,7 +66,9 @@ class IgnoresTheToken(MemoryBroker):
         leased = self._queues[channel].lane.leased
         named = {row.envelope.id: token for token, row in leased.items()}
         tokens = [named.get(delivery.envelope.id, delivery.token) for delivery in deliveries]
-        await super().settle(channel, [Delivery(d.envelope, d.attempt, t) for d, t in zip(deliveries, tokens)])
+        await super().settle(
+            channel, [Delivery(d.envelope, d.attempt, t) for d, t in zip(deliveries, tokens, strict=True)]
+        )
         return []
 
 

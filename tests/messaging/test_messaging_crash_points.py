@@ -26,8 +26,7 @@ def run(folder: Path, orders: int, mode: str = "", *, point: str | None = None) 
     done = subprocess.run(
         [sys.executable, CHILD, folder, str(orders), mode],
         env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         check=False,
         timeout=60,

@@ -171,7 +171,7 @@ async def test_the_lag_is_the_age_of_the_oldest_unsent_event(db: Database):
         await publish(db, "b")
         await asyncio.sleep(10.0)
         assert relay.lag_s == pytest.approx(40.0, abs=0.1)
-        line = next(line for line in render().splitlines() if line.startswith("archstone_relay_lag_seconds{"))
+        line = next(line for line in render().splitlines() if 'lag_seconds{database="relay-test"}' in line)
         assert float(line.split()[-1]) == pytest.approx(40.0, abs=0.1)
         await drained(db)
         await asyncio.sleep(0.1)

@@ -32,7 +32,7 @@ from archstone.resilience import Retry
 
 __all__ = ["Bus"]
 
-_sent = counter("archstone_bus_sent", "Messages sent, before they are multiplied by groups.")
+_sent = counter("archstone_bus_sent", "Messages sent, before they are multiplied by groups.").labels()
 _backlog = gauge("archstone_bus_backlog", "Messages not settled.", ("topic", "group"))
 _dead = gauge("archstone_bus_dead_letters", "Messages given up and kept.", ("topic", "group"))
 

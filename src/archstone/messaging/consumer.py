@@ -45,10 +45,11 @@ _BACKOFF: Final = Exponential(0.05, cap_s=5.0)
 
 
 class Consumer:
-    """The running side of a subscription, in this process."""
+    """The running side of a subscription, in this process. Made on the loop on which it runs."""
 
     def __init__(self, broker: Broker, subscription: Subscription) -> None:
         self._broker = broker
+        self._loop = asyncio.get_running_loop()  # kept: to ask for it costs a system call each time
         self._subscription = subscription
         self._channel = subscription.channel
         self._running: dict[int, tuple[Delivery, asyncio.Task[None]]] = {}
@@ -64,6 +65,7 @@ class Consumer:
         self._settler: asyncio.Task[None] | None = None
         self._labels = (self._channel.topic, self._channel.group)
         self._span = f"handle {self._channel.group}"
+        self._count_handled = _handled.labels(*self._labels).inc
 
     def start(self) -> None:
         """Take messages from now on."""
@@ -113,9 +115,10 @@ class Consumer:
             self._full = free <= 0 or len(self._finished) >= _UNSETTLED_LIMIT
             if self._full:
                 return
+            create_task = self._loop.create_task
             leased = await self._broker.lease(self._channel, limit=free, lease_s=subscription.lease_s)
             for delivery in leased:
-                self._running[delivery.token] = (delivery, asyncio.create_task(self._handle(delivery)))
+                self._running[delivery.token] = (delivery, create_task(self._handle(delivery)))
             subscription.running = len(self._running)
             if len(leased) < free:
                 return
@@ -143,7 +146,7 @@ class Consumer:
             world.point(AFTER_EFFECT)
             self._finished.append(delivery)
             if self._settler is None:
-                self._settler = asyncio.create_task(self._settle())
+                self._settler = self._loop.create_task(self._settle())
         finally:
             del self._running[delivery.token]
             subscription.running = len(self._running)
@@ -164,7 +167,7 @@ class Consumer:
                     continue
                 settled = len(batch) - len(refused)
                 subscription.handled += settled
-                _handled.labels(*self._labels).inc(settled)
+                self._count_handled(settled)
                 if refused:
                     self._count_lost(len(refused))
                 world.point(AFTER_SETTLE)

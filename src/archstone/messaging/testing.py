@@ -14,6 +14,8 @@ The suite waits by `pass_time`; run it on virtual time (`archstone.simulation`),
 for a broker whose server has a clock of its own. Each test uses topics of its own, so a server may be shared.
 """
 
+# ruff: noqa: D102 - the name of a test is its sentence
+
 import asyncio
 from collections.abc import Sequence
 from typing import ClassVar, Final

@@ -31,13 +31,14 @@ class _Batch:
 
 
 class Writer:
-    """The one way into the file of a broker."""
+    """The one way into the file of a broker. Made on the loop on which it writes."""
 
     def __init__(self, database: Database, context: Context) -> None:
         self._database = database
         # The writer's task must not live in the context of whoever happens to send first: with their open
         # transaction, their deadline, or the world of their saga.
         self._context = context
+        self._loop = asyncio.get_running_loop()  # kept: to ask for it costs a system call each time
         self._batch = _Batch()
         self._task: asyncio.Task[None] | None = None
 
@@ -54,13 +55,12 @@ class Writer:
 
     def written(self) -> asyncio.Future[None]:
         """Return a future of the caller's own that answers when what was added so far is durable."""
-        loop = asyncio.get_running_loop()
         # One future for each caller: cancelling a task cancels the future it waits for, and with a shared one
         # everybody else's.
-        future: asyncio.Future[None] = loop.create_future()
+        future: asyncio.Future[None] = self._loop.create_future()
         self._batch.waiters.append(future)
         if self._task is None:
-            self._task = loop.create_task(self._run(), context=self._context.copy())
+            self._task = self._loop.create_task(self._run(), context=self._context.copy())
         return future
 
     async def close(self) -> None:
