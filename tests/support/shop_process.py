@@ -1,4 +1,4 @@
-"""The shop as a stranger runs it: a subprocess of the command line, driven over HTTP. Shared by the tests that need one."""
+"""The shop as a stranger runs it: a subprocess of the command line, driven over HTTP."""
 
 import asyncio
 import contextlib

@@ -1,19 +1,23 @@
 """What an operator can ask of a system: the verbs behind the control socket and the command line."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
+
+from pydantic_core import to_json
 
 from archstone import context
 from archstone.context import Call, Principal
-from archstone.errors import ConfigError, NotFoundError
+from archstone.errors import ConfigError, DomainError, InvalidError, NotFoundError
 from archstone.messaging import DeadLetter
 from archstone.observability import SpanRecord, waterfall
 from archstone.runtime.backup import back_up
 from archstone.runtime.embedded import Embedded
 from archstone.runtime.wiring import Part
-from archstone.sagas import SagaInfo, Sagas, SagaUnknownError
+from archstone.sagas import SagaInfo, Sagas, SagaStatus, SagaUnknownError
+from archstone.services import InProcess
 
 __all__ = ["OPERATOR", "Operator", "VerbError"]
 
@@ -21,6 +25,13 @@ OPERATOR: Final = Principal("operator", frozenset({"admin", "service"}))
 """Who acts when somebody with access to the data folder asks: file permissions are the authority."""
 
 Arguments = Mapping[str, Any]
+
+_UNSENT: Final = "SELECT count(*) FROM _archstone_outbox"
+_SAGA_STATUSES: Final = get_args(SagaStatus)
+_TRACE_ID: Final = re.compile("[0-9a-f]{32}")
+_DIGITS: Final = re.compile("[0-9]{1,18}")
+_ALL_LETTERS: Final = 100_000
+_REPLAYED_AT_ONCE: Final = 10_000
 
 
 class VerbError(ConfigError, code="runtime.verb"):
@@ -56,7 +67,7 @@ class Operator:
         with context.enter(Call(principal=OPERATOR)):
             return await found(arguments)
 
-    async def _status(self, arguments: Arguments) -> dict[str, Any]:  # noqa: ARG002 - the form of a verb
+    async def _status(self, arguments: Arguments) -> dict[str, Any]:
         parts = self._embedded.parts
         backlogs = await self._embedded.bus.backlogs()
         return {
@@ -70,20 +81,24 @@ class Operator:
         }
 
     async def _admin(self, arguments: Arguments) -> dict[str, Any]:
-        promote = self._embedded.system.promote
-        if promote is None:
-            raise VerbError(f"system {self._embedded.system.name!r} has no administrators")
-        client = self._embedded.client(promote.contract)
-        await getattr(client, promote.name)(str(arguments["email"]), "admin")
+        system, email = self._embedded.system, _text(arguments, "email")
+        operation = system.promote
+        if operation is None:
+            raise VerbError(f"system {system.name!r} has no administrators: its System(...) names no promote=")
+        keeper = self._embedded.parts.keeper(system, operation.contract)
+        request = to_json({"email": email, "role": "admin"})
+        try:
+            await InProcess(keeper.dispatcher).call(operation, operation.decode({}, {}, request, strict=True))
+        except (DomainError, InvalidError) as error:
+            raise VerbError(f"{email} is not made an administrator: {error}; name a registered address") from error
         return {}
 
     async def _trace(self, arguments: Arguments) -> dict[str, Any]:
-        reference = str(arguments["reference"])
+        reference = _text(arguments, "reference")
         store = self._embedded.spans
-        store.flush()
         spans: Sequence[SpanRecord] = store.find(reference)
-        if not spans and len(reference) == 32:
-            spans = store.trace(_hexadecimal(reference))
+        if not spans and _TRACE_ID.fullmatch(reference):
+            spans = store.trace(int(reference, 16))
         if not spans:
             raise NotFoundError(
                 f"no trace of {reference!r}: name an order id, a saga id or a trace id; old ones are swept"
@@ -91,40 +106,50 @@ class Operator:
         return {"waterfall": waterfall(spans), "spans": len(spans)}
 
     async def _sagas(self, arguments: Arguments) -> dict[str, Any]:
-        limit = int(arguments.get("limit", 50))
+        limit, status = _number(arguments, "limit", default=50), arguments.get("status")
+        if status is not None and status not in _SAGA_STATUSES:
+            raise VerbError(f"status {status!r}: a saga is {', '.join(_SAGA_STATUSES)}; name one of these or none")
         found = [
-            (info, part.name)
-            for part, engine in self._engines()
-            for info in await engine.list(arguments.get("status"), limit=limit)
+            (info, part.name) for part, engine in self._engines() for info in await engine.list(status, limit=limit)
         ]
         found.sort(key=lambda pair: pair[0].started_at, reverse=True)
         return {"sagas": [_brief(info, service) for info, service in found[:limit]]}
 
     async def _saga(self, arguments: Arguments) -> dict[str, Any]:
-        _, engine, info = await self._find(str(arguments["id"]))
-        del engine
+        _, info = await self._find(_text(arguments, "id"))
         steps = [asdict(step) for step in info.steps]
         return {"saga": {**_plain(asdict(info)), "steps": len(steps)}, "steps": steps}
 
     async def _resume(self, arguments: Arguments) -> dict[str, Any]:
-        _, engine, info = await self._find(str(arguments["id"]))
+        engine, info = await self._find(_text(arguments, "id"))
+        if info.status != "stuck":
+            raise VerbError(f"saga {info.id!r} is {info.status}: only a stuck one can be resumed; nothing was done")
         await engine.resume(info.id)
-        return {}
+        return {"acts": self._embedded.ready}
 
     async def _dead(self, arguments: Arguments) -> dict[str, Any]:
-        wanted = arguments.get("id")
-        letters = await self._embedded.bus.dead(limit=int(arguments.get("limit", 50)) if wanted is None else 100_000)
-        return {"letters": [_letter(each) for each in letters if wanted is None or each.id == int(wanted)]}
+        bus, wanted = self._embedded.bus, arguments.get("id")
+        if wanted is None:
+            return {
+                "letters": [_letter(each) for each in await bus.dead(limit=_number(arguments, "limit", default=50))]
+            }
+        number = _number(arguments, "id")
+        found = [_letter(each) for each in await bus.dead(limit=_ALL_LETTERS) if each.id == number]
+        if not found:
+            raise _no_letter(number)
+        return {"letters": found}
 
     async def _replay(self, arguments: Arguments) -> dict[str, Any]:
-        bus = self._embedded.bus
-        wanted = arguments.get("id")
-        ids = [each.id for each in await bus.dead(limit=10_000)] if wanted is None else [int(wanted)]
-        return {"replayed": await bus.replay(*ids)}
+        bus, wanted = self._embedded.bus, arguments.get("id")
+        if wanted is None:
+            replayed = await bus.replay(*[each.id for each in await bus.dead(limit=_REPLAYED_AT_ONCE)])
+        elif not (replayed := await bus.replay(number := _number(arguments, "id"))):
+            raise _no_letter(number)
+        return {"replayed": replayed, "acts": self._embedded.ready}
 
     async def _backup(self, arguments: Arguments) -> dict[str, Any]:
         embedded = self._embedded
-        target = Path(str(arguments["file"]))
+        target = Path(_text(arguments, "file"))
         info = await back_up(embedded.folder.path, embedded.system.name, embedded.parts.databases, target)
         return {"files": len(info.files), "size_bytes": info.size_bytes, "taken_at_us": info.taken_at_us}
 
@@ -132,16 +157,31 @@ class Operator:
         parts = self._embedded.parts.services.values()
         return [(part, part.dispatcher.sagas) for part in parts if part.dispatcher.sagas is not None]
 
-    async def _find(self, saga_id: str) -> tuple[Part, Sagas, SagaInfo]:
-        for part, engine in self._engines():
+    async def _find(self, saga_id: str) -> tuple[Sagas, SagaInfo]:
+        for _, engine in self._engines():
             try:
-                return part, engine, await engine.inspect(saga_id)
+                return engine, await engine.inspect(saga_id)
             except SagaUnknownError:
                 continue
         raise NotFoundError(f"no saga {saga_id!r} in any service; `archstone sagas SYSTEM` lists them")
 
 
-_UNSENT: Final = "SELECT count(*) FROM _archstone_outbox"
+def _text(arguments: Arguments, name: str) -> str:
+    found = arguments.get(name)
+    if not isinstance(found, str) or not found:
+        raise VerbError(f"{name}={found!r}: give a text")
+    return found
+
+
+def _number(arguments: Arguments, name: str, *, default: int | None = None) -> int:
+    found = arguments.get(name, default)
+    if not _DIGITS.fullmatch(str(found)):
+        raise VerbError(f"{name}={found!r}: give a whole number")
+    return int(str(found))
+
+
+def _no_letter(number: int) -> NotFoundError:
+    return NotFoundError(f"no dead letter {number}; `archstone dead SYSTEM` lists them")
 
 
 def _brief(info: SagaInfo, service: str) -> dict[str, Any]:
@@ -173,10 +213,3 @@ def _letter(letter: DeadLetter) -> dict[str, Any]:
 
 def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value.isoformat() if hasattr(value, "isoformat") else value for name, value in fields.items()}
-
-
-def _hexadecimal(text: str) -> int:
-    try:
-        return int(text, 16)
-    except ValueError:
-        return 0
