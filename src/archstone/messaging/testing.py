@@ -10,8 +10,8 @@
             yield broker
             await broker.close()
 
-The suite waits by `pass_time`; run it on virtual time (`archstone.simulation`), or set `lease_s` to a fraction of a second
-for a broker whose server has a clock of its own. Each test uses topics of its own, so a server may be shared.
+The suite waits by `pass_time`; run it on virtual time (`archstone.simulation`), or set `lease_s` to a fraction of a
+second for a broker whose server has a clock of its own. Each test uses topics of its own, so a server may be shared.
 """
 
 # ruff: noqa: D102 - the name of a test is its sentence

@@ -1,7 +1,7 @@
 """Which messages of a channel are in memory, and which wait in the table.
 
-A message just committed goes to its lane straight from memory. When the lane holds as many as `Sizes` says, in all or of
-one key, later ones stay in the table and are read when there is room; so memory is bounded, a backlog of a million
+A message just committed goes to its lane straight from memory. When the lane holds as many as `Sizes` says, in all or
+of one key, later ones stay in the table and are read when there is room; so memory is bounded, a backlog of a million
 costs no more than one of ten thousand, and a key that is blocked for long fills only its own share.
 
 Nothing is skipped and nothing read twice:
