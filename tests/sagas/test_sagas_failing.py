@@ -340,3 +340,25 @@ def _break_once(monkeypatch, table, verb):
         return await works(*args, **kwargs)
 
     monkeypatch.setattr(table, verb, break_once)
+
+
+@pytest.mark.parametrize("turns", range(6))
+@pytest.mark.parametrize("how", ["run", "start"])
+async def test_a_saga_whose_starter_is_cancelled_runs_if_it_is_on_disk(tmp_path, how, turns):
+    traveller = Traveller(Depot())
+    async with opened(tmp_path, traveller) as sagas:
+
+        async def start() -> None:
+            if how == "run":
+                await sagas.run(traveller.journey, ("hat",), id="t1")
+                return
+            async with sagas._db.transaction() as tx:
+                await sagas.start(tx, traveller.journey, ("hat",), id="t1")
+
+        starter = asyncio.create_task(start())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        starter.cancel()
+        await asyncio.wait([starter])
+        await asyncio.sleep(1)
+        assert len(traveller.depot.log) == len(await sagas.list()) == len(await sagas.list("done"))

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import pytest
 from pydantic import BaseModel
@@ -25,6 +26,7 @@ from archstone.sagas import (
     saga,
     saga_mark,
 )
+from archstone.sagas.codec import Codec
 
 
 async def test_a_saga_answers_what_its_body_returns_and_remembers_each_step(tmp_path):
@@ -185,7 +187,7 @@ async def test_a_body_that_asks_the_world_is_told_what_to_use_instead(tmp_path):
         ("local", "local, a later process could not find it"),
         ("stranger", "is neither a method of the saga's owner, nor of one of its attributes, nor a function"),
         ("count", "echo: takes 1 positional argument(s), 0 given"),
-        ("type", "echo: arguments do not fit their annotations"),
+        ("type", "echo: a value does not fit its annotation"),
         ("large", "main/echo#1: arguments take 2008 bytes in the journal, limit 1000"),
         ("branch", "branch 'a/b': must be 1 to 100 letters"),
     ],
@@ -260,6 +262,24 @@ async def test_waiting_ends_with_the_deadline_and_the_saga_goes_on(tmp_path):
         assert (await sagas.inspect("t1")).status == "running"
         gate.set()
         assert await sagas.result("t1") == ["1 hat"]
+
+
+def test_values_that_only_the_serializer_understands_are_taken_and_others_are_not():
+    class Pair(NamedTuple):
+        left: int
+        right: str
+
+    async def keep(
+        pair: Pair, ratio: float, parcel: Parcel, when: datetime, some: frozenset[str] = frozenset()
+    ) -> None: ...
+
+    codec = Codec("keep", keep)
+    values = (Pair(1, "b"), 1, Parcel(weights=(1,)), datetime(2026, 1, 2, tzinfo=UTC))
+    assert codec.arguments(codec.arguments_json(values)) == values
+    assert codec.arguments(codec.arguments_json((*values, frozenset({"x"}))))[4] == {"x"}
+    for wrong in (("1", 1, *values[2:]), (values[0], "1", *values[2:]), (*values[:2], {"weights": ["x"]}, values[3])):
+        with pytest.raises(StepCodecError, match="keep: a value does not fit"):
+            codec.arguments_json(wrong)
 
 
 class Sleepy(Traveller):

@@ -14,6 +14,7 @@ __all__ = ["Effect", "GivenUpError"]
 
 _ANSWERS: Final = (DomainError, InvalidError, DeniedError, NotFoundError)
 """Asking again would give the same."""
+_PENDING: Final = object()
 
 
 class GivenUpError(Exception):
@@ -35,7 +36,7 @@ class Effect:
     """A call that is about to be made, in the context that is current then."""
 
     __slots__ = (
-        "_arguments", "_attempts", "_call", "_given_up", "_shared", "_timeout_s", "name", "operation", "retry"
+        "_arguments", "_attempts", "_call", "_first", "_given_up", "_shared", "_timeout_s", "name", "operation", "retry"
     )  # fmt: skip
 
     def __init__(
@@ -60,6 +61,7 @@ class Effect:
         self._timeout_s = timeout_s
         self._given_up = given_up
         self._attempts = 0
+        self._first: Exception | None = None
 
     async def make(self) -> object:
         """Return the answer.
@@ -67,13 +69,27 @@ class Effect:
         Raises:
             GivenUpError: An answer that is an error, or the last attempt failed too, or nobody wants it any more.
         """
+        retry = self.retry
         try:
-            answer = await self.retry.call(self._once)
-        except Exception as error:
-            raise GivenUpError(self._attempts, error) from error
+            # Nearly every step works at its first attempt, which need not pay for the machinery of the others.
+            answer = await self._once() if retry.total_s is None and retry.per_attempt_s is None else _PENDING
+        except Exception as error:  # noqa: BLE001 - Retry.on decides about it
+            self._first = error
+            answer = _PENDING
+        if answer is _PENDING:
+            try:
+                answer = await retry.call(self._attempt)
+            except Exception as error:
+                raise GivenUpError(self._attempts, error) from error
         if type(answer) is _Failed:
             raise GivenUpError(self._attempts, answer.error) from answer.error
         return answer
+
+    async def _attempt(self) -> object:
+        first, self._first = self._first, None
+        if first is not None:
+            raise first
+        return await self._once()
 
     async def _once(self) -> object:
         shared = self._shared

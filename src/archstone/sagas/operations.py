@@ -29,14 +29,13 @@ _MAX_OPERATIONS: Final = 10_000
 class Operation:
     """A callable under its name, with the codec of its values."""
 
-    __slots__ = ("call", "codec", "name", "subject")
+    __slots__ = ("call", "codec", "name", "span")
 
-    def __init__(self, name: str, call: Callee, subject: object) -> None:
+    def __init__(self, name: str, call: Callee) -> None:
         self.name = name
         self.call = call
         self.codec = Codec(name, call)
-        self.subject = subject
-        """Held so that the id under which this operation is cached cannot be given to another object."""
+        self.span = f"step {name}"
 
 
 class Operations:
@@ -48,7 +47,7 @@ class Operations:
 
     def __init__(self, owner: object | None) -> None:
         self._owner = owner
-        self._known: dict[tuple[int, str], Operation] = {}
+        self._known: dict[Callee, Operation] = {}
         self._named: dict[str, Operation] = {}
 
     def of(self, function: Callee) -> Operation:
@@ -57,9 +56,8 @@ class Operations:
         Raises:
             StepCodecError: It has no name that could be found again, or no annotations.
         """
-        subject = getattr(function, "__self__", function)
-        known = self._known.get((id(subject), getattr(function, "__name__", "")))
-        return known if known is not None else self._learn(function, subject)
+        known = self._known.get(function)
+        return known if known is not None else self._learn(function)
 
     def find(self, name: str) -> Operation:
         """Return the operation that the journal calls `name`.
@@ -70,17 +68,18 @@ class Operations:
         known = self._named.get(name)
         if known is None:
             call = self._resolve(name)
-            known = self._named[name] = Operation(name, call, call)
+            known = self._named[name] = Operation(name, call)
         return known
 
-    def _learn(self, function: Callee, subject: object) -> Operation:
-        operation = Operation(self._name(function, subject), function, subject)
+    def _learn(self, function: Callee) -> Operation:
+        operation = Operation(self._name(function), function)
         if len(self._known) >= _MAX_OPERATIONS:
             self._known.clear()  # somebody makes callables without end: slow then, never unbounded
-        self._known[id(subject), getattr(function, "__name__", "")] = operation
+        self._known[function] = operation
         return operation
 
-    def _name(self, function: Callee, subject: object) -> str:
+    def _name(self, function: Callee) -> str:
+        subject = getattr(function, "__self__", function)
         method: str = getattr(function, "__name__", "")
         if subject is self._owner:
             return method

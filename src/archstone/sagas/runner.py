@@ -33,6 +33,7 @@ class Runner:
         self._after = 0
         """Number up to which the table was looked through, as long as there is a backlog."""
         self._refill: asyncio.Task[None] | None = None
+        self._chores: set[asyncio.Task[None]] = set()
         self._stuck = self._started = self._finished = self._failed = 0
 
     @property
@@ -55,6 +56,13 @@ class Runner:
             self._backlog = True  # others wait already: it takes its turn
             return
         self._launch(saga)
+
+    def adopt(self, saga: Awake) -> None:
+        """Run a saga whose starter was cancelled, if it is on disk."""
+        if self.open:
+            chore = asyncio.get_running_loop().create_task(self._adopt(saga), context=self._context)
+            self._chores.add(chore)
+            chore.add_done_callback(self._chores.discard)
 
     def look(self) -> None:
         """Look through the table from its beginning for sagas that run nowhere."""
@@ -121,7 +129,7 @@ class Runner:
         """Stop every saga where it is; the journal knows where that was."""
         self._context = None
         self._shared.draining = True
-        tasks = [saga.task for saga in self._awake.values()]
+        tasks = [*(saga.task for saga in self._awake.values()), *self._chores]
         if self._refill is not None:
             tasks.append(self._refill)
         for task in tasks:
@@ -167,6 +175,13 @@ class Runner:
             self._failed += 1
         else:
             self._stuck += 1
+
+    async def _adopt(self, saga: Awake) -> None:
+        try:
+            if await self._shared.table.exists(saga.id):
+                self.admit(saga)
+        except Exception as error:  # noqa: BLE001 - nobody awaits this task
+            _log.error("a saga could not be adopted; it goes on at the next start", saga=saga.id, error=describe(error))
 
     async def _fill(self) -> None:
         try:

@@ -24,22 +24,20 @@ from typing import Final, Self, TypeVar, TypeVarTuple, cast
 
 from archstone import context, world
 from archstone.context import Principal
-from archstone.data import Database, Transaction, headers_of
+from archstone.data import Database, Transaction
 from archstone.resilience import within
-from archstone.sagas.codec import same_arguments
 from archstone.sagas.drive import Ending
-from archstone.sagas.errors import SagaExistsError, SagaStuckError, SagaUnknownError, StepCodecError
+from archstone.sagas.errors import SagaStuckError, SagaUnknownError
 from archstone.sagas.failures import error_from_json
 from archstone.sagas.info import SagaInfo, SagaStatistics, SagaStatus
 from archstone.sagas.journal import Past
 from archstone.sagas.operations import Operations
 from archstone.sagas.places import Places
-from archstone.sagas.run import Awake
 from archstone.sagas.runner import Runner
-from archstone.sagas.saga import saga_mark
 from archstone.sagas.settings import SagaSettings
 from archstone.sagas.shared import Invoke, Shared
-from archstone.sagas.table import SCHEMA, Execute, SagaRow, SameRow, Table
+from archstone.sagas.starter import insert, make
+from archstone.sagas.table import SCHEMA, SagaRow, Table
 from archstone.sagas.view import saga_info
 
 __all__ = ["Sagas"]
@@ -48,7 +46,6 @@ Ts = TypeVarTuple("Ts")
 R = TypeVar("R")
 
 _NEWEST: Final = 1 << 62
-_LONGEST_ID: Final = 200
 
 
 class Sagas:
@@ -74,7 +71,6 @@ class Sagas:
         settings: SagaSettings = SagaSettings(),  # noqa: B008 - frozen
     ) -> None:
         self._db = db
-        self._name = name
         self._settings = settings
         self._table = Table(db, name)
         self._operations = Operations(owner)
@@ -137,10 +133,9 @@ class Sagas:
             SagaExistsError: The id belongs to another method or other arguments.
             StepCodecError: Not a saga, or the arguments do not fit its annotations.
         """
-        saga = self._made(method, args, id)
-        if not await self._insert(tx.execute, saga):
-            row = await self._table.same(tx.first, id)
-            return self._same(saga, row)
+        saga = make(self._shared, method, args, saga=id)
+        if not await insert(saga, tx.execute, tx.first):
+            return False
         tx.after_commit(lambda: self._runner.admit(saga))
         return True
 
@@ -153,14 +148,20 @@ class Sagas:
     ) -> R:
         """Start a saga in a transaction of its own and return its answer, as `start` and `result` do.
 
+        Cancelled, it leaves the saga running, if that was on disk already.
+
         Args:
             method: A coroutine function marked with `@saga`.
             *args: Its arguments.
             id: None: a new one.
         """
-        saga = self._made(method, args, world.new_id() if id is None else id)
-        if not await self._insert(self._db.execute, saga):
-            self._same(saga, await self._table.same(self._db.first, saga.id))
+        saga = make(self._shared, method, args, saga=world.new_id() if id is None else id)
+        try:
+            new = await insert(saga, self._db.execute, self._db.first)
+        except asyncio.CancelledError:
+            self._runner.adopt(saga)  # its row may have been written all the same
+            raise
+        if not new:
             return cast("R", await self.result(saga.id))
         news = self._runner.expect(saga.id)
         self._runner.admit(saga)
@@ -226,45 +227,6 @@ class Sagas:
     def statistics(self) -> SagaStatistics:
         """Return counters since the engine was opened."""
         return self._runner.statistics()
-
-    def _made(self, method: Callable[..., Awaitable[object]], arguments: tuple[object, ...], saga: str) -> Awake:
-        operation = self._operations.of(method)
-        mark = saga_mark(method)
-        if mark is None:
-            raise StepCodecError(operation.name, "is not a saga; write @saga() above it")
-        if not 1 <= len(saga) <= _LONGEST_ID:
-            raise StepCodecError(operation.name, f"the id of a saga must have 1 to {_LONGEST_ID} characters")
-        made = Awake(self._shared, saga)
-        made.fresh = True
-        made.method, made.version = operation.name, mark.version
-        made.arguments = operation.codec.arguments_json(arguments)
-        self._shared.check_size(f"saga {saga}", "the arguments", len(made.arguments))
-        made.started_us = world.now_us()
-        return made
-
-    async def _insert(self, execute: Execute, saga: Awake) -> bool:
-        call = context.current()
-        saga.trace = call.trace
-        saga.causation_id = call.causation_id
-        if call.correlation_id is not None:
-            saga.correlation_id = call.correlation_id
-        return await self._table.insert(
-            execute,
-            saga=saga.id,
-            method=saga.method,
-            version=saga.version,
-            arguments=saga.arguments,
-            headers=headers_of(call),
-            at=saga.started_us,
-        )
-
-    def _same(self, saga: Awake, row: SameRow | None) -> bool:
-        """Return False if the row that has the id is the same saga, or raise SagaExistsError."""
-        if row is None or row.engine != self._name or row.method != saga.method:
-            raise SagaExistsError(saga.id, "another saga" if row is None else row.method, saga.method)
-        if not same_arguments(self._operations.find(saga.method).codec, saga.arguments, row.arguments):
-            raise SagaExistsError(saga.id, row.method, saga.method)
-        return False
 
     async def _wait(self, saga: str, news: asyncio.Future[Ending]) -> Ending:
         try:

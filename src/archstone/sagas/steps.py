@@ -226,7 +226,7 @@ async def _make(run: Run, effect: Effect) -> object:
     token = context.set_current(run.saga.call(key=f"{run.id}/{step}"))
     answer = failure = None
     try:
-        with span(f"step {operation.name}", ref=run.id) as work:
+        with span(operation.span, ref=run.id) as work:
             try:
                 answer = await effect.make()
                 world.point(AFTER_EFFECT)

@@ -109,7 +109,8 @@ class Table:
 
     def __init__(self, db: Database, engine: str) -> None:
         self._db = db
-        self._engine = engine
+        self.engine = engine
+        """Name of the engine."""
 
     async def insert(
         self, execute: Execute, *, saga: str, method: str, version: int, arguments: bytes, headers: bytes, at: int
@@ -118,7 +119,7 @@ class Table:
         added = await execute(
             _INSERT,
             id=saga,
-            engine=self._engine,
+            engine=self.engine,
             method=method,
             version=version,
             arguments=arguments,
@@ -126,6 +127,16 @@ class Table:
             at=at,
         )
         return added == 1
+
+    async def exists(self, saga: str) -> bool:
+        """Tell whether a running saga is on disk, with everything that was written before this was asked."""
+        # A write, although it changes nothing: a read would not wait for a commit that is about to happen.
+        found = await self._db.execute(
+            "UPDATE _archstone_sagas SET status = status WHERE id = :id AND engine = :engine AND status = 'running'",
+            id=saga,
+            engine=self.engine,
+        )
+        return found == 1
 
     async def append(self, saga: str, position: int, entries: bytes) -> None:
         """Add a row to the journal; returns when it is durable."""
@@ -151,7 +162,7 @@ class Table:
             "UPDATE _archstone_sagas SET status = 'running', attempts = 0, why = NULL"
             " WHERE id = :id AND engine = :engine AND status = 'stuck'",
             id=saga,
-            engine=self._engine,
+            engine=self.engine,
         )
         return changed == 1
 
@@ -165,7 +176,7 @@ class Table:
             SagaRow,
             f"SELECT {_COLUMNS} FROM _archstone_sagas WHERE id = :id AND engine = :engine",
             id=saga,
-            engine=self._engine,
+            engine=self.engine,
         )
         if row is None:
             raise SagaUnknownError(saga)
@@ -178,7 +189,7 @@ class Table:
                 SagaRow,
                 f"SELECT {_COLUMNS} FROM _archstone_sagas WHERE id = :id AND engine = :engine",
                 id=saga,
-                engine=self._engine,
+                engine=self.engine,
             )
             if row is None:
                 raise SagaUnknownError(saga)
@@ -193,7 +204,7 @@ class Table:
             tuple[int, str],
             "SELECT number, id FROM _archstone_sagas WHERE finished_us IS NULL AND status = 'running'"
             " AND engine = :engine AND number > :after ORDER BY number LIMIT :limit",
-            engine=self._engine,
+            engine=self.engine,
             after=after,
             limit=limit,
         )
@@ -203,7 +214,7 @@ class Table:
         return await self._db.one(
             int,
             "SELECT count(*) FROM _archstone_sagas WHERE finished_us IS NULL AND status = 'stuck' AND engine = :engine",
-            engine=self._engine,
+            engine=self.engine,
         )
 
     async def list(self, *, status: str | None, limit: int, before: int) -> list[SagaRow]:
@@ -216,7 +227,7 @@ class Table:
             f"SELECT {_COLUMNS} FROM _archstone_sagas WHERE number < :before AND engine = :engine{chosen}"
             " ORDER BY number DESC LIMIT :limit",
             before=before,
-            engine=self._engine,
+            engine=self.engine,
             limit=limit,
         )
 
@@ -230,7 +241,7 @@ class Table:
                 "SELECT number, id, started_us, finished_us FROM _archstone_sagas WHERE number > :after"
                 " AND engine = :engine ORDER BY number LIMIT :batch",
                 after=after,
-                engine=self._engine,
+                engine=self.engine,
                 batch=batch,
             )
             more = len(ages) == batch and ages[-1].started_us < before_us

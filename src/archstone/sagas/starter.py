@@ -1,0 +1,67 @@
+"""How a saga comes into being: its row, and what to do when there is one already."""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from archstone import context, world
+from archstone.data import headers_of
+from archstone.sagas.codec import same_arguments
+from archstone.sagas.errors import SagaExistsError, StepCodecError
+from archstone.sagas.run import Awake
+from archstone.sagas.saga import saga_mark
+from archstone.sagas.shared import Shared
+from archstone.sagas.table import Execute, First
+
+__all__ = ["insert", "make"]
+
+_LONGEST_ID: Final = 200
+
+
+def make(
+    shared: Shared, method: Callable[..., Awaitable[object]], arguments: tuple[object, ...], *, saga: str
+) -> Awake:
+    """Return a saga that is not on disk yet, caused by the call that runs here."""
+    operation = shared.operations.of(method)
+    mark = saga_mark(method)
+    if mark is None:
+        raise StepCodecError(operation.name, "is not a saga; write @saga() above it")
+    if not 1 <= len(saga) <= _LONGEST_ID:
+        raise StepCodecError(operation.name, f"the id of a saga must have 1 to {_LONGEST_ID} characters")
+    made = Awake(shared, saga)
+    made.fresh = True
+    made.method, made.version = operation.name, mark.version
+    made.arguments = operation.codec.arguments_json(arguments)
+    shared.check_size(f"saga {saga}", "the arguments", len(made.arguments))
+    made.started_us = world.now_us()
+    call = context.current()
+    made.trace = call.trace
+    made.causation_id = call.causation_id
+    if call.correlation_id is not None:
+        made.correlation_id = call.correlation_id
+    return made
+
+
+async def insert(saga: Awake, execute: Execute, first: First) -> bool:
+    """Write the row of a new saga; False if the same saga has one already.
+
+    Raises:
+        SagaExistsError: The id belongs to another saga.
+    """
+    table = saga.shared.table
+    added = await table.insert(
+        execute,
+        saga=saga.id,
+        method=saga.method,
+        version=saga.version,
+        arguments=saga.arguments,
+        headers=headers_of(context.current()),
+        at=saga.started_us,
+    )
+    if added:
+        return True
+    row = await table.same(first, saga.id)
+    if row is None or row.engine != table.engine or row.method != saga.method:
+        raise SagaExistsError(saga.id, "another saga" if row is None else row.method, saga.method)
+    if not same_arguments(saga.shared.operations.find(saga.method).codec, saga.arguments, row.arguments):
+        raise SagaExistsError(saga.id, row.method, saga.method)
+    return False
