@@ -44,11 +44,16 @@ async def main(folder: Path, orders: int, mode: str) -> None:
         await inbox.open()
         retry = Retry(3, backoff=Exponential(0.01), on=(Exception,))
         bus.subscribe("shop", "effects", inbox.handler("effects", effect), retry=retry, concurrency=4)
-        await bus.start()
+        if mode != "fail":
+            await bus.start()
         if orders:
             async with db.transaction() as tx:
                 for order in range(orders):
                     tx.publish(Placed(customer=f"c{order % 3}", order=order))
+        if mode == "fail":
+            # Out of the outbox first: killed while it is still there, it would be sent again beside the failed one.
+            await Relay(db, bus).relay_once()
+            await bus.start()
         async with Relay(db, bus, batch=4):
             while await db.one(int, "SELECT COUNT(*) FROM _archstone_outbox") or await bus.depth("effects"):
                 await asyncio.sleep(0.005)
