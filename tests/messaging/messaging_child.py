@@ -22,6 +22,13 @@ class Placed(Event, name="shop.placed", key="customer"):
     order: int
 
 
+async def publish(db: Database, orders: int) -> None:
+    if orders:
+        async with db.transaction() as tx:
+            for order in range(orders):
+                tx.publish(Placed(customer=f"c{order % 3}", order=order))
+
+
 async def main(folder: Path, orders: int, mode: str) -> None:
     calls = (folder / "calls.txt").open("a", buffering=1)
 
@@ -38,22 +45,17 @@ async def main(folder: Path, orders: int, mode: str) -> None:
 
     db = Database(f"sqlite:///{folder}/shop.db")
     bus = Bus(f"sqlite:///{folder}/bus.db")
+    inbox = Inbox(db)
+    retry = Retry(3, backoff=Exponential(0.01), on=(Exception,))
+    bus.subscribe("shop", "effects", inbox.handler("effects", effect), retry=retry, concurrency=4)
     async with db, bus:
         await db.execute("CREATE TABLE IF NOT EXISTS effects (position INTEGER PRIMARY KEY, number INTEGER)")
-        inbox = Inbox(db)
         await inbox.open()
-        retry = Retry(3, backoff=Exponential(0.01), on=(Exception,))
-        bus.subscribe("shop", "effects", inbox.handler("effects", effect), retry=retry, concurrency=4)
-        if mode != "fail":
-            await bus.start()
-        if orders:
-            async with db.transaction() as tx:
-                for order in range(orders):
-                    tx.publish(Placed(customer=f"c{order % 3}", order=order))
+        await publish(db, orders)
         if mode == "fail":
             # Out of the outbox first: killed while it is still there, it would be sent again beside the failed one.
             await Relay(db, bus).relay_once()
-            await bus.start()
+        await bus.start()
         async with Relay(db, bus, batch=4):
             while await db.one(int, "SELECT COUNT(*) FROM _archstone_outbox") or await bus.depth("effects"):
                 await asyncio.sleep(0.005)
