@@ -55,12 +55,9 @@ def test_hello_starts_and_greets_as_the_readme_says(reader: Reader) -> None:
 def test_something_is_bought_as_the_readme_says(reader: Reader) -> None:
     reader.follow(Block("server", "archstone up shop"))
     reader.follow(Block("script", shell_block("api=http") + '\necho "token=$token"'))
-    order = json.loads(next(line for line in reader.printed.splitlines() if '"status":"pending"' in line))
-    token = next(line for line in reader.printed.splitlines() if line.startswith("token="))
-    look = (
-        f"curl -s localhost:8080/api/v1/orders/{order['id']} -H 'authorization: Bearer {token.removeprefix('token=')}'"
-    )
-    reader.follow(Block("run", look))
+    (order_id,) = re.findall(r'\{"id":"(\w+)","status":"pending"\}', reader.printed)
+    (token,) = re.findall(r"token=(\S+)", reader.printed)
+    reader.follow(Block("run", f"curl -s localhost:8080/api/v1/orders/{order_id} -H 'authorization: Bearer {token}'"))
     assert json.loads(reader.printed)["status"] == "confirmed"
     reader.follow(Block("run", shell_block("trace shop").replace("ID", order_id)))
     assert "saga checkout" in reader.printed
