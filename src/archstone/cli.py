@@ -6,16 +6,18 @@ system runs, a verb asks the running process through its control socket; otherwi
 
 import asyncio
 import importlib
+import os
 import sys
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from types import ModuleType
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from archstone.errors import ArchstoneError, ConfigError
 from archstone.runtime import Loaded, Settings, ask_system, load_settings, restore
@@ -23,6 +25,9 @@ from archstone.runtime.serve import run_loop, serve
 from archstone.services import System
 
 __all__ = ["app", "find_system", "main"]
+
+TRACEBACK: Final = "ARCHSTONE_TRACEBACK"
+_LATER: Final = ", once the system runs"
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich", help=__doc__)
 out = Console(highlight=False)
@@ -38,27 +43,38 @@ def find_system(name: str) -> System:
     """Return the system called `name`: one that comes with Archstone, or `package.module:attribute`.
 
     Raises:
-        ConfigError: there is no such module or attribute, or it is not a System.
+        ConfigError: there is no such module or attribute, it is not a System, or importing it failed.
     """
-    module_name, _, attribute = name.partition(":")
-    if not attribute:
+    module_name, colon, attribute = name.partition(":")
+    if not colon:
         module_name, attribute = f"archstone.systems.{name}.system", name
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        found = getattr(importlib.import_module(module_name), attribute)
-    except ModuleNotFoundError as error:
-        if error.name is None or not module_name.startswith(error.name):
-            raise
+    module = _imported(name, module_name)
+    found = getattr(module, attribute, None)
+    if found is None:
         raise ConfigError(
-            f"no system {name!r}: there is no module {error.name}; name `shop` or package.module:attribute"
-        ) from error
-    except AttributeError as error:
-        raise ConfigError(f"no system {name!r}: module {module_name} has no {attribute!r}") from error
-    finally:
-        sys.path.pop(0)
+            f"no system {name!r}: module {module_name} has no {attribute!r}; write package.module:attribute"
+        )
     if not isinstance(found, System):
-        raise ConfigError(f"{name} is a {type(found).__name__}, not a System")
+        raise ConfigError(f"{name} is a {type(found).__name__}, not a System: name the System of your module")
     return found
+
+
+def _imported(name: str, module_name: str) -> ModuleType:
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return importlib.import_module(module_name)
+    except ConfigError:
+        raise
+    except ModuleNotFoundError as error:
+        if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):
+            what = f"no system {name!r}: there is no module {error.name}; name `shop` or package.module:attribute"
+            raise ConfigError(what) from error
+        what = f"system {name!r} needs {error.name}, which is not installed: install it, or 'archstone[systems]'"
+        raise ConfigError(what) from error
+    except Exception as error:
+        what = f"system {name!r}: importing {module_name!r} failed with {type(error).__name__}: {error}"
+        raise ConfigError(f"{what}; mend it, {TRACEBACK}=1 shows where") from error
 
 
 @app.command()
@@ -73,8 +89,8 @@ def up(
 ) -> None:
     """Run a system: every service, the bus and the gateway in one process, durable in the data folder."""
     found = find_system(system)
-    loaded = _settings(found, config, options, port=port, host=host)
-    run_loop(lambda: serve(found, _folder(found, data), loaded, fresh=fresh, ready=_say_ready))
+    loaded = _settings(config, options, port=port, host=host)
+    run_loop(serve(found, _folder(found, data), loaded, fresh=fresh, ready=_say_ready))
 
 
 @app.command()
@@ -101,15 +117,19 @@ def sagas(
 ) -> None:
     """List sagas, newest first; show one; resume one that is stuck."""
     if saga_id is None:
+        if resume:
+            raise ConfigError(
+                "--resume: name the saga that is to go on; `archstone sagas SYSTEM --status stuck` lists them"
+            )
         found = _ask(system, data, "sagas", {"status": status, "limit": limit})
         _print_table(["id", "service", "name", "status", "started", "error"], found["sagas"])
     elif resume:
-        _ask(system, data, "saga-resume", {"id": saga_id})
-        out.print(f"saga {escape(saga_id)} goes on")
+        acts = _ask(system, data, "saga-resume", {"id": saga_id})["acts"]
+        out.print(f"saga {escape(saga_id)} goes on{'' if acts else _LATER}")
     else:
         found = _ask(system, data, "saga", {"id": saga_id})
         _print_fields(found["saga"])
-        _print_table(["step", "operation", "status", "attempts", "answer", "undo"], found["steps"])
+        _print_table(["id", "operation", "state", "arguments", "answer", "undo"], found["steps"])
 
 
 @app.command()
@@ -122,8 +142,8 @@ def dead(
 ) -> None:
     """List the messages that no handler could handle; show or replay them."""
     if replay:
-        count = _ask(system, data, "dead-replay", {"id": message_id})["replayed"]
-        out.print(f"{count} delivered again")
+        found = _ask(system, data, "dead-replay", {"id": message_id})
+        out.print(f"{found['replayed']} to be delivered again{'' if found['acts'] else _LATER}")
     else:
         letters = _ask(system, data, "dead", {"id": message_id, "limit": limit})["letters"]
         if message_id is not None and letters:
@@ -135,7 +155,8 @@ def dead(
 @app.command()
 def config(system: SystemName, config: ConfigFile = None, options: Sets = None) -> None:
     """Print every setting with its value and the source it came from."""
-    loaded = _settings(find_system(system), config, options)
+    find_system(system)
+    loaded = _settings(config, options)
     rows = [{"name": r.name, "value": r.shown, "source": r.source, "about": r.about} for r in loaded.rows()]
     _print_table(["name", "value", "source", "about"], rows)
 
@@ -170,7 +191,7 @@ def _folder(system: System, data: Path | None) -> Path:
     return data or Path(".archstone") / system.name
 
 
-def _settings(system: System, file: Path | None, options: list[str] | None, **flags: object) -> Loaded:
+def _settings(file: Path | None, options: list[str] | None, **flags: object) -> Loaded:
     chosen: dict[str, str] = {}
     for text in options or []:
         name, equals, value = text.partition("=")
@@ -182,15 +203,17 @@ def _settings(system: System, file: Path | None, options: list[str] | None, **fl
 
 def _ask(system: str, data: Path | None, verb: str, arguments: Mapping[str, object], *, timeout_s: float = 60) -> Any:
     found = find_system(system)
-    return _run(ask_system(found, _folder(found, data), verb, arguments, settings=Settings(), timeout_s=timeout_s))
 
+    def settings() -> Settings:
+        return _settings(None, None).settings
 
-def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    work = ask_system(found, _folder(found, data), verb, arguments, settings=settings, timeout_s=timeout_s)
     return asyncio.run(work)
 
 
 def _print_table(columns: list[str], rows: list[dict[str, Any]]) -> None:
-    table = Table(*columns, box=None, header_style="bold")
+    # What a row is named by stays whole, so that it can be copied.
+    table = Table(Column(columns[0], no_wrap=True), *columns[1:], box=None, header_style="bold")
     for row in rows:
         table.add_row(*(escape(_cell(row.get(column))) for column in columns))
     out.print(table if rows else "none")
@@ -209,19 +232,23 @@ def _instant(at_us: int) -> str:
     return datetime.fromtimestamp(at_us / 1e6, UTC).isoformat(timespec="seconds")
 
 
-def _fail(error: ArchstoneError) -> NoReturn:
-    err.print(f"[red]archstone:[/] {escape(str(error))}", soft_wrap=True)
+def _fail(message: str) -> NoReturn:
+    err.print(f"[red]archstone:[/] {escape(message)}", soft_wrap=True)
     raise SystemExit(2)
 
 
 def main() -> None:
-    """Run the command line; an error of ours is one line and exit code 2."""
+    """Run the command line; an error is one line and exit code 2. ARCHSTONE_TRACEBACK=1 shows where it came from."""
     try:
         app()
-    except ArchstoneError as error:
-        _fail(error)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    except Exception as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        if isinstance(error, ArchstoneError):
+            _fail(str(error))
+        _fail(f"unforeseen {type(error).__name__}: {error}; please report it, {TRACEBACK}=1 shows where it came from")
 
 
 if __name__ == "__main__":

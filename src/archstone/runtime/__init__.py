@@ -9,9 +9,9 @@ ask_system, Operator            what an operator can ask, of a running system or
 
 from archstone.runtime.backup import BackupError, BackupInfo, back_up, restore
 from archstone.runtime.config import Loaded, Setting, Settings, load_settings
-from archstone.runtime.control import ControlError, ControlServer, ask
+from archstone.runtime.control import ControlAbsentError, ControlError, ControlServer, ask
 from archstone.runtime.embedded import Embedded, running
-from archstone.runtime.folder import DataFolder, FolderFormatError, FolderInUseError, owner_of
+from archstone.runtime.folder import DataFolder, FolderError, FolderFormatError, FolderInUseError, owner_of
 from archstone.runtime.operator import OPERATOR, Operator, VerbError
 from archstone.runtime.remote import ask_system
 
@@ -19,10 +19,12 @@ __all__ = [
     "OPERATOR",
     "BackupError",
     "BackupInfo",
+    "ControlAbsentError",
     "ControlError",
     "ControlServer",
     "DataFolder",
     "Embedded",
+    "FolderError",
     "FolderFormatError",
     "FolderInUseError",
     "Loaded",

@@ -1,8 +1,9 @@
 """Backup and restore of a data folder: one file, every database as of one instant.
 
 All writers pause for the time of pinning a snapshot in each database (microseconds), then go on while the pinned
-snapshots are copied. Files beside the databases (keys, mail) are copied afterwards: they are only ever added, and
-whatever they hold too much is recognised again by its name. The backup holds the signing keys: guard it as the folder.
+snapshots are copied. Files beside the databases (keys, mail) are those of the same instant; they never change once
+they have their name, so that they can be copied afterwards. Traces are copied as they are a moment later. The backup
+holds the signing keys: guard it as the folder.
 """
 
 import asyncio
@@ -10,22 +11,26 @@ import hashlib
 import json
 import os
 import shutil
+import sqlite3
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from archstone import world
 from archstone.data import Database, Pin
 from archstone.errors import ConfigError
-from archstone.runtime.folder import FORMAT, owner_of
+from archstone.runtime.folder import FORMAT, owner_of, refuse_strange
 
 __all__ = ["BackupError", "BackupInfo", "back_up", "restore"]
 
 LEFT_OUT: Final = frozenset({"owner", "control.sock"})
+UNFINISHED: Final = ("-wal", "-shm", ".lock", ".new", ".tmp", ".part")
+"""Ends of names of files that belong to another, or are not whole yet."""
 MANIFEST: Final = "manifest.json"
 
 
@@ -50,19 +55,25 @@ async def back_up(folder: Path, system: str, databases: Mapping[str, Database], 
     Cancelled or crashed midway it leaves no `target`. Writers wait only while the snapshots are pinned.
 
     Raises:
-        BackupError: the target exists or its folder does not.
+        BackupError: the target exists, lies in the data folder, or cannot be written.
     """
     if target.exists() or not target.parent.is_dir():
         raise BackupError(f"backup file {target}: it exists already or its folder does not; name a new file")
-    with tempfile.TemporaryDirectory(prefix="backup-", dir=target.parent) as aside:
-        room = Path(aside)
-        taken_at_us = await _copy_databases(databases, room)
-        info = await asyncio.to_thread(_pack, folder, room, system, taken_at_us, {f"{n}.db" for n in databases})
-        _publish(room / "packed", target)
+    if target.resolve().is_relative_to(folder.resolve()):
+        raise BackupError(f"backup file {target} would lie in the data folder itself: name one elsewhere")
+    try:
+        with tempfile.TemporaryDirectory(prefix="backup-", dir=target.parent) as aside:
+            room = Path(aside)
+            taken_at_us, beside = await _copy_databases(folder, databases, room)
+            info = await asyncio.to_thread(_pack, folder, room, beside, BackupInfo(system, taken_at_us, {}, 0))
+            _publish(room / "packed", target)
+    except (OSError, sqlite3.Error) as error:
+        raise BackupError(f"backup file {target} cannot be written: {error}; name one elsewhere") from error
     return info
 
 
-async def _copy_databases(databases: Mapping[str, Database], room: Path) -> int:
+async def _copy_databases(folder: Path, databases: Mapping[str, Database], room: Path) -> tuple[int, list[Path]]:
+    """Copy the databases as of one instant; return that and the names of the other files of that instant."""
     async with AsyncExitStack() as pins:
         pinned: dict[str, Pin] = {}
         async with AsyncExitStack() as pauses:
@@ -72,41 +83,63 @@ async def _copy_databases(databases: Mapping[str, Database], room: Path) -> int:
             for name, database in databases.items():
                 pinned[name] = await database.pin()
                 pins.push_async_callback(pinned[name].release)
+            # Now and not later: a mail that is written while we copy tells of what the copies do not know.
+            beside = _beside(folder, set(databases))
         for name, pin in pinned.items():
             await pin.copy_to(room / f"{name}.db")
-    return taken_at_us
+    return taken_at_us, beside
 
 
-def _pack(folder: Path, room: Path, system: str, taken_at_us: int, databases: set[str]) -> BackupInfo:
-    for source in sorted(folder.rglob("*")):
-        name = source.relative_to(folder)
-        if source.is_file() and not _belongs_to_a_database(str(name), databases):
-            (room / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, room / name)
+def _beside(folder: Path, databases: set[str]) -> list[Path]:
+    names = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    return sorted(name for name in names if not _left_out(str(name), databases))
+
+
+def _left_out(name: str, databases: set[str]) -> bool:
+    return name in LEFT_OUT or name.removesuffix(".db") in databases or name.endswith(UNFINISHED)
+
+
+def _pack(folder: Path, room: Path, beside: list[Path], about: BackupInfo) -> BackupInfo:
+    for name in beside:
+        (room / name).parent.mkdir(parents=True, exist_ok=True)
+        if name.suffix == ".db":
+            _copy_alive(folder / name, room / name)
+        else:
+            shutil.copy2(folder / name, room / name)
     names = sorted(str(path.relative_to(room)) for path in room.rglob("*") if path.is_file())
     files = {name: _digest(room / name) for name in names}
-    manifest = {"format": FORMAT, "system": system, "taken_at_us": taken_at_us, "files": files}
+    manifest = {"format": FORMAT, "system": about.system, "taken_at_us": about.taken_at_us, "files": files}
     (room / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     packed = room / "packed"
     with tarfile.open(packed, "w:gz", compresslevel=1) as archive:
         for name in [MANIFEST, *names]:
             archive.add(room / name, arcname=name)
-    return BackupInfo(system, taken_at_us, files, packed.stat().st_size)
+    return replace(about, files=files, size_bytes=packed.stat().st_size)
 
 
-def _belongs_to_a_database(name: str, databases: set[str]) -> bool:
-    stem = name.removesuffix("-wal").removesuffix("-shm").removesuffix(".lock")
-    return name in LEFT_OUT or stem in databases or name.endswith(("-wal", "-shm", ".lock", ".new"))
+def _copy_alive(source: Path, target: Path) -> None:
+    """Copy an SQLite file that is not of the instant (the traces) while somebody writes to it."""
+    with (
+        closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as reader,
+        closing(sqlite3.connect(target)) as copy,
+    ):
+        reader.backup(copy)
 
 
 def _publish(packed: Path, target: Path) -> None:
-    fd = os.open(packed, os.O_RDONLY | os.O_CLOEXEC)
+    _sync(packed, mode=0o600)
+    packed.rename(target)
+    _sync(target.parent)
+
+
+def _sync(path: Path, *, mode: int | None = None) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.fchmod(fd, 0o600)
+        if mode is not None:
+            os.fchmod(fd, mode)
         os.fsync(fd)
     finally:
         os.close(fd)
-    packed.rename(target)
 
 
 def _digest(path: Path) -> str:
@@ -117,23 +150,32 @@ def _digest(path: Path) -> str:
 def restore(source: Path, folder: Path, system: str, *, replace: bool = False) -> BackupInfo:
     """Make `folder` what it was when the backup was taken.
 
-    The folder is built aside, checked against the manifest and moved into place whole.
+    The folder is built aside, checked against the manifest, synced, and moved into place whole.
 
     Raises:
         BackupError: the file is no backup of this system, is damaged, or the folder holds data (and not `replace`),
             or a process runs on it.
+        FolderFormatError: what is to be replaced is no data folder.
     """
     if (owner := owner_of(folder)) is not None:
         raise BackupError(f"data folder {folder} is in use by process {owner[1]}: stop it before restoring")
-    if not replace and folder.exists() and any(folder.iterdir()):
-        raise BackupError(f"data folder {folder} is not empty: name another with --data, or replace it with --fresh")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="restore-", dir=folder.parent) as aside:
-        room = Path(aside) / "folder"
-        info = _unpack(source, room, system)
-        if folder.exists():
-            folder.rename(Path(aside) / "replaced")
-        room.rename(folder)
+    try:
+        if folder.exists() and any(folder.iterdir()):
+            if not replace:
+                what = "name another with --data, or replace it with --fresh"
+                raise BackupError(f"data folder {folder} is not empty: {what}")
+            refuse_strange(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="restore-", dir=folder.parent) as aside:
+            room = Path(aside) / "folder"
+            room.mkdir(mode=0o700)
+            info = _unpack(source, room, system)
+            if folder.exists():
+                folder.rename(Path(aside) / "replaced")
+            room.rename(folder)
+            _sync(folder.parent)
+    except OSError as error:
+        raise BackupError(f"data folder {folder} cannot be written: {error}; name another with --data") from error
     return info
 
 
@@ -143,14 +185,19 @@ def _unpack(source: Path, room: Path, system: str) -> BackupInfo:
             archive.extractall(room, filter="data")
         manifest = json.loads((room / MANIFEST).read_text(encoding="utf-8"))
         info = BackupInfo(manifest["system"], manifest["taken_at_us"], dict(manifest["files"]), source.stat().st_size)
-    except (OSError, tarfile.TarError, ValueError, KeyError, EOFError) as error:
-        raise BackupError(f"{source} is not a backup that can be read: {error}") from error
+        version = int(manifest["format"])
+    except (OSError, tarfile.TarError, zlib.error, ValueError, KeyError, TypeError, EOFError) as error:
+        raise BackupError(f"{source} is not a backup that can be read ({error}): name another file") from error
     if info.system != system:
-        raise BackupError(f"{source} is a backup of system {info.system!r}, not of {system!r}")
+        raise BackupError(f"{source} is a backup of system {info.system!r}, not of {system!r}: name another file")
+    if version > FORMAT:
+        raise BackupError(f"{source} has format {version}, this release reads up to {FORMAT}: take a newer release")
     damaged = [name for name, digest in info.files.items() if not _sound(room / name, digest)]
     if damaged:
-        raise BackupError(f"{source} is damaged: {', '.join(damaged)} do not match the manifest")
+        raise BackupError(f"{source} is damaged: {', '.join(damaged)} do not match the manifest; take another backup")
     (room / MANIFEST).unlink()
+    for path in [*room.rglob("*"), room]:
+        _sync(path)
     return info
 
 

@@ -6,12 +6,13 @@ the framework's: the TOML table `[options]`, `ARCHSTONE_OPTION_<NAME>`, or `--se
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from archstone.errors import ConfigError
 
@@ -19,8 +20,8 @@ __all__ = ["Loaded", "Setting", "Settings", "load_settings"]
 
 PREFIX: Final = "ARCHSTONE_"
 OPTION_PREFIX: Final = "ARCHSTONE_OPTION_"
-NOT_SETTINGS: Final = frozenset({"ARCHSTONE_CRASH"})
-"""Variables of the same prefix that are not configuration."""
+NOT_SETTINGS: Final = frozenset({"ARCHSTONE_CRASH", "ARCHSTONE_SEED", "ARCHSTONE_TRACEBACK"})
+"""Variables of the same prefix that are not configuration: a crash point, the seed of a test, a switch for bugs."""
 SECRET_WORDS: Final = ("password", "secret", "token", "key")
 
 
@@ -29,27 +30,47 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    host: str = Field("127.0.0.1", description="Address that the front door listens on.")
-    port: int = Field(8080, ge=0, le=65535, description="Port of the front door; 0 takes a free one.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level that is logged.")
-    log_format: Literal["auto", "json", "text"] = Field(
-        "auto", description="`auto` is text on a terminal and JSON lines elsewhere."
+    host: str = Field(default="127.0.0.1", description="Address that the front door listens on.")
+    port: int = Field(default=8080, ge=0, le=65535, description="Port of the front door; 0 takes a free one.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Lowest level that is logged."
     )
-    drain_s: float = Field(10.0, ge=0, le=600, description="Seconds that work in flight has to finish at shutdown.")
-    deadline_s: float = Field(10.0, gt=0, le=600, description="Seconds a request has when it does not say.")
-    body_limit_bytes: int = Field(1_000_000, ge=1_000, description="Largest request body that is read.")
+    log_format: Literal["auto", "json", "text"] = Field(
+        default="auto", description="`auto` is text on a terminal and JSON lines elsewhere."
+    )
+    drain_s: float = Field(
+        default=10.0, ge=0, le=600, description="Seconds that work in flight has to finish at shutdown."
+    )
+    deadline_s: float | None = Field(
+        default=None, gt=0, le=600, description="Longest time for a request, seconds; none: the gateway's own."
+    )
+    body_limit_bytes: int | None = Field(
+        default=None, ge=1_000, description="Longest request body; none: the gateway's own."
+    )
     rate_limit_per_s: float | None = Field(
-        None,
+        default=None,
         gt=0,
         description="Requests a second of one principal, with twice as many at once; none: the gateway's own.",
     )
-    spans_per_s: float = Field(2_000.0, ge=0, description="Spans kept a second before whole traces are sampled out.")
-    trace_keep_s: float = Field(7 * 86_400.0, gt=0, description="Seconds that spans are kept.")
-    saga_keep_s: float = Field(30 * 86_400.0, gt=0, description="Seconds that a finished saga's journal is kept.")
-    key_keep_s: float = Field(86_400.0, gt=0, description="Seconds that an idempotency key and its answer are kept.")
-    inbox_keep_s: float = Field(7 * 86_400.0, gt=0, description="Seconds that the mark of a handled event is kept.")
-    dead_keep_s: float = Field(30 * 86_400.0, gt=0, description="Seconds that dead letters are kept.")
-    sweep_every_s: float = Field(60.0, gt=0, description="Seconds between two sweeps of the framework's tables.")
+    spans_per_s: float = Field(
+        default=2_000.0, ge=0, description="Spans kept a second before whole traces are sampled out."
+    )
+    trace_keep_s: float = Field(default=7 * 86_400.0, gt=0, description="Seconds that spans are kept.")
+    saga_keep_s: float = Field(
+        default=30 * 86_400.0, gt=0, description="Seconds that a finished saga's journal is kept."
+    )
+    key_keep_s: float = Field(
+        default=86_400.0, gt=0, description="Seconds that an idempotency key and its answer are kept."
+    )
+    inbox_keep_s: float = Field(
+        default=60 * 86_400.0,
+        gt=0,
+        description="Seconds that the mark of a handled event is kept; more than dead letters are, which come again.",
+    )
+    dead_keep_s: float = Field(default=30 * 86_400.0, gt=0, description="Seconds that dead letters are kept.")
+    sweep_every_s: float = Field(
+        default=60.0, gt=0, description="Seconds between two sweeps of the framework's tables."
+    )
     options: Mapping[str, str] = Field(default_factory=dict, description="The system's own options, as text.")
 
 
@@ -66,13 +87,7 @@ class Setting:
     @property
     def shown(self) -> str:
         """The value as text, with secrets and passwords in URLs left out."""
-        text = str(self.value)
-        if any(word in self.name for word in SECRET_WORDS) and self.name.startswith("options."):
-            return "***"
-        scheme, separator, rest = text.partition("://")
-        if separator and "@" in rest:
-            return f"{scheme}://***@{rest.rpartition('@')[2]}"
-        return text
+        return _shown(self.name, self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +116,6 @@ def load_settings(
     *,
     file: Path | None = None,
     environ: Mapping[str, str] | None = None,
-    defaults: Mapping[str, str] | None = None,
 ) -> Loaded:
     """Merge all sources and check them together.
 
@@ -109,37 +123,79 @@ def load_settings(
         flags: Values from the command line; None values count as not given. `options` is a mapping.
         file: TOML file; by default `archstone.toml` in the working directory, if it is there.
         environ: The environment; by default this process's.
-        defaults: The system's options and their defaults.
 
     Raises:
         ConfigError: a value is wrong or a name unknown; all faults at once, each with its source.
     """
-    values: dict[str, object] = {}
-    options: dict[str, str] = dict(defaults or {})
-    sources: dict[str, str] = {}
-
-    def take(found: Mapping[str, object], source: str, spell: str = "{}") -> None:
-        for name, value in found.items():
-            if name == "options" and isinstance(value, Mapping):
-                for option, text in value.items():  # pyright: ignore[reportUnknownVariableType]
-                    options[str(option)] = str(text)  # pyright: ignore[reportUnknownArgumentType]
-                    sources[f"options.{option}"] = source
-            elif value is not None:
-                values[name] = value
-                sources[name] = spell.format(name.upper()) if "{}" in spell else source
-
+    found = _Found()
     path = file or Path("archstone.toml")
     if file is not None or path.is_file():
-        take(_read(path), str(path))
-    for variable, value in sorted((os.environ if environ is None else environ).items()):
-        if variable.startswith(OPTION_PREFIX):
-            options[variable.removeprefix(OPTION_PREFIX).lower()] = value
-            sources[f"options.{variable.removeprefix(OPTION_PREFIX).lower()}"] = variable
-        elif variable.startswith(PREFIX) and variable not in NOT_SETTINGS and not variable.startswith(f"{PREFIX}TEST"):
-            name = variable.removeprefix(PREFIX).lower()
-            values[name], sources[name] = value, variable
-    take(flags or {}, "flag", "flag")
-    return Loaded(_checked({**values, "options": options}, sources), sources)
+        found.take(_read(path), str(path))
+    found.take_environment(os.environ if environ is None else environ)
+    found.take({name: value for name, value in (flags or {}).items() if value is not None}, "flag")
+    return Loaded(found.checked(), found.sources)
+
+
+class _Found:
+    """What the sources say, a later one over an earlier one."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, object] = {}
+        self.options: dict[str, str] = {}
+        self.sources: dict[str, str] = {}
+        self.faults: list[str] = []
+
+    def take(self, found: Mapping[str, object], source: str) -> None:
+        for name, value in found.items():
+            if name != "options":
+                self.set(name, value, source)
+            elif isinstance(value, Mapping):
+                for option, text in cast("Mapping[str, object]", value).items():
+                    self.set_option(option, str(text), source)
+            else:
+                self.faults.append(f"options={value!r} (from {source}): write a table, [options]")
+
+    def take_environment(self, environ: Mapping[str, str]) -> None:
+        for variable, value in sorted(environ.items()):
+            if variable.startswith(OPTION_PREFIX):
+                self.set_option(variable.removeprefix(OPTION_PREFIX).lower(), value, variable)
+            elif variable.startswith(PREFIX) and variable not in NOT_SETTINGS:
+                self.set(variable.removeprefix(PREFIX).lower(), value, variable)
+
+    def set(self, name: str, value: object, source: str) -> None:
+        self.values[name], self.sources[name] = value, source
+
+    def set_option(self, name: str, value: str, source: str) -> None:
+        self.options[name], self.sources[f"options.{name}"] = value, source
+
+    def checked(self) -> Settings:
+        if "options" in self.values:  # a variable ARCHSTONE_OPTIONS
+            self.faults.append(f"options (from {self.sources['options']}): write {OPTION_PREFIX}NAME for each")
+        try:
+            settings = Settings.model_validate({**self.values, "options": self.options})
+        except ValidationError as error:
+            raise ConfigError(_told([*self.faults, *map(self._fault, error.errors())])) from error
+        if self.faults:
+            raise ConfigError(_told(self.faults))
+        return settings
+
+    def _fault(self, fault: ErrorDetails) -> str:
+        name = ".".join(str(part) for part in fault["loc"])
+        what = "there is no such setting" if fault["type"] == "extra_forbidden" else fault["msg"]
+        return f"{name}={_shown(name, fault['input'])!r} (from {self.sources.get(name, 'default')}): {what}"
+
+
+def _told(faults: Sequence[str]) -> str:
+    return f"configuration: {'; '.join(faults)}. `archstone config SYSTEM` lists the names"
+
+
+def _shown(name: str, value: object) -> str:
+    """Return the value as text; what the name calls a secret, and the password in a URL, are left out."""
+    if name not in Settings.model_fields and any(word in name for word in SECRET_WORDS):
+        return "***"
+    text = str(value)
+    scheme, separator, rest = text.partition("://")
+    return f"{scheme}://***@{rest.rpartition('@')[2]}" if separator and "@" in rest else text
 
 
 def _read(path: Path) -> Mapping[str, object]:
@@ -148,16 +204,4 @@ def _read(path: Path) -> Mapping[str, object]:
     except OSError as error:
         raise ConfigError(f"configuration file {path}: {error.strerror}; name one that can be read") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"configuration file {path} is not TOML: {error}") from error
-
-
-def _checked(values: Mapping[str, object], sources: Mapping[str, str]) -> Settings:
-    try:
-        return Settings.model_validate(values)
-    except ValidationError as error:
-        faults = "; ".join(
-            f"{name}={fault['input']!r} (from {sources.get(name, 'default')}): {fault['msg']}"
-            for fault in error.errors()
-            for name in [".".join(str(part) for part in fault["loc"])]
-        )
-        raise ConfigError(f"configuration: {faults}; `archstone config SYSTEM` lists the names") from error
+        raise ConfigError(f"configuration file {path} is not TOML: {error}; mend it or name another") from error

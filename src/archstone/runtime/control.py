@@ -7,7 +7,8 @@ one answer line, `{"answer": …}` or `{"error": {"code": …, "message": …}}`
 import asyncio
 import contextlib
 import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+import socket
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -17,11 +18,13 @@ import orjson
 from archstone.errors import ArchstoneError, BackendError
 from archstone.observability import get_logger
 
-__all__ = ["ControlError", "ControlServer", "Handler", "ask"]
+__all__ = ["ControlAbsentError", "ControlError", "ControlServer", "Handler", "ask"]
 
 LINE_LIMIT_BYTES: Final = 16 * 1024 * 1024
 PATH_LIMIT: Final = 100
-"""Unix socket paths hold about 107 bytes; longer folders are reached through a file descriptor."""
+"""Unix socket paths hold about 107 bytes (104 on macOS); longer ones are reached by a relative name."""
+_LINE_S: Final = 10.0
+_GRACE_S: Final = 5.0
 
 Handler = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
 """Answers a verb with its arguments; the answer must be encodable as JSON."""
@@ -39,6 +42,10 @@ class ControlError(BackendError, code="runtime.control"):
         return self.what
 
 
+class ControlAbsentError(ControlError, code="runtime.control-absent"):
+    """Nobody listens on the socket: the process is starting, ending or gone. Nothing was asked."""
+
+
 class ControlServer:
     """Listens on the socket between `open` and `close`; at most 8 requests at once."""
 
@@ -47,60 +54,100 @@ class ControlServer:
         self._handler = handler
         self._server: asyncio.Server | None = None
         self._places = asyncio.Semaphore(8)
+        self._requests: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Listen. A socket left by a process that died is replaced."""
         self._path.unlink(missing_ok=True)
-        with _short(self._path) as name:
-            mask = os.umask(0o177)
-            try:
-                self._server = await asyncio.start_unix_server(self._serve, name, limit=LINE_LIMIT_BYTES)
-            finally:
-                os.umask(mask)
+        listener = _socket()
+        try:
+            with _short(self._path) as name:
+                # Nothing else of this process runs between the two masks: no await, and no thread makes files now.
+                mask = os.umask(0o177)
+                try:
+                    listener.bind(name)
+                finally:
+                    os.umask(mask)
+            self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=LINE_LIMIT_BYTES)
+        except BaseException:
+            listener.close()
+            raise
 
     async def close(self) -> None:
-        """Stop listening and remove the socket."""
-        if self._server is not None:
-            self._server.close()
-            self._path.unlink(missing_ok=True)
-            self._server = None
+        """Stop listening, remove the socket, and wait up to 5 s for the requests that are being answered."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        server.close()
+        self._path.unlink(missing_ok=True)
+        if self._requests:
+            _, late = await asyncio.wait(self._requests, timeout=_GRACE_S)
+            for request in late:
+                request.cancel()
+            if late:
+                await asyncio.wait(late)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
-            async with self._places:
-                answer = await self._answer(await reader.readline())
-                writer.write(orjson.dumps(answer) + b"\n")
-                await writer.drain()
-        writer.close()
+        task = asyncio.current_task()
+        assert task is not None  # asyncio starts this in a task of its own
+        self._requests.add(task)
+        try:
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                async with self._places:
+                    async with asyncio.timeout(_LINE_S):  # who connects and says nothing must not keep a place
+                        line = await _line(reader)
+                    writer.write(orjson.dumps(await self._answer(line)) + b"\n")
+                    await writer.drain()
+        finally:
+            self._requests.discard(task)
+            writer.close()
 
     async def _answer(self, line: bytes) -> dict[str, Any]:
         try:
-            request = orjson.loads(line)
-            return {"answer": await self._handler(str(request["verb"]), dict(request.get("arguments", {})))}
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-            if not isinstance(error, ArchstoneError):
-                return {"error": {"code": "runtime.control", "message": f"bad control request: {error}"}}
-            return {"error": {"code": error.code, "message": str(error)}}
+            verb, arguments = _request(line)
+            return {"answer": await self._handler(verb, arguments)}
         except ArchstoneError as error:
             return {"error": {"code": error.code, "message": str(error)}}
-        except Exception as error:
-            get_logger("archstone.runtime").exception("control request failed")
-            return {"error": {"code": "runtime.control", "message": f"{type(error).__name__}: {error}"}}
+        except Exception as error:  # noqa: BLE001 - the boundary: whatever it is, the asking process gets one line
+            get_logger("archstone.runtime").error("control request failed", exc_info=error)
+            what = f"the request failed inside, {type(error).__name__}: {error}; the log of the process says where"
+            return {"error": {"code": ControlError.code, "message": what}}
+
+
+def _request(line: bytes) -> tuple[str, Mapping[str, Any]]:
+    try:
+        request = orjson.loads(line)
+        return str(request["verb"]), dict(request.get("arguments") or {})
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ControlError(
+            f"a request is a line {{'verb': ..., 'arguments': {{...}}}} of JSON, not this: {error}"
+        ) from error
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.readline()
+    except ValueError:  # the reader's word for a line beyond its limit
+        return b""
 
 
 async def ask(path: Path, verb: str, arguments: Mapping[str, Any] | None = None, *, timeout_s: float = 60.0) -> Any:
     """Send one request to the process behind the socket and return its answer.
 
     Raises:
-        ControlError: nobody answers there, it took longer than `timeout_s`, or the process refused; the text says which.
+        ControlError: nobody answers, it took longer than `timeout_s`, or the process refused; the text says which.
     """
     try:
         async with asyncio.timeout(timeout_s):
             line = await _exchange(path, orjson.dumps({"verb": verb, "arguments": dict(arguments or {})}) + b"\n")
     except TimeoutError as error:
-        raise ControlError(f"{path}: no answer to {verb!r} within {timeout_s:g} s; the process may be busy") from error
+        what = f"{path}: no answer to {verb!r} within {timeout_s:g} s; the process is busy, try again later"
+        raise ControlError(what) from error
     except OSError as error:
-        raise ControlError(f"{path}: nobody answers ({error.strerror}); is the system running?") from error
+        why = error.strerror or error
+        raise ControlAbsentError(
+            f"{path}: nobody answers ({why}); start the system, or try again in a moment"
+        ) from error
     if not line:
         raise ControlError(f"{path}: the process ended before it answered {verb!r}; look at its log")
     answer = orjson.loads(line)
@@ -110,8 +157,14 @@ async def ask(path: Path, verb: str, arguments: Mapping[str, Any] | None = None,
 
 
 async def _exchange(path: Path, request: bytes) -> bytes:
-    with _short(path) as name:
-        reader, writer = await asyncio.open_unix_connection(name, limit=LINE_LIMIT_BYTES)
+    connection = _socket()
+    try:
+        with _short(path) as name:
+            connection.connect(name)  # a local socket: it is there or it is not, nothing is waited for
+        reader, writer = await asyncio.open_unix_connection(sock=connection, limit=LINE_LIMIT_BYTES)
+    except BaseException:
+        connection.close()
+        raise
     try:
         writer.write(request)
         await writer.drain()
@@ -120,14 +173,22 @@ async def _exchange(path: Path, request: bytes) -> bytes:
         writer.close()
 
 
+def _socket() -> socket.socket:
+    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+
+
 @contextmanager
-def _short(path: Path) -> Iterator[str]:
-    """Give a name for the socket that fits the kernel's limit, for the time of the block."""
+def _short(path: Path) -> Generator[str]:
+    """Give a name for the socket that fits the kernel's limit, for the time of a block that does not await."""
     if len(os.fsencode(path)) <= PATH_LIMIT:
         yield str(path)
         return
-    folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    # A relative name fits always. Threads of this process use absolute paths only, so that this is safe for them.
+    folder, before = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC), os.open(".", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        yield f"/proc/self/fd/{folder}/{path.name}"
+        os.fchdir(folder)
+        yield path.name
     finally:
+        os.fchdir(before)
         os.close(folder)
+        os.close(before)

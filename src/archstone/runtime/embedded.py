@@ -9,7 +9,7 @@ work in flight finished or left on disk for the next start. A process that is ki
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,23 +26,36 @@ from archstone.resilience import RateLimit
 from archstone.runtime.config import Settings
 from archstone.runtime.figures import Figures
 from archstone.runtime.folder import DataFolder
-from archstone.runtime.wiring import Parts, token_verifier, wire
-from archstone.services import InProcess, System, client, event_routes, periodic
+from archstone.runtime.wiring import Part, Parts, token_verifier, wire
+from archstone.services import InProcess, Periodic, System, client, event_routes, periodic
 
 __all__ = ["Embedded", "running"]
 
 C = TypeVar("C")
 
 _DEFAULTS = Settings()
+_log = get_logger("archstone.runtime")
 
 
 class Embedded:
     """One system on one data folder. `async with` opens it; `start` makes it act; `drain` stops that again."""
 
-    def __init__(self, system: System, folder: Path, settings: Settings = _DEFAULTS, *, encode: bool = False) -> None:
+    def __init__(
+        self,
+        system: System,
+        folder: Path,
+        settings: Settings = _DEFAULTS,
+        *,
+        encode: bool = False,
+        fresh: bool = False,
+    ) -> None:
         """Describe it; nothing is opened.
 
         Args:
+            system: What to run.
+            folder: Its data folder; made if it is not there.
+            settings: By default all defaults.
+            fresh: Empty the folder first.
             encode: Encode and decode whatever crosses between services, as tests and simulations do.
         """
         self.system = system
@@ -59,6 +72,7 @@ class Embedded:
         self.ready = False
         """Whether requests may come: false until everything has started, and from the beginning of the drain on."""
         self._encode = encode
+        self._fresh = fresh
         self._parts: Parts | None = None
         self._asgi: Any = None
         self._life = AsyncExitStack()
@@ -91,15 +105,14 @@ class Embedded:
 
     async def __aenter__(self) -> Self:
         try:
-            self.folder.open()
+            await self.folder.open(fresh=self._fresh)
             self._life.callback(self.folder.close)
             await self._life.enter_async_context(self.spans)
             self._parts = await wire(
                 self.system,
                 self.folder,
                 self.bus,
-                self.settings.options,
-                saga_keep_s=self.settings.saga_keep_s,
+                self.settings,
                 encode=self._encode,
                 life=self._life,
             )
@@ -134,9 +147,7 @@ class Embedded:
         if not isinstance(gateway, Gateway):
             return None
         verify = token_verifier(parts)
-        if (limit_per_s := self.settings.rate_limit_per_s) is not None:
-            gateway = replace(gateway, rate_limit=RateLimit(limit_per_s, burst=2 * limit_per_s))
-        return gateway.build(
+        return _as_set(gateway, self.settings).build(
             GatewayParts(
                 routes=parts.routes(self.system),
                 ready=self.readiness,
@@ -160,9 +171,13 @@ class Embedded:
         await self.bus.start()
         for part in parts.services.values():
             await self._relays.enter_async_context(part.relay)
-            for work in periodic(part.dispatcher):
+            for work in self._periodic(part):
                 self._act(work.run(), work.name)
         self.ready = True
+
+    def _periodic(self, part: Part) -> Sequence[Periodic]:
+        settings = self.settings
+        return periodic(part.dispatcher, sweep_every_s=settings.sweep_every_s, key_keep_s=settings.key_keep_s)
 
     def _act(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._work.append(asyncio.create_task(work, name=name))
@@ -184,8 +199,10 @@ class Embedded:
         for drain in late:
             drain.cancel()
         if late:
-            get_logger("archstone.runtime").warning("work in flight is left for the next start", services=len(late))
-            await asyncio.wait(late)
+            _log.warning("work in flight is left for the next start", services=len(late))
+        for failed in [each for each in await asyncio.gather(*drains, return_exceptions=True) if each is not None]:
+            if not isinstance(failed, asyncio.CancelledError):
+                _log.error("a service did not drain", exc_info=failed)
         await self._relays.aclose()
 
     def client(self, contract: type[C], *, as_: str | Principal | None = None) -> C:
@@ -199,6 +216,18 @@ class Embedded:
         return client(contract, InProcess(keeper.dispatcher, encode=self._encode, as_=who))
 
 
+def _as_set(gateway: Gateway, settings: Settings) -> Gateway:
+    """Return the gateway with what the settings say over its own values."""
+    changes: dict[str, Any] = {}
+    if (limit_per_s := settings.rate_limit_per_s) is not None:
+        changes["rate_limit"] = RateLimit(limit_per_s, burst=2 * limit_per_s)
+    if settings.deadline_s is not None:
+        changes["time_limit_s"] = settings.deadline_s
+    if settings.body_limit_bytes is not None:
+        changes["body_limit_bytes"] = settings.body_limit_bytes
+    return replace(gateway, **changes)
+
+
 @asynccontextmanager
 async def running(
     system: System,
@@ -207,7 +236,7 @@ async def running(
     settings: Settings | None = None,
     options: Mapping[str, str] | None = None,
     encode: bool = True,
-) -> AsyncIterator[Embedded]:
+) -> AsyncGenerator[Embedded]:
     """Run a system in this process for the block: open, start, drain, close. Made for tests and notebooks.
 
     Args:

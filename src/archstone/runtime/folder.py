@@ -4,18 +4,33 @@ One process owns a folder at a time, held by an OS lock on the file `owner` that
 process ends. A second one is refused by name and process id. The format is checked before any file is opened.
 """
 
+import asyncio
 import fcntl
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Final
 
 from archstone.errors import ConfigError, RejectedError
 
-__all__ = ["FORMAT", "DataFolder", "FolderFormatError", "FolderInUseError", "owner_of"]
+__all__ = [
+    "FORMAT",
+    "UNKNOWN",
+    "DataFolder",
+    "FolderError",
+    "FolderFormatError",
+    "FolderInUseError",
+    "owner_of",
+    "refuse_strange",
+]
 
 FORMAT: Final = 1
 """Version of the folder's layout. A folder of a newer format is refused; an older one is opened."""
+UNKNOWN: Final = "unknown"
+"""Stands for the name of an owner that has not written its name yet."""
+_TRIES: Final = 5
+_BETWEEN_TRIES_S: Final = 0.02
 
 
 class FolderInUseError(RejectedError, code="runtime.folder-in-use"):
@@ -43,7 +58,19 @@ class FolderFormatError(ConfigError, code="runtime.folder-format"):
         self.problem = problem
 
     def __str__(self) -> str:
-        return f"data folder {self.folder}: {self.problem}; name another folder with --data, or --fresh to empty it"
+        return f"data folder {self.folder}: {self.problem}; name another folder with --data"
+
+
+class FolderError(ConfigError, code="runtime.folder"):
+    """The folder cannot be used: no permission, no folder, no space."""
+
+    def __init__(self, folder: str, why: str) -> None:
+        super().__init__(folder, why)
+        self.folder = folder
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"data folder {self.folder} cannot be used: {self.why}; name another with --data"
 
 
 class DataFolder:
@@ -68,31 +95,62 @@ class DataFolder:
         """Return the URL of the service database `name`."""
         return f"sqlite:///{(self.path / f'{name}.db').absolute()}"
 
-    def open(self) -> None:
+    async def open(self, *, fresh: bool = False) -> None:
         """Make the folder if it is not there, take the lock, check system and format.
+
+        Args:
+            fresh: Empty it first, once it is ours.
 
         Raises:
             FolderInUseError: another process owns it; carries its system and process id.
-            FolderFormatError: it holds another system or a newer format. Nothing was changed.
+            FolderFormatError: it holds another system or a newer format, or is to be emptied and is no data folder.
+            FolderError: it cannot be made or written. In each case nothing was changed.
         """
-        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fd = os.open(self.path / "owner", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = self._file(fresh=fresh)
         try:
-            self._lock(fd)
+            await self._lock(fd)
+            if fresh:
+                self._empty()
             self._check_format()
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, json.dumps({"system": self.system, "pid": os.getpid()}).encode(), 0)
+        except OSError as error:
+            os.close(fd)
+            raise FolderError(str(self.path), error.strerror or str(error)) from error
         except BaseException:
             os.close(fd)
             raise
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, json.dumps({"system": self.system, "pid": os.getpid()}).encode(), 0)
         self._fd = fd
 
-    def _lock(self, fd: int) -> None:
+    def _file(self, *, fresh: bool) -> int:
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            system, pid = _read_owner(fd)
-            raise FolderInUseError(str(self.path), system, pid) from error
+            if fresh:
+                refuse_strange(self.path)
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            return os.open(self.path / "owner", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise FolderError(str(self.path), error.strerror or str(error)) from error
+
+    async def _lock(self, fd: int) -> None:
+        tries = 0
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                # Whoever only asks for the owner (`owner_of`) holds the lock for microseconds: that is no owner.
+                if (tries := tries + 1) == _TRIES:
+                    system, pid = _read_owner(fd)
+                    raise FolderInUseError(str(self.path), system, pid) from error
+                await asyncio.sleep(_BETWEEN_TRIES_S)
+            else:
+                return
+
+    def _empty(self) -> None:
+        for entry in self.path.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            elif entry.name != "owner":
+                entry.unlink()
 
     def _check_format(self) -> None:
         file = self.path / "format.json"
@@ -103,11 +161,12 @@ class DataFolder:
             found = json.loads(file.read_text(encoding="utf-8"))
             version, system = int(found["format"]), str(found["system"])
         except (ValueError, KeyError, TypeError) as error:
-            raise FolderFormatError(str(self.path), "its format.json cannot be read") from error
+            raise FolderFormatError(str(self.path), "its format.json is damaged: restore a backup") from error
         if system != self.system:
             raise FolderFormatError(str(self.path), f"it belongs to system {system!r}, not {self.system!r}")
         if version > FORMAT:
-            raise FolderFormatError(str(self.path), f"its format is {version}, this release reads up to {FORMAT}")
+            problem = f"its format is {version}, this release reads up to {FORMAT}: take a newer release"
+            raise FolderFormatError(str(self.path), problem)
 
     def close(self) -> None:
         """Give the folder back. Idempotent."""
@@ -115,6 +174,18 @@ class DataFolder:
             os.ftruncate(self._fd, 0)
             os.close(self._fd)
             self._fd = None
+
+
+def refuse_strange(path: Path) -> None:
+    """Refuse a folder that holds something and is no data folder: it must not be emptied or replaced.
+
+    Raises:
+        FolderFormatError: it has no format.json.
+    """
+    if path.is_dir() and not (path / "format.json").exists() and any(each.name != "owner" for each in path.iterdir()):
+        raise FolderFormatError(
+            str(path), "it is no data folder (it has files and no format.json), so it is left alone"
+        )
 
 
 def owner_of(path: Path) -> tuple[str, int] | None:
@@ -137,7 +208,7 @@ def _read_owner(fd: int) -> tuple[str, int]:
         found = json.loads(os.pread(fd, 4096, 0))
         return str(found["system"]), int(found["pid"])
     except (ValueError, KeyError, TypeError):  # between its lock and its write
-        return "unknown", 0
+        return UNKNOWN, 0
 
 
 def _write_durably(file: Path, content: bytes) -> None:

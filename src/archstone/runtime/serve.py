@@ -7,12 +7,12 @@ next start. A second signal ends at once, which loses nothing either.
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from pathlib import Path
+from typing import Any, Final
 
 from archstone import world
 from archstone.errors import ConfigError
@@ -20,7 +20,7 @@ from archstone.observability import configure_logging, get_logger
 from archstone.runtime.config import Loaded, Settings
 from archstone.runtime.control import ControlServer
 from archstone.runtime.embedded import Embedded
-from archstone.runtime.folder import owner_of
+from archstone.runtime.folder import FolderInUseError, owner_of
 from archstone.runtime.operator import Operator
 from archstone.services import System
 
@@ -33,9 +33,11 @@ except ImportError as error:  # pragma: no cover: shown by the test of the core 
 
 __all__ = ["PortInUseError", "run_loop", "serve"]
 
+_BACKLOG: Final = 2048
+
 
 class PortInUseError(ConfigError, code="runtime.port-in-use"):
-    """Something else listens on the port."""
+    """The front door cannot listen there: something else does, or the address is not this machine's."""
 
     def __init__(self, host: str, port: int, why: str) -> None:
         super().__init__(host, port, why)
@@ -55,10 +57,10 @@ class _Server(uvicorn.Server):
         yield
 
 
-def run_loop(work: Callable[[], "asyncio.Future[None] | object"]) -> None:
-    """Run the coroutine that `work` makes on uvloop."""
+def run_loop(work: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine on uvloop."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(work())  # type: ignore[arg-type]
+        runner.run(work)
 
 
 async def serve(
@@ -71,18 +73,18 @@ async def serve(
         ready: Called with the URL once requests are answered.
 
     Raises:
-        PortInUseError: before anything is opened.
         FolderInUseError: another process runs on the folder.
+        PortInUseError: before anything is opened.
     """
     settings = loaded.settings
     as_json = not sys.stderr.isatty() if settings.log_format == "auto" else settings.log_format == "json"
     configure_logging(settings.log_level, json=as_json)
+    if (owner := owner_of(folder)) is not None:  # first: that both want the same port is not what to tell
+        raise FolderInUseError(str(folder), *owner)
     listener = _listen(settings)
     try:
-        if fresh:
-            _empty(folder)
         async with contextlib.AsyncExitStack() as life:
-            embedded = await life.enter_async_context(Embedded(system, folder, settings))
+            embedded = await life.enter_async_context(Embedded(system, folder, settings, fresh=fresh))
             control = ControlServer(embedded.folder.socket, Operator(embedded).answer)
             await control.open()
             life.push_async_callback(control.close)
@@ -99,7 +101,7 @@ async def _serve_until_signal(
     server = _Server(
         uvicorn.Config(
             embedded.asgi, log_config=None, access_log=False, lifespan="off", http="httptools", loop="none", ws="none",
-            server_header=False, timeout_graceful_shutdown=max(1, round(settings.drain_s)), backlog=2048,
+            server_header=False, timeout_graceful_shutdown=max(1, round(settings.drain_s)), backlog=_BACKLOG,
         )
     )  # fmt: skip
     begun = world.monotonic()
@@ -134,16 +136,9 @@ def _listen(settings: Settings) -> socket.socket:
         if sys.platform != "win32":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((settings.host, settings.port))
+        # At once, so that of two processes that start together one is refused here. Early clients wait in the queue.
+        listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
         raise PortInUseError(settings.host, settings.port, error.strerror or str(error)) from error
     return listener
-
-
-def _empty(folder: Path) -> None:
-    if (owner := owner_of(folder)) is not None:
-        raise ConfigError(f"data folder {folder} is in use by process {owner[1]}: stop it before emptying it")
-    if folder.exists():
-        if any(folder.iterdir()) and not (folder / "format.json").exists():
-            raise ConfigError(f"{folder} is no data folder of Archstone (no format.json): it is not emptied")
-        shutil.rmtree(folder)

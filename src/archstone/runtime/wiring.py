@@ -9,8 +9,8 @@ from typing import Any, cast
 
 from archstone.context import Principal
 from archstone.data import Database
-from archstone.errors import ConfigError
 from archstone.messaging import Bus, Relay
+from archstone.runtime.config import Settings
 from archstone.runtime.folder import DataFolder
 from archstone.sagas import SagaSettings
 from archstone.services import Dispatcher, Environment, InProcess, Operation, Service, System, Transport, client
@@ -67,9 +67,8 @@ async def wire(
     system: System,
     folder: DataFolder,
     bus: Bus,
-    options: Mapping[str, str],
+    settings: Settings,
     *,
-    saga_keep_s: float,
     encode: bool,
     life: AsyncExitStack,
 ) -> Parts:
@@ -78,7 +77,7 @@ async def wire(
     Args:
         encode: Encode and decode whatever crosses between services, as tests do.
     """
-    provided = await _provide(system, folder.path, options, life)
+    provided = await _provide(system, folder.path, settings.options, life)
     ways = {service: InProcess(encode=encode) for service in system.services}
     databases: dict[str, Database] = {}
     parts: dict[str, Part] = {}
@@ -96,15 +95,23 @@ async def wire(
                 fields[field.name] = client(field.type, ways[system.keeper(field.type)])
             elif field.type in provided:
                 fields[field.name] = provided[field.type]
-        dispatcher = Dispatcher(service(**fields), settings=SagaSettings(keep_s=saga_keep_s))
+        dispatcher = Dispatcher(
+            service(**fields),
+            settings=SagaSettings(keep_s=settings.saga_keep_s),
+            inbox_keep_s=settings.inbox_keep_s,
+        )
         await dispatcher.open()
         life.push_async_callback(dispatcher.close)
         ways[service].connect(dispatcher)
         parts[info.name] = Part(info.name, dispatcher.service, dispatcher, Relay(database, bus))
-    for found in provided.values():
-        if isinstance(database := getattr(found, "db", None), Database):
-            databases[database.name] = database
-    return Parts(parts, provided, databases)
+    return Parts(parts, provided, {**databases, **_brought(provided, folder.path)})
+
+
+def _brought(provided: Mapping[type, Any], folder: Path) -> Mapping[str, Database]:
+    """Return the databases in the folder that provided objects hold as `db`, by the name of their file."""
+    held = [getattr(found, "db", None) for found in provided.values()]
+    files = [(Path(database.label), database) for database in held if isinstance(database, Database)]
+    return {file.stem: database for file, database in files if file.parent == folder.absolute()}
 
 
 async def _provide(

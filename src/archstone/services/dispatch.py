@@ -44,6 +44,8 @@ C = TypeVar("C")
 
 COMMAND_LIMIT_S: Final = 60.0
 """How long a command may run whose caller has no deadline."""
+INBOX_KEEP_S: Final = 60 * 86_400.0
+"""How long the mark of a handled event is kept: longer than dead letters, which can come again."""
 _RETRY_AFTER_S: Final = 1.0
 _HEAD_START_S: Final = 0.1
 
@@ -60,12 +62,21 @@ class _Entry(NamedTuple):
 class Dispatcher:
     """The operations of one service instance. Open its database before, and close it after."""
 
-    def __init__(self, service: Service, *, settings: SagaSettings = _SETTINGS) -> None:
+    def __init__(
+        self, service: Service, *, settings: SagaSettings = _SETTINGS, inbox_keep_s: float = INBOX_KEEP_S
+    ) -> None:
+        """Describe it; `open` and `start` follow.
+
+        Args:
+            service: What runs the operations.
+            settings: Of its sagas.
+            inbox_keep_s: Seconds that the mark of a handled event is kept.
+        """
         info = service.service_info
         self.service = service
         self.principal: Principal = info.principal
         """Who the service is when it acts by itself."""
-        self.inbox = Inbox(service.db)
+        self.inbox = Inbox(service.db, retention_s=inbox_keep_s)
         self._commands = Commands(service.db)
         self._steps = LocalSteps(service, name=info.name, commands=self._commands)
         self.sagas: Sagas | None = None

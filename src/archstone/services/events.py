@@ -20,7 +20,7 @@ from archstone.messaging import Inbox
 from archstone.observability import get_logger, span
 from archstone.sagas import Sagas
 from archstone.services.dispatch import Dispatcher
-from archstone.services.keys import sweep
+from archstone.services.keys import KEEP_S, sweep
 from archstone.services.local_steps import saga_id
 from archstone.services.points import AFTER_HANDLED
 from archstone.services.subscribing import Every, Handler
@@ -154,20 +154,28 @@ class Periodic:
                 _log.error("periodic work failed", work=self.name, next_in_s=self.seconds, exc_info=error)
 
 
-def periodic(dispatcher: Dispatcher) -> tuple[Periodic, ...]:
-    """Return the periodic work of the service, and the sweeping of the framework's tables in its database."""
+def periodic(
+    dispatcher: Dispatcher, *, sweep_every_s: float = _SWEEP_EVERY_S, key_keep_s: float = KEEP_S
+) -> tuple[Periodic, ...]:
+    """Return the periodic work of the service, and the sweeping of the framework's tables in its database.
+
+    Args:
+        dispatcher: Of the service.
+        sweep_every_s: Seconds between two sweeps of a table.
+        key_keep_s: Seconds that an idempotency key is kept.
+    """
     info = dispatcher.service.service_info
     own = [
         Periodic(f"{info.name}.{work.method}", work.seconds, _periodic_run(dispatcher, work)) for work in info.periodic
     ]
     sweeps: list[tuple[str, Callable[[], Coroutine[Any, Any, object]]]] = [
-        ("keys", lambda: _sweep_keys(dispatcher.service.db))
+        ("keys", lambda: _sweep_keys(dispatcher.service.db, key_keep_s))
     ]
     if info.handlers:
         sweeps.append(("inbox", dispatcher.inbox.sweep))
     if dispatcher.sagas is not None:
         sweeps.append(("sagas", dispatcher.sagas.sweep))
-    return (*own, *(Periodic(f"{info.name}: sweep of {name}", _SWEEP_EVERY_S, run) for name, run in sweeps))
+    return (*own, *(Periodic(f"{info.name}: sweep of {name}", sweep_every_s, run) for name, run in sweeps))
 
 
 def _periodic_run(dispatcher: Dispatcher, work: Every) -> Callable[[], Coroutine[Any, Any, None]]:
@@ -195,8 +203,8 @@ def _periodic_run(dispatcher: Dispatcher, work: Every) -> Callable[[], Coroutine
     return once
 
 
-async def _sweep_keys(db: Database) -> None:
-    while await sweep(db):
+async def _sweep_keys(db: Database, keep_s: float) -> None:
+    while await sweep(db, keep_s=keep_s):
         pass
 
 

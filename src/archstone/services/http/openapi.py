@@ -96,8 +96,10 @@ def _operation(operation: Operation, schemas: Schemas) -> _Json:
     }
     if operation.kind == "command":
         described["parameters"].append({**_KEY, "required": operation.key_required})
-    if any(each.where == "body" for each in operation.parameters):
-        described["requestBody"] = {"required": True, "content": _json(schemas.body(operation))}
+    if inside := [each for each in operation.parameters if each.where == "body"]:
+        # Where every field has a default, no body means the same as an empty object.
+        required = any(each.required for each in inside)
+        described["requestBody"] = {"required": required, "content": _json(schemas.body(operation))}
     if operation.requires != ANYONE:
         described["security"] = [{"bearer": []}]
     return described

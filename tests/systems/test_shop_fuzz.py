@@ -1,0 +1,114 @@
+"""schemathesis over the shop's own `/openapi.json`: no failure of the server, nothing that the document does not say.
+
+No operation is excluded, all checks are on, at least 200 examples are asked for each operation (one without
+parameters has fewer different requests than that), as a customer and as an administrator.
+
+What is allowed beyond the checks' own ideas, and why (`positive_data_acceptance`: "what fits the schema is accepted"):
+
+- 422 everywhere: the issue wants a key that comes back with other arguments refused, which no schema can say.
+- 400 where a cursor is taken: cursors are opaque, and one that the shop has not made is refused.
+- 400 where an address is taken: what could receive mail is narrower than `format: email` (reserved domains).
+"""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from shop_http import API, Person, at_rest, make_admin, new_person, served_shop, skus
+from shop_process import ShopProcess
+
+from archstone.systems.shop import invariants
+from archstone.systems.shop.system import shop as system
+
+pytestmark = pytest.mark.slow
+
+EXAMPLES = 200
+ALLOWED = '"2xx", "3xx", "401", "403", "404", "409", "422"'
+OPAQUE = (
+    f"GET {API}/products",
+    f"GET {API}/users",
+    f"GET {API}/users/{{user_id}}/orders",
+    f"POST {API}/users",
+    f"POST {API}/sessions",
+    f"POST {API}/roles",
+    f"DELETE {API}/roles/{{role}}/{{email}}",
+)
+
+
+def configuration(known: dict[str, list[str]]) -> str:
+    """Return a configuration in which half of all ids are those of things that exist, so that they are found."""
+    lines = ["[checks.positive_data_acceptance]", f"expected-statuses = [{ALLOWED}]"]
+    for name, values in known.items():
+        lines += [f"[dictionaries.{name}]", f"values = {json.dumps(values)}"]
+    lines.append("[parameters]")
+    places = {
+        "path.order_id": "orders",
+        "path.user_id": "users",
+        "path.sku": "skus",
+        "body.lines[*].sku": "skus",
+        "path.email": "emails",
+        "body.payment_token": "cards",
+    }
+    lines += [f'"{place}" = {{ dictionary = "{name}", probability = 0.5 }}' for place, name in places.items()]
+    for operation in OPAQUE:
+        lines += ["[[operations]]", f'include-name = "{operation}"']
+        lines += ["[operations.checks.positive_data_acceptance]", f'expected-statuses = [{ALLOWED}, "400"]']
+    return "\n".join(lines)
+
+
+def known_things(http: httpx.Client, person: Person) -> dict[str, list[str]]:
+    names = skus(http, 5)
+    orders = [person.buy((sku, 1), token=token) for sku, token in zip(names, ("tok_ok", "tok_declined"), strict=False)]
+    for order_id in orders:
+        person.settled(order_id)
+    spare = new_person(http, name="spare")
+    cards = ["tok_ok", "tok_declined", "tok_flaky"]
+    return {"orders": orders, "users": [person.user_id], "skus": names, "emails": [spare.email], "cards": cards}
+
+
+def fuzz(shop: ShopProcess, person: Person, folder: Path, known: dict[str, list[str]]) -> tuple[int, str]:
+    (folder / "schemathesis.toml").write_text(configuration(known), encoding="utf-8")
+    seed = os.environ.get("ARCHSTONE_SEED", "1")
+    command = [
+        *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(folder / "schemathesis.toml")),
+        *("run", f"{shop.url}/openapi.json", "--header", f"Authorization: Bearer {person.access_token}"),
+        *("--max-examples", str(EXAMPLES), "--checks", "all", "--continue-on-failure", "--seed", seed),
+        *("--report", "ndjson", "--report-ndjson-path", str(folder / "report.ndjson")),
+        *("--warnings", "off", "--suppress-health-check", "all", "--no-color"),
+    ]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
+    return done.returncode, f"{done.stdout[-20_000:]}\n{done.stderr[-5_000:]}"
+
+
+@pytest.mark.parametrize("role", ["customer", "admin"])
+def test_schemathesis_finds_no_server_error_and_no_schema_violation(tmp_path: Path, role: str) -> None:
+    with served_shop(tmp_path / "shop") as shop, httpx.Client(base_url=shop.url, timeout=30) as http:
+        person = new_person(http)
+        if role == "admin":
+            make_admin(shop, person)
+        code, told = fuzz(shop, person, tmp_path, known_things(http, person))
+        assert code == 0, told
+        public = sum(operation.public for operation in system.operations)
+        assert f"{public} selected / {public} total" in told, told
+        assert http.get("/health/ready").status_code == 200
+        at_rest(shop, within_s=120)
+        log = shop.log.read_text()
+    assert '"level":"error"' not in log, shop.log_tail()
+    assert invariants.check(shop.data) == []
+
+
+def test_the_document_that_is_fuzzed_names_every_public_operation(tmp_path: Path) -> None:
+    with served_shop(tmp_path / "shop") as shop:
+        paths = asyncio.run(document(shop))["paths"]
+    told = {operation["operationId"] for methods in paths.values() for operation in methods.values()}
+    assert told == {operation.full_name for operation in system.operations if operation.public}
+
+
+async def document(shop: ShopProcess) -> dict[str, dict[str, dict[str, dict[str, str]]]]:
+    async with httpx.AsyncClient(base_url=shop.url) as http:
+        return dict((await http.get("/openapi.json")).json())
