@@ -5,10 +5,9 @@ import os
 import statistics
 import tempfile
 import time
-from pathlib import Path
 
 from benchmarks.harness import Bench, Measured, Row
-from benchmarks.shop_load import Load, open_loop, running_shop
+from benchmarks.shop_load import Load, open_loop, room, running_shop
 
 bench = Bench(
     "shop",
@@ -52,7 +51,7 @@ def confirmed_per_s(quick: bool) -> Measured:
 def raw_fsync(quick: bool) -> Measured:
     """Milliseconds that one fdatasync of one appended page takes on this disk."""
     took = []
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+    with tempfile.TemporaryDirectory(dir=room()) as folder:
         file = os.open(f"{folder}/file", os.O_CREAT | os.O_WRONLY)
         for _ in range(100 if quick else 1000):
             begin = time.perf_counter()

@@ -53,6 +53,7 @@ class Connection(asyncio.Protocol):
         self.answer: asyncio.Future[tuple[int, bytes]] | None = None
         self.parser = httptools.HttpResponseParser(self)
         self.body = b""
+        self.alive = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
@@ -60,7 +61,11 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.parser.feed_data(data)
 
+    def eof_received(self) -> None:
+        self.alive = False
+
     def connection_lost(self, error: Exception | None) -> None:
+        self.alive = False
         if self.answer is not None and not self.answer.done():
             self.answer.set_exception(error or ConnectionResetError("closed"))
 
@@ -74,11 +79,11 @@ class Connection(asyncio.Protocol):
         answer, self.answer = self.answer, None
         if answer is not None and not answer.done():
             answer.set_result((self.parser.get_status_code(), self.body))
-        self.parser = httptools.HttpResponseParser(self)
 
     async def request(self, method: str, path: str, headers: str, body: bytes = b"") -> tuple[int, bytes]:
         assert self.transport is not None
         self.answer = asyncio.get_running_loop().create_future()
+        self.parser = httptools.HttpResponseParser(self)
         head = f"{method} {path} HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\n"
         self.transport.write(f"{head}Content-Length: {len(body)}\r\n{headers}\r\n".encode() + body)
         return await self.answer
@@ -91,9 +96,10 @@ class Pool:
         self._port, self._idle = port, []
 
     async def request(self, method: str, path: str, headers: str = "", body: bytes = b"") -> tuple[int, bytes]:
-        if self._idle:
+        connection = None
+        while self._idle and (connection is None or not connection.alive):
             connection = self._idle.pop()
-        else:
+        if connection is None or not connection.alive:
             loop = asyncio.get_running_loop()
             _, connection = await loop.create_connection(Connection, "127.0.0.1", self._port)
         answer = await connection.request(method, path, headers, body)
@@ -107,12 +113,13 @@ def running_shop(**environment: str) -> Iterator[int]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder, open(f"{folder}/log", "wb") as log:
+    with tempfile.TemporaryDirectory(dir=room()) as folder, Path(f"{folder}/log").open("wb") as log:
         command = [sys.executable, "-m", "archstone.cli", "up", "shop", "--port", str(port), "--data", f"{folder}/data"]
         environ = {**os.environ, **environment}
         process = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
             _await_ready(port, process, Path(f"{folder}/log"))
+            asyncio.run(_stock_up(port, f"{folder}/data"))
             yield port
         finally:
             process.send_signal(signal.SIGTERM)
@@ -131,16 +138,42 @@ def _await_ready(port: int, process: subprocess.Popen, log: Path) -> None:
     raise RuntimeError("the shop was not ready within 30 s")
 
 
-async def sign_in(pool: Pool, number: int) -> str:
-    """Register a buyer and return the header that identifies it."""
-    who = {"email": f"buyer{number}@example.org", "password": PASSWORD}
+async def _stock_up(port: int, data: str) -> None:
+    """Have more goods arrive than anybody will buy: selling out is another question than how fast one can sell."""
+    pool = Pool(port)
+    await sign_in(pool, "keeper")
+    subprocess.run(
+        [sys.executable, "-m", "archstone.cli", "admin", "shop", "keeper@example.org", "--data", data],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    keeper = await sign_in(pool, "keeper")
+    for sku in await skus_of(pool):
+        key = f"Idempotency-Key: arrived-{sku}\r\n"
+        status, answer = await pool.request(
+            "POST", f"/api/v1/stock/{sku}/arrivals", keeper + key, b'{"quantity": 100000}'
+        )
+        if status >= 400:
+            raise RuntimeError(f"restock {sku}: {status} {answer[:300]!r}")
+
+
+def room() -> Path:
+    """Return a folder on the disk of the checkout for what a run writes."""
+    room = Path(".archstone/bench")
+    room.mkdir(parents=True, exist_ok=True)
+    return room
+
+
+async def sign_in(pool: Pool, name: str) -> str:
+    """Register somebody, unless known, and return the header that identifies them."""
+    who = {"email": f"{name}@example.org", "password": PASSWORD}
     for path, body in (("/api/v1/users", {**who, "name": "Buyer"}), ("/api/v1/sessions", who)):
         while True:
             status, answer = await pool.request("POST", path, body=json.dumps(body).encode())
             if status not in {429, 503}:
                 break
             await asyncio.sleep(0.1)
-        if status >= 400:
+        if status >= 400 and status != 409:  # 409: registered by the run before
             raise RuntimeError(f"{path}: {status} {answer[:300]!r}")
     return f"Authorization: Bearer {json.loads(answer)['access_token']}\r\n"
 
@@ -153,7 +186,7 @@ async def skus_of(pool: Pool) -> list[str]:
 async def open_loop(port: int, *, per_s: float, for_s: float) -> Load:
     """Place orders at `per_s` for `for_s` seconds; an arrival that finds 100 in flight counts as failed."""
     pool, load, chance = Pool(port), Load(), random.Random(1)
-    buyers = await asyncio.gather(*(sign_in(pool, number) for number in range(BUYERS)))
+    buyers = await asyncio.gather(*(sign_in(pool, f"buyer{number}") for number in range(BUYERS)))
     skus = await skus_of(pool)
     flying: set[asyncio.Task[None]] = set()
     begin = time.perf_counter()
@@ -175,7 +208,7 @@ async def open_loop(port: int, *, per_s: float, for_s: float) -> Load:
 async def _buy(pool: Pool, load: Load, buyer: str, sku: str, number: int) -> None:
     order = {"lines": [{"sku": sku, "quantity": 1}], "address": ADDRESS, "payment_token": "tok_ok"}
     begin = time.perf_counter()
-    key = f"Idempotency-Key: bench-{os.getpid()}-{number}\r\n"
+    key = f"Idempotency-Key: bench-{time.time_ns()}-{number}\r\n"
     status, answer = await pool.request("POST", "/api/v1/orders", buyer + key, json.dumps(order).encode())
     if status != 202:
         load.fail(f"POST {status}")
