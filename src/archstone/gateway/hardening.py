@@ -26,9 +26,7 @@ def security_headers(*, https: bool, api: bool) -> list[tuple[bytes, bytes]]:
     return headers
 
 
-def guarded(
-    own: Iterable[tuple[bytes, bytes]], extra: Iterable[tuple[bytes, bytes]]
-) -> list[tuple[bytes, bytes]]:
+def guarded(own: Iterable[tuple[bytes, bytes]], extra: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """Return an application's own headers with those of `extra` that it did not set itself."""
     headers = list(own)
     named = {name.lower() for name, _ in headers}

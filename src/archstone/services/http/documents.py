@@ -17,9 +17,7 @@ __all__ = ["Documents"]
 class Documents:
     """The two documents of a set of operations."""
 
-    def __init__(
-        self, operations: Sequence[Operation], *, prefix: str, title: str, version: str, strict: bool
-    ) -> None:
+    def __init__(self, operations: Sequence[Operation], *, prefix: str, title: str, version: str, strict: bool) -> None:
         self._operations = operations
         self._prefix = prefix
         self._title = title
