@@ -53,7 +53,7 @@ class Browser:
     """A customer in front of the gateway: everything crosses HTTP but the network."""
 
     def __init__(self, app: Any, name: str) -> None:
-        self._app = app
+        self.app = app
         self.email = f"{name}@example.org"
         self._token = ""
 
@@ -62,7 +62,7 @@ class Browser:
         headers += [("authorization", f"Bearer {self._token}")] if self._token else []
         headers += [("idempotency-key", key)] if key else []
         content = b"" if body is None else json.dumps(body).encode()
-        response = await ask(self._app, method, f"/api/v1{path}", headers=headers, body=content)
+        response = await ask(self.app, method, f"/api/v1{path}", headers=headers, body=content)
         assert response.status < 300, (path, response.status, response.body)
         return json.loads(response.body) if response.body else None
 
@@ -73,28 +73,29 @@ class Browser:
         session = await self.send("POST", "/sessions", {"email": self.email, "password": PASSWORD})
         self._token = session["access_token"]
 
-    async def buy(self, sku: str, card: str, *, key: str) -> Outcome:
-        """Place an order and wait for its end."""
-        lines = [{"sku": sku, "quantity": 1}]
-        placed = await self.send(
-            "POST", "/orders", {"lines": lines, "address": ADDRESS, "payment_token": card}, key=key
-        )
-        while True:
-            order = await self.send("GET", f"/orders/{placed['id']}")
-            if order["status"] != "pending":
-                return Outcome(placed["id"], card, order["status"], order["reason"])
-            await asyncio.sleep(0.25)
-
-    async def shop_around(self) -> list[Outcome]:
+    async def fill_cart(self) -> list[tuple[str, str]]:
+        """Sign up and return a SKU for each card."""
         await self.register()
         await self.sign_in()
-        products = (await self.send("GET", "/products?limit=6"))["items"]
-        return await asyncio.gather(
-            *(
-                self.buy(product["sku"], card, key=f"{self.email}/{number}")
-                for number, (product, card) in enumerate(zip(products, CARDS, strict=True))
-            )
-        )
+        products = (await self.send("GET", f"/products?limit={len(CARDS)}"))["items"]
+        return [(product["sku"], card) for product, card in zip(products, CARDS, strict=True)]
+
+    async def place(self, sku: str, card: str) -> str:
+        wanted = {"lines": [{"sku": sku, "quantity": 1}], "address": ADDRESS, "payment_token": card}
+        return (await self.send("POST", "/orders", wanted, key=f"{self.email}/{sku}"))["id"]
+
+    async def ended(self, order_id: str, card: str) -> Outcome:
+        while True:
+            order = await self.send("GET", f"/orders/{order_id}")
+            if order["status"] != "pending":
+                return Outcome(order_id, card, order["status"], order["reason"])
+            await asyncio.sleep(0.25)
+
+    async def buy(self, sku: str, card: str) -> Outcome:
+        return await self.ended(await self.place(sku, card), card)
+
+    async def shop_around(self) -> list[Outcome]:
+        return await asyncio.gather(*(self.buy(sku, card) for sku, card in await self.fill_cart()))
 
     async def call_off(self, order_id: str) -> None:
         await self.send("POST", f"/orders/{order_id}/cancel", key=f"call-off-{order_id}")
@@ -134,6 +135,24 @@ async def scene(folder: Path) -> tuple[list[Outcome], int, float]:
         await customers[0].sign_in()
         summary = await customers[0].send("GET", "/analytics/summary")
         return [each for orders in bought for each in orders], summary["revenue"], world.monotonic()
+
+
+async def stopped_scene(folder: Path, *, stops: int = 3) -> list[Outcome]:
+    """Place every order at once, stop and start the shop in the middle, and see how they end."""
+    ann = Browser(None, "ann")
+    async with running(shop, data=folder, encode=True) as run:
+        ann.app = run.asgi
+        orders = [(await ann.place(sku, card), card) for sku, card in await ann.fill_cart()]
+        await asyncio.sleep(world.random().random() / 20)
+    for _ in range(stops):
+        async with running(shop, data=folder, encode=True):
+            # Before, in and after the moments at which the steps of a checkout and their retries fall.
+            await asyncio.sleep(world.random().choice((0.0, 0.001, 0.01, 0.3, 3.0)) * world.random().random())
+    async with running(shop, data=folder, encode=True) as run:
+        ann.app = run.asgi
+        outcomes = await asyncio.gather(*(ann.ended(order_id, card) for order_id, card in orders))
+        await at_rest(run)
+        return outcomes
 
 
 def play(seed: int, folder: Path, *, trace: simulation.Trace | None = None) -> Ended:

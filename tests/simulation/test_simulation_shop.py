@@ -12,6 +12,7 @@ import simulated_shop
 from simulated_shop import CARDS, CUSTOMERS
 
 from archstone import simulation
+from archstone.systems.shop.invariants import check
 
 ENDS = {
     "tok_ok": ("confirmed", None),
@@ -45,6 +46,13 @@ def test_every_order_ends_as_its_card_says_and_the_books_are_right_under_any_ord
     assert ended.revenue > 0
     # The parcels alone take longer than the test may.
     assert ended.virtual_s > simulated_shop.PARCELS_S
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_checkouts_that_a_stop_interrupts_end_after_the_next_start(seed: int, tmp_path: Path) -> None:
+    outcomes = simulation.run(lambda: simulated_shop.stopped_scene(tmp_path), seed=seed)
+    assert [(each.card, (each.status, each.reason)) for each in outcomes] == [(card, ENDS[card]) for card in CARDS]
+    assert check(tmp_path) == []
 
 
 def test_the_same_seed_gives_the_same_trace_in_two_processes_with_different_hash_seeds(tmp_path: Path) -> None:
