@@ -1,0 +1,100 @@
+"""The data folder: one owner at a time, a format that is checked, and nothing emptied that is not ours."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from archstone.runtime import DataFolder, FolderError, FolderFormatError, FolderInUseError, owner_of
+from archstone.runtime.folder import FORMAT
+
+
+async def test_a_folder_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path / "a" / "b", "shop")
+    await folder.open()
+    assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
+    assert json.loads((folder.path / "format.json").read_text()) == {"format": FORMAT, "system": "shop"}
+    assert owner_of(folder.path) == ("shop", os.getpid())
+    folder.close()
+    folder.close()
+    assert owner_of(folder.path) is None
+
+
+async def test_a_second_owner_is_refused_by_name_and_process_id(tmp_path: Path) -> None:
+    first = DataFolder(tmp_path, "shop")
+    await first.open()
+    with pytest.raises(FolderInUseError) as caught:
+        await DataFolder(tmp_path, "shop").open()
+    assert (caught.value.system, caught.value.pid) == ("shop", os.getpid())
+    assert str(caught.value) == (
+        f"data folder {tmp_path} is in use by system 'shop', process {os.getpid()}: "
+        "stop that process, or name another folder with --data"
+    )
+    first.close()
+    again = DataFolder(tmp_path, "shop")
+    await again.open()
+    again.close()
+
+
+async def test_what_a_process_that_was_killed_left_behind_is_no_owner(tmp_path: Path) -> None:
+    (tmp_path / "owner").write_text('{"system": "shop", "pid": 1}')
+    assert owner_of(tmp_path) is None
+    folder = DataFolder(tmp_path, "shop")
+    await folder.open()
+    folder.close()
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ('{"format": 1, "system": "bank"}', "it belongs to system 'bank', not 'shop'"),
+        (f'{{"format": {FORMAT + 1}, "system": "shop"}}', f"its format is {FORMAT + 1}, this release reads up to"),
+        ("{", "its format.json is damaged"),
+        ("[]", "its format.json is damaged"),
+        ('{"format": 1}', "its format.json is damaged"),
+    ],
+)
+async def test_a_folder_that_is_not_ours_is_refused_and_unchanged(tmp_path: Path, content: str, problem: str) -> None:
+    (tmp_path / "format.json").write_text(content)
+    with pytest.raises(FolderFormatError, match=problem):
+        await DataFolder(tmp_path, "shop").open()
+    assert (tmp_path / "format.json").read_text() == content
+    assert owner_of(tmp_path) is None
+
+
+async def test_fresh_empties_a_data_folder_and_nothing_else(tmp_path: Path) -> None:
+    data, other = tmp_path / "data", tmp_path / "other"
+    folder = DataFolder(data, "shop")
+    await folder.open()
+    (data / "mails").mkdir()
+    (data / "mails" / "a.eml").touch()
+    (data / "orders.db").touch()
+    (data / "elsewhere").symlink_to(tmp_path)
+    folder.close()
+    await folder.open(fresh=True)
+    assert sorted(entry.name for entry in data.iterdir()) == ["format.json", "owner"]
+    folder.close()
+    other.mkdir()
+    (other / "thesis.txt").touch()
+    with pytest.raises(FolderFormatError, match="it is left alone"):
+        await DataFolder(other, "shop").open(fresh=True)
+    assert [entry.name for entry in other.iterdir()] == ["thesis.txt"]
+
+
+async def test_fresh_waits_for_nobody_who_runs(tmp_path: Path) -> None:
+    first = DataFolder(tmp_path, "shop")
+    await first.open()
+    (tmp_path / "orders.db").touch()
+    with pytest.raises(FolderInUseError):
+        await DataFolder(tmp_path, "shop").open(fresh=True)
+    assert (tmp_path / "orders.db").exists()
+    first.close()
+
+
+async def test_a_folder_that_cannot_be_made_says_why(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(FolderError, match=r"cannot be used: .*name another with --data"):
+        await DataFolder(tmp_path / "file", "shop").open()
+    with pytest.raises(FolderError, match=r"cannot be used: .*name another with --data"):
+        await DataFolder(tmp_path / "file" / "below", "shop").open()
