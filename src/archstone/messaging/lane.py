@@ -4,7 +4,7 @@ Promise: of each key at most one message is out at a time, the oldest one; a key
 blocked and others are not; a token that is not the present lease of a message does nothing.
 
 Both embedded brokers are built on it: the memory broker is nothing else, the SQLite broker keeps the same messages in a
-table. Leases can live in memory even there, because one process owns the file (an OS lock, trap T4 of the design):
+table. Leases can live in memory even there, because one process owns the file (an OS lock, trap T4):
 no other process could hold a lease, and when this one dies, all of its leases die with it. So a lease costs no write.
 
 A message is in exactly one place:
