@@ -9,7 +9,7 @@ from archstone.data import Database, Envelope, Event
 from archstone.messaging import Bus, Relay
 
 
-class OrderPlaced(Event, name="orders.order-placed", key="order_id"):
+class OrderPlaced(Event, name="cafe.order-placed", key="order_id"):
     order_id: str
 
 
@@ -18,7 +18,7 @@ async def mail(message: Envelope) -> None:
 
 
 db, bus = Database("sqlite:///orders.db"), Bus("sqlite:///bus.db")
-bus.subscribe("orders", "mailer", mail)
+bus.subscribe("cafe", "mailer", mail)
 
 
 @asynccontextmanager

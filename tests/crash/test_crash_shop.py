@@ -161,8 +161,3 @@ async def test_a_kill_at_a_crash_point_loses_and_doubles_nothing(tmp_path: Path,
         assert broken(shop) == []
     finally:
         shop.kill()
-
-
-@pytest.mark.parametrize(("point", "file"), sorted(ELSEWHERE.items()))
-def test_a_point_that_no_checkout_passes_is_killed_at_in_the_test_of_its_block(point: str, file: str) -> None:
-    assert point in (Path(__file__).parent.parent.parent / file).read_text()
