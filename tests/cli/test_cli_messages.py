@@ -1,0 +1,175 @@
+"""Every mistake at the command line is one line that says what to do next, exit code 2, and never a traceback."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from archstone import cli
+
+HERE = "{here}"
+
+
+def run(
+    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["archstone", *words])
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    captured = capsys.readouterr()
+    return int(ended.value.code or 0), captured.out, captured.err
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with everything that one can get wrong in it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "broken_module.py").write_text("1 / 0\n")
+    (tmp_path / "wrong_syntax.py").write_text("def\n")
+    (tmp_path / "needs_more.py").write_text("import no_such_library\n")
+    (tmp_path / "no_system.py").write_text("shop = 7\n")
+    (tmp_path / "file").write_text("text")
+    (tmp_path / "documents").mkdir()
+    (tmp_path / "documents" / "thesis.txt").touch()
+    (tmp_path / "bad.toml").write_text("port = = 1\n")
+    (tmp_path / "wrong.toml").write_text('port = "x"\ncolour = 1\n')
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "format.json").write_text('{"format": 1, "system": "bank"}')
+    (tmp_path / "newer").mkdir()
+    (tmp_path / "newer" / "format.json").write_text('{"format": 99, "system": "shop"}')
+    return tmp_path
+
+
+MISTAKES = {
+    "up nowhere": "no system 'nowhere': there is no module archstone.systems.nowhere; name `shop` or",
+    "up no_such_module:shop": "there is no module no_such_module; name `shop` or package.module:attribute",
+    "up no_system:bank": "module no_system has no 'bank'; write package.module:attribute",
+    "up no_system:shop": "no_system:shop is a int, not a System: name the System of your module",
+    "up broken_module:shop": "with ZeroDivisionError: division by zero; mend it, ARCHSTONE_TRACEBACK=1 shows where",
+    "up wrong_syntax:shop": "failed with SyntaxError",
+    "up needs_more:shop": "needs no_such_library, which is not installed: install it",
+    "up :shop": "system ':shop': importing '' failed",
+    "up shop --port 99999": "port='99999' (from flag): Input should be less than or equal to 65535",
+    "up shop --host 1.2.3.4": "cannot listen on 1.2.3.4:8080",
+    "up shop --set nothing": "--set nothing: write NAME=VALUE",
+    "up shop --config no.toml": "configuration file no.toml: No such file or directory; name one that can be read",
+    "up shop --config bad.toml": "configuration file bad.toml is not TOML",
+    "up shop --config wrong.toml": "colour='1' (from wrong.toml): there is no such setting",
+    "up shop --port 0 --data file": "data folder file cannot be used: File exists; name another with --data",
+    "up shop --port 0 --data file/below": "data folder file/below cannot be used: Not a directory; name another",
+    "up shop --port 0 --data documents --fresh": "it is no data folder (it has files and no format.json)",
+    "up shop --port 0 --data other": "it belongs to system 'bank', not 'shop'; name another folder with --data",
+    "up shop --port 0 --data newer": "its format is 99, this release reads up to 1: take a newer release",
+    "up shop --port 0 --set parcels=quick": "option parcels='quick': take one of slow, fast",
+    "up shop --port 0 --set payments=gold": "no payment provider 'gold'",
+    "up shop --port 0 --set mailer=ftp://x": "mailer: the URL must be smtp://host[:port]",
+    "config nowhere": "no system 'nowhere'",
+    "config shop --config wrong.toml": "port='x' (from wrong.toml)",
+    "admin shop ann@example.org": "no data of system 'shop' at .archstone/shop: name its folder with --data, or start",
+    "trace shop x": "no data of system 'shop' at .archstone/shop",
+    "sagas shop": "no data of system 'shop' at .archstone/shop",
+    "sagas shop --resume": "--resume: name the saga that is to go on",
+    "dead shop": "no data of system 'shop' at .archstone/shop",
+    "dead shop --data file": "no data of system 'shop' at file",
+    "dead shop --data documents": "no data of system 'shop' at documents",
+    "dead shop --data other": "it belongs to system 'bank', not 'shop'",
+    "backup shop x.tgz": "no data of system 'shop' at .archstone/shop",
+    "restore shop no.tgz": "no.tgz is not a backup that can be read",
+    "restore shop file": "file is not a backup that can be read (not a gzip file): name another file",
+    "restore shop documents": "documents is not a backup that can be read",
+    "restore shop file --data documents": "data folder documents is not empty: name another with --data",
+    "restore shop file --data documents --fresh": "it is no data folder",
+    "restore shop file --data file": "cannot be written",
+}
+
+
+@pytest.mark.parametrize(("line", "told"), MISTAKES.items(), ids=MISTAKES)
+def test_a_mistake_is_one_line_that_says_what_to_do(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: str, told: str
+) -> None:
+    code, out, err = run(tuple(line.split()), monkeypatch, capsys)
+    assert (code, out) == (2, ""), err
+    assert told in err
+    assert err.startswith("archstone: ")
+    assert len(err.strip().splitlines()) == 1, err
+    assert (here / "documents" / "thesis.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("up", "Missing argument"),
+        ("nonsense", "No such command 'nonsense'"),
+        ("up shop --port eighty", "eighty"),
+        ("up shop --nonsense", "No such option"),
+        ("trace shop", "Missing argument"),
+        ("sagas shop --limit 0", "--limit"),
+        ("dead shop --limit 100000", "--limit"),
+        ("backup shop", "Missing argument"),
+        ("config", "Missing argument"),
+    ],
+)
+def test_wrong_usage_is_told_in_a_few_words(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: str, told: str
+) -> None:
+    code, out, err = run(tuple(line.split()), monkeypatch, capsys)
+    assert (code, out) == (2, "")
+    assert told.lower() in err.lower()
+    assert "Traceback" not in err
+
+
+def test_the_verbs_are_listed_where_none_is_given(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, out, err = run(("--help",), monkeypatch, capsys)
+    assert err == ""
+    for verb in ("up", "admin", "trace", "sagas", "dead", "config", "backup", "restore"):
+        assert f" {verb} " in out
+
+
+def test_the_configuration_is_printed_with_sources_and_without_secrets(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ARCHSTONE_PORT", "9000")
+    words = ("config", "shop", "--set", "mailer=smtp://ann:hunter2@mail.example", "--set", "card_token=hunter2")
+    code, out, err = run(words, monkeypatch, capsys)
+    assert (code, err) == (0, "")
+    rows = {line.split()[0]: line.split()[1:3] for line in out.splitlines() if len(line.split()) > 2}
+    assert rows["port"] == ["9000", "ARCHSTONE_PORT"]
+    assert rows["host"] == ["127.0.0.1", "default"]
+    assert rows["options.mailer"] == ["smtp://***@mail.example", "flag"]
+    assert rows["options.card_token"] == ["***", "flag"]
+    assert "hunter2" not in out
+
+
+def test_a_bug_is_one_line_too_and_a_switch_shows_where(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(name: str) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(cli, "find_system", broken)
+    code, out, err = run(("config", "shop"), monkeypatch, capsys)
+    assert (code, out) == (2, "")
+    assert "unforeseen ZeroDivisionError: division by zero; please report it, ARCHSTONE_TRACEBACK=1 shows" in err
+    monkeypatch.setenv("ARCHSTONE_TRACEBACK", "1")
+    monkeypatch.setattr(sys, "argv", ["archstone", "config", "shop"])
+    with pytest.raises(ZeroDivisionError):
+        cli.main()
+
+
+def test_a_system_of_ones_own_is_found_in_the_working_directory(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from archstone.systems.shop.users.service import UsersService\n"
+        "from archstone.systems.shop.system import shop\n"
+        "mine = shop\n"
+    )
+    command = [str(Path(sys.executable).with_name("archstone")), "config", "mine:mine"]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False, env={**os.environ}
+    )
+    assert done.returncode == 0, done.stderr

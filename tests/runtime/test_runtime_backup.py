@@ -1,0 +1,205 @@
+"""A backup taken while orders are placed is a shop of one instant; a copy of several instants is found out."""
+
+import asyncio
+import shutil
+import sqlite3
+import tarfile
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Self
+
+import httpx
+import pytest
+from shop_http import Person, at_rest, eventually, new_person, served_shop, skus
+from shop_process import ShopProcess
+
+from archstone.runtime import BackupError, FolderFormatError, ask, restore
+from archstone.systems.shop import invariants
+
+TOKENS = ("tok_ok", "tok_ok", "tok_ok", "tok_declined", "tok_flaky", "tok_timeout")
+EARLY = ("bank", "inventory", "payments")
+
+
+class Load:
+    """People who place orders and cancel some, until told to stop."""
+
+    def __init__(self, http: httpx.Client, people: list[Person]) -> None:
+        self.over = threading.Event()
+        self.placed = 0
+        names = skus(http, 20)
+        self._threads = [threading.Thread(target=self._buy, args=(person, names)) for person in people]
+
+    def _buy(self, person: Person, names: list[str]) -> None:
+        number = 0
+        while not self.over.is_set():
+            number += 1
+            order_id = person.buy((names[number % 20], 1 + number % 3), token=TOKENS[number % len(TOKENS)])
+            self.placed += 1
+            if number % 5 == 0:
+                person.send("POST", f"/orders/{order_id}/cancel")
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.over.set()
+        for thread in self._threads:
+            thread.join()
+
+
+@contextmanager
+def busy_shop(data: Path) -> Iterator[tuple[ShopProcess, Load]]:
+    with served_shop(data) as shop, httpx.Client(base_url=shop.url, timeout=30) as http:
+        with Load(http, [new_person(http) for _ in range(4)]) as load:
+            eventually(lambda: load.placed, lambda placed: placed > 40)
+            yield shop, load
+        at_rest(shop, within_s=60)
+
+
+def orders_in(data: Path) -> int:
+    with closing(sqlite3.connect(data / "orders.db")) as db:
+        return int(db.execute("SELECT count(*) FROM orders").fetchone()[0])
+
+
+def finished(data: Path) -> list[str]:
+    """Start the shop on a folder, let it finish what it can, and return what is false about it then."""
+    with served_shop(data) as shop:
+        socket = data / "control.sock"
+        eventually(lambda: asyncio.run(ask(socket, "status")), lambda status: not status["sagas_running"], within_s=60)
+        status = asyncio.run(ask(socket, "status"))
+        if not status["sagas_stuck"]:
+            with_patience(shop)
+    return invariants.check(data)
+
+
+def with_patience(shop: ShopProcess) -> None:
+    """Wait for rest; a torn copy may never come to it."""
+    try:
+        at_rest(shop, within_s=10)
+    except AssertionError:
+        return
+
+
+@pytest.mark.slow
+def test_a_backup_under_load_is_a_shop_of_one_instant(tmp_path: Path) -> None:
+    with busy_shop(tmp_path / "shop") as (shop, load):
+        before = load.placed
+        done = shop.command("backup", "shop", str(tmp_path / "shop.tgz"))
+        assert done.returncode == 0, done.stderr
+        eventually(lambda: load.placed, lambda placed: placed > before + 60)
+    assert invariants.check(shop.data) == []
+    assert (tmp_path / "shop.tgz").stat().st_mode & 0o777 == 0o600
+    elsewhere = ShopProcess(tmp_path / "elsewhere" / "shop")
+    done = elsewhere.command("restore", "shop", str(tmp_path / "shop.tgz"))
+    assert done.returncode == 0, done.stderr
+    assert elsewhere.data.stat().st_mode & 0o777 == 0o700
+    assert before <= orders_in(elsewhere.data) < orders_in(shop.data)
+    assert invariants.check(elsewhere.data) != [], "nothing was under way: the test has shown nothing"
+    assert finished(elsewhere.data) == []
+
+
+@pytest.mark.slow
+def test_a_copy_of_several_instants_is_found_out(tmp_path: Path) -> None:
+    torn = tmp_path / "torn"
+    torn.mkdir()
+    with busy_shop(tmp_path / "shop") as (shop, load):
+        for name in EARLY:
+            copy(shop.data / f"{name}.db", torn)
+        before = load.placed
+        eventually(lambda: load.placed, lambda placed: placed > before + 60)
+        for file in shop.data.glob("*.db"):
+            if file.stem not in EARLY:
+                copy(file, torn)
+        for name in ("keys.json", "format.json"):
+            shutil.copy(shop.data / name, torn)
+        shutil.copytree(shop.data / "mails", torn / "mails", ignore=shutil.ignore_patterns(".*"))
+    assert finished(torn) != []
+
+
+def copy(source: Path, folder: Path) -> None:
+    with (
+        closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as here,
+        closing(sqlite3.connect(folder / source.name)) as there,
+    ):
+        here.backup(there)
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[ShopProcess, Path]:
+    """A shop that has run, and a backup that was taken while it did not."""
+    folder = tmp_path_factory.mktemp("backup")
+    with served_shop(folder / "shop") as shop:
+        assert shop.data.exists()
+    done = shop.command("backup", "shop", str(folder / "good.tgz"))
+    assert done.returncode == 0, done.stderr
+    return shop, folder / "good.tgz"
+
+
+def test_a_backup_holds_all_and_nothing_that_belongs_to_a_process(stopped: tuple[ShopProcess, Path]) -> None:
+    with tarfile.open(stopped[1]) as archive:
+        names = set(archive.getnames())
+    services = {f"{name}.db" for name in ("users", "catalog", "inventory", "payments", "shipping", "orders")}
+    assert names >= {"manifest.json", "format.json", "keys.json", "bank.db", "bus.db", "traces.db", *services}
+    assert not any(name.endswith(("-wal", "-shm", ".lock", ".sock", "owner")) for name in names), names
+
+
+def test_restoring_replaces_only_what_it_may(stopped: tuple[ShopProcess, Path], tmp_path: Path) -> None:
+    good, data = stopped[1], tmp_path / "data"
+    restore(good, data, "shop")
+    with pytest.raises(BackupError, match="is not empty: name another with --data, or replace it with --fresh"):
+        restore(good, data, "shop")
+    (data / "later.txt").touch()
+    restore(good, data, "shop", replace=True)
+    assert not (data / "later.txt").exists()
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "thesis.txt").touch()
+    with pytest.raises(FolderFormatError, match="it is left alone"):
+        restore(good, other, "shop", replace=True)
+    assert (other / "thesis.txt").exists()
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["data", "other"], "something is left beside them"
+
+
+def test_a_backup_of_another_system_is_refused(stopped: tuple[ShopProcess, Path], tmp_path: Path) -> None:
+    with pytest.raises(BackupError, match="is a backup of system 'shop', not of 'bank'"):
+        restore(stopped[1], tmp_path / "data", "bank")
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("at", [0, 10, 0.3, 0.6, 0.99])
+def test_a_damaged_backup_is_refused_and_leaves_nothing(
+    stopped: tuple[ShopProcess, Path], tmp_path: Path, at: float
+) -> None:
+    content = bytearray(stopped[1].read_bytes())
+    place = at if isinstance(at, int) else int(len(content) * at)
+    content[place : place + 50] = bytes(byte ^ 0xFF for byte in content[place : place + 50])
+    (tmp_path / "bad.tgz").write_bytes(content)
+    with pytest.raises(BackupError):
+        restore(tmp_path / "bad.tgz", tmp_path / "data", "shop")
+    (tmp_path / "short.tgz").write_bytes(stopped[1].read_bytes()[: max(1, place)])
+    with pytest.raises(BackupError):
+        restore(tmp_path / "short.tgz", tmp_path / "data", "shop")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["bad.tgz", "short.tgz"]
+
+
+def test_a_backup_with_a_way_out_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("x")
+    with tarfile.open(tmp_path / "evil.tgz", "w:gz") as archive:
+        archive.add(tmp_path / "x", arcname="../../escaped")
+    with pytest.raises(BackupError, match="not a backup that can be read"):
+        restore(tmp_path / "evil.tgz", tmp_path / "a" / "b" / "data", "shop")
+    assert not (tmp_path / "escaped").exists()
+
+
+def test_restoring_under_a_running_process_is_refused(stopped: tuple[ShopProcess, Path]) -> None:
+    shop, good = stopped
+    with served_shop(shop.data) as running:
+        done = running.command("restore", "shop", str(good), "--fresh")
+        assert done.returncode == 2
+        assert running.process is not None
+        assert f"is in use by process {running.process.pid}: stop it before restoring" in done.stderr
+        assert httpx.get(f"{running.url}/health/ready").status_code == 200
