@@ -29,6 +29,7 @@ ELSEWHERE = {
     "data.mid_migration": "tests/data/test_data_crash_points.py",
     "messaging.after_count": "tests/messaging/test_messaging_crash_points.py",
     "messaging.after_failure": "tests/messaging/test_messaging_crash_points.py",
+    "services.after_rollback_before_record": "tests/services/test_services_crash_points.py",
 }
 """Points that no checkout passes, and the test that kills there."""
 
