@@ -3,12 +3,14 @@
 There is one ContextVar. A `Call` is immutable; to change something, `enter(call._replace(...))` for a block.
 """
 
-from collections.abc import Generator
+import sys
+from asyncio import AbstractEventLoop, Task, tasks
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
-__all__ = ["NOBODY", "Call", "Principal", "Trace", "current", "enter", "leave", "set_current"]
+__all__ = ["NOBODY", "Call", "Principal", "Trace", "current", "enter", "leave", "running_task", "set_current"]
 
 
 class Principal(NamedTuple):
@@ -81,3 +83,15 @@ def enter(call: Call) -> Generator[Call]:
         yield call
     finally:
         _call.reset(token)
+
+
+def _task_finder() -> Callable[[AbstractEventLoop], Task[Any] | None]:
+    if sys.version_info >= (3, 12):
+        return tasks.current_task
+    # Before 3.12 `current_task` is written in Python; the table that it looks into answers in a tenth of its time.
+    found: dict[AbstractEventLoop, Task[Any]] = getattr(tasks, "_current_tasks", {})
+    return cast("Callable[[AbstractEventLoop], Task[Any] | None]", found.get)
+
+
+running_task: Final = _task_finder()
+"""Return the task that `loop` runs now, None outside of one: `asyncio.current_task(loop)` for hot paths."""

@@ -5,7 +5,7 @@ cancelled. When the block has been left, what it did is durable; that holds too 
 that raised: others may have seen the same, so nobody is answered from a state that a power cut could take back.
 """
 
-from asyncio import Task, current_task
+from asyncio import AbstractEventLoop, Task, get_running_loop
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import Token
 from types import TracebackType
@@ -31,14 +31,17 @@ T = TypeVar("T")
 class Transaction:
     """What `db.transaction()` gives: `async with db.transaction() as tx`."""
 
-    __slots__ = ("_callbacks", "_events", "_member", "_task", "_token", "begun", "db")
+    __slots__ = ("_callbacks", "_events", "_loop", "_member", "_task", "_token", "begun", "db", "face")
 
     def __init__(self, db: "Database", member: Member) -> None:
         self.db = db
         """The database it belongs to."""
         self.begun = False
         """Whether it has been used: until then nothing is held, and a service may still call another."""
+        self.face: object = None
+        """What wraps it for its users, kept by whoever made that; None until then."""
         self._member = member
+        self._loop: AbstractEventLoop | None = None
         self._task: Task[Any] | None = None
         self._token: Token[Call] | None = None
         self._events: list[Envelope] | None = None
@@ -50,7 +53,8 @@ class Transaction:
             self.db.refuse_inside(call.tx)
         if self._task is not None:
             raise MisuseError(self._name(), "entered twice; ask the database for a new one")
-        self._task = current_task()
+        loop = self._loop = get_running_loop()
+        self._task = context.running_task(loop)
         self._token = context.set_current(
             Call(
                 call.principal,
@@ -155,9 +159,9 @@ class Transaction:
         return row_maker(row, sql, description)(rows)
 
     def _check(self) -> None:
-        if self._token is None:
+        if self._token is None or self._loop is None:
             raise MisuseError(self._name(), "used outside its block; statements belong inside `async with`")
-        if current_task() is not self._task:
+        if context.running_task(self._loop) is not self._task:
             raise MisuseError(self._name(), "used by another task than the one that entered it")
         self.begun = True
 

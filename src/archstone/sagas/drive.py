@@ -153,9 +153,12 @@ async def _body(run: Run) -> bytes:
     saga = run.saga
     method, arguments = _prepare(run)
     token = context.set_current(saga.call(step=Steps(run)))
+    outside = world.set_current(BODY_WORLD)
     try:
-        with world.use(BODY_WORLD):
+        try:
             answer = await method.call(*arguments)
+        finally:
+            world.leave(outside)
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if task is not None and task.cancelling():

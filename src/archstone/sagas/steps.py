@@ -199,7 +199,8 @@ async def _nothing() -> None:
 
 async def _perform(run: Run, effect: Effect, entry: bytes | None) -> object:
     """Begin a step unless an earlier life did, make its effect, keep its answer."""
-    with world.use(run.world):
+    token = world.set_current(run.world)
+    try:
         if run.shared.draining:
             await run.flush()
             await run.shared.park()
@@ -210,7 +211,7 @@ async def _perform(run: Run, effect: Effect, entry: bytes | None) -> object:
         if run.halt is not None:
             raise run.halt
         made = _make(run, effect)
-        if asyncio.current_task() is run.saga.task:
+        if context.running_task(asyncio.get_running_loop()) is run.saga.task:
             return await made
         # A branch can be cancelled, by a TaskGroup whose other branch failed. Its effect would then go on behind the
         # back of the undo, so it has a task that only the end of the engine cancels.
@@ -219,6 +220,8 @@ async def _perform(run: Run, effect: Effect, entry: bytes | None) -> object:
         flying.add(task)
         task.add_done_callback(flying.discard)
         return await asyncio.shield(task)
+    finally:
+        world.leave(token)
 
 
 async def _make(run: Run, effect: Effect) -> object:

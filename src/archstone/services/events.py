@@ -220,4 +220,5 @@ async def _again_if_lost(run: Callable[[], Awaitable[None]]) -> None:
 
 def _own_call(principal: Principal) -> Call:
     """Return the running call as the service's own: what came before is a record, not authority."""
-    return context.current()._replace(principal=principal, key=None, tx=None, step=None)
+    _, deadline_s, trace, _, correlation_id, causation_id, _, _ = context.current()
+    return Call(principal, deadline_s, trace, None, correlation_id, causation_id)

@@ -1,7 +1,7 @@
 """Calls within one process: handed over as they are, or encoded and decoded as between two."""
 
 from archstone import context
-from archstone.context import Principal
+from archstone.context import Call, Principal
 from archstone.errors import ArchstoneError, ConfigError
 from archstone.services.crossing import crossing, decode_failure, encode_failure
 from archstone.services.operation import Operation, Transport
@@ -37,7 +37,9 @@ class InProcess:
     async def call(self, operation: Operation, arguments: dict[str, object]) -> object:
         """Make the call; see `Transport.call`."""
         if self._as is not None:
-            token = context.set_current(context.current()._replace(principal=self._as))
+            _, deadline_s, trace, key, correlation_id, causation_id, tx, step = context.current()
+            call = Call(self._as, deadline_s, trace, key, correlation_id, causation_id, tx, step)
+            token = context.set_current(call)
             try:
                 return await self._call(operation, arguments)
             finally:

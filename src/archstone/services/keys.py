@@ -79,16 +79,23 @@ async def find(db: Database, slot: Slot) -> Recorded | None:
 
 async def record(tx: Transaction, slot: Slot, recorded: Recorded) -> bool:
     """Write the record in the transaction of the effect; False if there is one already: a twin won."""
-    params = {**slot._asdict(), **recorded._asdict()}
-    return await tx.execute(_INSERT, **params, at=world.now_us()) == 1
+    return await tx.execute(_INSERT, **_row(slot, recorded)) == 1
 
 
 async def record_alone(db: Database, slot: Slot, recorded: Recorded) -> None:
     """Write the record of a declared error, whose effect has been rolled back; nothing if there is one already."""
-    params = {**slot._asdict(), **recorded._asdict()}
-    await db.execute(_INSERT, **params, at=world.now_us())
+    await db.execute(_INSERT, **_row(slot, recorded))
 
 
 async def sweep(db: Database, *, keep_s: float = KEEP_S, limit: int = 1000) -> int:
     """Forget keys older than `keep_s`, oldest first, at most `limit`; return how many."""
     return await db.execute(_SWEEP, before=world.now_us() - int(keep_s * 1_000_000), limit=limit)
+
+
+def _row(slot: Slot, recorded: Recorded) -> dict[str, object]:
+    scope, operation, key = slot
+    fingerprint, outcome, answer = recorded
+    return {
+        "scope": scope, "operation": operation, "key": key, "fingerprint": fingerprint, "outcome": outcome,
+        "answer": answer, "at": world.now_us(),
+    }  # fmt: skip

@@ -5,6 +5,7 @@ from hashlib import sha256
 from typing import Any, cast
 
 from archstone import context
+from archstone.context import Call
 from archstone.errors import DomainError
 from archstone.sagas import Sagas, saga_mark
 from archstone.services.codec import ResultCodec
@@ -38,9 +39,9 @@ class LocalSteps:
 
     async def __call__(self, function: Function, arguments: tuple[object, ...]) -> object:
         """Make the call under a key that counts the calls of this attempt."""
-        call = context.current()
-        key = None if call.key is None else NestedKeys(call.key)
-        token = context.set_current(call._replace(key=key))
+        principal, deadline_s, trace, key, correlation_id, causation_id, tx, step = context.current()
+        key = None if key is None else NestedKeys(key)
+        token = context.set_current(Call(principal, deadline_s, trace, key, correlation_id, causation_id, tx, step))
         try:
             if getattr(function, "__self__", None) is not self._service:
                 return await function(*arguments)

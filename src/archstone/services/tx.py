@@ -96,4 +96,7 @@ def current_tx(service: _HasDatabase) -> Tx:
     tx = context.current().tx
     if not isinstance(tx, Transaction) or tx.db is not service.db:
         raise NoTransactionError(service.name)
-    return Tx(tx, getattr(service, "_archstone_sagas", None))
+    face = tx.face
+    if not isinstance(face, Tx):
+        face = tx.face = Tx(tx, getattr(service, "_archstone_sagas", None))
+    return face

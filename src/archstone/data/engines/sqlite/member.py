@@ -1,10 +1,11 @@
 """A transaction in a group: the span between a SAVEPOINT and its RELEASE."""
 
 import sqlite3
-from asyncio import CancelledError, Task, current_task
+from asyncio import CancelledError, Task
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from archstone import context
 from archstone.data.engine import Result, Values
 from archstone.data.engines.sqlite.batch import COMMITTED, LOST, OPEN, Batch
 from archstone.data.engines.sqlite.translate import FAULTS
@@ -126,11 +127,14 @@ class SqliteMember:
         if self._state != NEW:
             raise self._fault()
         writer = self._writer
-        self._task = current_task()
+        self._task = context.running_task(writer.loop)
         self._cancelling = self._task.cancelling() if self._task is not None else 0
         self._state = WAITING
         try:
-            await writer.acquire(self)
+            if writer.holder is None and writer.batch is not None:
+                writer.holder = self
+            else:
+                await writer.acquire(self)
         except BaseException:
             if self._state == WAITING:
                 self._state = NEW

@@ -210,8 +210,12 @@ class Writer(Line):
 
     async def execute(self, statement: Statement, values: Values) -> Result:
         """Run one statement as a member of its own; no savepoint, because a statement undoes itself."""
-        await self.acquire(ALONE)
-        batch = self.group()
+        batch = self.batch
+        if self.holder is None and batch is not None:
+            self.holder = ALONE
+        else:
+            await self.acquire(ALONE)
+            batch = self.group()
         try:
             result = self.run(statement, values)
         except BaseException:
