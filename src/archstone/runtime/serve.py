@@ -6,6 +6,7 @@ next start. A second signal ends at once, which loses nothing either.
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -34,6 +35,8 @@ except ImportError as error:  # pragma: no cover: shown by the test of the core 
 __all__ = ["PortInUseError", "run_loop", "serve"]
 
 _BACKLOG: Final = 2048
+_COLLECT_AFTER: Final = (50_000, 20, 50)
+"""Allocations, and collections of the younger generations, between two collections; CPython's own: 700, 10, 10."""
 
 
 class PortInUseError(ConfigError, code="runtime.port-in-use"):
@@ -118,6 +121,7 @@ async def _serve_until_signal(
         loop.add_signal_handler(number, stop)
     try:
         await embedded.start()
+        _settle_memory()
         log.info("ready", system=embedded.system.name, url=url, data=str(embedded.folder.path), pid=os.getpid())
         if ready is not None:
             ready(url)
@@ -127,6 +131,17 @@ async def _serve_until_signal(
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+
+
+def _settle_memory() -> None:
+    """Take what has been loaded out of the collector's sight, and have it look less often.
+
+    A checkout makes thousands of objects that live for milliseconds and almost no cycles. With the collector's own
+    thresholds the whole heap is walked many times a second: a fifth of the time of a busy shop.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECT_AFTER)
 
 
 def _listen(settings: Settings) -> socket.socket:
