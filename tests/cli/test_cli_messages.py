@@ -104,7 +104,7 @@ def test_a_mistake_is_one_line_that_says_what_to_do(
     [
         ("up", "Missing argument"),
         ("nonsense", "No such command 'nonsense'"),
-        ("up shop --port eighty", "eighty"),
+        ("up shop --port eighty", "--port"),
         ("up shop --nonsense", "No such option"),
         ("trace shop", "Missing argument"),
         ("sagas shop --limit 0", "--limit"),
