@@ -112,6 +112,7 @@ BAD_BODIES = {
     "a lone surrogate": b'{"order_id": "\\ud800", "lines": []}',
     "NaN": b'{"order_id": "a", "lines": [], "weight": NaN}',
     "infinity": b'{"order_id": "a", "lines": [], "weight": Infinity}',
+    "a number beyond all floats": b'{"order_id": "a", "lines": [], "weight": 1e999}',
     "NaN for an integer": b'{"order_id": "a", "lines": [{"sku": "a", "quantity": NaN}]}',
     "a huge quantity": b'{"order_id": "a", "lines": [{"sku": "a", "quantity": 1' + b"0" * 5000 + b"}]}",
     "a negative quantity": b'{"order_id": "a", "lines": [{"sku": "a", "quantity": -2}]}',

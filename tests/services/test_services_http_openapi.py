@@ -80,7 +80,7 @@ class Reader(HTMLParser):
     def handle_starttag(self, tag, attrs) -> None:
         self.tags.add(tag)
         assert not [name for name, _ in attrs if name == "style" or name.startswith("on")]
-        if tag not in {"meta", "th"}:
+        if tag not in {"meta", "br"}:
             self.open.append(tag)
 
     def handle_endtag(self, tag) -> None:
@@ -107,3 +107,13 @@ async def test_documents_are_for_reading_only(path: str) -> None:
     app = app_of(Behind())
     assert (await ask(app, "HEAD", path)).status == 200
     assert (await ask(app, "POST", path)).status == 404
+
+
+async def test_the_page_says_once_what_all_operations_refuse_and_links_to_every_operation() -> None:
+    answer = await ask(app_of(Behind()), "GET", "/docs")
+    text = answer.body.decode()
+    assert text.count("Too many requests") == 1
+    assert 'id="Depot.reserve"' in text
+    assert '<a href="#Depot">' in text
+    # A type behind a reference is indented like one that stands there itself.
+    assert "<pre>{\n  sku: string\n  free: integer\n}</pre>" in text

@@ -14,11 +14,23 @@ from pydantic_core import PydanticSerializationError, SchemaValidator, to_json
 from typing_extensions import TypedDict
 
 from archstone.services.errors import RequestInvalidError
-from archstone.services.parameters import Faults, Parameter, adapter_of, decode_text, encode_text, told
+from archstone.services.parameters import (
+    Faults,
+    Parameter,
+    adapter_of,
+    decode_text,
+    encode_text,
+    has_floats,
+    not_finite,
+    told,
+)
 
 __all__ = ["ArgumentCodec", "Request", "ResultCodec"]
 
 _MAX_FAULTS: Final = 50
+_NOT_FINITE: Final = "must be a finite number"
+_PLAIN: Final = frozenset({"bool", "int", "none", "str"})
+"""Kinds of result that the validator, asked for their type, looks through whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +46,18 @@ class Request:
 class ArgumentCodec:
     """The arguments of one operation, to and from bytes."""
 
-    __slots__ = ("_body", "_defaults", "_names", "_operation", "_outside", "_path", "_query", "_unordered", "_whole")
+    __slots__ = (
+        "_body",
+        "_defaults",
+        "_floats",
+        "_names",
+        "_operation",
+        "_outside",
+        "_path",
+        "_query",
+        "_unordered",
+        "_whole",
+    )
 
     def __init__(self, operation: str, path: str, parameters: Sequence[Parameter]) -> None:
         inside = tuple(each for each in parameters if each.where == "body")
@@ -47,6 +70,7 @@ class ArgumentCodec:
         self._whole = _Fields(operation, parameters)
         self._body = self._whole if len(inside) == len(parameters) else _Fields(operation, inside)
         self._unordered = "frozenset" in repr(self._whole.adapter.core_schema)
+        self._floats = tuple(each for each in parameters if has_floats(each.adapter))
 
     def decode(
         self, path: Mapping[str, str], query: Mapping[str, Sequence[str]], body: bytes | None, *, strict: bool
@@ -60,15 +84,21 @@ class ArgumentCodec:
             faults += [(f"query.{name}", "no such parameter") for name in query if name not in self._query]
         if self._body.names or (strict and body):
             try:
-                found |= self._body.decode(body or b"{}", strict=strict)
+                inside = self._body.decode(body or b"{}", strict=strict)
             except ValidationError as error:
                 faults += told(error, "body")
+            else:
+                found = found | inside if found else inside
+        if self._floats:
+            faults += self._endless(found)
         if faults:
             raise RequestInvalidError(self._operation, tuple(faults[:_MAX_FAULTS]))
-        return self._ordered(found)
+        # The decoder keeps the declared order; only defaults, and parameters outside of the body, have a place to find.
+        return found if not self._outside and len(found) == len(self._names) else self._ordered(found)
 
     def encode(self, arguments: dict[str, object]) -> bytes:
         """Return the canonical JSON of `arguments`, see `Operation.encode_arguments`."""
+        self._check_finite(arguments)
         try:
             if self._unordered:
                 # A set has a different order in every process: the fingerprint of one call would differ.
@@ -87,6 +117,7 @@ class ArgumentCodec:
 
     def request(self, arguments: dict[str, object]) -> Request:
         """Return `arguments` as path, query string and body, see `Operation.encode_request`."""
+        self._check_finite(arguments)
         try:
             body = self._body.encode_part(arguments) if self._body.names else None
             if not self._outside:
@@ -108,6 +139,18 @@ class ArgumentCodec:
                 target = target.replace(f"{{{parameter.name}}}", quote(texts[0], safe=""), 1)
         return f"{target}?{urlencode(pairs)}" if pairs else target
 
+    def _check_finite(self, arguments: Mapping[str, object]) -> None:
+        if self._floats and (faults := self._endless(arguments)):
+            raise RequestInvalidError(self._operation, tuple(faults[:_MAX_FAULTS]))
+
+    def _endless(self, found: Mapping[str, object]) -> Faults:
+        """Return a fault for each infinity and each NaN: JSON has no word for them, and neither can be counted with."""
+        return [
+            (place, _NOT_FINITE)
+            for each in self._floats
+            for place in not_finite(found.get(each.name), f"{each.where}.{each.name}")
+        ]
+
     def _ordered(self, found: Mapping[str, object]) -> dict[str, object]:
         whole = {**self._defaults, **found}
         return {name: whole[name] for name in self._names}
@@ -116,16 +159,30 @@ class ArgumentCodec:
 class ResultCodec:
     """The result of one operation, to and from bytes."""
 
-    __slots__ = ("_serialize", "adapter", "decode")
+    __slots__ = ("_fits", "_floats", "_plain", "_serialize", "adapter", "decode")
 
     def __init__(self, annotation: object) -> None:
         self.adapter = adapter_of(annotation)
-        self.decode: Callable[[bytes], object] = cast("SchemaValidator", self.adapter.validator).validate_json
+        validator = cast("SchemaValidator", self.adapter.validator)
+        self.decode: Callable[[bytes], object] = validator.validate_json
         self._serialize = self.adapter.serializer.to_json
+        self._fits = validator.isinstance_python
+        self._floats = has_floats(self.adapter)
+        self._plain = self.adapter.core_schema["type"] in _PLAIN
 
     def encode(self, value: object) -> bytes:
         """Return the JSON of `value`; a ValueError if it has not the type that the contract says."""
-        return self._serialize(value, by_alias=True, warnings="error")
+        if self._floats and (place := next(not_finite(value, "result"), None)) is not None:
+            raise ValueError(f"{place} {_NOT_FINITE}")
+        fits = self._fits(value, strict=True)
+        if fits and self._plain:
+            return self._serialize(value)
+        # Of a model the validator sees the class alone, and `model_copy(update=...)` puts in anything. The serializer
+        # looks at every field, but takes None for whatever it is asked for: a null is read back before it is sent.
+        encoded = self._serialize(value, by_alias=True, warnings="error")
+        if not fits or b"null" in encoded:
+            self.decode(encoded)
+        return encoded
 
 
 class _Fields:

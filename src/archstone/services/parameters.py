@@ -1,13 +1,24 @@
 """One argument of an operation, and its text form in a path or a query string."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Annotated, Any, Final, Literal, NewType, cast, get_args, get_origin
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
-__all__ = ["Faults", "Parameter", "adapter_of", "decode_text", "encode_text", "is_sequence", "told"]
+__all__ = [
+    "Faults",
+    "Parameter",
+    "adapter_of",
+    "decode_text",
+    "encode_text",
+    "has_floats",
+    "is_sequence",
+    "not_finite",
+    "told",
+]
 
 _adapt: Final = cast("Callable[[object], TypeAdapter[object]]", TypeAdapter)
 _CONTAINERS: Final = (tuple, frozenset)
@@ -83,6 +94,34 @@ def told(error: ValidationError, where: str) -> Faults:
         (".".join((where, *map(str, fault["loc"]))), fault["msg"])
         for fault in error.errors(include_url=False, include_context=False, include_input=False)
     ]
+
+
+def has_floats(adapter: TypeAdapter[object]) -> bool:
+    """Return whether a value of the type may hold a float, at any depth."""
+    schema = repr(adapter.core_schema)
+    return "'type': 'float'" in schema or "'type': 'any'" in schema
+
+
+def not_finite(value: object, where: str) -> Iterator[str]:
+    """Yield the place of each infinity and each NaN inside a value, at any depth."""
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            yield where
+        return
+    for name, part in _parts(value):
+        yield from not_finite(part, f"{where}.{name}")
+
+
+def _parts(value: object) -> Iterable[tuple[object, object]]:
+    if isinstance(value, BaseModel):
+        return value
+    if isinstance(value, Mapping):
+        return cast("Mapping[object, object]", value).items()
+    if isinstance(value, tuple | list | frozenset):
+        return enumerate(cast("Iterable[object]", value))
+    if is_dataclass(value):
+        return ((each.name, getattr(value, each.name)) for each in fields(value))
+    return ()
 
 
 def _text(value: object) -> str:
