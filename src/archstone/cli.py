@@ -14,15 +14,21 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Final, NoReturn
 
-import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Column, Table
-
 from archstone.errors import ArchstoneError, ConfigError
 from archstone.runtime import Loaded, Settings, ask_system, load_settings, restore
-from archstone.runtime.serve import run_loop, serve
 from archstone.services import System
+
+try:
+    import typer
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Column, Table
+
+    from archstone.runtime.serve import run_loop, serve
+except (ImportError, ConfigError):
+    # The script `archstone` comes with the blocks alone, too: it says what it needs, in one line.
+    sys.stderr.write("archstone: the command line needs more than the blocks: pip install 'archstone[systems]'\n")
+    raise SystemExit(2) from None
 
 __all__ = ["app", "find_system", "main"]
 

@@ -173,3 +173,12 @@ def test_a_system_of_ones_own_is_found_in_the_working_directory(tmp_path: Path) 
         command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False, env={**os.environ}
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich", "uvicorn", "uvloop"])
+def test_without_its_libraries_the_command_line_says_what_to_install(missing: str) -> None:
+    program = f"import sys; sys.modules[{missing!r}] = None; from archstone.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    told = "archstone: the command line needs more than the blocks: pip install 'archstone[systems]'"
+    assert done.stderr.strip() == told

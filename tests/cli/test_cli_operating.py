@@ -66,6 +66,7 @@ async def made_dead(data: Path) -> str:
     return order_id
 
 
+@pytest.mark.slow
 def test_a_dead_letter_is_shown_and_replayed_when_its_cause_is_mended(tmp_path: Path) -> None:
     data = tmp_path / "shop"
     # Today, or the dead letter would be older than dead letters are kept.

@@ -89,7 +89,7 @@ async def test_a_line_that_is_no_request_is_refused(tmp_path: Path, line: bytes)
 async def test_nobody_there_is_told_from_a_slow_answer(tmp_path: Path) -> None:
     with pytest.raises(ControlAbsentError, match=r"nobody answers .*No such file"):
         await ask(tmp_path / "c.sock", "hello")
-    server = ControlServer(tmp_path / "c.sock", echo)
+    server = ControlServer(tmp_path / "c.sock", echo, grace_s=0.05)
     await server.open()
     with pytest.raises(ControlError, match=r"no answer to 'slow' within 0\.05 s") as caught:
         await ask(tmp_path / "c.sock", "slow", timeout_s=0.05)

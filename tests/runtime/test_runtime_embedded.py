@@ -151,3 +151,10 @@ def test_settings_that_are_given_win_over_those_of_the_gateway() -> None:
     assert (given.body_limit_bytes, given.time_limit_s) == (2_000, 1.0)
     assert given.rate_limit is not None
     assert (given.rate_limit.rate_per_s, given.rate_limit.burst) == (7.0, 14.0)
+
+
+def test_what_makes_an_administrator_is_an_operation_that_takes_address_and_role() -> None:
+    with pytest.raises(ConfigError, match=r"promote=Door\.knock takes who: it must take email and role"):
+        System("house", services=[DoorService], promote=Door.knock)
+    with pytest.raises(ConfigError, match="is no operation of its services: name one"):
+        System("house", services=[DoorService], promote=print)

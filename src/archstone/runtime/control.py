@@ -24,7 +24,6 @@ LINE_LIMIT_BYTES: Final = 16 * 1024 * 1024
 PATH_LIMIT: Final = 100
 """Unix socket paths hold about 107 bytes (104 on macOS); longer ones are reached by a relative name."""
 _LINE_S: Final = 10.0
-_GRACE_S: Final = 5.0
 
 Handler = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
 """Answers a verb with its arguments; the answer must be encodable as JSON."""
@@ -49,7 +48,15 @@ class ControlAbsentError(ControlError, code="runtime.control-absent"):
 class ControlServer:
     """Listens on the socket between `open` and `close`; at most 8 requests at once."""
 
-    def __init__(self, path: Path, handler: Handler) -> None:
+    def __init__(self, path: Path, handler: Handler, *, grace_s: float = 5.0) -> None:
+        """Describe it; nothing listens yet.
+
+        Args:
+            path: Of the socket.
+            handler: Answers the requests.
+            grace_s: Seconds that requests have to finish when it closes. At least 0.
+        """
+        self._grace_s = grace_s
         self._path = path
         self._handler = handler
         self._server: asyncio.Server | None = None
@@ -74,14 +81,14 @@ class ControlServer:
             raise
 
     async def close(self) -> None:
-        """Stop listening, remove the socket, and wait up to 5 s for the requests that are being answered."""
+        """Stop listening, remove the socket, and let requests that are being answered finish for `grace_s`."""
         server, self._server = self._server, None
         if server is None:
             return
         server.close()
         self._path.unlink(missing_ok=True)
         if self._requests:
-            _, late = await asyncio.wait(self._requests, timeout=_GRACE_S)
+            _, late = await asyncio.wait(self._requests, timeout=self._grace_s)
             for request in late:
                 request.cancel()
             if late:

@@ -92,7 +92,8 @@ async def serve(
             await control.open()
             life.push_async_callback(control.close)
             host, port = listener.getsockname()[:2]
-            await _serve_until_signal(embedded, listener, f"http://{host}:{port}", settings, ready)
+            url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            await _serve_until_signal(embedded, listener, url, settings, ready)
     finally:
         listener.close()
 
