@@ -18,7 +18,7 @@ from archstone.observability import parse_traceparent, recorded
 from archstone.resilience import RateLimit, SettingsError, Shed
 from archstone.security import TokenExpiredError
 from archstone.services import operations
-from archstone.services.http import ask
+from archstone.services.http import Response, ask
 
 ORDER = {"lines": [{"sku": "kettle", "quantity": 1}]}
 KEY = ("idempotency-key", "key-1")
@@ -320,3 +320,55 @@ async def test_nothing_that_a_client_sends_is_a_5xx(method, path, rest, headers,
     assert 200 <= answer.status < 500 or (answer.status == 504 and "archstone-deadline-ms" in dict(headers))
     if answer.status >= 400:
         problem_code(answer)
+
+
+BROWSER = ("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")
+
+
+async def test_a_person_who_opens_the_root_sees_what_this_is_and_where_to_go() -> None:
+    door = Door(title="Depot & Co")
+    answer = await door.get("/", headers=[BROWSER])
+    assert (answer.status, header(answer, "vary")) == (200, "accept")
+    assert header(answer, "content-type") == "text/html; charset=utf-8"
+    assert "style-src 'sha256-" in (header(answer, "content-security-policy") or "")
+    assert "Depot &amp; Co" in answer.body.decode()
+    for path in ("/docs", "/openapi.json", "/health/ready", "/metrics"):
+        assert f'href="{path}"' in answer.body.decode()
+        assert (await door.get(path)).status == 200
+
+
+async def test_a_person_who_opens_what_is_not_there_is_shown_the_way() -> None:
+    answer = await Door().get("/nothing/<here>", headers=[BROWSER])
+    assert answer.status == 404
+    assert header(answer, "cache-control") == "no-store"
+    assert b'href="/docs"' in answer.body
+    assert b"<here>" not in answer.body
+
+
+@pytest.mark.parametrize("path", ["/", "/nothing"])
+@pytest.mark.parametrize(
+    "accept", ["*/*", "application/json", "text/html;q=0", "text/html; q=0.0, */*", "text/htmlx", ""]
+)
+async def test_a_program_gets_a_problem_document_there(path: str, accept: str) -> None:
+    answer = await Door().get(path, headers=[("accept", accept)])
+    assert answer.status == 404
+    assert problem_code(answer) == "http.no-such-route"
+    assert header(answer, "vary") == "accept"
+
+
+@pytest.mark.parametrize("accept", ["text/html", "TEXT/HTML;q=0.1", "a/b, text/html ; q=1", "text/html;q=0.01,*/*"])
+async def test_whoever_names_html_is_taken_for_a_person(accept: str) -> None:
+    assert header(await Door().get("/", headers=[("accept", accept)]), "content-type") == "text/html; charset=utf-8"
+
+
+async def test_pages_mounted_at_the_root_come_before_the_page_of_the_gateway() -> None:
+    async def pages(scope, receive, send) -> None:
+        await Response(200, [(b"content-type", b"text/plain")], b"mine").send(send)
+
+    answer = await Door(mounts={"": pages}).get("/", headers=[BROWSER])
+    assert answer.body == b"mine"
+
+
+async def test_a_command_to_a_path_that_is_not_there_gets_a_problem_document_from_a_browser_too() -> None:
+    answer = await Door().post("/nothing", {}, headers=[BROWSER])
+    assert problem_code(answer) == "http.no-such-route"

@@ -7,15 +7,16 @@ tag and packing. Each concern is a function of its own module; here stands their
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, cast
 
 from archstone import context, world
-from archstone.context import NOBODY, Principal
+from archstone.context import NOBODY, Call, Principal
 from archstone.errors import DeniedError
 from archstone.gateway.admission import Verify, check_requires, client_key, principal_of
 from archstone.gateway.encoding import Compress, pack, worth_packing
 from archstone.gateway.etag import unless_known
-from archstone.gateway.hardening import guarded, security_headers
+from archstone.gateway.front_page import FrontPage, wants_page
+from archstone.gateway.hardening import hardened, security_headers
 from archstone.gateway.lifespan import lifespans
 from archstone.gateway.mounts import Mount, mount_of, serve_mount
 from archstone.gateway.own_pages import live, metrics_page, ready_page
@@ -30,6 +31,7 @@ from archstone.services.http import (
     MethodError,
     Receive,
     Response,
+    RouteError,
     Scope,
     Send,
     raw_path_of,
@@ -42,6 +44,8 @@ __all__ = ["GatewayApp", "Policies"]
 _requests = counter("archstone_http_requests", "Requests answered, by operation and status.", ("operation", "status"))
 _seconds = histogram("archstone_http_request_seconds", "Time from request to answer, by operation.", ("operation",))
 _UNROUTED: Final = "none"
+_tuple: Final = cast("Any", tuple.__new__)  # pyright: ignore[reportUnknownMemberType]
+"""Makes a NamedTuple at a third of the cost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +70,11 @@ class GatewayApp:
         ready: Callable[[], tuple[bool, dict[str, object]]],
         metrics: Callable[[], str],
         mounts: tuple[Mount, ...],
+        title: str = "Archstone",
+        version: str = "1.0",
     ) -> None:
         self._contracts = contracts
+        self._front = FrontPage(title, version)
         self._policies = policies
         self._mounts = mounts
         self._own: Mapping[bytes, Callable[[], Response]] = {
@@ -111,10 +118,19 @@ class GatewayApp:
             return None
         except Exception as error:  # noqa: BLE001 - the boundary: whatever it is, the client gets a document
             ticket = ticket or request_id(None)
-            response = refusal(error, instance=ticket, operation=None, frank=False)
+            response = self._refused(error, scope, ticket=ticket)
         _requests.labels(name, str(response.status)).inc()
         _seconds.labels(name).observe(world.monotonic() - began_s)
-        response.headers = guarded(response.headers, _extra(scope, ticket, api=True))
+        response.headers = hardened(response.headers, https=scope.get("scheme") == "https", ticket=ticket)
+        return response
+
+    def _refused(self, error: Exception, scope: Scope, *, ticket: str) -> Response:
+        """Tell a program by a problem document, and a person who looks for a page that is not there by a page."""
+        response = refusal(error, instance=ticket, operation=None, frank=False)
+        if isinstance(error, RouteError) and scope["method"] in {"GET", "HEAD"}:
+            if wants_page(scope["headers"]):
+                return self._front.found() if raw_path_of(scope) == b"/" else self._front.missing()
+            response.headers.append((b"vary", b"accept"))
         return response
 
     async def _own_page(self, own: Callable[[], Response], method: str, headers: Headers) -> Response:
@@ -129,7 +145,7 @@ class GatewayApp:
     async def _traced(self, match: Match, scope: Scope, headers: Headers, receive: Receive, *, ticket: str) -> Response:
         """Answer within a server span; a refusal is an answer too, so that the span says which."""
         route = match.route
-        call = self._contracts.call_of(headers, route, NOBODY)._replace(correlation_id=ticket)
+        call = self._contracts.call_of(headers, route, NOBODY, correlation=ticket)
         token = context.set_current(call)
         try:
             with span(route.span_name, kind="server") as work:
@@ -155,7 +171,7 @@ class GatewayApp:
     async def _performed(self, match: Match, scope: Scope, headers: Headers, receive: Receive) -> Response:
         """Make the call as whoever asks; tag and pack what a query answers."""
         principal = self._principal(match, scope, headers)
-        call = context.current()._replace(principal=principal)
+        call = _tuple(Call, (principal, *context.current()[1:]))
         response = await self._contracts.perform(match, scope, headers, receive, call=call)
         if not match.route.query:
             return response
@@ -198,10 +214,6 @@ class GatewayApp:
         def refuse(error: Exception) -> Response:
             return refusal(error, instance=ticket, operation=None, frank=False)
 
-        await serve_mount(mount, scope, receive, send, extra=_extra(scope, ticket, api=False), refuse=refuse)
-
-
-def _extra(scope: Scope, ticket: str, *, api: bool) -> list[tuple[bytes, bytes]]:
-    headers = security_headers(https=scope.get("scheme") == "https", api=api)
-    headers.append((b"x-request-id", ticket.encode()))
-    return headers
+        extra = security_headers(https=scope.get("scheme") == "https", api=False)
+        extra.append((b"x-request-id", ticket.encode()))
+        await serve_mount(mount, scope, receive, send, extra=extra, refuse=refuse)

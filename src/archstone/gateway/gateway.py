@@ -121,6 +121,8 @@ class Gateway:
             ready=parts.ready,
             metrics=parts.metrics,
             mounts=mounts(self.mounts, parts.mounts),
+            title=parts.title,
+            version=parts.version,
         )
 
     def _urgent(self, public: set[str]) -> frozenset[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-__all__ = ["guarded", "security_headers"]
+__all__ = ["guarded", "hardened", "security_headers"]
 
 SECURITY_HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
@@ -32,3 +32,17 @@ def guarded(own: Iterable[tuple[bytes, bytes]], extra: Iterable[tuple[bytes, byt
     named = {name.lower() for name, _ in headers}
     headers.extend(pair for pair in extra if pair[0] not in named)
     return headers
+
+
+_PLAIN: Final = tuple(security_headers(https=False, api=True))
+_SECURE: Final = tuple(security_headers(https=True, api=True))
+_NAMES: Final = frozenset(name for name, _ in _SECURE)
+
+
+def hardened(own: list[tuple[bytes, bytes]], *, https: bool, ticket: str) -> list[tuple[bytes, bytes]]:
+    """Return the headers of an answer of the API, names in lower case, with what it did not set itself and its id."""
+    extra = _SECURE if https else _PLAIN
+    for name, _ in own:
+        if name in _NAMES:
+            return [*guarded(own, extra), (b"x-request-id", ticket.encode())]
+    return [*own, *extra, (b"x-request-id", ticket.encode())]

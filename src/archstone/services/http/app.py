@@ -158,8 +158,15 @@ class ContractApp:
                 raise
             return operation.decode(match.path, fields, whole, strict=True)
 
-    def call_of(self, headers: Headers, route: Route, principal: Principal) -> Call:
-        """Return the call that the headers describe, within this application's time limit."""
+    def call_of(self, headers: Headers, route: Route, principal: Principal, *, correlation: str | None = None) -> Call:
+        """Return the call that the headers describe, within this application's time limit.
+
+        Args:
+            headers: Of the request.
+            route: Where it goes.
+            principal: Who asks.
+            correlation: The id of the chain of calls. None: what the header says.
+        """
         limit_s = self.time_limit_s
         if (asked := headers.get(DEADLINE_MS)) is not None:
             limit_s = min(limit_s, remaining_s(asked))
@@ -168,9 +175,9 @@ class ContractApp:
             key = idempotency_key(raw, limit=PUBLIC_KEY_LIMIT if self._strict else NESTED_KEY_LIMIT)
         parent = headers.get(TRACEPARENT)
         trace = None if parent is None else parse_traceparent(parent.decode("latin-1"))
-        chain = headers.get(CORRELATION_ID)
+        if correlation is None and (chain := headers.get(CORRELATION_ID)) is not None:
+            correlation = correlation_id(chain)
         until_s = world.monotonic() + limit_s
-        correlation = None if chain is None else correlation_id(chain)
         return _tuple(Call, (principal, until_s, trace, key, correlation, None, None, None))
 
     async def _answer(self, scope: Scope, receive: Receive) -> Response | None:
