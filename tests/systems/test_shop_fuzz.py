@@ -116,7 +116,7 @@ def examples(report: Path) -> Counter[str]:
     for line in report.read_text(encoding="utf-8").splitlines():
         scenario = json.loads(line).get("ScenarioFinished")
         if scenario is not None and scenario["phase"] != "stateful":
-            counted[scenario["recorder"]["label"]] += len(scenario["recorder"]["cases"])
+            counted[scenario["recorder"]["label"]] += len(scenario["recorder"].get("cases", ()))
     return counted
 
 

@@ -28,6 +28,8 @@ from archstone.services import System
 try:
     import uvicorn
     import uvloop
+
+    from archstone.runtime.wire import Connection, take_over_log
 except ImportError as error:  # pragma: no cover: shown by the test of the core install
     message = "serving needs an HTTP server: pip install 'archstone[systems]'"
     raise ConfigError(message) from error
@@ -82,6 +84,7 @@ async def serve(
     settings = loaded.settings
     as_json = not sys.stderr.isatty() if settings.log_format == "auto" else settings.log_format == "json"
     configure_logging(settings.log_level, json=as_json)
+    take_over_log()
     if (owner := owner_of(folder)) is not None:  # first: that both want the same port is not what to tell
         raise FolderInUseError(str(folder), *owner)
     listener = _listen(settings)
@@ -104,7 +107,7 @@ async def _serve_until_signal(
     log = get_logger("archstone.runtime")
     server = _Server(
         uvicorn.Config(
-            embedded.asgi, log_config=None, access_log=False, lifespan="off", http="httptools", loop="none", ws="none",
+            embedded.asgi, log_config=None, access_log=False, lifespan="off", http=Connection, loop="none", ws="none",
             server_header=False, timeout_graceful_shutdown=max(1, round(settings.drain_s)), backlog=_BACKLOG,
         )
     )  # fmt: skip
