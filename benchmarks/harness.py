@@ -178,6 +178,13 @@ def machine() -> str:
     return f"{model}, {os.cpu_count()} cores, {platform.system()}, CPython {platform.python_version()}, {today}"
 
 
+def room() -> Path:
+    """Return a folder on the disk of the checkout for what a run writes: a temporary one may be kept in memory."""
+    room = ROOT / ".archstone" / "bench"
+    room.mkdir(parents=True, exist_ok=True)
+    return room
+
+
 def _seconds(run: Callable[[int], object], calls: int) -> float:
     begin = time.perf_counter()
     run(calls)

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.harness import Bench, Measured, Row
+from benchmarks.harness import Bench, Measured, Row, room
 
 if TYPE_CHECKING:
     from archstone.data import Envelope
@@ -33,7 +33,7 @@ SECONDS, QUICK_SECONDS = 3.0, 0.8
 @contextmanager
 def folder() -> Iterator[Path]:
     """A folder on the disk of the working directory: /tmp may be memory."""
-    with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".bench-queue-") as name:
+    with tempfile.TemporaryDirectory(dir=room()) as name:
         yield Path(name)
 
 

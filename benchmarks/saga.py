@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.harness import Bench, Measured, Row
+from benchmarks.harness import Bench, Measured, Row, room
 
 bench = Bench(
     "saga",
@@ -72,7 +72,7 @@ def archstone(callers: int, *, quick: bool) -> Measured:
         async with Database(f"sqlite:///{folder}/sagas.db") as db, Sagas(db, owner=orders) as sagas:
             return await measure(lambda order: sagas.run(orders.checkout, order), callers=callers, quick=quick)
 
-    with tempfile.TemporaryDirectory(dir=".") as folder:
+    with tempfile.TemporaryDirectory(dir=room()) as folder:
         measured = asyncio.run(main(folder))
     return Measured(measured.figure, {**measured.details, "journal": "WAL", "synchronous": "FULL"})
 
@@ -82,7 +82,7 @@ def launched(*, wal: bool, **config: object) -> Iterator[None]:
     """Launch DBOS on a file of its own. Its workflows must be registered inside, before the first call."""
     from dbos import DBOS
 
-    with tempfile.TemporaryDirectory(dir=".") as folder:
+    with tempfile.TemporaryDirectory(dir=room()) as folder:
         file = Path(folder) / "dbos.db"
         if wal:
             connection = sqlite3.connect(file)

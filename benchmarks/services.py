@@ -11,9 +11,6 @@ from pydantic import BaseModel
 from benchmarks.harness import Row
 from benchmarks.services_http import bench
 
-bench.name = "services"
-bench.shows = f"a call between two services in one process; {bench.shows}"
-
 
 class Line(BaseModel, frozen=True):
     sku: str

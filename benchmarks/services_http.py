@@ -1,4 +1,7 @@
-"""Serving a validated JSON POST, and calling from one process to another, beside what one would pick instead."""
+"""Serving a validated JSON POST, and calling from one process to another, beside what one would pick instead.
+
+The rows over HTTP of `python -m benchmarks.services`, which runs them; not a script of its own.
+"""
 
 import asyncio
 import contextlib
@@ -23,8 +26,11 @@ CONCURRENCY = 32
 SERVER_CORE, CLIENT_CORE = 0, 1
 
 bench = Bench(
-    "services_http",
-    shows="a validated JSON POST on one core; a call between two processes, a core each, 32 at once",
+    "services",
+    shows=(
+        "a call between two services in one process; a validated JSON POST on one core; a call between two processes, "
+        "a core each, 32 at once"
+    ),
     hides="a network, TLS, HTTP/2, a database; the load generator has the other core to itself",
 )
 
@@ -125,7 +131,7 @@ def serve(name: str, port: int) -> None:
 
     uvicorn.run(
         APPS[name](), port=port, log_level="error", access_log=False, loop="uvloop", http="httptools",
-        lifespan="off",
+        lifespan="off", ws="none", proxy_headers=False, server_header=False,
     )  # fmt: skip
 
 
@@ -294,12 +300,15 @@ def grpc_modules():
     """Compile the messages and return both generated modules."""
     from grpc_tools import protoc
 
-    folder = tempfile.mkdtemp()
-    Path(folder, "bench.proto").write_text(PROTO)
-    if protoc.main(["", f"-I{folder}", f"--python_out={folder}", f"--grpc_python_out={folder}", "bench.proto"]):
-        raise RuntimeError("protoc failed")
-    sys.path.insert(0, folder)
-    return importlib.import_module("bench_pb2"), importlib.import_module("bench_pb2_grpc")
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "bench.proto").write_text(PROTO)
+        if protoc.main(["", f"-I{folder}", f"--python_out={folder}", f"--grpc_python_out={folder}", "bench.proto"]):
+            raise RuntimeError("protoc failed")
+        sys.path.insert(0, folder)
+        try:
+            return importlib.import_module("bench_pb2"), importlib.import_module("bench_pb2_grpc")
+        finally:
+            sys.path.remove(folder)
 
 
 async def serve_grpc(port: int) -> None:
@@ -352,6 +361,3 @@ bench.row(
     Row("call between two processes, 32 concurrent", "calls/s", goal=2.0, bigger_is_better=True),
     ours="archstone_calls", peers=["grpc_calls", "aiohttp_calls_starlette"],
 )  # fmt: skip
-
-if __name__ == "__main__":
-    bench.main()

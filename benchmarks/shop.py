@@ -6,8 +6,8 @@ import statistics
 import tempfile
 import time
 
-from benchmarks.harness import Bench, Measured, Row
-from benchmarks.shop_load import Load, open_loop, room, running_shop
+from benchmarks.harness import Bench, Measured, Row, room
+from benchmarks.shop_load import Load, open_loop, running_shop
 
 bench = Bench(
     "shop",

@@ -22,6 +22,8 @@ from pathlib import Path
 
 import httptools
 
+from benchmarks.harness import room
+
 BUYERS, IN_FLIGHT, PASSWORD = 100, 100, "correct horse battery staple"
 ADDRESS = {"name": "Ann", "street": "1 Long Street", "city": "Ghent", "postcode": "9000", "country": "BE"}
 
@@ -155,13 +157,6 @@ async def _stock_up(port: int, data: str) -> None:
         )
         if status >= 400:
             raise RuntimeError(f"restock {sku}: {status} {answer[:300]!r}")
-
-
-def room() -> Path:
-    """Return a folder on the disk of the checkout for what a run writes."""
-    room = Path(".archstone/bench")
-    room.mkdir(parents=True, exist_ok=True)
-    return room
 
 
 async def sign_in(pool: Pool, name: str) -> str:

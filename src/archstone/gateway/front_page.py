@@ -36,9 +36,11 @@ class FrontPage:
     def __init__(self, title: str, version: str) -> None:
         name = escape(title)
         head = f"<h1>{name}</h1><p>An API, version {escape(version)}, served by Archstone.</p>"
-        self._found = document(title, f"{head}<main><table>{_ROWS}</table></main>").encode()
+        self._found = document(title, f'{head}<main><table class="links">{_ROWS}</table></main>').encode()
         lost = f"<h1>Nothing is here</h1><p>{name} has no such page. What there is:</p>"
-        self._missing = document(f"Not found: {title}", f"{lost}<main><table>{_ROWS}</table></main>").encode()
+        self._missing = document(
+            f"Not found: {title}", f'{lost}<main><table class="links">{_ROWS}</table></main>'
+        ).encode()
 
     def found(self) -> Response:
         """Return the page at the root, which says what this is."""

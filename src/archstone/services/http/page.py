@@ -52,6 +52,7 @@ table { width: 100%; border-collapse: collapse; font-size: .9rem; table-layout: 
 th, td { padding: .25rem .75rem .25rem 0; text-align: left; vertical-align: top }
 th:first-child { width: 34% }
 .status td:first-child { width: 3.5rem }
+.links td:first-child { width: 9rem }
 @media (max-width: 34rem) { summary .soft { flex-basis: 100% } }
 """
 _HASH: Final = b64encode(sha256(_STYLE.encode()).digest()).decode()
