@@ -48,17 +48,20 @@ def sync_folder(folder: Path) -> None:
 
 
 def measured_sync_s(folder: Path, clock: Callable[[], float]) -> float:
-    """Return the seconds one write and sync of a page takes in `folder`: the middle of three."""
+    """Return the seconds one write and sync of a page takes in `folder`: the quickest of five.
+
+    What else the machine does at that moment only adds; the disk itself never takes less.
+    """
     path = folder / f".archstone-sync-{os.getpid()}"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         times: list[float] = []
-        for _ in range(3):
+        for _ in range(5):
             started = clock()
             os.pwrite(descriptor, b"\0" * 4096, 0)
             os.fsync(descriptor)
             times.append(clock() - started)
-        return sorted(times)[1]
+        return min(times)
     finally:
         os.close(descriptor)
         path.unlink()
