@@ -72,13 +72,13 @@ async def _read(saga: Awake) -> Run | None:
     """Return a run that knows what the journal has, None if the saga is not running any more."""
     while True:
         try:
-            row, entries = await saga.shared.table.read(saga.id)
+            row, entries, position = await saga.shared.table.read(saga.id)
             break
         except (BackendError, ConflictError) as error:
             await _accident(saga, "read", error)
     if row.status != "running":
         return None
-    run = Run(saga, world.current(), position=len(entries))
+    run = Run(saga, world.current(), position=position)
     try:
         _recognise(saga, row)
         run.past = Past.read(entries)

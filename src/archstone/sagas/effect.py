@@ -1,7 +1,7 @@
 """One call of a step or an undo: its attempts, and the line between an answer, a failure and an accident."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from archstone.errors import DeniedError, DomainError, InvalidError, NotFoundError
 from archstone.resilience import Retry, within
@@ -9,6 +9,9 @@ from archstone.sagas.errors import StepFailedError
 from archstone.sagas.failures import describe
 from archstone.sagas.operations import Callee, Operation
 from archstone.sagas.shared import Shared
+
+if TYPE_CHECKING:
+    from archstone.sagas.atomic import Atomic, Keep
 
 __all__ = ["Effect", "GivenUpError"]
 
@@ -36,7 +39,8 @@ class Effect:
     """A call that is about to be made, in the context that is current then."""
 
     __slots__ = (
-        "_arguments", "_attempts", "_call", "_first", "_given_up", "_shared", "_timeout_s", "name", "operation", "retry"
+        "_arguments", "_attempts", "_call", "_first", "_given_up", "_shared", "_timeout_s", "keep", "name",
+        "operation", "retry",
     )  # fmt: skip
 
     def __init__(
@@ -54,6 +58,8 @@ class Effect:
         self.operation = operation
         self.name = name
         """Id of the step."""
+        self.keep: Keep | None = None
+        """What to write in the transaction of the effect, if that is one of the saga's own database."""
         self.retry = retry
         self._call = call
         self._arguments = arguments
@@ -62,6 +68,10 @@ class Effect:
         self._given_up = given_up
         self._attempts = 0
         self._first: Exception | None = None
+
+    def covered_by(self, atomic: "Atomic | None") -> bool:
+        """Whether the call is one transaction of the saga's own database."""
+        return atomic is not None and atomic.covers(self._call)
 
     async def make(self) -> object:
         """Return the answer.
@@ -99,6 +109,8 @@ class Effect:
         shared.effects += 1
         try:
             async with within(self._timeout_s, name=self.name):
+                if self.keep is not None and shared.atomic is not None:
+                    return await self._atomically(self.keep, shared.atomic)
                 if shared.invoke is None:
                     return await self._call(*self._arguments)
                 return await shared.invoke(self._call, self._arguments)
@@ -113,6 +125,11 @@ class Effect:
             shared.effect_ended()
         # Whoever was called may be closing as well. That must not count as a failure that undoes the saga.
         return await shared.park()
+
+    async def _atomically(self, keep: "Keep", atomic: "Atomic") -> object:
+        if self._attempts > 1 and (encoded := await keep.found()) is not None:
+            return self.operation.codec.answer(encoded)  # the attempt before was cut off while it was committed
+        return await atomic.atomically(self._call, self._arguments, keep.write)
 
 
 class _Failed:

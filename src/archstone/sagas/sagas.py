@@ -26,6 +26,7 @@ from archstone import context, world
 from archstone.context import Principal
 from archstone.data import Database, Transaction
 from archstone.resilience import within
+from archstone.sagas.atomic import Atomic
 from archstone.sagas.drive import Ending
 from archstone.sagas.errors import SagaStuckError, SagaUnknownError
 from archstone.sagas.failures import error_from_json
@@ -81,6 +82,7 @@ class Sagas:
             places=Places(settings.max_running, on_free=self._place_freed),
             sleepers=Places(settings.max_sleeping, on_free=_nothing),
             invoke=invoke,
+            atomic=invoke if isinstance(invoke, Atomic) else None,
             settings=settings,
         )
         self._runner = Runner(self._shared, name)
@@ -216,7 +218,7 @@ class Sagas:
 
     async def inspect(self, saga: str) -> SagaInfo:
         """Return a saga with its steps; SagaUnknownError if there is none."""
-        row, entries = await self._table.read(saga)
+        row, entries, _ = await self._table.read(saga)
         return saga_info(row, Past.read(entries))
 
     async def sweep(self) -> int:

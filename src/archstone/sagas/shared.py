@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from archstone.context import Principal
 from archstone.sagas.errors import StepTooLargeError
@@ -10,6 +10,9 @@ from archstone.sagas.operations import Invoke, Operations
 from archstone.sagas.places import Places
 from archstone.sagas.settings import SagaSettings
 from archstone.sagas.table import Table
+
+if TYPE_CHECKING:
+    from archstone.sagas.atomic import Atomic
 
 __all__ = ["Shared"]
 
@@ -24,6 +27,8 @@ class Shared:
     places: Places
     sleepers: Places
     invoke: Invoke | None
+    atomic: "Atomic | None" = None
+    """The same, if it can make calls in one transaction with the journal."""
     settings: SagaSettings
     draining: bool = False
     effects: int = 0

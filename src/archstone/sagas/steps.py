@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar, TypeVarTuple, cast
 from archstone import context, world
 from archstone.observability import span
 from archstone.resilience import Retry
+from archstone.sagas.atomic import Keep
 from archstone.sagas.codec import same_arguments
 from archstone.sagas.effect import Effect, GivenUpError
 from archstone.sagas.errors import NoSagaError, SagaChangedError, StepCodecError
@@ -204,14 +205,18 @@ async def _perform(run: Run, effect: Effect, entry: bytes | None) -> object:
         if run.shared.draining:
             await run.flush()
             await run.shared.park()
+        in_body = context.running_task(asyncio.get_running_loop()) is run.saga.task
         if entry is not None:
             world.point(BEFORE_BEGIN)
-            await run.append(entry)
-            world.point(AFTER_BEGIN)
+            if in_body and effect.covered_by(run.shared.atomic):
+                effect.keep = Keep(run, effect.operation, step=effect.name, entry=entry)
+            else:
+                await run.append(entry)
+                world.point(AFTER_BEGIN)
         if run.halt is not None:
             raise run.halt
         made = _make(run, effect)
-        if context.running_task(asyncio.get_running_loop()) is run.saga.task:
+        if in_body:
             return await made
         # A branch can be cancelled, by a TaskGroup whose other branch failed. Its effect would then go on behind the
         # back of the undo, so it has a task that only the end of the engine cancels.
@@ -232,13 +237,19 @@ async def _make(run: Run, effect: Effect) -> object:
         with span(operation.span, ref=run.id) as work:
             try:
                 answer = await effect.make()
-                world.point(AFTER_EFFECT)
+                if effect.keep is None:
+                    world.point(AFTER_EFFECT)
             except GivenUpError as gone:
                 failure = gone.failure(run.id, step)
                 work.fail(failure)
         if failure is not None:
+            if effect.keep is not None:
+                effect.keep.failed()
             run.fail(step, failure)
             raise run.halt or failure
+        if effect.keep is not None:
+            effect.keep.done()
+            return answer
         encoded = operation.codec.answer_json(answer)
         shared.check_size(step, "the answer", len(encoded))
         run.pending.append(answer_entry(step, encoded))

@@ -51,6 +51,7 @@ _INSERT: Final = (
     " VALUES (:id, :engine, :method, :version, 'running', :arguments, :headers, :at) ON CONFLICT (id) DO NOTHING"
 )
 _APPEND: Final = "INSERT INTO _archstone_saga_journal (saga, position, entries) VALUES (:saga, :position, :entries)"
+_ENTRIES: Final = "SELECT entries FROM _archstone_saga_journal WHERE saga = :saga AND position = :position"
 _FINISH: Final = (
     "UPDATE _archstone_sagas SET status = :status, answer = :answer, tail = :tail, finished_us = :at WHERE id = :id"
 )
@@ -138,9 +139,14 @@ class Table:
         )
         return found == 1
 
-    async def append(self, saga: str, position: int, entries: bytes) -> None:
-        """Add a row to the journal; returns when it is durable."""
-        await self._db.execute(_APPEND, saga=saga, position=position, entries=entries)
+    async def append(self, saga: str, position: int, entries: bytes, *, execute: Execute | None = None) -> None:
+        """Add a row to the journal; returns when it is durable, or at once with the `execute` of a transaction."""
+        await (execute or self._db.execute)(_APPEND, saga=saga, position=position, entries=entries)
+
+    async def entries(self, saga: str, position: int) -> bytes | None:
+        """Return a row of the journal or None, as of everything that was written before this was asked."""
+        await self.exists(saga)  # waits for a commit that is about to happen
+        return await self._db.first(bytes, _ENTRIES, saga=saga, position=position)
 
     async def finish(self, saga: str, *, status: str, answer: bytes, tail: bytes, at: int) -> None:
         """End a saga as `done` or `failed`; returns when it is durable."""
@@ -182,8 +188,8 @@ class Table:
             raise SagaUnknownError(saga)
         return row
 
-    async def read(self, saga: str) -> tuple[SagaRow, list[bytes]]:
-        """Return the row and the journal of a saga as of one instant, the tail included."""
+    async def read(self, saga: str) -> tuple[SagaRow, list[bytes], int]:
+        """Return the row of a saga, its journal with the tail, and the next position in it, all of one instant."""
         async with self._db.snapshot() as snapshot:
             row = await snapshot.first(
                 SagaRow,
@@ -193,10 +199,14 @@ class Table:
             )
             if row is None:
                 raise SagaUnknownError(saga)
-            entries = await snapshot.all(
-                bytes, "SELECT entries FROM _archstone_saga_journal WHERE saga = :id ORDER BY position", id=saga
+            found = await snapshot.all(
+                tuple[int, bytes],
+                "SELECT position, entries FROM _archstone_saga_journal WHERE saga = :id ORDER BY position",
+                id=saga,
             )
-        return row, entries if row.tail is None else [*entries, row.tail]
+        entries = [each for _, each in found]
+        following = found[-1][0] + 1 if found else 0
+        return row, entries if row.tail is None else [*entries, row.tail], following
 
     async def running(self, *, after: int, limit: int) -> list[tuple[int, str]]:
         """Return number and id of running sagas above `after`, oldest first, at most `limit`."""

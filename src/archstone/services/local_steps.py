@@ -1,17 +1,20 @@
 """How a saga's step reaches what it calls: a client under a derived key, a method of the service in a transaction."""
 
 from collections.abc import Awaitable, Callable
+from contextvars import Token
 from hashlib import sha256
 from typing import Any, cast
 
-from archstone import context
+from archstone import context, world
 from archstone.context import Call
 from archstone.errors import DomainError
 from archstone.sagas import Sagas, saga_mark
+from archstone.sagas.atomic import Write
 from archstone.services.codec import ResultCodec
 from archstone.services.commands import Commands, Work, slot_of
 from archstone.services.immutable import type_hints
 from archstone.services.nested import NestedKeys
+from archstone.services.points import AFTER_COMMIT, BEFORE_RECORD
 
 __all__ = ["LocalSteps", "saga_id"]
 
@@ -39,9 +42,8 @@ class LocalSteps:
 
     async def __call__(self, function: Function, arguments: tuple[object, ...]) -> object:
         """Make the call under a key that counts the calls of this attempt."""
-        principal, deadline_s, trace, key, correlation_id, causation_id, tx, step = context.current()
-        key = None if key is None else NestedKeys(key)
-        token = context.set_current(Call(principal, deadline_s, trace, key, correlation_id, causation_id, tx, step))
+        token = _under_nested_keys()
+        key = context.current().key
         try:
             if getattr(function, "__self__", None) is not self._service:
                 return await function(*arguments)
@@ -51,6 +53,26 @@ class LocalSteps:
             return await self._once(function, arguments)
         finally:
             context.leave(token)
+
+    def covers(self, function: Function) -> bool:
+        """Whether `function` is a method of the service that runs in one transaction; see `sagas.atomic`."""
+        return getattr(function, "__self__", None) is self._service and saga_mark(function) is None
+
+    async def atomically(self, function: Function, arguments: tuple[object, ...], write: Write) -> object:
+        """Run a method of the service and `write` its answer in the same transaction."""
+        token = _under_nested_keys()
+
+        async def run() -> object:
+            answer = await function(*arguments)
+            world.point(BEFORE_RECORD)
+            return await write(context.current().tx, answer)
+
+        try:
+            answer = await self._commands.unrecorded(run)
+        finally:
+            context.leave(token)
+        world.point(AFTER_COMMIT)
+        return answer
 
     async def _once(self, function: Function, arguments: tuple[object, ...]) -> object:
         method = cast("Any", function).__name__
@@ -68,6 +90,12 @@ class LocalSteps:
         return await self._commands.once(
             Work(run, slot, b"", codec.encode, codec.decode, _nothing, _no_error, _no_error_again)
         )
+
+
+def _under_nested_keys() -> Token[Call]:
+    principal, deadline_s, trace, key, correlation_id, causation_id, tx, step = context.current()
+    key = None if key is None else NestedKeys(key)
+    return context.set_current(Call(principal, deadline_s, trace, key, correlation_id, causation_id, tx, step))
 
 
 def _nothing(_error: BaseException) -> bool:
