@@ -76,6 +76,15 @@ def event_routes(dispatcher: Dispatcher) -> tuple[EventRoute, ...]:
     )
 
 
+class _Bound(NamedTuple):
+    """A handler of one service instance."""
+
+    name: str
+    """`service.method`: what the inbox notes."""
+    method: Callable[[Event], Coroutine[Any, Any, None]]
+    handler: Handler
+
+
 class _Topic:
     """The handlers of one service for the events of one topic."""
 
@@ -86,10 +95,11 @@ class _Topic:
         self._sagas: Sagas | None = dispatcher.sagas
         self._principal = dispatcher.principal
         self._events: dict[str, dict[int, type[Event]]] = {}
-        self._handlers: dict[type[Event], list[Handler]] = {}
+        self._handlers: dict[type[Event], list[_Bound]] = {}
         for handler in handlers:
             self._events.setdefault(handler.event.event_name, {})[handler.event.event_version] = handler.event
-            self._handlers.setdefault(handler.event, []).append(handler)
+            bound = _Bound(f"{self._service.name}.{handler.method}", getattr(self._service, handler.method), handler)
+            self._handlers.setdefault(handler.event, []).append(bound)
 
     async def handle(self, envelope: Envelope) -> None:
         """Give the event to its handlers, each in a transaction of its own in which it is noted that it has it."""
@@ -98,10 +108,14 @@ class _Topic:
             return
         token = context.set_current(_own_call(self._principal))
         try:
-            for handler in self._handlers[type(event)]:
-                name = f"{self._service.name}.{handler.method}"
-                with span(f"handle {name}", kind="consumer", ref=envelope.key, event=envelope.name):
-                    await _again_if_lost(lambda handler=handler: self._once(handler, event, envelope.id))
+            handlers = self._handlers[type(event)]
+            for handler in handlers:
+                if len(handlers) == 1:
+                    # The span of the consumer tells it all.
+                    await _again_if_lost(self._once, handler, event, envelope.id)
+                else:
+                    with span(f"handle {handler.name}", kind="consumer", ref=envelope.key, event=envelope.name):
+                        await _again_if_lost(self._once, handler, event, envelope.id)
                 world.point(AFTER_HANDLED)
         finally:
             context.leave(token)
@@ -121,16 +135,15 @@ class _Topic:
         except ValidationError as error:
             raise EventUnreadableError(*where, str(error.errors(include_url=False, include_input=False))) from error
 
-    async def _once(self, handler: Handler, event: Event, message_id: str) -> None:
-        name = f"{self._service.name}.{handler.method}"
-        method: Callable[[Event], Coroutine[Any, Any, None]] = getattr(self._service, handler.method)
+    async def _once(self, handler: _Bound, event: Event, message_id: str) -> None:
+        name = handler.name
         async with self._db.transaction() as tx:
             if not await self._inbox.handle_once(tx, name, message_id):
                 return
-            if not handler.is_saga:
-                await method(event)
+            if not handler.handler.is_saga:
+                await handler.method(event)
             elif self._sagas is not None:
-                await self._sagas.start(tx, method, event, id=saga_id(name, message_id))
+                await self._sagas.start(tx, handler.method, event, id=saga_id(name, message_id))
 
 
 class Periodic:
@@ -208,14 +221,14 @@ async def _sweep_keys(db: Database, keep_s: float) -> None:
         pass
 
 
-async def _again_if_lost(run: Callable[[], Awaitable[None]]) -> None:
+async def _again_if_lost(run: Callable[..., Awaitable[None]], *arguments: object) -> None:
     """Run again what was lost with its group: nothing of it was done."""
     for _ in range(_ATTEMPTS - 1):
         try:
-            return await run()
+            return await run(*arguments)
         except TransactionLostError:
             continue
-    return await run()
+    return await run(*arguments)
 
 
 def _own_call(principal: Principal) -> Call:
