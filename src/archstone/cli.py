@@ -116,7 +116,7 @@ def trace(system: SystemName, reference: str, data: Data = None) -> None:
 def sagas(
     system: SystemName,
     saga_id: Annotated[str | None, typer.Argument(help="Show one saga step by step.")] = None,
-    status: Annotated[str | None, typer.Option(help="running, compensating, done, failed or stuck.")] = None,
+    status: Annotated[str | None, typer.Option(help="running, stuck, done or failed.")] = None,
     resume: Annotated[bool, typer.Option(help="Let the stuck saga go on.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
     data: Data = None,

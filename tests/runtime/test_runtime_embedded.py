@@ -12,6 +12,7 @@ from archstone.gateway import Gateway
 from archstone.runtime import OPERATOR, Embedded, FolderInUseError, Operator, Settings, VerbError, owner_of, running
 from archstone.runtime.embedded import _as_set
 from archstone.services import ANYONE, Contract, Service, System, command, every, on
+from archstone.systems.shop.system import shop
 
 
 class Knocked(Event, name="door.knocked", version=1, key="who"):
@@ -121,13 +122,21 @@ async def test_an_operator_is_told_what_does_not_fit(house: System, tmp_path: Pa
         assert (await operator.answer("status", {}))["sagas_running"] == 0
 
 
+async def test_a_system_that_was_opened_and_never_started_can_be_asked(tmp_path: Path) -> None:
+    async with Embedded(shop, tmp_path) as run:
+        operator = Operator(run)
+        assert await operator.answer("sagas", {}) == {"sagas": []}
+        assert await operator.answer("dead", {}) == {"letters": []}
+        assert not (await operator.answer("status", {}))["ready"]
+
+
 async def test_spans_tell_what_happened_by_its_trace(house: System, tmp_path: Path) -> None:
     async with running(house, data=tmp_path) as run:
         await run.client(Door, as_="ann").knock("ann")
         await asyncio.sleep(1)
         answer = await Operator(run).answer("trace", {"reference": "ann"})
     assert "Door.knock" in answer["waterfall"]
-    assert "handle door.hear" in answer["waterfall"]
+    assert "handle door" in answer["waterfall"]
 
 
 async def test_an_idempotency_key_is_kept_as_long_as_the_settings_say(house: System, tmp_path: Path) -> None:

@@ -87,9 +87,13 @@ class Sagas:
         )
         self._runner = Runner(self._shared, name)
 
+    async def prepare(self) -> None:
+        """Create what is missing in the database; nothing runs yet, but sagas can be listed and resumed."""
+        await self._db.ensure(SCHEMA)
+
     async def open(self) -> None:
         """Create what is missing in the database, and go on with every saga that was running."""
-        await self._db.ensure(SCHEMA)
+        await self.prepare()
         self._runner.start(stuck=await self._table.stuck())
 
     async def drain(self) -> None:

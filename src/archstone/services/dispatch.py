@@ -98,6 +98,8 @@ class Dispatcher:
         """Create the framework's tables in the service's database."""
         for schema in (KEYS, *self.service.schemas):
             await self.service.db.ensure(schema)
+        if self.sagas is not None:
+            await self.sagas.prepare()
         if self.service.service_info.handlers:
             await self.inbox.open()
 
