@@ -383,12 +383,28 @@ async def test_a_simulation_sees_every_statement(tmp_path: Path):
         "CREATE TABLE t (id INTEGER)",
         "COMMIT",
         "BEGIN IMMEDIATE",
-        "SAVEPOINT member",
         "INSERT INTO t VALUES (7)",
-        "RELEASE member",
         "COMMIT",
         "BEGIN",
         "SELECT id FROM t",
         "ROLLBACK",
         "SELECT max(id) FROM t",
     ]
+
+
+async def test_the_first_of_a_group_rolls_back_without_a_savepoint_and_without_its_neighbours(tmp_path: Path):
+    async def write(db: Database, number: int, *, fail: bool) -> None:
+        async with db.transaction() as tx:
+            await tx.execute("INSERT INTO t VALUES (:n)", n=number)
+            if fail:
+                raise ValueError(number)
+
+    async with Database(f"sqlite:///{tmp_path}/y.db") as db:
+        await db.execute("CREATE TABLE t (id INTEGER)")
+        for failing in ({1}, {2}, {1, 2}, {3}, {1, 2, 3}):
+            await db.execute("DELETE FROM t")
+            ended = await asyncio.gather(
+                *(write(db, number, fail=number in failing) for number in (1, 2, 3)), return_exceptions=True
+            )
+            assert [isinstance(each, ValueError) for each in ended] == [number in failing for number in (1, 2, 3)]
+            assert set(await db.all(int, "SELECT id FROM t")) == {1, 2, 3} - failing

@@ -1,4 +1,7 @@
-"""A transaction in a group: the span between a SAVEPOINT and its RELEASE."""
+"""A transaction in a group: the span between a SAVEPOINT and its RELEASE.
+
+The first of a group needs neither: nobody else's work is in the group while it runs, so the group is its savepoint.
+"""
 
 import sqlite3
 from asyncio import CancelledError, Task
@@ -31,7 +34,7 @@ HELD: Final = 4
 class SqliteMember:
     """NEW -> WAITING -> ACTIVE -> ENDED; from WAITING and ACTIVE also -> HELD -> ENDED. ACTIVE, it alone writes."""
 
-    __slots__ = ("_batch", "_cancelling", "_last", "_state", "_task", "_wait", "_writer")
+    __slots__ = ("_batch", "_cancelling", "_first", "_last", "_state", "_task", "_wait", "_writer")
 
     def __init__(self, writer: Writer, *, wait: bool) -> None:
         self._writer = writer
@@ -40,6 +43,7 @@ class SqliteMember:
         self._batch: Batch | None = None
         self._task: Task[Any] | None = None
         self._cancelling = 0
+        self._first = False
         self._last = ""
 
     async def run(self, statement: Statement, values: Values) -> Result:
@@ -71,11 +75,12 @@ class SqliteMember:
         if self._state != ACTIVE or batch is None or batch.state != OPEN:
             await self._fail(self._fault())
             return
-        try:
-            writer.cursor.execute("RELEASE member")
-        except sqlite3.Error as error:
-            await self._fail(writer.failed(error, "RELEASE member"))
-            return
+        if not self._first:
+            try:
+                writer.cursor.execute("RELEASE member")
+            except sqlite3.Error as error:
+                await self._fail(writer.failed(error, "RELEASE member"))
+                return
         self._state = ENDED
         batch.members += 1
         if callbacks:
@@ -140,8 +145,11 @@ class SqliteMember:
                 self._state = NEW
             raise
         writer.last_statement = ""
-        self._batch = writer.group()
+        batch = self._batch = writer.group()
         self._state = ACTIVE
+        self._first = batch.members == 0
+        if self._first:
+            return
         try:
             writer.cursor.execute("SAVEPOINT member")
         except sqlite3.Error as error:
@@ -159,6 +167,9 @@ class SqliteMember:
         if batch is None or writer.batch is not batch:
             return  # not begun, or the group is gone and this member with it
         try:
+            if self._first:
+                writer.drop_group()
+                return
             writer.cursor.execute("ROLLBACK TO member")
             writer.cursor.execute("RELEASE member")
         except sqlite3.Error as error:

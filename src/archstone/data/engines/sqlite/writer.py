@@ -250,6 +250,12 @@ class Writer(Line):
             batch.lose(_lost(self.file, failure))
         return failure
 
+    def drop_group(self) -> None:
+        """Roll the group back that holds nothing but what its holder did: nobody waits for it, nobody is told."""
+        self.batch = None
+        self._due = False
+        self.cursor.execute("ROLLBACK")
+
     def empty_log(self) -> None:
         """Move the whole log into the file. Left as it is when another program reads the file: it is used later."""
         with suppress(sqlite3.Error):
