@@ -120,7 +120,8 @@ class ContractApp:
         endpoint = found[0].endpoints.get(method)
         if endpoint is None:
             raise MethodError(method, found[0].allow.decode())
-        return Match(endpoint[0], dict(zip(endpoint[1], found[1], strict=True)) if found[1] else _NO_PARAMETERS)
+        path = dict(zip(endpoint[1], found[1], strict=True)) if found[1] else _NO_PARAMETERS
+        return _tuple(Match, (endpoint[0], path))
 
     async def perform(self, match: Match, scope: Scope, headers: Headers, receive: Receive, *, call: Call) -> Response:
         """Read the arguments, make the call under `call`, and return its encoded result; its headers are shared.
