@@ -12,6 +12,8 @@ from email import message_from_bytes, policy
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from archstone.errors import ConfigError
 from archstone.systems.shop.notifications import mailer as mailer_module
@@ -149,3 +151,22 @@ async def test_a_mail_server_that_is_away_is_told_without_its_password() -> None
 def test_a_url_that_names_no_mailer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="smtp://"):
         open_mailer("http://example.com", tmp_path)
+
+
+@given(
+    to=st.sampled_from(["ann@example.com", "änn@exämple.com", "o'neill+shop@a.example", '"a b"@example.com']),
+    subject=st.text(min_size=1, max_size=90),
+    text=st.text(max_size=300) | st.lists(st.text(max_size=80)).map("\n".join),
+)
+@example(to="ann@example.com", subject="Your order 1 is confirmed", text="Hello,\n\n  1 x lamp\n\nTotal: 8.90 EUR\n")
+@example(to="ann@example.com", subject="Ihre Bestellung ist bestätigt", text="")
+@example(to="ann@example.com", subject="=?utf-8?q?x?=", text="x" * 200)
+def test_a_mail_written_down_by_hand_is_what_the_standard_library_makes(to: str, subject: str, text: str) -> None:
+    mail = MAIL.model_copy(update={"to": to, "subject": subject, "text": text})
+    try:
+        expected = mailer_module.composed(mail).as_bytes()
+    except (ValueError, IndexError, UnicodeError) as refused:
+        with pytest.raises(type(refused)):
+            mailer_module.encoded(mail)
+        return
+    assert mailer_module.encoded(mail) == expected

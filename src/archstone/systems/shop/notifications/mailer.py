@@ -7,6 +7,7 @@ with the same Message-ID, by which mail programs drop the second. No mail server
 
 import asyncio
 import os
+import re
 import smtplib
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -25,6 +26,10 @@ __all__ = ["FileMailer", "Mailer", "MailerError", "MailerFullError", "SmtpMailer
 
 SENDER: Final = "Archstone Shop <shop@archstone.example>"
 MAX_WAITING: Final = 1_000
+LINE_BYTES: Final = 76
+"""Longest line that the standard library neither folds nor encodes."""
+_PLAIN_ADDRESS: Final = re.compile(r"[A-Za-z0-9_.+-]+@[A-Za-z0-9.-]+").fullmatch
+_PLAIN_SUBJECT: Final = re.compile(r"\w(?:[\w.,:#/-]| (?! ))*(?<! )").fullmatch
 
 AFTER_ASIDE: Final = world.declare_point(
     "shop.mail_after_aside", "the mail is whole on disk under a temporary name; nobody would find it"
@@ -75,16 +80,42 @@ class Mailer(Protocol):
 def composed(mail: Mail) -> EmailMessage:
     """Return the mail as it travels: the same mail gives the same bytes, so a repeat cannot differ."""
     message = EmailMessage(policy=SMTPUTF8)
-    message["From"] = SENDER
-    message["To"] = mail.to
-    message["Subject"] = mail.subject
-    message["Date"] = format_datetime(mail.at)
-    message["Message-ID"] = f"<{mail.id}@archstone.example>"
-    message["Auto-Submitted"] = "auto-generated"
-    message["X-Archstone-Order"] = mail.order_id
-    message["X-Archstone-About"] = mail.about
+    for name, value in _headers(mail):
+        message[name] = value
     message.set_content(mail.text)
     return message
+
+
+def encoded(mail: Mail) -> bytes:
+    """Return the bytes of `composed(mail)`.
+
+    The standard library makes a class for each header of each mail, which costs a quarter of a whole checkout. What
+    needs no folding, quoting or transfer encoding, which is every ordinary mail, is written down here.
+    """
+    head = [f"{name}: {value}" for name, value in _headers(mail)]
+    lines = mail.text.removesuffix("\n").split("\n")
+    if not _PLAIN_ADDRESS(mail.to) or not _PLAIN_SUBJECT(mail.subject) or not _fit(head) or not _fit(lines):
+        return composed(mail).as_bytes()
+    transfer = "7bit" if mail.text.isascii() else "8bit"
+    kind = f'Content-Type: text/plain; charset="utf-8"\r\nContent-Transfer-Encoding: {transfer}\r\nMIME-Version: 1.0'
+    return "\r\n".join((*head, kind, "", *lines, "")).encode()
+
+
+def _fit(lines: list[str]) -> bool:
+    return all(line.isprintable() and len(line.encode()) <= LINE_BYTES for line in lines)
+
+
+def _headers(mail: Mail) -> tuple[tuple[str, str], ...]:
+    return (
+        ("From", SENDER),
+        ("To", mail.to),
+        ("Subject", mail.subject),
+        ("Date", format_datetime(mail.at)),
+        ("Message-ID", f"<{mail.id}@archstone.example>"),
+        ("Auto-Submitted", "auto-generated"),
+        ("X-Archstone-Order", mail.order_id),
+        ("X-Archstone-About", mail.about),
+    )
 
 
 class FileMailer:
@@ -155,7 +186,7 @@ def _write(folder: Path, mails: list[Mail]) -> int:
         if final.exists():
             continue
         aside = folder / f".{mail.id}.{number}.tmp"
-        _write_synced(aside, composed(mail).as_bytes())
+        _write_synced(aside, encoded(mail))
         world.point(AFTER_ASIDE)
         try:
             os.link(aside, final)
