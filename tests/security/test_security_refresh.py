@@ -138,9 +138,9 @@ async def test_sweeping_deletes_what_has_expired_and_nothing_else(db: Database, 
     second = (await rotate(db, refresh, first)).token.text
     await asyncio.sleep(WEEK_S - 1)
     fresh = await issue(db, refresh)
-    assert await refresh.sweep() == 0
+    assert await refresh.sweep(db) == 0
     await asyncio.sleep(1)
-    assert [await refresh.sweep(limit=1) for _ in range(3)] == [1, 1, 0]
+    assert [await refresh.sweep(db, limit=1) for _ in range(3)] == [1, 1, 0]
     assert await fault_of(db, refresh, second) == "unknown"
     assert (await rotate(db, refresh, fresh)).user_id == "ann"
 

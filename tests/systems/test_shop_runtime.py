@@ -6,6 +6,7 @@ from wiring import HOME, eventually, keyed
 
 from archstone.context import Principal
 from archstone.runtime import running
+from archstone.services import periodic
 from archstone.systems.shop import invariants
 from archstone.systems.shop.orders.contract import Orders
 from archstone.systems.shop.system import shop
@@ -31,3 +32,10 @@ async def test_an_order_outlives_the_process_that_took_it(tmp_path: Path) -> Non
         await eventually(ended)
         await eventually(told)
     assert invariants.check(tmp_path) == []
+
+
+async def test_all_periodic_work_of_the_shop_can_be_done(tmp_path: Path) -> None:
+    async with running(shop, data=tmp_path / "shop") as run:
+        for part in run.parts.services.values():
+            for work in periodic(part.dispatcher):
+                await work.once()

@@ -8,7 +8,7 @@ from wiring import RunningShop, running_shop
 
 from archstone.context import Principal
 from archstone.security import TokenExpiredError, Tokens
-from archstone.services import ForbiddenError, NotSignedInError, RequestInvalidError
+from archstone.services import ForbiddenError, NotSignedInError, RequestInvalidError, options
 from archstone.systems.shop.analytics.contract import Analytics
 from archstone.systems.shop.users.contract import (
     EmailTakenError,
@@ -153,3 +153,24 @@ async def test_profile_and_preferences_change_and_the_mail_speaks_the_language(t
         await shop.at_rest()
     [mail] = (tmp_path / "mails").iterdir()
     assert "Guten Tag Änne," in mail.read_text()
+
+
+@pytest.mark.real_time
+async def test_a_role_withdrawn_during_the_check_of_the_password_is_not_in_the_session(tmp_path: Path) -> None:
+    async with running_shop(tmp_path) as shop:
+        await shop.client(UserWrite).register("eve@example.com", "a quiet evening", "Eve")
+        await shop.client(UserAdmin, as_=ADMIN).grant("eve@example.com", "admin")
+        login = asyncio.create_task(shop.client(Sessions).login("eve@example.com", "a quiet evening"))
+        await asyncio.sleep(0.005)  # the check takes tens of milliseconds, in a thread
+        await shop.client(UserAdmin, as_=ADMIN).withdraw("eve@example.com", "admin")
+        assert not login.done()
+        session = await login
+        assert tokens_of(shop).verify(session.access_token).principal.roles == {"customer"}
+
+
+async def test_the_database_of_users_holds_no_quick_digest_of_a_password(tmp_path: Path) -> None:
+    async with running_shop(tmp_path) as shop:
+        who = ("ann@example.com", "a quiet evening", "Ann")
+        await options(shop.client(UserWrite), key="registration-1").register(*who)
+        db = shop.dispatchers["users"].service.db
+        assert await db.all(str, "SELECT key FROM _archstone_keys") == []

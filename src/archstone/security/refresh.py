@@ -174,9 +174,9 @@ class RefreshTokens:
             user_id=user_id,
         )
 
-    async def sweep(self, *, limit: int = _SWEEP_ROWS) -> int:
+    async def sweep(self, tx: Statements, *, limit: int = _SWEEP_ROWS) -> int:
         """Delete at most `limit` expired tokens and return how many. Used and revoked ones stay until they expire."""
-        return await self._db.execute(
+        return await tx.execute(
             "DELETE FROM _archstone_refresh_tokens WHERE hash IN"
             " (SELECT hash FROM _archstone_refresh_tokens WHERE expires_at <= :now LIMIT :limit)",
             now=world.now_us(),

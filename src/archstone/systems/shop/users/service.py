@@ -101,11 +101,15 @@ class UsersService(Service, Sessions, UserRead, UserWrite, UserAdmin, name="user
         verdict = await self.passwords.verify(None if row is None else row.password_hash, password)
         if row is None or not verdict.right:
             raise SignInError
+        # Again, now in the transaction: a role may have been withdrawn, or the password changed, during the long check.
+        current = await self.tx.first(_Row, f"{_USERS} WHERE u.id = :id", id=row.id)
+        if current is None or current.password_hash != row.password_hash:
+            raise SignInError
         if verdict.new_hash is not None:
             await self.tx.execute(
                 "UPDATE users SET password_hash = :new WHERE id = :id", new=verdict.new_hash, id=row.id
             )
-        return self._session(row, await self._refresh.issue(row.id, self._statements))
+        return self._session(current, await self._refresh.issue(row.id, self._statements))
 
     async def refresh(self, refresh_token: str) -> Session:
         try:
@@ -200,7 +204,8 @@ class UsersService(Service, Sessions, UserRead, UserWrite, UserAdmin, name="user
     @every(SWEEP_S)
     async def forget_expired(self) -> None:
         """Delete refresh tokens whose time is over."""
-        await self._refresh.sweep()
+        while await self._refresh.sweep(self._statements):
+            pass
 
     async def _row(self, column: str, value: str) -> _Row:
         row = await self.tx.first(_Row, f"{_USERS} WHERE {column} = :value", value=value)
