@@ -7,7 +7,7 @@ import pytest
 from wiring import RunningShop, running_shop
 
 from archstone.context import Principal
-from archstone.security import TokenExpiredError, Tokens
+from archstone.security import Passwords, TokenExpiredError, Tokens, Verdict
 from archstone.services import ForbiddenError, NotSignedInError, RequestInvalidError, options
 from archstone.systems.shop.analytics.contract import Analytics
 from archstone.systems.shop.users.contract import (
@@ -155,15 +155,24 @@ async def test_profile_and_preferences_change_and_the_mail_speaks_the_language(t
     assert "Guten Tag Änne," in mail.read_text()
 
 
-@pytest.mark.real_time
-async def test_a_role_withdrawn_during_the_check_of_the_password_is_not_in_the_session(tmp_path: Path) -> None:
+async def test_a_role_withdrawn_during_the_check_of_the_password_is_not_in_the_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checking, withdrawn, verify = asyncio.Event(), asyncio.Event(), Passwords.verify
+
+    async def slow(self: Passwords, stored: str | None, password: str) -> Verdict:
+        checking.set()
+        await withdrawn.wait()
+        return await verify(self, stored, password)
+
+    monkeypatch.setattr(Passwords, "verify", slow)
     async with running_shop(tmp_path) as shop:
         await shop.client(UserWrite).register("eve@example.com", "a quiet evening", "Eve")
         await shop.client(UserAdmin, as_=ADMIN).grant("eve@example.com", "admin")
         login = asyncio.create_task(shop.client(Sessions).login("eve@example.com", "a quiet evening"))
-        await asyncio.sleep(0.005)  # the check takes tens of milliseconds, in a thread
+        await checking.wait()
         await shop.client(UserAdmin, as_=ADMIN).withdraw("eve@example.com", "admin")
-        assert not login.done()
+        withdrawn.set()
         session = await login
         assert tokens_of(shop).verify(session.access_token).principal.roles == {"customer"}
 
