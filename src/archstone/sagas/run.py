@@ -110,25 +110,28 @@ class Run:
             self.failure = self.halt = failure
             self.pending.append(failed_entry(step, error_json(failure)))
 
-    async def append(self, entry: bytes) -> None:
-        """Write everything pending and then `entry` as one row of the journal; returns when it is durable.
+    async def append(self, *entries: bytes) -> None:
+        """Write everything pending and then `entries` as one row of the journal; returns when it is durable.
 
-        When it cannot be written the run halts: what is on disk is no longer known, so no step may follow.
+        When it cannot be written the run halts: what is on disk is no longer known, so no step may follow. Cancelled,
+        it may have been written. In both cases what was pending is pending again: twice in the journal it does no
+        harm, and a failure that is not there would be forgotten.
         """
-        pending, self.pending = self.pending, []
-        pending.append(entry)
+        taken, self.pending = self.pending, []
         position = self.position
         self.position = position + 1
         try:
-            await self.shared.table.append(self.id, position, b"[" + b",".join(pending) + b"]")
-        except Exception as error:
-            self.halt = self.halt or error
+            await self.shared.table.append(self.id, position, b"[" + b",".join([*taken, *entries]) + b"]")
+        except BaseException as error:
+            self.pending = [*taken, *self.pending]  # another list: `Keep` must not take these for those it wrote
+            if isinstance(error, Exception):
+                self.halt = self.halt or error
             raise
 
     async def flush(self) -> None:
         """Write what is pending, if anything is."""
         if self.pending:
-            await self.append(self.pending.pop())
+            await self.append()
 
     async def finish(self, status: str, answer: bytes) -> None:
         """Write the end, with everything pending; returns when it is durable."""

@@ -205,6 +205,8 @@ async def _perform(run: Run, effect: Effect, entry: bytes | None) -> object:
         if run.shared.draining:
             await run.flush()
             await run.shared.park()
+        if run.halt is not None:  # it halted after the step was asked for: then the step never begins
+            raise run.halt
         in_body = context.running_task(asyncio.get_running_loop()) is run.saga.task
         if entry is not None:
             world.point(BEFORE_BEGIN)
@@ -260,6 +262,8 @@ async def _make(run: Run, effect: Effect) -> object:
 
 async def _sleep(run: Run, step: str, ordinal: int, seconds: float, until_us: int | None) -> None:
     with world.use(run.world):
+        if run.halt is not None:
+            raise run.halt
         if until_us is None:
             until_us = world.now_us() + int(seconds * 1_000_000)
             await run.append(sleep_entry(step, ordinal, until_us))
