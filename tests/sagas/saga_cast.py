@@ -27,10 +27,10 @@ class Depot:
     def __init__(self) -> None:
         self.log: list[str] = []
         self.calls: list[Call] = []
-        self.errors: dict[str, list[Exception]] = {}
+        self.errors: dict[str, list[BaseException]] = {}
         self.gates: dict[str, asyncio.Event] = {}
 
-    def fail(self, act: str, *errors: Exception) -> None:
+    def fail(self, act: str, *errors: BaseException) -> None:
         self.errors[act] = list(errors)
 
     def hold(self, act: str) -> asyncio.Event:

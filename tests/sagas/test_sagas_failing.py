@@ -308,6 +308,30 @@ async def test_an_effect_that_fails_while_the_engine_drains_is_no_failure_of_the
     assert traveller.depot.log == ["take hat", "take hat"]
 
 
+async def test_a_callee_that_was_cancelled_is_a_failed_attempt_and_no_bug_of_the_body(tmp_path):
+    traveller = Traveller(Depot())
+    traveller.depot.fail("take hat", asyncio.CancelledError())
+    async with opened(tmp_path, traveller) as sagas:
+        assert await sagas.run(traveller.journey, ("hat",), id="t1") == ["1 hat"]
+        assert (await sagas.inspect("t1")).attempts == 0
+    assert traveller.depot.log == ["take hat", "take hat"]
+
+
+async def test_a_callee_that_is_cancelled_while_the_engine_holds_does_not_count(tmp_path):
+    traveller = Traveller(Depot())
+    gate = traveller.depot.hold("take hat")
+    traveller.depot.fail("take hat", asyncio.CancelledError())
+    async with opened(tmp_path, traveller, settings=SagaSettings(step_retry=ONCE)) as sagas:
+        running = asyncio.create_task(_outcome(sagas.run(traveller.journey, ("hat",), id="t1")))
+        await asyncio.sleep(0.5)
+        sagas.hold()
+        gate.set()
+        await asyncio.sleep(10)
+    assert isinstance(await running, SagasClosedError)
+    async with opened(tmp_path, traveller) as sagas:
+        assert await sagas.result("t1") == ["1 hat"]
+
+
 async def test_a_saga_started_while_the_engine_is_closed_begins_when_it_opens(tmp_path):
     traveller = Traveller(Depot())
     async with opened(tmp_path, traveller) as sagas:

@@ -10,7 +10,7 @@ from contract_cases import ANN, SKU, TABLE, Inventory, InventoryService, Line, O
 from archstone import context, world
 from archstone.context import Principal
 from archstone.data import Database, TransactionLostError
-from archstone.errors import DeadlineError, DomainError, RemoteError
+from archstone.errors import DeadlineError, DomainError, RejectedError, RemoteError
 from archstone.services import (
     CallInTransactionError,
     Contract,
@@ -221,3 +221,19 @@ async def test_times_are_virtual_here() -> None:
     before = world.monotonic()
     await asyncio.sleep(100)
     assert world.monotonic() - before >= 100
+
+
+async def test_a_command_cut_off_by_closing_is_refused_and_not_cancelled(dispatcher: Dispatcher) -> None:
+    inventory = options(dispatcher.client(Inventory, as_=ANN), retry=None)
+    waiting = asyncio.create_task(inventory.slow_fill(SKU("tea"), 1.0))
+    given_up = asyncio.create_task(inventory.slow_fill(SKU("tea"), 1.0))
+    await asyncio.sleep(0.5)
+    given_up.cancel()
+    await dispatcher.close()
+    with pytest.raises(RejectedError, match="its service is closing"):
+        await waiting
+    with pytest.raises(asyncio.CancelledError):
+        await given_up
+    with pytest.raises(RejectedError, match="its service is closing"):
+        await inventory.slow_fill(SKU("tea"), 1.0)
+    assert await rows(dispatcher.service.db) == 0

@@ -26,7 +26,7 @@ from archstone.resilience import RateLimit
 from archstone.runtime.config import Settings
 from archstone.runtime.figures import Figures
 from archstone.runtime.folder import DataFolder
-from archstone.runtime.wiring import Part, Parts, token_verifier, wire
+from archstone.runtime.wiring import Part, Parts, hold, token_verifier, wire
 from archstone.services import InProcess, Periodic, System, client, event_routes, periodic
 
 __all__ = ["Embedded", "running"]
@@ -193,6 +193,7 @@ class Embedded:
         parts = self._parts
         if parts is None:
             return
+        hold(parts)  # all before any of them waits: whom a step would call may be closed by then
         await self.bus.drain()
         drains = [asyncio.ensure_future(part.dispatcher.drain()) for part in parts.services.values()]
         _, late = await asyncio.wait(drains, timeout=self.settings.drain_s)

@@ -1,5 +1,6 @@
 """Builds the parts of a system in one process: databases, what is provided, service instances, dispatchers."""
 
+import asyncio
 import importlib
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -15,7 +16,7 @@ from archstone.runtime.folder import DataFolder
 from archstone.sagas import SagaSettings
 from archstone.services import Dispatcher, Environment, InProcess, Operation, Service, System, Transport, client
 
-__all__ = ["Part", "Parts", "token_verifier", "wire"]
+__all__ = ["Part", "Parts", "hold", "token_verifier", "wire"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +102,27 @@ async def wire(
             inbox_keep_s=settings.inbox_keep_s,
         )
         await dispatcher.open()
-        life.push_async_callback(dispatcher.close)
         ways[service].connect(dispatcher)
         parts[info.name] = Part(info.name, dispatcher.service, dispatcher, Relay(database, bus))
-    return Parts(parts, provided, {**databases, **_brought(provided, folder.path)})
+    wired = Parts(parts, provided, {**databases, **_brought(provided, folder.path)})
+    life.push_async_callback(_close, wired)
+    return wired
+
+
+def hold(parts: Parts) -> None:
+    """Begin no more steps of sagas, in any service."""
+    for part in parts.services.values():
+        part.dispatcher.hold()
+
+
+async def _close(parts: Parts) -> None:
+    """Close all services, before any of their databases: they call each other until the last one has closed."""
+    hold(parts)
+    closing = [part.dispatcher.close() for part in parts.services.values()]
+    closed = await asyncio.gather(*closing, return_exceptions=True)
+    for failed in closed:
+        if failed is not None:
+            raise failed
 
 
 def _brought(provided: Mapping[type, Any], folder: Path) -> Mapping[str, Database]:

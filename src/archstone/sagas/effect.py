@@ -1,9 +1,10 @@
 """One call of a step or an undo: its attempts, and the line between an answer, a failure and an accident."""
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from archstone.errors import DeniedError, DomainError, InvalidError, NotFoundError
+from archstone.errors import DeniedError, DomainError, InvalidError, NotFoundError, RejectedError
 from archstone.resilience import Retry, within
 from archstone.sagas.errors import StepFailedError
 from archstone.sagas.failures import describe
@@ -109,11 +110,7 @@ class Effect:
         shared.effects += 1
         try:
             async with within(self._timeout_s, name=self.name):
-                if self.keep is not None and shared.atomic is not None:
-                    return await self._atomically(self.keep, shared.atomic)
-                if shared.invoke is None:
-                    return await self._call(*self._arguments)
-                return await shared.invoke(self._call, self._arguments)
+                return await self._invoked()
         except _ANSWERS as error:
             return _Failed(error)
         except Exception as error:
@@ -125,6 +122,21 @@ class Effect:
             shared.effect_ended()
         # Whoever was called may be closing as well. That must not count as a failure that undoes the saga.
         return await shared.park()
+
+    async def _invoked(self) -> object:
+        shared = self._shared
+        try:
+            if self.keep is not None and shared.atomic is not None:
+                return await self._atomically(self.keep, shared.atomic)
+            if shared.invoke is None:
+                return await self._call(*self._arguments)
+            return await shared.invoke(self._call, self._arguments)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Nobody cancels this task, so it was the callee's own: an attempt that failed, and no bug of the body.
+            raise RejectedError(f"{self.name}: who was called cancelled it; it may have taken effect") from error
 
     async def _atomically(self, keep: "Keep", atomic: "Atomic") -> object:
         if self._attempts > 1 and (encoded := await keep.found()) is not None:

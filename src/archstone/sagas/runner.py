@@ -113,10 +113,14 @@ class Runner:
             failed=self._failed,
         )
 
+    def hold(self) -> None:
+        """Begin no more steps; a failed attempt does not count any more."""
+        self._shared.draining = True
+
     async def drain(self) -> None:
         """Begin no more steps and wait for effects in flight, so that their answers are written before `close`."""
+        self.hold()
         shared = self._shared
-        shared.draining = True
         while shared.effects:
             quiet: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             shared.quiet.append(quiet)
@@ -128,7 +132,7 @@ class Runner:
     async def close(self) -> None:
         """Stop every saga where it is; the journal knows where that was."""
         self._context = None
-        self._shared.draining = True
+        self.hold()
         tasks = [*(saga.task for saga in self._awake.values()), *self._chores]
         if self._refill is not None:
             tasks.append(self._refill)

@@ -96,6 +96,10 @@ class Sagas:
         await self.prepare()
         self._runner.start(stuck=await self._table.stuck())
 
+    def hold(self) -> None:
+        """Begin no more steps; who is called may close from now on. `drain` or `close` follow."""
+        self._runner.hold()
+
     async def drain(self) -> None:
         """Begin no more steps and wait until the effects in flight have ended. `close` follows."""
         await self._runner.drain()

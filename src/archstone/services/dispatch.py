@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from archstone import context, world
 from archstone.context import Principal
-from archstone.errors import ConfigError, DeadlineError
+from archstone.errors import ConfigError, DeadlineError, RejectedError
 from archstone.messaging import Inbox
 from archstone.observability import span
 from archstone.resilience import within
@@ -89,6 +89,9 @@ class Dispatcher:
         vars(service)["_archstone_sagas"] = self.sagas
         self._entries = {each: self._entry(each) for each in info.operations}
         self._tasks: set[asyncio.Task[object]] = set()
+        self._waits: set[asyncio.Task[object]] = set()
+        """Those of the tasks that do no more than wait for a saga."""
+        self._closed = False
 
     def _entry(self, operation: Operation) -> _Entry:
         method = getattr(self.service, operation.name)
@@ -96,6 +99,7 @@ class Dispatcher:
 
     async def open(self) -> None:
         """Create the framework's tables in the service's database."""
+        self._closed = False
         for schema in (KEYS, *self.service.schemas):
             await self.service.db.ensure(schema)
         if self.sagas is not None:
@@ -109,14 +113,28 @@ class Dispatcher:
             await self.sagas.open()
 
     async def drain(self) -> None:
-        """Wait until the commands in flight have ended, and begin no more steps. Stop the intake before."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        """Begin no more steps, and wait until the commands and effects in flight have ended. Stop the intake before.
+
+        A command that waits for a saga is not waited for: its saga goes on when the service starts again.
+        """
+        self.hold()
+        while working := self._tasks - self._waits:
+            await asyncio.wait(working)
         if self.sagas is not None:
             await self.sagas.drain()
 
+    def hold(self) -> None:
+        """Begin no more steps of sagas. Of services that call each other, hold all before one of them closes."""
+        if self.sagas is not None:
+            self.sagas.hold()
+
     async def close(self) -> None:
-        """Cancel what still runs: it is rolled back, and a saga goes on when the service starts again."""
+        """Cancel what still runs: it is rolled back, and a saga goes on when the service starts again.
+
+        Who waits for a command, or comes later with one, gets a RejectedError.
+        """
+        self._closed = True
+        self.hold()
         for task in self._tasks:
             task.cancel()
         while self._tasks:
@@ -174,10 +192,21 @@ class Dispatcher:
         """Run a command in a task that outlives its caller."""
         if operation.key_required and context.current().key is None:
             raise KeyMissingError(operation.full_name)
+        if self._closed:
+            raise _closed_error(operation)
         task = asyncio.create_task(self._bounded(operation, entry, arguments), name=operation.full_name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return await asyncio.shield(task)
+        if entry.is_saga:
+            self._waits.add(task)
+            task.add_done_callback(self._waits.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            caller = asyncio.current_task()
+            if not task.cancelled() or caller is None or caller.cancelling():
+                raise
+            raise _closed_error(operation) from error  # by `close`: nobody cancels the caller
 
     async def _bounded(self, operation: Operation, entry: _Entry, arguments: dict[str, object]) -> object:
         with span(operation.full_name, kind="server"):
@@ -236,6 +265,10 @@ def _patience_s() -> float:
         return COMMAND_LIMIT_S
     left_s = max(0.0, deadline_s - world.monotonic())
     return left_s - min(_HEAD_START_S, left_s / 10)
+
+
+def _closed_error(operation: Operation) -> RejectedError:
+    return RejectedError(f"{operation.full_name}: its service is closing, so it was not done to its end: try again")
 
 
 def _check_allowed(operation: Operation, principal: Principal) -> None:
