@@ -83,7 +83,7 @@ class Member(Protocol):
         ...
 
     async def run_many(self, statement: Statement, rows: Sequence[Values]) -> int:
-        """Run `statement` once per row, in order; return the rows changed in all."""
+        """Run `statement` once per row, in order; return the rows changed in all. If one fails, none of it stays."""
         ...
 
     async def finish(self, callbacks: list[Callable[[], None]]) -> None:

@@ -58,11 +58,30 @@ class SqliteMember:
             await self._begin()
         writer = self._writer
         writer.last_statement = statement.source
+        cursor = writer.cursor
+        several = len(rows) > 1  # one statement undoes itself
         try:
-            writer.cursor.executemany(statement.text, rows)
+            if several:
+                cursor.execute("SAVEPOINT many")
+            cursor.executemany(statement.text, rows)
+            count = cursor.rowcount
+            if several:
+                cursor.execute("RELEASE many")
         except FAULTS as error:
+            if several:
+                self._roll_back_many()
             raise writer.failed(error, statement.source) from error
-        return max(writer.cursor.rowcount, 0)
+        return max(count, 0)
+
+    def _roll_back_many(self) -> None:
+        writer = self._writer
+        if not writer.connection.in_transaction:
+            return  # the error took the group with it
+        try:
+            writer.cursor.execute("ROLLBACK TO many")
+            writer.cursor.execute("RELEASE many")
+        except sqlite3.Error as error:
+            writer.failed(error, "ROLLBACK TO many")
 
     async def finish(self, callbacks: list[Callable[[], None]]) -> None:
         """Release the savepoint and wait for the COMMIT of the group."""
