@@ -199,9 +199,13 @@ class Database:
         return self._engine.statistics()
 
     def refuse_inside(self, tx: object) -> None:
-        """Raise MisuseError if `tx` is a transaction of this database: it would wait for itself."""
-        if getattr(tx, "db", None) is self:
-            raise MisuseError(f"database {self.name}", "a transaction is open in this task; use tx inside its block")
+        """Raise MisuseError if `tx`, or one around it, is open and of this database: it would wait for itself."""
+        while isinstance(tx, Transaction) and (tx := tx.innermost()) is not None:
+            if tx.db is self:
+                raise MisuseError(
+                    f"database {self.name}", "a transaction is open in this task; use tx inside its block"
+                )
+            tx = tx.outer
 
     def wake_relay(self) -> None:
         """Call everybody in `outbox_ready`."""

@@ -31,7 +31,7 @@ T = TypeVar("T")
 class Transaction:
     """What `db.transaction()` gives: `async with db.transaction() as tx`."""
 
-    __slots__ = ("_callbacks", "_events", "_loop", "_member", "_task", "_token", "begun", "db", "face")
+    __slots__ = ("_callbacks", "_events", "_loop", "_member", "_task", "_token", "begun", "db", "face", "outer")
 
     def __init__(self, db: "Database", member: Member) -> None:
         self.db = db
@@ -40,6 +40,8 @@ class Transaction:
         """Whether it has been used: until then nothing is held, and a service may still call another."""
         self.face: object = None
         """What wraps it for its users, kept by whoever made that; None until then."""
+        self.outer: Transaction | None = None
+        """The one in whose block it was entered: of another database, because one of the same is refused."""
         self._member = member
         self._loop: AbstractEventLoop | None = None
         self._task: Task[Any] | None = None
@@ -53,6 +55,8 @@ class Transaction:
             self.db.refuse_inside(call.tx)
         if self._task is not None:
             raise MisuseError(self._name(), "entered twice; ask the database for a new one")
+        if isinstance(call.tx, Transaction):
+            self.outer = call.tx.innermost()
         loop = self._loop = get_running_loop()
         self._task = context.running_task(loop)
         self._token = context.set_current(
@@ -88,6 +92,21 @@ class Transaction:
             callbacks.append(self.db.wake_relay)
         await self._member.finish(callbacks)
 
+    def innermost(self) -> "Transaction | None":
+        """Return it, or the nearest around it, whose block has not been left; None if all have.
+
+        A task that was started in the block still has the transaction in its context when that has long ended.
+        """
+        if self._token is not None:
+            return self
+        return None if self.outer is None else self.outer.innermost()
+
+    def holds(self) -> bool:
+        """Whether it, or one around it, has been used and not been left: others wait for it now."""
+        if self.begun and self._token is not None:
+            return True
+        return self.outer is not None and self.outer.holds()
+
     async def execute(self, sql: str, /, **params: object) -> int:
         """Run a statement and return how many rows it changed."""
         self._check()
@@ -115,7 +134,10 @@ class Transaction:
         return await self._fetch(row, sql, params)
 
     async def many(self, sql: str, rows: Iterable[Mapping[str, object]]) -> int:
-        """Run a statement once per mapping of parameters; return how many rows it changed in all."""
+        """Run a statement once per mapping of parameters; return how many rows it changed in all.
+
+        If one of them fails none stays, and the transaction can go on.
+        """
         self._check()
         statement = compile_statement(sql)
         return await self._member.run_many(statement, [statement.bind(row) for row in rows])

@@ -115,7 +115,7 @@ class Bus:
         """
         if not self._open:
             raise BusClosedError(repr(self.broker), "send")
-        if context.current().tx is not None:
+        if (tx := context.current().tx) is not None and tx.innermost() is not None:
             raise SendInTransactionError(repr(self.broker), [envelope.name for envelope in envelopes])
         await self.broker.send(envelopes)
         _sent.inc(len(envelopes))

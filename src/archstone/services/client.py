@@ -43,7 +43,7 @@ class _Link:
 
     async def call(self, operation: Operation, arguments: dict[str, object]) -> object:
         caller = context.current()
-        if caller.tx is not None and caller.tx.begun:
+        if caller.tx is not None and caller.tx.holds():
             raise CallInTransactionError(operation.full_name)
         principal, deadline_s, trace, key, correlation_id, causation_id, _, _ = caller
         now_s = world.monotonic()
