@@ -158,6 +158,35 @@ async def test_guessing_tokens_is_limited_by_address() -> None:
     assert [(await door.get("/api/v1/me", token="guess")).status for _ in range(3)] == [401, 401, 429]
 
 
+@pytest.mark.parametrize(
+    ("target", "token", "status"),
+    [("/me", None, 401), ("/report", "ann-token", 403), ("/nothing", None, 404), ("/inside", "ann-token", 404)],
+)
+async def test_refusals_are_limited_as_well(target: str, token: str | None, status: int) -> None:
+    door = Door(Gateway(rate_limit=RateLimit(1, burst=2)))
+    answers = [await door.get(f"/api/v1{target}", token=token) for _ in range(3)]
+    assert [answer.status for answer in answers] == [status, status, 429]
+    assert problem_code(answers[2]) == "resilience.rate-limited"
+    assert header(answers[2], "retry-after") == "1"
+
+
+async def test_wrong_methods_and_unreadable_requests_are_limited_as_well() -> None:
+    door = Door(Gateway(rate_limit=RateLimit(1, burst=3)))
+    statuses = [(await door.post("/api/v1/me", {})).status]
+    statuses.append((await door.get("/api/v1/products/%zz")).status)
+    statuses.append((await door.get("/api/v1/me", headers=[("archstone-deadline-ms", "soon")])).status)
+    statuses.append((await door.post("/api/v1/me", {})).status)
+    assert statuses == [405, 400, 400, 429]
+
+
+async def test_health_is_never_limited() -> None:
+    door = Door(Gateway(rate_limit=RateLimit(1, burst=1)))
+    assert [(await door.get("/nothing")).status for _ in range(2)] == [404, 429]
+    for method in ("GET", "GET", "POST", "POST"):
+        answer = await ask(door.app, method, "/health/live")
+        assert answer.status == (200 if method == "GET" else 405)
+
+
 async def test_over_capacity_ordinary_requests_are_503_and_urgent_ones_pass() -> None:
     door = Door(Gateway(shed=Shed(2, reserve_ratio=0.5), urgent=(Shop.place,)))
     inside = asyncio.create_task(door.get("/api/v1/products/slow"))

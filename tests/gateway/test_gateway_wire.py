@@ -85,3 +85,32 @@ async def test_chunks_without_end_are_answered_and_cut(port: int) -> None:
     flooding.cancel()
     await asyncio.gather(flooding, return_exceptions=True)
     writer.transport.abort()
+
+
+async def test_half_a_body_holds_no_place_inside_and_one_address_has_few(port: int) -> None:
+    half = POST + b"content-length: 13\r\n\r\n{"
+    open_ones = [await asyncio.open_connection("127.0.0.1", port) for _ in range(20)]
+    try:
+        for _, writer in open_ones:
+            writer.write(half)
+        await asyncio.gather(*(writer.drain() for _, writer in open_ones))
+        async with asyncio.timeout(10):
+            while await status_of_half(port, half) != 429:
+                pass
+        whole = POST + b'content-length: 13\r\n\r\n{"page": "x"}'
+        assert await status_of(port, whole) == 200
+        open_ones[0][1].write(b'"page": "x"}')
+        async with asyncio.timeout(10):
+            assert int((await open_ones[0][0].readline()).split()[1]) == 200
+    finally:
+        for _, writer in open_ones:
+            writer.transport.abort()
+
+
+async def status_of_half(port: int, sent: bytes) -> int:
+    """Return the status of what is answered at once, 0 if the server waits for the rest."""
+    try:
+        async with asyncio.timeout(0.2):
+            return await status_of(port, sent)
+    except TimeoutError:
+        return 0

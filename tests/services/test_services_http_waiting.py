@@ -101,3 +101,21 @@ async def test_a_timeout_inside_the_work_belongs_to_the_work() -> None:
         return "never"
 
     assert await Watched(timed(), Watchman()) == "timed out inside"
+
+
+async def test_a_watch_that_refuses_the_wait_ends_the_work_where_it_stands() -> None:
+    ended: list[str] = []
+
+    async def long_work() -> None:
+        try:
+            await asyncio.sleep(10)
+        finally:
+            ended.append("work")
+
+    def refuse(ring: Ring):
+        raise LookupError("no place to wait in")
+
+    with pytest.raises(LookupError, match="no place") as refused:
+        await Watched(long_work(), refuse)
+    # While the error is kept, so is every frame it came through: nothing ends by being forgotten.
+    assert (ended, refused.tb is None) == (["work"], False)

@@ -1,8 +1,9 @@
 """The gateway at work: one ASGI application, one straight line through it.
 
 A request passes, from the outside in: request id, server span, security headers; health, metrics and documents;
-shedding, token, `requires`, rate limit; then the operation, with body limit and deadline; and on the way out entity
-tag and packing. Each concern is a function of its own module; here stands their order.
+shedding, token, rate limit, `requires`; the body, within its limits; a place inside; then the operation, with its
+deadline; and on the way out entity tag and packing. What is refused before it is known who asks is limited too, by
+address. Each concern is a function of its own module; here stands their order.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,8 +12,9 @@ from typing import Any, Final, cast
 
 from archstone import context, world
 from archstone.context import NOBODY, Call, Principal
-from archstone.errors import DeniedError
+from archstone.errors import ArchstoneError, DeniedError
 from archstone.gateway.admission import Verify, check_requires, client_key, principal_of
+from archstone.gateway.bodies import Bodies
 from archstone.gateway.encoding import Compress, pack, worth_packing
 from archstone.gateway.etag import unless_known
 from archstone.gateway.front_page import FrontPage, wants_page
@@ -22,7 +24,7 @@ from archstone.gateway.mounts import Mount, mount_of, serve_mount
 from archstone.gateway.own_pages import live, metrics_page, ready_page
 from archstone.gateway.request_id import request_id
 from archstone.observability import counter, histogram, span
-from archstone.resilience import Gate, Limiter
+from archstone.resilience import Gate, Limiter, RateLimitedError
 from archstone.services.http import (
     ClientGoneError,
     ContractApp,
@@ -55,6 +57,7 @@ class Policies:
     verify: Verify
     limiter: Limiter | None
     gate: Gate | None
+    bodies: Bodies
     compress: Compress | None
     urgent: frozenset[str]
 
@@ -102,7 +105,7 @@ class GatewayApp:
 
     async def _answer(self, scope: Scope, receive: Receive) -> Response | None:
         began_s = world.monotonic()
-        name, ticket = _UNROUTED, ""
+        name, ticket, own = _UNROUTED, "", None
         try:
             headers = read_headers(scope["headers"])
             ticket = request_id(headers.get(b"x-request-id"))
@@ -118,7 +121,11 @@ class GatewayApp:
             return None
         except Exception as error:  # noqa: BLE001 - the boundary: whatever it is, the client gets a document
             ticket = ticket or request_id(None)
-            response = self._refused(error, scope, ticket=ticket)
+            if own is None:
+                # No limit was met on the way here: looking for paths, and for headers that hurt, is limited by address.
+                response = self._refused(self._rated(error, scope), scope, ticket=ticket)
+            else:
+                response = self._refused(error, scope, ticket=ticket)
         _requests.labels(name, str(response.status)).inc()
         _seconds.labels(name).observe(world.monotonic() - began_s)
         response.headers = hardened(response.headers, https=scope.get("scheme") == "https", ticket=ticket)
@@ -162,17 +169,30 @@ class GatewayApp:
             context.leave(token)
 
     async def _admitted(self, match: Match, scope: Scope, headers: Headers, receive: Receive) -> Response:
-        gate = self._policies.gate
-        if gate is None:
-            return await self._performed(match, scope, headers, receive)
-        with gate.admit(1 if match.route.name in self._policies.urgent else 0):
-            return await self._performed(match, scope, headers, receive)
-
-    async def _performed(self, match: Match, scope: Scope, headers: Headers, receive: Receive) -> Response:
-        """Make the call as whoever asks; tag and pack what a query answers."""
-        principal = self._principal(match, scope, headers)
+        """Let in who may come; whoever is still sending waits outside, where waiting takes no one's place."""
+        route, policies = match.route, self._policies
+        gate = policies.gate
+        priority = 1 if route.name in policies.urgent else 0
+        # A full house refuses before a token is verified. Nobody is inside before the `with` below.
+        place = None if gate is None else gate.admit(priority)
+        principal, key = self._principal(scope, headers)
+        check_requires(route.operation, principal)
         call = _tuple(Call, (principal, *context.current()[1:]))
-        response = await self._contracts.perform(match, scope, headers, receive, call=call)
+        body = None
+        if not route.query:
+            body = await self._contracts.read(route, headers, receive, call=call, watch=policies.bodies.of(key))
+            # The house may have filled up meanwhile.
+            place = None if gate is None else gate.admit(priority)
+        if place is None:
+            return await self._performed(match, scope, headers, receive, body=body, call=call)
+        with place:
+            return await self._performed(match, scope, headers, receive, body=body, call=call)
+
+    async def _performed(
+        self, match: Match, scope: Scope, headers: Headers, receive: Receive, *, body: bytes | None, call: Call
+    ) -> Response:
+        """Make the call; tag and pack what a query answers."""
+        response = await self._contracts.perform(match, scope, body, receive, call=call)
         if not match.route.query:
             return response
         response.headers = [*response.headers]
@@ -183,8 +203,8 @@ class GatewayApp:
             await pack(response, headers.get(b"accept-encoding", b""), compress)
         return response
 
-    def _principal(self, match: Match, scope: Scope, headers: Headers) -> Principal:
-        """Return who asks, if they may call this, and that often."""
+    def _principal(self, scope: Scope, headers: Headers) -> tuple[Principal, str]:
+        """Return who asks, if they may ask that often, and under which name they are counted."""
         limiter = self._policies.limiter
         try:
             principal = principal_of(headers, self._policies.verify)
@@ -193,10 +213,22 @@ class GatewayApp:
                 # Guessing tokens is limited as well, by address: whose token it would be is not known.
                 limiter.take(client_key(scope))
             raise
-        check_requires(match.route.operation, principal)
+        key = f"user:{principal.id}" if principal.signed_in else client_key(scope)
         if limiter is not None:
-            limiter.take(f"user:{principal.id}" if principal.signed_in else client_key(scope))
-        return principal
+            # Before anything is refused: what is refused costs as well.
+            limiter.take(key)
+        return principal, key
+
+    def _rated(self, error: Exception, scope: Scope) -> Exception:
+        """Return what to tell a client that gets `error`: that it comes too often, if it does."""
+        limiter = self._policies.limiter
+        if limiter is None or not isinstance(error, ArchstoneError):
+            return error
+        try:
+            limiter.take(client_key(scope))
+        except RateLimitedError as too_often:
+            return too_often
+        return error
 
     def _mount_of(self, scope: Scope) -> Mount | None:
         path = scope["path"].removeprefix(scope.get("root_path", ""))

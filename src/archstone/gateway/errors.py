@@ -1,8 +1,8 @@
 """What the gateway refuses by itself."""
 
-from archstone.errors import DeniedError
+from archstone.errors import DeniedError, RejectedError
 
-__all__ = ["TokenError"]
+__all__ = ["BodiesPendingError", "TokenError"]
 
 
 class TokenError(DeniedError, code="gateway.token", status=401):
@@ -14,3 +14,19 @@ class TokenError(DeniedError, code="gateway.token", status=401):
 
     def __str__(self) -> str:
         return f"the bearer token is not valid ({self.why}): sign in again, or refresh it"
+
+
+class BodiesPendingError(RejectedError, code="gateway.bodies-pending", status=429):
+    """One client has as many unfinished request bodies under way as it may. Nothing was done."""
+
+    def __init__(self, key: str, limit: int, retry_after_s: float) -> None:
+        super().__init__(key, limit, retry_after_s)
+        self.key = key
+        self.limit = limit
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return (
+            f"{self.key!r} has {self.limit} request bodies under way, as many as it may: nothing was done, "
+            f"finish those first, or try again in {self.retry_after_s:.1f} s"
+        )

@@ -13,12 +13,13 @@ from archstone.context import Principal
 from archstone.errors import ConfigError, DeniedError
 from archstone.gateway.admission import Tokens, Verify
 from archstone.gateway.app import GatewayApp, Policies
+from archstone.gateway.bodies import Bodies
 from archstone.gateway.encoding import Compress
 from archstone.gateway.mounts import mounts
 from archstone.observability import render
 from archstone.resilience import RateLimit, Shed, check
 from archstone.services import Operation, Transport
-from archstone.services.http import ASGIApp, ContractApp
+from archstone.services.http import ASGIApp, ContractApp, in_time
 
 __all__ = ["Gateway", "GatewayParts"]
 
@@ -75,6 +76,10 @@ class Gateway:
     """Operations that may use the reserve of `shed`: `"Orders.place"` or `Orders.place`."""
     body_limit_bytes: int = 1_000_000
     """Longest request body. Above 0."""
+    pending_bodies: int = 500
+    """Request bodies under way at once, in all. At least 1. They hold no place of `shed`."""
+    pending_bodies_each: int = 20
+    """Of these, those of one principal, or of one client address of those not signed in. At least 1."""
     time_limit_s: float = 30.0
     """Longest time for a request, and for its body to arrive, seconds. Above 0."""
     compress: Compress | None = _COMPRESS
@@ -89,6 +94,8 @@ class Gateway:
             self,
             prefix=(fits, "empty, or written as '/api/v1'"),
             body_limit_bytes=(self.body_limit_bytes > 0, "above 0"),
+            pending_bodies=(self.pending_bodies >= 1, "at least 1"),
+            pending_bodies_each=(self.pending_bodies_each >= 1, "at least 1"),
             time_limit_s=(self.time_limit_s > 0, "above 0"),
         )
 
@@ -112,6 +119,7 @@ class Gateway:
             verify=parts.verify if self.tokens is None else _verify_by(self.tokens),
             limiter=None if self.rate_limit is None else self.rate_limit.bind("gateway"),
             gate=None if self.shed is None else self.shed.bind("gateway", lag=parts.lag),
+            bodies=Bodies(self.pending_bodies, limit_each=self.pending_bodies_each, in_time=in_time(self.time_limit_s)),
             compress=self.compress,
             urgent=self._urgent({operation.full_name for operation, _ in routes}),
         )

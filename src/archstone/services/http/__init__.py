@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from archstone.services.http.app import ContractApp
 from archstone.services.http.asgi import ASGIApp, Headers, Message, Receive, Response, Scope, Send
+from archstone.services.http.body import in_time
 from archstone.services.http.documents import Documents
 from archstone.services.http.errors import (
     AnswerError,
@@ -32,6 +33,7 @@ from archstone.services.http.openapi import openapi
 from archstone.services.http.principal import PrincipalCodec, PrincipalHook, read_with
 from archstone.services.http.problems import problem, refusal
 from archstone.services.http.route import Match, raw_path_of
+from archstone.services.http.waiting import Ring, Watch
 
 if TYPE_CHECKING:
     from archstone.services.http.transport import HttpTransport
@@ -58,11 +60,14 @@ __all__ = [
     "PrincipalHook",
     "Receive",
     "Response",
+    "Ring",
     "RouteError",
     "Scope",
     "Send",
     "UnreachableError",
+    "Watch",
     "ask",
+    "in_time",
     "openapi",
     "problem",
     "raw_path_of",

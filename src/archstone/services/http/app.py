@@ -36,7 +36,7 @@ from archstone.services.http.problems import refusal
 from archstone.services.http.query_string import parse_query
 from archstone.services.http.route import Match, Route, raw_path_of
 from archstone.services.http.router import Router
-from archstone.services.http.waiting import Watched
+from archstone.services.http.waiting import Watch, Watched
 from archstone.services.http.whole_numbers import with_whole_numbers
 from archstone.services.operation import Operation, Transport
 
@@ -123,8 +123,33 @@ class ContractApp:
         path = dict(zip(endpoint[1], found[1], strict=True)) if found[1] else _NO_PARAMETERS
         return _tuple(Match, (endpoint[0], path))
 
-    async def perform(self, match: Match, scope: Scope, headers: Headers, receive: Receive, *, call: Call) -> Response:
-        """Read the arguments, make the call under `call`, and return its encoded result; its headers are shared.
+    async def read(
+        self, route: Route, headers: Headers, receive: Receive, *, call: Call, watch: Watch | None = None
+    ) -> bytes:
+        """Return the body of a command.
+
+        Args:
+            route: Where it goes.
+            headers: Of the request.
+            receive: The server's.
+            call: The call that the headers describe.
+            watch: Looks after a body that is waited for, and gives it up. None: within this application's time limit.
+
+        Raises:
+            ArchstoneError: The request is refused; `problem` makes an answer of it.
+            ClientGoneError: Nobody waits for an answer.
+        """
+        if call.key is None and route.operation.key_required:
+            raise KeyMissingError(route.name)
+        body = await read_body(receive, headers, limit_bytes=self.body_limit_bytes, watch=watch or self._in_time)
+        if body:
+            check_json(headers, body)
+        return body
+
+    async def perform(
+        self, match: Match, scope: Scope, body: bytes | None, receive: Receive, *, call: Call
+    ) -> Response:
+        """Decode the arguments, make the call under `call`, and return its encoded result; its headers are shared.
 
         Raises:
             ArchstoneError: The request is refused, or the call failed; `problem` makes an answer of it.
@@ -132,13 +157,6 @@ class ContractApp:
         """
         route = match.route
         operation = route.operation
-        body = None
-        if not route.query:
-            if call.key is None and operation.key_required:
-                raise KeyMissingError(operation.full_name)
-            body = await read_body(receive, headers, limit_bytes=self.body_limit_bytes, watch=self._in_time)
-            if body:
-                check_json(headers, body)
         arguments = self._arguments(match, scope["query_string"], body)
         token = context.set_current(call)
         try:
@@ -193,7 +211,9 @@ class ContractApp:
             principal = asked if isinstance(asked, Principal) else await asked
             call = self.call_of(headers, match.route, principal)
             instance = call.correlation_id
-            return await self.perform(match, scope, headers, receive, call=call)
+            route = match.route
+            body = None if route.query else await self.read(route, headers, receive, call=call)
+            return await self.perform(match, scope, body, receive, call=call)
         except RouteError as error:
             document = self._document(scope["method"], raw_path_of(scope))
             return document or refusal(error, instance=world.new_id(), operation=None, frank=not self._strict)

@@ -18,7 +18,7 @@ T = TypeVar("T")
 Ring = Callable[[BaseException], None]
 """Ends the wait: the work is cancelled, and whoever awaits it gets this error. The first ring counts."""
 Watch = Callable[[Ring], Callable[[], None]]
-"""Called once, when the work suspends for the first time; returns what ends the watch."""
+"""Called once, when the work suspends for the first time; returns what ends the watch. It may refuse by raising."""
 
 
 class Watched(Generic[T]):
@@ -56,7 +56,12 @@ def _watched(steps: Generator[Any, Any, T], pending: object, watch: Watch) -> Ge
             reason = error
             task.cancel()
 
-    stop = watch(ring)
+    try:
+        stop = watch(ring)
+    except BaseException:
+        # The watch refuses the wait: the work ends where it stands.
+        steps.close()
+        raise
     try:
         return (yield from _go_on(steps, pending))
     except asyncio.CancelledError:
