@@ -1,6 +1,8 @@
 """A backup taken while orders are placed is a shop of one instant; a copy of several instants is found out."""
 
 import asyncio
+import io
+import itertools
 import shutil
 import sqlite3
 import tarfile
@@ -15,7 +17,7 @@ import pytest
 from shop_http import Person, at_rest, eventually, new_person, served_shop, skus
 from shop_process import ShopProcess
 
-from archstone.runtime import BackupError, FolderFormatError, ask, restore
+from archstone.runtime import BackupError, FolderFormatError, ask, back_up, restore
 from archstone.systems.shop import invariants
 
 TOKENS = ("tok_ok", "tok_ok", "tok_ok", "tok_declined", "tok_flaky", "tok_timeout")
@@ -193,6 +195,79 @@ def test_a_backup_with_a_way_out_of_the_folder_is_refused(tmp_path: Path) -> Non
     with pytest.raises(BackupError, match="not a backup that can be read"):
         restore(tmp_path / "evil.tgz", tmp_path / "a" / "b" / "data", "shop")
     assert not (tmp_path / "escaped").exists()
+
+
+def small(folder: Path) -> Path:
+    """Return the backup of a small data folder `data` in `folder`."""
+    data = folder / "data"
+    data.mkdir()
+    (data / "format.json").write_text('{"format": 1, "system": "s"}')
+    (data / "mails").mkdir()
+    (data / "mails" / "1").write_text("hello")
+    asyncio.run(back_up(data, "s", {}, folder / "good.tgz"))
+    return folder / "good.tgz"
+
+
+@pytest.mark.parametrize("name", ["keys.json", "mails/2", "../out.txt", "mails/1", "/tmp/archstone-out.txt"])
+def test_a_backup_with_a_file_that_its_manifest_does_not_name_is_refused(tmp_path: Path, name: str) -> None:
+    good, evil = small(tmp_path), tmp_path / "evil.tgz"
+    with tarfile.open(good) as old, tarfile.open(evil, "w:gz") as new:
+        for member in old:
+            new.addfile(member, old.extractfile(member))
+        strange = tarfile.TarInfo(name)
+        strange.size = 5
+        new.addfile(strange, io.BytesIO(b"EVIL!"))
+    with pytest.raises(BackupError, match=f"{name}' is not in its manifest, or twice"):
+        restore(evil, tmp_path / "restored", "s")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["data", "evil.tgz", "good.tgz"]
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE])
+def test_a_backup_with_what_is_no_file_is_refused(tmp_path: Path, kind: bytes) -> None:
+    good, evil = small(tmp_path), tmp_path / "evil.tgz"
+    with tarfile.open(good) as old, tarfile.open(evil, "w:gz") as new:
+        for member in old:
+            if member.name == "mails/1":
+                member.type, member.linkname, member.size = kind, "format.json", 0
+            new.addfile(member, old.extractfile(member) if member.isreg() else None)
+    with pytest.raises(BackupError, match="'mails/1' is no file"):
+        restore(evil, tmp_path / "restored", "s")
+    assert not (tmp_path / "restored").exists()
+
+
+def test_restoring_needs_no_filter_of_tarfile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def extractall(self: tarfile.TarFile, path: object = ".") -> None:
+        """As in Python 3.11.3."""
+
+    monkeypatch.setattr(tarfile.TarFile, "extractall", extractall)
+    restored = tmp_path / "restored"
+    restore(small(tmp_path), restored, "s")
+    assert (restored / "mails" / "1").read_text() == "hello"
+    assert sorted(entry.name for entry in restored.iterdir()) == ["format.json", "mails"]
+    modes = {path.stat().st_mode & 0o077 for path in [restored, *restored.rglob("*")]}
+    assert modes == {0}, "for its owner alone"
+
+
+@pytest.mark.parametrize("fails", [1, 2])
+def test_when_a_folder_cannot_be_replaced_it_is_still_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: int
+) -> None:
+    good, data = small(tmp_path), tmp_path / "data"
+    (data / "later.txt").touch()
+    rename, calls = Path.rename, itertools.count(1)
+
+    def broken(self: Path, target: Path) -> Path:
+        if next(calls) == fails:
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", broken)
+    with pytest.raises(BackupError, match="No space left"):
+        restore(good, data, "s", replace=True)
+    monkeypatch.undo()
+    assert (data / "later.txt").exists()
+    assert (data / "mails" / "1").read_text() == "hello"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["data", "good.tgz"]
 
 
 def test_restoring_under_a_running_process_is_refused(stopped: tuple[ShopProcess, Path]) -> None:

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import IO, Any, Final
 
 from archstone import world
 from archstone.data import Database, Pin
@@ -170,20 +170,37 @@ def restore(source: Path, folder: Path, system: str, *, replace: bool = False) -
             room = Path(aside) / "folder"
             room.mkdir(mode=0o700)
             info = _unpack(source, room, system)
-            if folder.exists():
-                folder.rename(Path(aside) / "replaced")
-            room.rename(folder)
-            _sync(folder.parent)
+            _swap(room, folder)
     except OSError as error:
         raise BackupError(f"data folder {folder} cannot be written: {error}; name another with --data") from error
     return info
 
 
+def _swap(room: Path, folder: Path) -> None:
+    """Move `room` to where `folder` is, which is deleted last: whatever fails, one of the two is whole and named."""
+    if not folder.exists():
+        room.rename(folder)
+        _sync(folder.parent)
+        return
+    replaced = folder.with_name(f"{folder.name}.replaced-{world.new_id()}")
+    folder.rename(replaced)
+    try:
+        room.rename(folder)
+        _sync(folder.parent)
+    except BaseException:
+        if not folder.exists():
+            replaced.rename(folder)
+        raise
+    try:
+        shutil.rmtree(replaced)
+    except OSError as error:
+        raise BackupError(f"{folder} is restored, but what it replaced is still in {replaced} ({error})") from error
+
+
 def _unpack(source: Path, room: Path, system: str) -> BackupInfo:
     try:
         with tarfile.open(source, "r:gz") as archive:
-            archive.extractall(room, filter="data")
-        manifest = json.loads((room / MANIFEST).read_text(encoding="utf-8"))
+            manifest = _extract(archive, room)
         info = BackupInfo(manifest["system"], manifest["taken_at_us"], dict(manifest["files"]), source.stat().st_size)
         version = int(manifest["format"])
     except (OSError, tarfile.TarError, zlib.error, ValueError, KeyError, TypeError, EOFError) as error:
@@ -195,10 +212,46 @@ def _unpack(source: Path, room: Path, system: str) -> BackupInfo:
     damaged = [name for name, digest in info.files.items() if not _sound(room / name, digest)]
     if damaged:
         raise BackupError(f"{source} is damaged: {', '.join(damaged)} do not match the manifest; take another backup")
-    (room / MANIFEST).unlink()
     for path in [*room.rglob("*"), room]:
         _sync(path)
     return info
+
+
+def _extract(archive: tarfile.TarFile, room: Path) -> Any:
+    """Write the files that the manifest names, and return it; ValueError if there is anything else in the archive.
+
+    By hand and not with `extractall`, whose `filter` Python has since 3.11.4.
+    """
+    manifest: Any = None
+    files: set[str] = set()
+    for member in archive:
+        content = archive.extractfile(member) if member.isreg() else None
+        if content is None:
+            raise ValueError(f"{member.name!r} is no file")
+        if manifest is None:
+            if member.name != MANIFEST:
+                raise ValueError(f"it begins with {member.name!r} and not with {MANIFEST}")
+            manifest = json.load(content)
+            files = set(manifest["files"])
+        elif member.name in files:
+            files.remove(member.name)
+            _write(room, member.name, content)
+            os.utime(room / member.name, (member.mtime, member.mtime))
+        else:
+            raise ValueError(f"{member.name!r} is not in its manifest, or twice in the archive")
+    if manifest is None:
+        raise ValueError("it is empty")
+    return manifest
+
+
+def _write(room: Path, name: str, content: IO[bytes]) -> None:
+    path = Path(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"{name!r} lies outside of the folder")
+    (room / path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    fd = os.open(room / path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        shutil.copyfileobj(content, file)
 
 
 def _sound(path: Path, digest: str) -> bool:
