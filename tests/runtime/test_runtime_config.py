@@ -90,6 +90,17 @@ def test_a_secret_under_a_wrong_name_does_not_come_out_in_the_error() -> None:
     assert "hunter2" not in str(caught.value)
 
 
+def test_trusted_proxies_are_addresses_or_networks() -> None:
+    def trusted(text: str) -> str:
+        return load_settings(environ={"ARCHSTONE_TRUSTED_PROXIES": text}).settings.trusted_proxies
+
+    assert load_settings(environ={}).settings.trusted_proxies == ""
+    assert trusted("10.0.0.1 , ::1,192.168.0.0/16,") == "10.0.0.1,::1,192.168.0.0/16"
+    for wrong in ("*", "proxy.example", "10.0.0.1 ::1"):
+        with pytest.raises(ConfigError, match="trusted_proxies"):
+            trusted(wrong)
+
+
 BOUNDS = (
     ("port", 65535, 65536),
     ("port", 0, -1),

@@ -64,6 +64,17 @@ def test_the_control_socket_and_all_that_is_secret_belong_to_the_owner_alone(sho
     assert stat.S_IMODE(shop.data.stat().st_mode) == 0o700
 
 
+@pytest.mark.parametrize(("trusted", "believed"), [("", False), ("10.0.0.0/8", False), ("10.0.0.1, 127.0.0.1", True)])
+def test_only_a_trusted_proxy_says_for_whom_it_asks(tmp_path: Path, trusted: str, believed: bool) -> None:
+    settings = {"RATE_LIMIT_PER_S": "0.5"} | ({"TRUSTED_PROXIES": trusted} if trusted else {})
+    with served_shop(tmp_path / "shop", **settings) as shop, httpx.Client(base_url=shop.url) as http:
+        told = [
+            http.get("/api/v1/categories", headers={"X-Forwarded-For": f"203.0.113.{number}"}).status_code
+            for number in range(10)
+        ]
+    assert (429 not in told) is believed, told
+
+
 def test_a_busy_shop_stays_under_two_hundred_megabytes(shop: ShopProcess) -> None:
     with httpx.Client(base_url=shop.url, timeout=30) as http:
         people = [new_person(http) for _ in range(4)]

@@ -8,10 +8,11 @@ import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Final, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
 from archstone.errors import ConfigError
@@ -52,6 +53,10 @@ class Settings(BaseModel):
         gt=0,
         description="Requests a second of one principal, with twice as many at once; none: the gateway's own.",
     )
+    trusted_proxies: str = Field(
+        default="",
+        description="Proxies in front, as addresses or networks with commas: their X-Forwarded-* headers count.",
+    )
     spans_per_s: float = Field(
         default=2_000.0, ge=0, description="Spans kept a second before whole traces are sampled out."
     )
@@ -72,6 +77,14 @@ class Settings(BaseModel):
         default=60.0, gt=0, description="Seconds between two sweeps of the framework's tables."
     )
     options: Mapping[str, str] = Field(default_factory=dict, description="The system's own options, as text.")
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_addresses(cls, value: str) -> str:
+        found = [each.strip() for each in value.split(",") if each.strip()]
+        for each in found:
+            ip_network(each, strict=False)
+        return ",".join(found)
 
 
 @dataclass(frozen=True, slots=True)

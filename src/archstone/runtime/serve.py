@@ -108,7 +108,9 @@ async def _serve_until_signal(
     server = _Server(
         uvicorn.Config(
             embedded.asgi, log_config=None, access_log=False, lifespan="off", http=Connection, loop="none", ws="none",
-            server_header=False, timeout_graceful_shutdown=max(1, round(settings.drain_s)), backlog=_BACKLOG,
+            server_header=False, proxy_headers=bool(settings.trusted_proxies),
+            forwarded_allow_ips=settings.trusted_proxies, backlog=_BACKLOG,
+            timeout_graceful_shutdown=max(1, round(settings.drain_s)),
         )
     )  # fmt: skip
     begun = world.monotonic()
