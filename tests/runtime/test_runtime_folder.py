@@ -21,6 +21,29 @@ async def test_a_folder_is_made_for_its_owner_alone(tmp_path: Path) -> None:
     assert owner_of(folder.path) is None
 
 
+@pytest.mark.parametrize(("mode", "then"), [(0o755, 0o700), (0o770, 0o700), (0o500 | 0o200, 0o700), (0o1777, 0o1777)])
+async def test_a_folder_that_was_there_is_closed_to_others_unless_it_is_a_common_one(
+    tmp_path: Path, mode: int, then: int
+) -> None:
+    path = tmp_path / "data"
+    path.mkdir()
+    path.chmod(mode)
+    folder = DataFolder(path, "shop")
+    await folder.open()
+    folder.close()
+    assert path.stat().st_mode & 0o7777 == then
+
+
+async def test_a_folder_that_is_refused_keeps_its_mode(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    path.mkdir()
+    (path / "format.json").write_text(json.dumps({"format": FORMAT, "system": "bank"}))
+    path.chmod(0o755)
+    with pytest.raises(FolderFormatError):
+        await DataFolder(path, "shop").open()
+    assert path.stat().st_mode & 0o777 == 0o755
+
+
 async def test_a_second_owner_is_refused_by_name_and_process_id(tmp_path: Path) -> None:
     first = DataFolder(tmp_path, "shop")
     await first.open()

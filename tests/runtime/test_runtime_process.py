@@ -64,6 +64,15 @@ def test_the_control_socket_and_all_that_is_secret_belong_to_the_owner_alone(sho
     assert stat.S_IMODE(shop.data.stat().st_mode) == 0o700
 
 
+def test_whatever_a_shop_writes_is_for_its_owner_alone(tmp_path: Path) -> None:
+    data = tmp_path / "shop"
+    data.mkdir()
+    data.chmod(0o755)
+    with served_shop(data):
+        open_to_others = [str(path) for path in [data, *data.rglob("*")] if stat.S_IMODE(path.stat().st_mode) & 0o077]
+    assert open_to_others == []
+
+
 @pytest.mark.parametrize(("trusted", "believed"), [("", False), ("10.0.0.0/8", False), ("10.0.0.1, 127.0.0.1", True)])
 def test_only_a_trusted_proxy_says_for_whom_it_asks(tmp_path: Path, trusted: str, believed: bool) -> None:
     settings = {"RATE_LIMIT_PER_S": "0.5"} | ({"TRUSTED_PROXIES": trusted} if trusted else {})

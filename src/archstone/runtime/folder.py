@@ -1,5 +1,6 @@
 """The data folder of one running system: who owns it, its format, and the paths inside.
 
+What is in it is for its owner alone: a folder of one's own that others may enter is closed to them when it is opened.
 One process owns a folder at a time, held by an OS lock on the file `owner` that the kernel gives back however the
 process ends. A second one is refused by name and process id. The format is checked before any file is opened.
 """
@@ -9,6 +10,7 @@ import fcntl
 import json
 import os
 import shutil
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -112,6 +114,7 @@ class DataFolder:
             if fresh:
                 self._empty()
             self._check_format()
+            _make_private(self.path)
             os.ftruncate(fd, 0)
             os.pwrite(fd, json.dumps({"system": self.system, "pid": os.getpid()}).encode(), 0)
         except OSError as error:
@@ -201,6 +204,13 @@ def owner_of(path: Path) -> tuple[str, int] | None:
     finally:
         os.close(fd)
     return None
+
+
+def _make_private(path: Path) -> None:
+    """Let nobody else into a data folder that was there before, if it is ours; never into a common one such as /tmp."""
+    found = path.stat()
+    if found.st_uid == os.geteuid() and found.st_mode & 0o077 and not found.st_mode & stat.S_ISVTX:
+        path.chmod(0o700)
 
 
 def _read_owner(fd: int) -> tuple[str, int]:

@@ -71,7 +71,7 @@ def run_loop(work: Coroutine[Any, Any, None]) -> None:
 async def serve(
     system: System, folder: Path, loaded: Loaded, *, fresh: bool = False, ready: Callable[[str], None] | None = None
 ) -> None:
-    """Run `system` on the data folder until a signal comes, then drain.
+    """Run `system` on the data folder until a signal comes, then drain. Files that the process makes are private.
 
     Args:
         fresh: Empty the folder first; refused while a process runs on it.
@@ -81,6 +81,7 @@ async def serve(
         FolderInUseError: another process runs on the folder.
         PortInUseError: before anything is opened.
     """
+    os.umask(0o077)  # databases, mails and traces are for the owner alone
     settings = loaded.settings
     as_json = not sys.stderr.isatty() if settings.log_format == "auto" else settings.log_format == "json"
     configure_logging(settings.log_level, json=as_json)
