@@ -64,6 +64,20 @@ def test_something_is_bought_as_the_readme_says(reader: Reader) -> None:
     reader.follow(Block("stop", ""))
 
 
+@needs_curl
+@pytest.mark.real_time
+def test_an_order_survives_the_kill_as_the_readme_says(reader: Reader) -> None:
+    reader.follow(Block("server", "archstone up shop"))
+    reader.follow(Block("script", shell_block("api=http") + shell_block("kill -9") + 'sleep 0.2; echo "token=$token"'))
+    _, order_id = re.findall(r'\{"id":"(\w+)","status":"pending"\}', reader.printed)
+    (token,) = re.findall(r"token=(\S+)", reader.printed)
+    reader.follow(Block("server", "archstone up shop"))
+    ask = f"curl -s 'localhost:8080/api/v1/orders/{order_id}?wait_s=10' -H 'authorization: Bearer {token}'"
+    reader.follow(Block("run", ask))
+    assert json.loads(reader.printed)["status"] == "confirmed"
+    reader.follow(Block("stop", ""))
+
+
 @pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs"])
 def test_every_link_within_the_repository_leads_somewhere(page: str) -> None:
     pages = sorted((ROOT / page).rglob("*.md")) if page == "docs" else [ROOT / page]

@@ -14,7 +14,7 @@ __all__ = [
 
 
 class RequestInvalidError(InvalidError, code="services.invalid-request", status=400):
-    """Arguments break the contract; `faults` names every one of them."""
+    """Arguments break the contract; every fault is named."""
 
     def __init__(self, operation: str, faults: tuple[tuple[str, str], ...]) -> None:
         super().__init__(operation, faults)
