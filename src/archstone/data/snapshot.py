@@ -5,7 +5,8 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from archstone.data.engine import Engine, View
-from archstone.data.errors import MisuseError, NoRowError
+from archstone.data.errors import MisuseError
+from archstone.data.reading import Reading
 from archstone.data.rows import row_maker
 from archstone.data.sql import compile_statement
 
@@ -14,7 +15,7 @@ __all__ = ["Snapshot"]
 T = TypeVar("T")
 
 
-class Snapshot:
+class Snapshot(Reading):
     """What `db.snapshot()` gives: all its reads see the database as it was when the block was entered.
 
     It never waits for the writer and the writer never waits for it. It must be short: while it is open the log of the
@@ -37,26 +38,6 @@ class Snapshot:
         view, self._view = self._view, None
         if view is not None:
             await view.close()
-
-    async def one(self, row: type[T], sql: str, /, **params: object) -> T:
-        """Return the first row as `row`.
-
-        Raises:
-            NoRowError: There is none.
-        """
-        found = await self._fetch(row, sql, params)
-        if not found:
-            raise NoRowError(getattr(row, "__name__", str(row)), sql)
-        return found[0]
-
-    async def first(self, row: type[T], sql: str, /, **params: object) -> T | None:
-        """Return the first row as `row`, or None where there is none."""
-        found = await self._fetch(row, sql, params)
-        return found[0] if found else None
-
-    async def all(self, row: type[T], sql: str, /, **params: object) -> list[T]:
-        """Return all rows as `row`, in the order of the statement."""
-        return await self._fetch(row, sql, params)
 
     async def _fetch(self, row: type[T], sql: str, params: Mapping[str, object]) -> list[T]:
         if self._view is None:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from archstone import context
 from archstone.context import Call
 from archstone.data.engine import Member
-from archstone.data.errors import MisuseError, NoRowError
+from archstone.data.errors import MisuseError
 from archstone.data.event import Event
 from archstone.data.outbox import OUTBOX_INSERT, Envelope, envelope
+from archstone.data.reading import Reading
 from archstone.data.rows import row_maker
 from archstone.data.sql import compile_statement
 
@@ -28,7 +29,7 @@ __all__ = ["Transaction"]
 T = TypeVar("T")
 
 
-class Transaction:
+class Transaction(Reading):
     """What `db.transaction()` gives: `async with db.transaction() as tx`."""
 
     __slots__ = ("_callbacks", "_events", "_loop", "_member", "_task", "_token", "begun", "db", "face", "outer")
@@ -112,26 +113,6 @@ class Transaction:
         self._check()
         statement = compile_statement(sql)
         return (await self._member.run(statement, statement.bind(params)))[0]
-
-    async def one(self, row: type[T], sql: str, /, **params: object) -> T:
-        """Return the first row as `row`. Sees what this transaction has done.
-
-        Raises:
-            NoRowError: There is none.
-        """
-        found = await self._fetch(row, sql, params)
-        if not found:
-            raise NoRowError(getattr(row, "__name__", str(row)), sql)
-        return found[0]
-
-    async def first(self, row: type[T], sql: str, /, **params: object) -> T | None:
-        """Return the first row as `row`, or None where there is none."""
-        found = await self._fetch(row, sql, params)
-        return found[0] if found else None
-
-    async def all(self, row: type[T], sql: str, /, **params: object) -> list[T]:
-        """Return all rows as `row`, in the order of the statement."""
-        return await self._fetch(row, sql, params)
 
     async def many(self, sql: str, rows: Iterable[Mapping[str, object]]) -> int:
         """Run a statement once per mapping of parameters; return how many rows it changed in all.
