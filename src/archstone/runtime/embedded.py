@@ -77,7 +77,7 @@ class Embedded:
         self._asgi: Any = None
         self._life = AsyncExitStack()
         self._work: list[asyncio.Task[None]] = []
-        self._relays = AsyncExitStack()
+        self._acting = AsyncExitStack()
 
     @property
     def parts(self) -> Parts:
@@ -165,12 +165,12 @@ class Embedded:
     async def start(self) -> None:
         """Begin to act: consumers, sagas left by the last run, relays, periodic work. Then it is ready."""
         parts = self.parts
-        await self._relays.enter_async_context(self.lag)
+        await self._acting.enter_async_context(self.lag)
         for part in parts.services.values():
             await part.dispatcher.start()
         await self.bus.start()
         for part in parts.services.values():
-            await self._relays.enter_async_context(part.relay)
+            await self._acting.enter_async_context(part.relay)
             for work in self._periodic(part):
                 self._act(work.run(), work.name)
         self.ready = True
@@ -204,7 +204,7 @@ class Embedded:
         for failed in [each for each in await asyncio.gather(*drains, return_exceptions=True) if each is not None]:
             if not isinstance(failed, asyncio.CancelledError):
                 _log.error("a service did not drain", exc_info=failed)
-        await self._relays.aclose()
+        await self._acting.aclose()
 
     def client(self, contract: type[C], *, as_: str | Principal | None = None) -> C:
         """Return a client of a contract of the system.
