@@ -432,9 +432,69 @@ async def test_a_group_collects_while_its_consumer_is_away_and_can_be_forgotten(
         await bus.send(envelope("t", 1))
         assert await bus.depth("old") == 1
         with pytest.raises(SubscriptionError, match="subscribed here"):
-            await bus.forget("t", "g")
-        assert await bus.forget("t", "old") == 1
+            await bus.forget("g")
+        assert await bus.forget("old") == 1
         assert await bus.depth("old") == 0
+        assert await bus.forget("old") == 0
+
+
+async def test_groups_are_listed_with_those_that_nobody_subscribes_any_more(broker: Broker):
+    bus = Bus(broker)
+    bus.subscribe("t", "g", Log())
+    async with bus:
+        for topic in ("u", "t"):
+            await bus.broker.declare(Channel(topic, "old"), names=None)
+        await bus.send(envelope("t", 1), envelope("t", 2), envelope("u", 3))
+        assert await bus.groups() == [("t", "g", 2, True), ("t", "old", 2, False), ("u", "old", 1, False)]
+        assert await bus.forget("old", topic="u") == 1
+        assert await bus.groups() == [("t", "g", 2, True), ("t", "old", 2, False)]
+
+
+async def test_a_group_is_forgotten_on_all_topics_or_if_one_is_subscribed_on_none(broker: Broker):
+    bus = Bus(broker)
+    bus.subscribe("u", "live", Log())
+    async with bus:
+        for topic in ("t", "u"):
+            await bus.broker.declare(Channel(topic, "old"), names=None)
+        await bus.broker.declare(Channel("t", "live"), names=None)
+        await bus.send(envelope("t", 1), envelope("u", 2), envelope("u", 3))
+        with pytest.raises(SubscriptionError, match="'live' to topic 'u': it is subscribed here"):
+            await bus.forget("live")
+        assert await bus.forget("old") == 3
+        assert [group[:3] for group in await bus.groups()] == [("t", "live", 1), ("u", "live", 2)]
+
+
+async def test_a_large_group_is_forgotten_in_parts_while_others_send(tmp_path: Path):
+    broker = SqliteBroker(f"sqlite:///{tmp_path}/bus.db")
+    bus, log = Bus(broker), Log()
+    bus.subscribe("t", "g", log)
+    async with bus:
+        await broker.declare(Channel("u", "old"), names=None)
+        await bus.send(*(envelope("u", number) for number in range(6_500)))
+        await bus.start()
+        forgetting = asyncio.create_task(bus.forget("old"))
+        await asyncio.sleep(0)
+        for number in range(50):
+            await bus.send(envelope("t", number), envelope("u", number))
+        assert await forgetting == 6_500
+        await settled(bus)
+        assert sorted(log.seen) == list(range(50))
+        assert await broker.database.one(int, "SELECT count(*) FROM _archstone_bus_messages") == 0
+
+
+async def test_a_group_that_is_subscribed_while_it_is_forgotten_is_registered_anew(broker: Broker):
+    bus, log = Bus(broker), Log()
+    async with bus:
+        await broker.declare(Channel("t", "g"), names=None)
+        await bus.send(envelope("t", 1))
+        forgetting = asyncio.create_task(bus.forget("g"))
+        await asyncio.sleep(0)
+        bus.subscribe("t", "g", log)
+        await bus.start()
+        await asyncio.wait([forgetting])
+        await bus.send(envelope("t", 2))
+        await settled(bus)
+        assert log.seen[-1] == 2
 
 
 async def test_a_closed_bus_refuses(broker: Broker):

@@ -8,7 +8,7 @@ chosen by URL (`sqlite:///bus.db`, `memory:`), and a broker of your own is held 
 """
 
 from archstone.messaging.broker import Backlog, Broker, Channel, DeadLetter, DeadLetters, Deliveries, Delivery
-from archstone.messaging.bus import Bus
+from archstone.messaging.bus import Bus, Group
 from archstone.messaging.errors import (
     BacklogFullError,
     BusClosedError,
@@ -33,6 +33,7 @@ __all__ = [
     "DeadLetters",
     "Deliveries",
     "Delivery",
+    "Group",
     "Handler",
     "Inbox",
     "Relay",

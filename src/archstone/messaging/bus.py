@@ -17,7 +17,7 @@ effect. Do not send from inside a transaction: publish to the outbox, and let a 
 import asyncio
 from collections.abc import Collection, Sequence
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from archstone import context
 from archstone.context import NOBODY, Principal
@@ -30,7 +30,7 @@ from archstone.messaging.subscription import DEFAULT_RETRY, Handler, Statistics,
 from archstone.observability import counter, gauge, get_logger
 from archstone.resilience import Retry
 
-__all__ = ["Bus"]
+__all__ = ["Bus", "Group"]
 
 _sent = counter("archstone_bus_sent", "Messages sent, before they are multiplied by groups.").labels()
 _backlog = gauge("archstone_bus_backlog", "Messages not settled.", ("topic", "group"))
@@ -40,6 +40,17 @@ _log = get_logger("archstone.messaging")
 _MEASURE_S: Final = 5.0
 _DAY_S: Final = 86_400.0
 _REPLAY_LIMIT: Final = 10_000
+
+
+class Group(NamedTuple):
+    """A registration that the broker keeps, whoever made it."""
+
+    topic: str
+    group: str
+    depth: int
+    """Messages not settled."""
+    subscribed: bool
+    """Whether this process has a subscription for it. If not, nobody here will ever handle what waits."""
 
 
 class Bus:
@@ -211,16 +222,45 @@ class Bus:
         """Return the counts of each subscription of this process."""
         return {channel: subscription.statistics() for channel, subscription in self._subscriptions.items()}
 
-    async def forget(self, topic: str, group: str) -> int:
+    async def groups(self) -> list[Group]:
+        """Return every registered group, by topic and name; also those that nobody has subscribed for long."""
+        found = [
+            Group(*backlog.channel, backlog.depth, backlog.channel in self._subscriptions)
+            for backlog in await self.broker.backlogs()
+        ]
+        return sorted(found)
+
+    async def forget(self, group: str, *, topic: str | None = None) -> int:
         """Unregister a group that is gone for good, with all that waits for it; return how many messages waited.
 
+        Its dead letters go too, uncounted. Of a large backlog the messages go in parts and the registration last:
+        cancelled, or cut short by a crash, it is done by calling it again. Nothing else of the bus waits for it.
+
+        Args:
+            group: Which group; 0 is the answer for one that is not registered.
+            topic: Its registration for this topic only. None: for all of its topics.
+
         Raises:
-            SubscriptionError: It has a subscription in this process.
+            SubscriptionError: It has a subscription in this process, and is kept.
         """
-        channel = Channel(topic, group)
-        if channel in self._subscriptions:
-            raise SubscriptionError(topic, group, ["it is subscribed here, so it is not gone: it cannot be forgotten"])
-        return await self.broker.forget(channel)
+        if not self._open:
+            raise BusClosedError(repr(self.broker), "forget")
+        channels = [
+            backlog.channel
+            for backlog in await self.broker.backlogs()
+            if backlog.channel.group == group and topic in (None, backlog.channel.topic)
+        ]
+        self._refuse_subscribed(channels)
+        waited = 0
+        for channel in channels:
+            self._refuse_subscribed([channel])  # it may have been subscribed while another was dropped
+            waited += await self.broker.forget(channel)
+        return waited
+
+    def _refuse_subscribed(self, channels: Sequence[Channel]) -> None:
+        for channel in channels:
+            if channel in self._subscriptions:
+                raise SubscriptionError(*channel, ["it is subscribed here, so it is not gone: it cannot be forgotten"])
 
     async def sweep(self) -> int:
         """Drop dead letters past their retention; return how many. A started bus does it every `sweep_every_s`."""

@@ -21,7 +21,8 @@ class BacklogFullError(RejectedError, code="messaging.backlog-full"):
     def __str__(self) -> str:
         return (
             f"group {self.group!r} of topic {self.topic!r} has {self.depth} messages waiting, limit {self.limit}: "
-            f"nothing was sent; start its consumer, or drop the group with Bus.forget({self.topic!r}, {self.group!r})"
+            f"nothing was sent; start its consumer, or drop the group with "
+            f"Bus.forget({self.group!r}, topic={self.topic!r})"
         )
 
 

@@ -415,6 +415,20 @@ class BrokerConformance:
         await desk.send(2, name="x.wanted")
         assert await desk.numbers() == [2]
 
+    async def test_a_forgotten_group_stays_forgotten_after_reopening(self, broker: Broker) -> None:
+        if not self.durable:
+            return
+        desk = await self.desk(broker, group="gone")
+        stays = await self.join(broker, desk.channel.topic, group="stays")
+        await desk.send(1)
+        await self.reopen(broker)
+        assert (await desk.backlog()).depth == 1
+        assert await broker.forget(desk.channel) == 1
+        await self.reopen(broker)
+        listed = [backlog.channel for backlog in await broker.backlogs() if backlog.channel.topic == desk.channel.topic]
+        assert listed == [stays.channel]
+        assert await stays.numbers() == [1]
+
     async def test_a_failed_attempt_and_its_delay_outlive_reopening(self, broker: Broker) -> None:
         if not self.durable:
             return

@@ -43,9 +43,8 @@ AFTER_COUNT: Final = world.declare_point(
 )
 
 _ERROR_LIMIT: Final = 2000
-
-
-_FORGET_CHUNK: Final = 10_000
+_FORGET_CHUNK: Final = 2_000
+"""Messages dropped with one statement: some milliseconds."""
 
 
 class SqliteBroker:
@@ -77,6 +76,7 @@ class SqliteBroker:
         self._reader = Reader(self.database, boundary=0)
         self._graveyard = Graveyard(self.database)
         self._owed: list[dict[str, object]] = []
+        self._registering = asyncio.Lock()
 
     def __repr__(self) -> str:
         return f"SqliteBroker({self.database.label})"
@@ -126,6 +126,10 @@ class SqliteBroker:
 
     async def declare(self, channel: Channel, *, names: Collection[str] | None) -> None:
         """Register the channel durably, or change the names that it wants."""
+        async with self._registering:  # a group declared while it is being forgotten is declared after that
+            await self._declare(channel, names)
+
+    async def _declare(self, channel: Channel, names: Collection[str] | None) -> None:
         self._writing("declare")
         wanted = None if names is None else orjson.dumps(sorted(names)).decode()
         async with self.database.transaction() as tx:
@@ -297,15 +301,16 @@ class SqliteBroker:
 
     async def replay(self, ids: Collection[int]) -> int:
         """Send these to their channels again, in one transaction with their end as dead letters."""
-        letters = await self._graveyard.by_id(ids)
-        if not letters:
-            return 0
-        writer = self._writing("replay")
-        for letter in letters:
-            self._keep(writer, self._windows[letter.channel], letter.envelope)
-            writer.rows(tables.EXHUME).append({"dead_id": letter.id})
-        await writer.written()
-        return len(letters)
+        async with self._registering:  # a channel must not be forgotten between reading its letters and sending them
+            letters = await self._graveyard.by_id(ids)
+            if not letters:
+                return 0
+            writer = self._writing("replay")
+            for letter in letters:
+                self._keep(writer, self._windows[letter.channel], letter.envelope)
+                writer.rows(tables.EXHUME).append({"dead_id": letter.id})
+            await writer.written()
+            return len(letters)
 
     async def backlogs(self) -> Sequence[Backlog]:
         """Return how far each channel is behind."""
@@ -316,21 +321,27 @@ class SqliteBroker:
         ]
 
     async def forget(self, channel: Channel) -> int:
-        """Unregister the channel and drop what waits for it."""
-        window = self._windows.pop(channel, None)
-        if window is None:
-            return 0
-        self._by_topic[channel.topic].remove(window)
+        """Unregister the channel and drop what waits for it, in parts, so that others are not kept waiting."""
+        async with self._registering:
+            writer, window = self._writing("forget"), self._windows.get(channel)
+            if window is None:
+                return 0
+            if window in self._by_topic[channel.topic]:
+                self._by_topic[channel.topic].remove(window)  # first: nothing more is sent to it
+            await writer.written()
+            return await self._drop(window)
+
+    async def _drop(self, window: Window) -> int:
+        # The registration goes last: after a crash or an error on the way there is something to forget again.
         number, waited = window.base >> SLOT_BITS, window.depth
-        await self._writing("forget").close()
-        # In parts, so that others are not kept waiting; the registration last, so that a crash on the way leaves
-        # something to forget again.
         last = window.base + (1 << SLOT_BITS) - 1
-        while await self.database.execute(tables.DELETE_SOME, first=window.base, last=last, limit=_FORGET_CHUNK):
+        execute, limit = self.database.execute, _FORGET_CHUNK
+        while dropped := await execute(tables.DELETE_SOME, first=window.base, last=last, limit=limit):
+            window.depth -= dropped
+        while await execute(tables.FORGET_DEAD, number=number, limit=limit):
             pass
-        async with self.database.transaction() as tx:
-            await tx.execute(tables.FORGET_DEAD, number=number)
-            await tx.execute(tables.UNREGISTER, number=number)
+        await execute(tables.UNREGISTER, number=number)
+        del self._windows[window.lane.channel]
         return waited
 
     async def sweep(self, *, dead_retention_s: float, dead_limit: int) -> int:

@@ -85,7 +85,10 @@ DEAD: Final = f"SELECT {_DEAD} WHERE (:group IS NULL OR group_name = :group) ORD
 DEAD_BY_ID: Final = f"SELECT {_DEAD} WHERE dead_id IN (SELECT value FROM json_each(:ids)) ORDER BY dead_id"
 DEAD_COUNTS: Final = "SELECT number, COUNT(*) AS dead FROM _archstone_bus_dead GROUP BY number"
 EXHUME: Final = "DELETE FROM _archstone_bus_dead WHERE dead_id = :dead_id"
-FORGET_DEAD: Final = "DELETE FROM _archstone_bus_dead WHERE number = :number"
+FORGET_DEAD: Final = (
+    "DELETE FROM _archstone_bus_dead WHERE dead_id IN "
+    "(SELECT dead_id FROM _archstone_bus_dead WHERE number = :number LIMIT :limit)"
+)
 SWEEP_OLD: Final = "DELETE FROM _archstone_bus_dead WHERE buried < :before"
 SWEEP_MANY: Final = (
     "DELETE FROM _archstone_bus_dead WHERE dead_id <= "
