@@ -9,14 +9,14 @@ own after the effect has been rolled back, so that a repeat gets the same answer
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, NamedTuple
 
-from archstone import context, world
+from archstone import world
 from archstone.data import Database, TransactionLostError
 from archstone.errors import DomainError
 from archstone.services.errors import KeyReusedError, StillRunningError
 from archstone.services.keys import Recorded, Slot, find, record, record_alone
 from archstone.services.points import AFTER_COMMIT, AFTER_ROLLBACK, BEFORE_RECORD
 
-__all__ = ["Commands", "Work", "slot_of"]
+__all__ = ["Commands", "Work"]
 
 _ATTEMPTS: Final = 5
 """How often a body runs whose transaction is lost with its group each time."""
@@ -30,8 +30,10 @@ class Work(NamedTuple):
     run: Callable[[], Coroutine[Any, Any, object]]
     """Makes the body anew for each attempt."""
     slot: Slot
+    key: str
+    """As the caller gave it, for what errors tell."""
     fingerprint: bytes
-    """Of the arguments; empty where they need no check."""
+    """Of the arguments; empty where they are part of the slot, or need no check."""
     encode: Callable[[object], bytes]
     decode: Callable[[bytes], object]
     declares: Callable[[BaseException], bool]
@@ -73,7 +75,7 @@ class Commands:
         running = self._in_flight.get(slot)
         if running is not None:
             self._same_arguments(work, running)
-            raise StillRunningError(slot.operation, slot.key, _RETRY_AFTER_S)
+            raise StillRunningError(slot.operation, work.key, _RETRY_AFTER_S)
         self._in_flight[slot] = work.fingerprint
         try:
             return await self._once(work)
@@ -121,10 +123,4 @@ class Commands:
 
     def _same_arguments(self, work: Work, fingerprint: bytes) -> None:
         if work.fingerprint != fingerprint:
-            raise KeyReusedError(work.slot.operation, work.slot.key)
-
-
-def slot_of(operation: str) -> Slot | None:
-    """Return where the running call of `operation` is recorded; None if it has no key."""
-    call = context.current()
-    return None if call.key is None else Slot(call.principal.id, operation, str(call.key))
+            raise KeyReusedError(work.slot.operation, work.key)

@@ -22,7 +22,7 @@ from archstone.observability import span
 from archstone.resilience import within
 from archstone.sagas import SagaExistsError, Sagas, SagaSettings, saga_mark
 from archstone.services.client import client
-from archstone.services.commands import Commands, Work, slot_of
+from archstone.services.commands import Commands, Work
 from archstone.services.crossing import crossing
 from archstone.services.errors import (
     ForbiddenError,
@@ -32,7 +32,7 @@ from archstone.services.errors import (
     StillRunningError,
 )
 from archstone.services.inprocess import InProcess
-from archstone.services.keys import KEYS, fingerprint_of
+from archstone.services.keys import KEYS, Slot, fingerprint_of, slot_for
 from archstone.services.local_steps import LocalSteps, saga_id
 from archstone.services.operation import ANYONE, SIGNED_IN, Operation
 from archstone.services.service import Service
@@ -229,13 +229,17 @@ class Dispatcher:
         def run() -> Coroutine[Any, Any, object]:
             return method(**arguments)
 
-        slot = slot_of(operation.full_name) if operation.record else None
-        if slot is None:
+        key = context.current().key if operation.record else None
+        if key is None:
             return await self._commands.unrecorded(run)
+        principal = context.current().principal
         fingerprint = fingerprint_of(operation.encode_arguments(arguments))
+        slot = slot_for(principal, operation.full_name, str(key), fingerprint)
+        if not principal.signed_in:
+            fingerprint = b""  # the slot holds it: whatever is found there fits
         return await self._commands.once(
             Work(
-                run, slot, fingerprint, operation.encode_result, operation.decode_result, operation.declares,
+                run, slot, key, fingerprint, operation.encode_result, operation.decode_result, operation.declares,
                 operation.encode_error, operation.decode_error,
             )
         )  # fmt: skip
@@ -243,19 +247,26 @@ class Dispatcher:
     async def _saga(self, operation: Operation, entry: _Entry, arguments: dict[str, object]) -> object:
         """Start the saga of a command unless its key has one, and wait for its answer."""
         sagas = self.sagas
-        slot = slot_of(operation.full_name)
-        started = world.new_id() if slot is None else saga_id(*slot)
+        key = context.current().key
+        started = world.new_id() if key is None else saga_id(*_slot_of_saga(operation, arguments, key))
         if sagas is None:
             raise ConfigError(f"{operation.full_name}: its service has no engine for sagas")
         try:
             async with within(_patience_s(), name=operation.full_name):
                 return await sagas.run(entry.method, *arguments.values(), id=started)
         except SagaExistsError as error:
-            raise KeyReusedError(operation.full_name, slot.key if slot else "") from error
+            raise KeyReusedError(operation.full_name, key or "") from error
         except DeadlineError as error:
-            if slot is None:
+            if key is None:
                 raise
-            raise StillRunningError(operation.full_name, slot.key, _RETRY_AFTER_S) from error
+            raise StillRunningError(operation.full_name, key, _RETRY_AFTER_S) from error
+
+
+def _slot_of_saga(operation: Operation, arguments: dict[str, object], key: str) -> Slot:
+    principal = context.current().principal
+    # Of somebody who is signed in the journal has the arguments, and compares them itself.
+    fingerprint = b"" if principal.signed_in else fingerprint_of(operation.encode_arguments(arguments))
+    return slot_for(principal, operation.full_name, str(key), fingerprint)
 
 
 def _patience_s() -> float:

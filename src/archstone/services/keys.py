@@ -2,15 +2,33 @@
 
 Key and answer are written in the transaction of the effect. So an effect whose answer was lost on the way is found
 when the caller repeats the call, and happens once. A key belongs to one principal and one operation.
+
+Of callers who have not signed in nobody knows who is who. Their record is found by key and arguments together: the
+same key with other arguments is another command, perhaps of another stranger, and neither sees that the other was
+there. A recorded answer goes only to whoever sends the key and every argument of the call that it answered. So a key
+must be hard to guess where an answer is nobody else's business; where it is a secret, keep none (`record=False`). The
+key and the arguments of a stranger are kept as one digest: without the key it tells nothing about the arguments.
 """
 
 from hashlib import sha256
 from typing import Final, NamedTuple
 
 from archstone import world
+from archstone.context import Principal
 from archstone.data import Database, Schema, Transaction
 
-__all__ = ["KEEP_S", "KEYS", "Recorded", "Slot", "find", "fingerprint_of", "record", "record_alone", "sweep"]
+__all__ = [
+    "KEEP_S",
+    "KEYS",
+    "Recorded",
+    "Slot",
+    "find",
+    "fingerprint_of",
+    "record",
+    "record_alone",
+    "slot_for",
+    "sweep",
+]
 
 KEEP_S: Final = 24 * 3600.0
 """How long a key is kept. A repeat after that is a new call."""
@@ -55,12 +73,14 @@ class Slot(NamedTuple):
     """Id of the principal; empty for nobody."""
     operation: str
     key: str
+    """As the caller gave it; for nobody the digest of key and arguments."""
 
 
 class Recorded(NamedTuple):
     """What an earlier call with the key came to."""
 
     fingerprint: bytes
+    """Of the arguments; empty where they are part of the slot, or need no check."""
     outcome: str
     """`answer`, or the code of a declared error."""
     answer: bytes
@@ -70,6 +90,13 @@ class Recorded(NamedTuple):
 def fingerprint_of(arguments: bytes) -> bytes:
     """Return what tells the arguments of a call from others: 16 bytes of their SHA-256."""
     return sha256(arguments).digest()[:16]
+
+
+def slot_for(principal: Principal, operation: str, key: str, fingerprint: bytes) -> Slot:
+    """Return where a call is recorded: a signed-in caller's by its key, a stranger's by key and arguments."""
+    if principal.signed_in:
+        return Slot(principal.id, operation, key)
+    return Slot("", operation, sha256(fingerprint + key.encode()).hexdigest()[:32])
 
 
 async def find(db: Database, slot: Slot) -> Recorded | None:

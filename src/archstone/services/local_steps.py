@@ -11,8 +11,9 @@ from archstone.errors import DomainError
 from archstone.sagas import Sagas, saga_mark
 from archstone.sagas.atomic import Write
 from archstone.services.codec import ResultCodec
-from archstone.services.commands import Commands, Work, slot_of
+from archstone.services.commands import Commands, Work
 from archstone.services.immutable import type_hints
+from archstone.services.keys import Slot
 from archstone.services.nested import NestedKeys
 from archstone.services.points import AFTER_COMMIT, BEFORE_RECORD
 
@@ -76,19 +77,21 @@ class LocalSteps:
 
     async def _once(self, function: Function, arguments: tuple[object, ...]) -> object:
         method = cast("Any", function).__name__
-        slot = slot_of(f"{self._name}.{method}")
+        call = context.current()
 
         def run() -> Any:
             return function(*arguments)
 
-        if slot is None:
+        if call.key is None:
             return await self._commands.unrecorded(run)
         codec = self._codecs.get(method)
         if codec is None:
             codec = self._codecs[method] = ResultCodec(type_hints(function, include_extras=True)["return"])
+        key = str(call.key)
         # No fingerprint: the journal has the step's arguments and compares them itself.
+        slot = Slot(call.principal.id, f"{self._name}.{method}", key)
         return await self._commands.once(
-            Work(run, slot, b"", codec.encode, codec.decode, _nothing, _no_error, _no_error_again)
+            Work(run, slot, key, b"", codec.encode, codec.decode, _nothing, _no_error, _no_error_again)
         )
 
 
