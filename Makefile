@@ -3,10 +3,14 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# What is installed, by lock: to run systems; to work on them; for the benchmarks.
 STAMP := $(VENV)/.installed
+DEV_STAMP := $(VENV)/.installed-dev
 BENCH_STAMP := $(VENV)/.installed-bench
 PYTEST := $(BIN)/python -m pytest
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
+# Hashes and no registry host: any index that has the files will do.
+COMPILE := uv pip compile --generate-hashes --universal --no-header --python-version 3.11 --quiet
 # The scripts in benchmarks/; the other modules there serve them.
 BENCHES := observe queue saga services shop
 # More for pytest: make test ARGS="-k saga -x"
@@ -22,7 +26,7 @@ help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 | \2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
 		|| sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1: \2/p' $(MAKEFILE_LIST)
 
-setup: $(STAMP) ## create .venv and install what the lock names (again when the lock changes)
+setup: $(DEV_STAMP) ## create .venv with all that working on Archstone needs (again when a lock changes)
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Archstone needs Python 3.11 or later; $(PYTHON) is " + sys.version.split()[0] + ": put a newer one first on PATH, or say make PYTHON=python3.12")'
@@ -32,20 +36,25 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(BENCH_STAMP): $(STAMP) requirements-bench.lock
+$(DEV_STAMP): $(STAMP) requirements-dev.lock
+	@echo "installing from requirements-dev.lock into $(VENV)"
+	@$(PIP) install --require-hashes --no-deps -r requirements-dev.lock
+	@touch $@
+
+$(BENCH_STAMP): $(DEV_STAMP) requirements-bench.lock
 	@$(PIP) install --require-hashes --no-deps -r requirements-bench.lock
 	@touch $@
 
 shop: $(STAMP) ## start the shop: http://127.0.0.1:8080 (ctrl-c stops it; its data stays)
 	@$(BIN)/archstone up shop
 
-test: $(STAMP) ## the test suite
+test: $(DEV_STAMP) ## the test suite
 	$(PYTEST) -m "not slow" $(ARGS)
 
-test-slow: $(STAMP) ## the long tests: crash, fuzzing
+test-slow: $(DEV_STAMP) ## the long tests: crash, fuzzing
 	$(PYTEST) -m slow $(ARGS) || test $$? -eq 5
 
-check: $(STAMP) ## lint, format, types, import layers, names that must not be committed
+check: $(DEV_STAMP) ## lint, format, types, import layers, names that must not be committed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
@@ -55,7 +64,7 @@ check: $(STAMP) ## lint, format, types, import layers, names that must not be co
 	@! git grep -nIE 'pypi[.]org|pythonhosted[.]org|registry[.]npmjs|deb[.]debian|[ "'\''(=]/(work|root|home)[/]' || \
 		{ echo 'the files above name a registry host or a path of one machine'; exit 1; }
 
-format: $(STAMP) ## format the code and apply the safe fixes of the linter
+format: $(DEV_STAMP) ## format the code and apply the safe fixes of the linter
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 
@@ -63,10 +72,9 @@ bench: $(BENCH_STAMP) ## run every benchmark beside its peers (QUICK=1 for a smo
 	@for block in $(BENCHES); do $(BIN)/python -m "benchmarks.$$block" $(if $(QUICK),--quick) || exit 1; done
 
 lock: ## compile the lock files anew (needs uv)
-	uv pip compile --generate-hashes --universal --no-header --python-version 3.11 --quiet \
-		--extra systems --group dev pyproject.toml -o requirements.lock
-	uv pip compile --generate-hashes --universal --no-header --python-version 3.11 --quiet \
-		--extra bench -c requirements.lock pyproject.toml -o requirements-bench.lock
+	$(COMPILE) --extra systems --group dev pyproject.toml -o requirements-dev.lock
+	$(COMPILE) --extra systems --group build -c requirements-dev.lock pyproject.toml -o requirements.lock
+	$(COMPILE) --extra bench -c requirements-dev.lock pyproject.toml -o requirements-bench.lock
 
 ci: check test test-slow ## what CI does
 
