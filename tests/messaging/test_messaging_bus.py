@@ -133,6 +133,19 @@ async def test_a_message_whose_handler_threw_is_not_acknowledged_but_comes_again
     assert (subscription.statistics().handled, subscription.statistics().retried) == (1, 2)
 
 
+async def test_messages_that_wait_for_another_attempt_are_counted_by_group(broker: Broker):
+    bus = Bus(broker)
+    for topic, fails in (("t", 1), ("u", 2), ("v", 0)):
+        bus.subscribe(topic, "g" if fails else "well", Log(fails=fails), retry=FAST)
+    async with bus:
+        await bus.start()
+        await bus.send(envelope("t", 1), envelope("u", 2), envelope("u", 3), envelope("v", 4))
+        await asyncio.sleep(0.0001)
+        assert await bus.retrying() == {"g": 3}
+        await settled(bus)
+        assert await bus.retrying() == {}
+
+
 async def test_delays_between_attempts_grow_and_are_drawn_by_chance(broker: Broker):
     log = Log(fails=1000)
     retry = Retry(6, backoff=Exponential(1.0, cap_s=8.0), on=(Exception,))

@@ -53,6 +53,9 @@ class Backlog(NamedTuple):
     depth: int
     """Messages not settled: ready, blocked behind their key, waiting for a retry, or leased."""
     leased: int
+    retrying: int
+    """Messages that have failed and wait out the delay before another attempt. A broker that holds a part of a large
+    backlog in memory may count those of that part only."""
     dead: int
 
 

@@ -34,6 +34,7 @@ __all__ = ["Bus", "Group"]
 
 _sent = counter("archstone_bus_sent", "Messages sent, before they are multiplied by groups.").labels()
 _backlog = gauge("archstone_bus_backlog", "Messages not settled.", ("topic", "group"))
+_retrying = gauge("archstone_bus_retrying", "Messages that failed and wait for another attempt.", ("topic", "group"))
 _dead = gauge("archstone_bus_dead_letters", "Messages given up and kept.", ("topic", "group"))
 
 _log = get_logger("archstone.messaging")
@@ -214,6 +215,19 @@ class Bus:
         """Return how many messages `group` has not settled, over all its topics."""
         return sum(backlog.depth for backlog in await self.broker.backlogs() if backlog.channel.group == group)
 
+    async def retrying(self) -> dict[str, int]:
+        """Return how many messages of each group have failed and wait for another attempt; groups without are left out.
+
+        Of a group with a large backlog only the messages in memory are counted. Each message is told by the
+        `handler failed` line of the log.
+        """
+        found: dict[str, int] = {}
+        for backlog in await self.broker.backlogs():
+            if backlog.retrying:
+                group = backlog.channel.group
+                found[group] = found.get(group, 0) + backlog.retrying
+        return found
+
     async def backlogs(self) -> Sequence[Backlog]:
         """Return how far each registered group is behind, whether its consumer runs here or not."""
         return await self.broker.backlogs()
@@ -278,6 +292,7 @@ class Bus:
             try:
                 for backlog in await self.broker.backlogs():
                     _backlog.labels(*backlog.channel).set(backlog.depth)
+                    _retrying.labels(*backlog.channel).set(backlog.retrying)
                     _dead.labels(*backlog.channel).set(backlog.dead)
                 if turn % turns == 0:
                     await self.sweep()

@@ -93,6 +93,11 @@ class Lane:
         """Whether messages of this name are for this channel."""
         return self.names is None or name in self.names
 
+    @property
+    def retrying(self) -> int:
+        """How many messages wait out the delay before another attempt."""
+        return len(self._later)
+
     def waiting(self, key: str) -> int:
         """Return how many messages wait behind the one of `key` that goes first."""
         followers = self._held.get(key)

@@ -210,7 +210,7 @@ class BrokerConformance:
         assert await desk.settle(await desk.one()) == []
         await self.pass_time(self.lease_s * 2)
         assert await desk.lease() == []
-        assert (await desk.backlog())[1:] == (0, 0, 0)
+        assert (await desk.backlog())[1:] == (0, 0, 0, 0)
 
     async def test_a_message_whose_lease_ran_out_comes_again_as_the_next_attempt(self, broker: Broker) -> None:
         desk = await self.desk(broker)
@@ -289,6 +289,17 @@ class BrokerConformance:
         await self.pass_time(self.lease_s * 0.6)
         assert (await desk.one()).attempt == 2
 
+    async def test_messages_that_wait_for_another_attempt_are_counted(self, broker: Broker) -> None:
+        desk = await self.desk(broker)
+        for number in range(3):
+            await desk.send(number)
+        for delivery in await desk.lease(2):
+            await broker.retry(desk.channel, delivery, delay_s=self.lease_s)
+        assert (await desk.backlog())[1:] == (3, 0, 2, 0)
+        await self.pass_time(self.lease_s * 1.1)
+        assert len(await desk.lease()) == 3
+        assert (await desk.backlog())[1:] == (3, 3, 0, 0)
+
     async def test_a_message_that_waits_for_its_retry_blocks_its_key_and_no_other(self, broker: Broker) -> None:
         desk = await self.desk(broker)
         await desk.send(1, key="a")
@@ -309,7 +320,7 @@ class BrokerConformance:
         assert (letter.attempts, letter.error) == (1, "ValueError: no")
         assert letter.buried_at.utcoffset() is not None
         assert await desk.numbers() == [2]
-        assert (await desk.backlog())[1:] == (0, 0, 1)
+        assert (await desk.backlog())[1:] == (0, 0, 0, 1)
 
     async def test_a_replayed_dead_letter_goes_to_its_own_group_with_attempts_from_one(self, broker: Broker) -> None:
         desk = await self.desk(broker, group="a")
@@ -403,7 +414,7 @@ class BrokerConformance:
         await desk.settle(await desk.one())
         await desk.one()
         await self.reopen(broker)
-        assert (await desk.backlog())[1:] == (3, 0, 0)
+        assert (await desk.backlog())[1:] == (3, 0, 0, 0)
         assert await desk.numbers() == [1, 2, 3]
 
     async def test_registrations_and_names_outlive_reopening(self, broker: Broker) -> None:
@@ -438,6 +449,7 @@ class BrokerConformance:
         await broker.retry(desk.channel, await desk.one(), delay_s=self.lease_s)
         await self.reopen(broker)
         assert await desk.lease() == []
+        assert (await desk.backlog()).retrying == 1
         await self.pass_time(self.lease_s * 1.1)
         assert (await desk.one()).attempt == 2
 

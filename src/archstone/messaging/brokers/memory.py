@@ -145,7 +145,7 @@ class MemoryBroker:
         """Return how far each channel is behind."""
         letters = [letter.channel for letter in self._dead.values()]
         return [
-            Backlog(channel, queue.depth, len(queue.lane.leased), letters.count(channel))
+            Backlog(channel, queue.depth, len(queue.lane.leased), queue.lane.retrying, letters.count(channel))
             for channel, queue in self._queues.items()
         ]
 

@@ -316,8 +316,9 @@ class SqliteBroker:
         """Return how far each channel is behind."""
         dead = await self._graveyard.counts()
         return [
-            Backlog(channel, window.depth, len(window.lane.leased), dead.get(window.base >> SLOT_BITS, 0))
+            Backlog(channel, window.depth, len(lane.leased), lane.retrying, dead.get(window.base >> SLOT_BITS, 0))
             for channel, window in self._windows.items()
+            for lane in (window.lane,)
         ]
 
     async def forget(self, channel: Channel) -> int:
