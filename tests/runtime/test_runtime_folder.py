@@ -105,6 +105,59 @@ async def test_fresh_empties_a_data_folder_and_nothing_else(tmp_path: Path) -> N
     assert [entry.name for entry in other.iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.parametrize("fresh", [False, True])
+async def test_a_folder_with_other_things_in_it_is_refused_and_unchanged(tmp_path: Path, fresh: bool) -> None:
+    documents = tmp_path / "documents"
+    documents.mkdir()
+    documents.chmod(0o755)
+    (documents / "thesis.txt").touch()
+    with pytest.raises(FolderFormatError) as caught:
+        await DataFolder(documents, "shop").open(fresh=fresh)
+    assert str(caught.value) == (
+        f"data folder {documents}: it is no data folder (it has 'thesis.txt' and no format.json), so it is left alone; "
+        "name another folder with --data"
+    )
+    assert [entry.name for entry in documents.iterdir()] == ["thesis.txt"]
+    assert documents.stat().st_mode & 0o777 == 0o755
+
+
+async def test_an_empty_folder_is_taken_also_the_root_of_a_volume_and_one_half_made(tmp_path: Path) -> None:
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / "format.new").touch()
+    (tmp_path / "owner").touch()
+    folder = DataFolder(tmp_path, "shop")
+    for fresh in (False, True):
+        await folder.open(fresh=fresh)
+        assert sorted(entry.name for entry in tmp_path.iterdir()) == ["format.json", "lost+found", "owner"]
+        folder.close()
+
+
+async def test_a_process_that_died_while_it_emptied_a_folder_is_followed_by_one_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = DataFolder(tmp_path, "shop")
+    await folder.open()
+    for name in ("bank.db", "orders.db", "zoo.db"):
+        (tmp_path / name).touch()
+    folder.close()
+    unlink, left = Path.unlink, [2]
+
+    def until_killed(path: Path, missing_ok: bool = False) -> None:
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        unlink(path, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", until_killed)
+        with pytest.raises(KeyboardInterrupt):
+            await folder.open(fresh=True)
+    assert len(list(tmp_path.glob("*.*"))) == 2, "two of format.json and three databases are gone"
+    await folder.open()
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["format.json", "owner"]
+    folder.close()
+
+
 async def test_fresh_waits_for_nobody_who_runs(tmp_path: Path) -> None:
     first = DataFolder(tmp_path, "shop")
     await first.open()

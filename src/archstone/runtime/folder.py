@@ -1,6 +1,7 @@
 """The data folder of one running system: who owns it, its format, and the paths inside.
 
 What is in it is for its owner alone: a folder of one's own that others may enter is closed to them when it is opened.
+Only a new or empty folder becomes a data folder; one with other things in it is refused and left as it is.
 One process owns a folder at a time, held by an OS lock on the file `owner` that the kernel gives back however the
 process ends. A second one is refused by name and process id. The format is checked before any file is opened.
 """
@@ -31,6 +32,12 @@ FORMAT: Final = 1
 """Version of the folder's layout. A folder of a newer format is refused; an older one is opened."""
 UNKNOWN: Final = "unknown"
 """Stands for the name of an owner that has not written its name yet."""
+_FORMAT: Final = "format.json"
+_FORMAT_ASIDE: Final = "format.new"
+_EMPTYING: Final = "emptying"
+_BARE: Final = frozenset({"owner", _FORMAT_ASIDE, "lost+found"})
+"""What an empty folder may hold: what a process left that died while it made it a data folder, and what the file
+system itself puts into the root of a volume."""
 _TRIES: Final = 5
 _BETWEEN_TRIES_S: Final = 0.02
 
@@ -52,7 +59,7 @@ class FolderInUseError(RejectedError, code="runtime.folder-in-use"):
 
 
 class FolderFormatError(ConfigError, code="runtime.folder-format"):
-    """The folder belongs to another system, or was written by a newer release."""
+    """The folder belongs to another system, to no system at all, or was written by a newer release."""
 
     def __init__(self, folder: str, problem: str) -> None:
         super().__init__(folder, problem)
@@ -105,13 +112,13 @@ class DataFolder:
 
         Raises:
             FolderInUseError: another process owns it; carries its system and process id.
-            FolderFormatError: it holds another system or a newer format, or is to be emptied and is no data folder.
+            FolderFormatError: it holds another system, a newer format, or things that are no data folder's.
             FolderError: it cannot be made or written. In each case nothing was changed.
         """
-        fd = self._file(fresh=fresh)
+        fd = self._file()
         try:
             await self._lock(fd)
-            if fresh:
+            if fresh or (self.path / _EMPTYING).exists():
                 self._empty()
             self._check_format()
             _make_private(self.path)
@@ -125,10 +132,9 @@ class DataFolder:
             raise
         self._fd = fd
 
-    def _file(self, *, fresh: bool) -> int:
+    def _file(self) -> int:
         try:
-            if fresh:
-                refuse_strange(self.path)
+            refuse_strange(self.path)
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
             return os.open(self.path / "owner", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -149,14 +155,20 @@ class DataFolder:
                 return
 
     def _empty(self) -> None:
+        # The mark comes first and goes last: a process that dies in between leaves a folder that is known as ours, and
+        # that the next one goes on to empty instead of running on a part of the data.
+        mark = self.path / _EMPTYING
+        mark.touch(mode=0o600)
         for entry in self.path.iterdir():
             if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            elif entry.name != "owner":
+                if entry.name not in _BARE:
+                    shutil.rmtree(entry)
+            elif entry.name not in {"owner", _EMPTYING}:
                 entry.unlink()
+        mark.unlink()
 
     def _check_format(self) -> None:
-        file = self.path / "format.json"
+        file = self.path / _FORMAT
         if not file.exists():
             _write_durably(file, json.dumps({"format": FORMAT, "system": self.system}).encode())
             return
@@ -180,15 +192,17 @@ class DataFolder:
 
 
 def refuse_strange(path: Path) -> None:
-    """Refuse a folder that holds something and is no data folder: it must not be emptied or replaced.
+    """Refuse a folder that holds something and is no data folder: it must not be used, emptied or replaced.
 
     Raises:
         FolderFormatError: it has no format.json.
     """
-    if path.is_dir() and not (path / "format.json").exists() and any(each.name != "owner" for each in path.iterdir()):
-        raise FolderFormatError(
-            str(path), "it is no data folder (it has files and no format.json), so it is left alone"
-        )
+    if not path.is_dir() or (path / _FORMAT).exists() or (path / _EMPTYING).exists():
+        return
+    strange = sorted(each.name for each in path.iterdir() if each.name not in _BARE)
+    if strange:
+        problem = f"it is no data folder (it has {strange[0]!r} and no {_FORMAT}), so it is left alone"
+        raise FolderFormatError(str(path), problem)
 
 
 def owner_of(path: Path) -> tuple[str, int] | None:
@@ -223,7 +237,7 @@ def _read_owner(fd: int) -> tuple[str, int]:
 
 def _write_durably(file: Path, content: bytes) -> None:
     """Write a small file so that after a crash it is whole or absent."""
-    aside = file.with_suffix(".new")
+    aside = file.with_name(_FORMAT_ASIDE)
     fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         os.write(fd, content)
