@@ -12,6 +12,7 @@ from archstone.gateway import Gateway
 from archstone.security import Passwords, Tokens
 from archstone.services import System
 from archstone.systems.shop.analytics.service import AnalyticsService
+from archstone.systems.shop.carts.service import CartsService
 from archstone.systems.shop.catalog.pictures import pictures
 from archstone.systems.shop.catalog.service import CatalogService
 from archstone.systems.shop.inventory.service import InventoryService
@@ -33,6 +34,7 @@ shop = System(
     services=[
         UsersService,
         CatalogService,
+        CartsService,
         InventoryService,
         PaymentsService,
         ShippingService,

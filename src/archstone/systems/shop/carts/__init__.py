@@ -1,0 +1,3 @@
+"""What somebody means to buy: a cart per customer, and carts of guests who have not signed in."""
+
+__all__: list[str] = []
