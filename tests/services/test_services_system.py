@@ -199,3 +199,22 @@ def test_a_users_code_passes_strict_type_checkers(tmp_path: Path, checker: list[
 
 def test_the_inventory_of_the_cases_is_a_service() -> None:
     assert InventoryService.service_info.name == "inventory"
+
+
+def _module_beside(folder: Path, name: str) -> type[Service]:
+    """Make a service in a module of its own, with the file `folder/name.py`."""
+    module = type(sys)(f"tests_beside_{folder.name}_{name}")
+    module.__file__ = str(folder / f"{name}.py")
+    sys.modules[module.__name__] = module
+    return type(f"{name.title()}Service", (Service,), {"__module__": module.__name__}, name=name)
+
+
+def test_services_that_share_a_folder_of_migrations_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "migrations").mkdir()
+    services = [_module_beside(tmp_path, "letters"), _module_beside(tmp_path, "parcels")]
+    with pytest.raises(ConfigError, match=r"LettersService and ParcelsService share .*migrations: put each service"):
+        System("post", services=services)
+
+
+def test_services_without_migrations_may_live_side_by_side(tmp_path: Path) -> None:
+    assert System("post", services=[_module_beside(tmp_path, "letters"), _module_beside(tmp_path, "parcels")])

@@ -3,7 +3,8 @@
     shop = System("shop", services=[CatalogService, InventoryService, OrdersService], gateway=Gateway(...))
 
 The wiring is checked when the system is made, all faults at once: every client has exactly one service that answers,
-every handled event is published by somebody or at least known, no two public routes claim the same path.
+every handled event is published by somebody or at least known, no two public routes claim the same path, no two
+services share a folder of migrations.
 """
 
 import re
@@ -84,7 +85,8 @@ class System:
         self.contracts_snapshot = contracts_snapshot
         self._keepers: dict[type, type[Service]] = {}
         self.promote: Operation | None = next((each for each in self.operations if each.function is promote), None)
-        faults = [*self._name_faults(), *self._keeper_faults(), *self._field_faults(), *self._route_faults()]
+        faults = [*self._name_faults(), *self._migration_faults(), *self._keeper_faults(), *self._field_faults()]
+        faults += self._route_faults()
         faults += self._promote_faults(promote)
         if faults:
             raise ConfigError(f"system {name!r}: " + "\n".join(faults))
@@ -134,6 +136,20 @@ class System:
         names = [service.service_info.name for service in self.services]
         twice = sorted({each for each in names if names.count(each) > 1})
         faults += [f"two services are named {each!r}: write class X(Service, ..., name=...)" for each in twice]
+        return faults
+
+    def _migration_faults(self) -> list[str]:
+        """Say which services find the same folder: each would get the tables of both in its own database."""
+        owners: dict[Path, type[Service]] = {}
+        faults: list[str] = []
+        for service in self.services:
+            folder = service.service_info.migrations
+            if folder is None:
+                continue
+            other = owners.setdefault(folder.resolve(), service)
+            if other is not service:
+                both = f"{other.__name__} and {service.__name__}"
+                faults.append(f"{both} share {folder}: put each service into a folder of its own, with its migrations")
         return faults
 
     def _keeper_faults(self) -> list[str]:
