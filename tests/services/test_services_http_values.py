@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,7 +10,17 @@ from typing import NamedTuple
 import pytest
 from pydantic import BaseModel
 
-from archstone.services import ANYONE, Contract, Operation, RequestInvalidError, command, operations, query
+from archstone.services import (
+    ANYONE,
+    Contract,
+    Operation,
+    RequestInvalidError,
+    ResultError,
+    command,
+    operations,
+    query,
+)
+from archstone.services.codec import ResultCodec
 from archstone.services.http import ContractApp, Response, ask
 
 
@@ -121,6 +132,48 @@ async def test_an_answer_of_a_wrong_type_is_an_error_and_not_sent(what: str) -> 
 
 @pytest.mark.parametrize("wrong", [5, None, b"x", ("x",)])
 def test_a_plain_answer_of_a_wrong_type_is_an_error(wrong: object) -> None:
-    with pytest.raises(ValueError, match=r"serializ|valid"):
+    with pytest.raises(ResultError, match="breaks the contract"):
         BY_NAME["word"].encode_result(wrong)
     assert BY_NAME["word"].encode_result("é") == '"é"'.encode()
+
+
+class Row(BaseModel, frozen=True):
+    sku: str
+    marks: tuple[int, ...] = ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "told"),
+    [
+        (tuple[Row, ...], [Row(sku="a")], "result: expected tuple[Row, ...], got list: make it a tuple: tuple(...)"),
+        (
+            Row,
+            Row(sku="s3cret").model_copy(update={"marks": [1]}),
+            "result, field marks: expected tuple[int, ...], got list: make it a tuple: tuple(...)",
+        ),
+        (frozenset[int], {1}, "result: expected frozenset[int], got set: make it a frozenset: frozenset(...)"),
+        (Row, {"sku": "s3cret"}, "result: expected Row, got dict: make the model of it: Model(**...)"),
+        (int, "s3cret", "result: expected int, got str: return what the contract says, or change the contract"),
+        (float, float("nan"), "result must be a finite number"),
+        (
+            Row,
+            Row.model_construct(sku=None),
+            "result.sku: Input should be a valid string, got NoneType: "  # noqa: ISC004 - one text
+            "return a value, or say in the contract that there may be None",
+        ),
+        (
+            Row,
+            object(),
+            "Unable to serialize unknown type: <class 'object'>: return what the contract says, or change the contract",
+        ),
+    ],
+)
+def test_an_answer_that_breaks_its_contract_is_told_with_place_types_and_remedy(
+    kind: object, value: object, told: str
+) -> None:
+    with pytest.raises(ResultError) as caught:
+        ResultCodec("Stock.rows", kind).encode(value)
+    assert str(caught.value) == f"Stock.rows: the answer breaks the contract: {told}"
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+    assert pickle.loads(pickle.dumps(caught.value)).what == told

@@ -22,6 +22,7 @@ from archstone.services.errors import (
     KeyReusedError,
     NotSignedInError,
     RequestInvalidError,
+    ResultError,
     StillRunningError,
 )
 from archstone.services.events import EventRoute, EventUnreadableError, Periodic, event_routes, periodic
@@ -55,6 +56,7 @@ __all__ = [
     "Periodic",
     "Provider",
     "RequestInvalidError",
+    "ResultError",
     "Service",
     "ServiceInfo",
     "StillRunningError",

@@ -13,7 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, SchemaValidator, to_json
 from typing_extensions import TypedDict
 
-from archstone.services.errors import RequestInvalidError
+from archstone.services.errors import RequestInvalidError, ResultError
+from archstone.services.misfit import misfit
 from archstone.services.parameters import (
     Faults,
     Parameter,
@@ -159,9 +160,10 @@ class ArgumentCodec:
 class ResultCodec:
     """The result of one operation, to and from bytes."""
 
-    __slots__ = ("_fits", "_floats", "_plain", "_serialize", "adapter", "decode")
+    __slots__ = ("_fits", "_floats", "_operation", "_plain", "_serialize", "adapter", "decode")
 
-    def __init__(self, annotation: object) -> None:
+    def __init__(self, operation: str, annotation: object) -> None:
+        self._operation = operation
         self.adapter = adapter_of(annotation)
         validator = cast("SchemaValidator", self.adapter.validator)
         self.decode: Callable[[bytes], object] = validator.validate_json
@@ -171,17 +173,21 @@ class ResultCodec:
         self._plain = self.adapter.core_schema["type"] in _PLAIN
 
     def encode(self, value: object) -> bytes:
-        """Return the JSON of `value`; a ValueError if it has not the type that the contract says."""
+        """Return the JSON of `value`; a ResultError if it has not the type that the contract says."""
         if self._floats and (place := next(not_finite(value, "result"), None)) is not None:
-            raise ValueError(f"{place} {_NOT_FINITE}")
+            raise ResultError(self._operation, f"{place} {_NOT_FINITE}")
         fits = self._fits(value, strict=True)
         if fits and self._plain:
             return self._serialize(value)
         # Of a model the validator sees the class alone, and `model_copy(update=...)` puts in anything. The serializer
         # looks at every field, but takes None for whatever it is asked for: a null is read back before it is sent.
-        encoded = self._serialize(value, by_alias=True, warnings="error")
-        if not fits or b"null" in encoded:
-            self.decode(encoded)
+        try:
+            encoded = self._serialize(value, by_alias=True, warnings="error")
+            if not fits or b"null" in encoded:
+                self.decode(encoded)
+        except ValueError as error:
+            # Not chained: pydantic's own text holds the value, which may be a secret, and this goes to the log.
+            raise ResultError(self._operation, misfit(error)) from None
         return encoded
 
 

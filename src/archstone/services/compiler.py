@@ -63,7 +63,10 @@ def compile_operation(
     if len(faults) > before:
         return None
     codec = Codec(
-        ArgumentCodec(full_name, mark.path, parameters), ResultCodec(hints["return"]), errors, hints["return"]
+        ArgumentCodec(full_name, mark.path, parameters),
+        ResultCodec(full_name, hints["return"]),
+        errors,
+        hints["return"],
     )
     docstring = inspect.getdoc(function) or ""
     return Operation(

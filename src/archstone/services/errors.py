@@ -9,6 +9,7 @@ __all__ = [
     "KeyReusedError",
     "NotSignedInError",
     "RequestInvalidError",
+    "ResultError",
     "StillRunningError",
 ]
 
@@ -101,3 +102,15 @@ class CallInTransactionError(ArchstoneError, RuntimeError, code="services.call-i
             f"{self.operation}: called while a transaction is open; it would hold the database for the length of "
             "a call and cannot be rolled back with it: call before or after, or make the method a @saga"
         )
+
+
+class ResultError(ArchstoneError, ValueError, code="services.result"):
+    """An operation answered what its contract does not say. Its caller sees a RemoteError."""
+
+    def __init__(self, operation: str, what: str) -> None:
+        super().__init__(operation, what)
+        self.operation = operation
+        self.what = what
+
+    def __str__(self) -> str:
+        return f"{self.operation}: the answer breaks the contract: {self.what}"

@@ -86,7 +86,8 @@ class LocalSteps:
             return await self._commands.unrecorded(run)
         codec = self._codecs.get(method)
         if codec is None:
-            codec = self._codecs[method] = ResultCodec(type_hints(function, include_extras=True)["return"])
+            answer = type_hints(function, include_extras=True)["return"]
+            codec = self._codecs[method] = ResultCodec(f"{self._name}.{method}", answer)
         key = str(call.key)
         # No fingerprint: the journal has the step's arguments and compares them itself.
         slot = Slot(call.principal.id, f"{self._name}.{method}", key)

@@ -102,7 +102,7 @@ class Operation:
         return self.codec.arguments.decode_whole(encoded)
 
     def encode_result(self, value: object) -> bytes:
-        """Return the JSON of an answer; a ValueError if it has not the type that the contract says."""
+        """Return the JSON of an answer; a ResultError if it has not the type that the contract says."""
         return self.codec.result.encode(value)
 
     def decode_result(self, encoded: bytes) -> object:
