@@ -54,7 +54,7 @@ class Transaction(Reading):
         call = context.current()
         if call.tx is not None:
             self.db.refuse_inside(call.tx)
-        if self._task is not None:
+        if self._loop is not None:
             raise MisuseError(self._name(), "entered twice; ask the database for a new one")
         if isinstance(call.tx, Transaction):
             self.outer = call.tx.innermost()
@@ -78,6 +78,7 @@ class Transaction(Reading):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         token, self._token = self._token, None
+        self._task = self.face = None  # both lead back here: left in place, only the collector could free any of it
         if token is not None:
             context.leave(token)
         if error is not None:

@@ -165,6 +165,8 @@ class Runner:
             return
         finally:
             del self._awake[saga.id]
+            saga.run = None  # each leads to the other, and the task to both: only the collector would free them
+            del saga.task
             if saga.placed:
                 self._shared.places.give()
         if ending is not None:

@@ -101,6 +101,7 @@ class SqliteMember:
                 await self._fail(writer.failed(error, "RELEASE member"))
                 return
         self._state = ENDED
+        self._task = None  # as in the transaction
         batch.members += 1
         if callbacks:
             batch.callbacks += callbacks
