@@ -5,7 +5,7 @@
     client, options                   the contract again, as somebody to call
     Dispatcher, InProcess             runs a service's operations, in this process
     event_routes, periodic            what the bus and the clock call
-    System, Environment               services wired together, as a value
+    System, Option, Environment       services wired together, as a value
     check_contracts, ...               what a change breaks, and for whom
 
 `archstone.services.http` serves contracts over HTTP and calls them there.
@@ -28,6 +28,7 @@ from archstone.services.errors import (
 from archstone.services.events import EventRoute, EventUnreadableError, Periodic, event_routes, periodic
 from archstone.services.inprocess import InProcess
 from archstone.services.operation import ANYONE, SIGNED_IN, Codec, Operation, Transport
+from archstone.services.option import Option, option_fault, option_values
 from archstone.services.service import Field, Service, ServiceInfo
 from archstone.services.snapshot import check_contracts, contracts_snapshot, differences, write_contracts
 from archstone.services.subscribing import every, on
@@ -53,6 +54,7 @@ __all__ = [
     "NoTransactionError",
     "NotSignedInError",
     "Operation",
+    "Option",
     "Periodic",
     "Provider",
     "RequestInvalidError",
@@ -75,6 +77,8 @@ __all__ = [
     "every",
     "on",
     "operations",
+    "option_fault",
+    "option_values",
     "options",
     "periodic",
     "query",

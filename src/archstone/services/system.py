@@ -17,6 +17,7 @@ from archstone.data import Event, event_classes
 from archstone.errors import ConfigError
 from archstone.services.contract import Contract
 from archstone.services.operation import Operation
+from archstone.services.option import Option
 from archstone.services.service import Service
 
 __all__ = ["Environment", "FrontDoor", "Provider", "System"]
@@ -63,6 +64,7 @@ class System:
         provide: Mapping[type, Provider] | None = None,
         contracts_snapshot: Path | None = None,
         promote: Callable[..., Any] | None = None,
+        options: Sequence[Option] = (),
     ) -> None:
         """Describe a system and check its wiring.
 
@@ -74,6 +76,7 @@ class System:
             contracts_snapshot: The committed snapshot of contracts and events that `check_contracts` compares with.
             promote: The command that gives a person a role, such as `UserAdmin.grant`: it takes `email` and `role`.
                 `archstone admin` calls it with the role `admin`. None: nobody is made an administrator that way.
+            options: What can be set about it: `--set name=value`. It takes no others.
 
         Raises:
             ConfigError: With every fault of the wiring.
@@ -83,6 +86,9 @@ class System:
         self.gateway = gateway
         self.provide: Mapping[type, Provider] = dict(provide or {})
         self.contracts_snapshot = contracts_snapshot
+        self.options = tuple(options)
+        self.called = name
+        """How the command line calls it, for hints: the name, or `package.module:attribute` if it was found so."""
         self._keepers: dict[type, type[Service]] = {}
         self.promote: Operation | None = next((each for each in self.operations if each.function is promote), None)
         faults = [*self._name_faults(), *self._migration_faults(), *self._keeper_faults(), *self._field_faults()]
@@ -136,6 +142,8 @@ class System:
         names = [service.service_info.name for service in self.services]
         twice = sorted({each for each in names if names.count(each) > 1})
         faults += [f"two services are named {each!r}: write class X(Service, ..., name=...)" for each in twice]
+        declared = [option.name for option in self.options]
+        faults += [f"option {each!r} is declared twice" for each in sorted(set(declared)) if declared.count(each) > 1]
         return faults
 
     def _migration_faults(self) -> list[str]:
