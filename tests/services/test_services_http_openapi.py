@@ -5,9 +5,11 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from pydantic import BaseModel
 from services_http_subject import Behind, app_of
 
-from archstone.services.http import ask
+from archstone.services import Contract, operations, query
+from archstone.services.http import ContractApp, ask
 
 
 @pytest.fixture
@@ -117,3 +119,40 @@ async def test_the_page_says_once_what_all_operations_refuse_and_links_to_every_
     assert '<a href="#Depot">' in text
     # A type behind a reference is indented like one that stands there itself.
     assert "<pre>{\n  sku: string\n  free: integer\n}</pre>" in text
+
+
+class Box(BaseModel, frozen=True):
+    """What goods lie in.
+
+    hidden: it was a dictionary once.
+    """
+
+    size: int
+
+
+class Cellar(Contract, version="1.0"):
+    """Boxes below ground,
+    and who may fetch them.
+
+    hidden: it keeps no record (`record=False`).
+    """
+
+    @query("/boxes/{size}", public=True)
+    async def box(self, size: int) -> Box:
+        """Return a box.
+        It is the best of its size.
+
+        hidden: found by a scan.
+        """
+        ...
+
+
+async def test_of_a_docstring_the_first_paragraph_is_public() -> None:
+    app = ContractApp([(each, Behind()) for each in operations(Cellar)])
+    described = json.loads((await ask(app, "GET", "/openapi.json")).body)
+    assert described["tags"][0]["description"] == "Boxes below ground,\nand who may fetch them."
+    box = described["paths"]["/boxes/{size}"]["get"]
+    assert (box["summary"], box["description"]) == ("Return a box.", "Return a box.\nIt is the best of its size.")
+    assert described["components"]["schemas"]["Box"]["description"] == "What goods lie in."
+    for document in ("/openapi.json", "/docs"):
+        assert b"hidden" not in (await ask(app, "GET", document)).body

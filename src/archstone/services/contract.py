@@ -4,6 +4,9 @@ A contract is checked and compiled when its class is made: annotations are resol
 immutable, codecs are built. All faults are told at once. Bodies are `...`; a `Service` keeps the promise, and a
 client made by `client(Contract, transport)` has the same methods. mypy users switch off `empty-body` for the
 modules of their contracts.
+
+The first paragraph of a docstring, of a contract, a method or a type in it, is public: `/openapi.json` and `/docs` show
+it. What stands below, such as why a command keeps no record, is for readers of the code.
 """
 
 import inspect

@@ -1,6 +1,8 @@
 """The OpenAPI 3.1 document of a set of operations, from the same compiled types that serve them.
 
 Promise: every status and content type that an operation can answer is listed, and what it refuses the schemas refuse.
+Of the docstrings of contracts, operations and types the first paragraph is public; what follows is for those who read
+the code, and is not shown.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +12,7 @@ from typing import Any, Final, cast
 
 from archstone.errors import DomainError
 from archstone.services.http.problems import TYPE_PREFIX, title_of
-from archstone.services.http.schemas import Schemas
+from archstone.services.http.schemas import Schemas, public_text
 from archstone.services.operation import ANYONE, SIGNED_IN, Operation
 from archstone.services.parameters import Parameter
 
@@ -81,7 +83,7 @@ def openapi(operations: Sequence[Operation], *, prefix: str, title: str, version
 def _tags(operations: Iterable[Operation]) -> Iterable[_Json]:
     contracts = {operation.contract_name: operation.contract for operation in operations}
     for name, contract in contracts.items():
-        yield {"name": name, "description": getdoc(contract) or ""}
+        yield {"name": name, "description": public_text(getdoc(contract) or "")}
 
 
 def _operation(operation: Operation, schemas: Schemas) -> _Json:
@@ -90,7 +92,7 @@ def _operation(operation: Operation, schemas: Schemas) -> _Json:
         "operationId": operation.full_name,
         "tags": [operation.contract_name],
         "summary": operation.summary or operation.name,
-        "description": operation.docstring,
+        "description": public_text(operation.docstring),
         "parameters": [_parameter(operation, each, schemas) for each in outside],
         "responses": {str(status): answer for status, answer in sorted(_responses(operation, schemas).items())},
     }

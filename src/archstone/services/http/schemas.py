@@ -10,12 +10,17 @@ from pydantic_core import CoreSchema, to_jsonable_python
 from archstone.services.operation import Operation
 from archstone.services.parameters import Parameter, adapter_of
 
-__all__ = ["Schemas"]
+__all__ = ["Schemas", "public_text"]
 
 _Json = dict[str, Any]
 _Key = tuple[str, ...]
 _Mode = Literal["validation", "serialization"]
 _TEMPLATE: Final = "#/components/schemas/{model}"
+
+
+def public_text(docstring: str) -> str:
+    """Return the first paragraph of a docstring: what of it is public."""
+    return docstring.partition("\n\n")[0]
 
 
 class Schemas:
@@ -29,6 +34,9 @@ class Schemas:
         found, definitions = generator.generate_definitions(cast("Any", wanted))
         self._schemas = cast("dict[tuple[_Key, _Mode], _Json]", found)
         self.definitions = cast("dict[str, _Json]", definitions)
+        for each in self.definitions.values():
+            if "description" in each:
+                each["description"] = public_text(each["description"])
         self._strict = strict
         if strict:
             _close(self.definitions)
