@@ -5,7 +5,7 @@
 | body returns, nothing left over | done |
 | a step failed for good | settled, undone newest first, failed; stuck if an undo fails for good |
 | code changed | stuck |
-| any other exception: a bug | again after a while, then stuck |
+| the body cut a step short, or raised any other exception: a bug | again after a while, then stuck |
 | journal cannot be read or written | again after a while, for as long as the engine is open |
 | cancelled: the engine closes | nothing; it goes on when the engine opens again |
 """
@@ -21,7 +21,7 @@ from archstone.observability import get_logger, parse_traceparent, span
 from archstone.resilience import Exponential
 from archstone.sagas.body_world import BODY_WORLD
 from archstone.sagas.compensation import CannotUndoError, compensate
-from archstone.sagas.errors import SagaChangedError, StepCodecError
+from archstone.sagas.errors import SagaChangedError, StepCodecError, StepCutError
 from archstone.sagas.failures import describe
 from archstone.sagas.journal import Past
 from archstone.sagas.operations import Operation
@@ -131,21 +131,32 @@ async def _go_on(run: Run) -> Ending | None:
     except Exception as raised:  # noqa: BLE001 - the user's code
         error = raised
     run.ended = True
+    if run.naps and error is None:
+        run.cut(run.naps[0])  # the task that sleeps was forgotten
     await run.settle()
     if run.failure is not None:
         await run.flush()
         world.point(AFTER_FAILURE)
         return None
-    if run.halt is not None:
-        error = run.halt
-    elif error is None and run.past is not None and (left := run.past.left()) is not None:
-        error = SagaChangedError(run.id, left.step, "the end of the body")
-    if error is not None:
+    if (error := await _fault(run, error)) is not None:
         return await _trouble(run, error)
     world.point(BEFORE_FINISH)
     await run.finish("done", answer)
     world.point(AFTER_FINISH)
     return Ending("done", run.saga.method, answer)
+
+
+async def _fault(run: Run, raised: Exception | None) -> Exception | None:
+    """Return what is wrong with a body that has ended, though no step of it failed; None if nothing is."""
+    if isinstance(run.halt, StepCutError):
+        if run.shared.draining:
+            await run.shared.park()  # the step was held back, which the body took for slowness
+        return run.halt if raised is None or isinstance(raised, TimeoutError) else raised
+    if run.halt is not None:
+        return run.halt
+    if raised is None and run.past is not None and (left := run.past.left()) is not None:
+        return SagaChangedError(run.id, left.step, "the end of the body")
+    return raised
 
 
 async def _body(run: Run) -> bytes:
@@ -192,7 +203,7 @@ async def _trouble(run: Run, error: Exception) -> Ending | None:
     saga = run.saga
     if isinstance(error, SagaChangedError):
         return await _stick(run, str(error))
-    if error is run.halt:
+    if error is run.halt and not isinstance(error, StepCutError):
         raise error  # the journal could not be written: nobody's bug
     saga.attempts += 1
     body_retry = saga.shared.settings.body_retry

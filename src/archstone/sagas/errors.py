@@ -10,6 +10,7 @@ __all__ = [
     "SagaUnknownError",
     "SagasClosedError",
     "StepCodecError",
+    "StepCutError",
     "StepFailedError",
     "StepTooLargeError",
     "WorldInSagaError",
@@ -135,6 +136,21 @@ class StepCodecError(ConfigError, code="sagas.step-codec"):
 
     def __str__(self) -> str:
         return f"{self.operation}: {self.reason}"
+
+
+class StepCutError(ConfigError, code="sagas.step-cut"):
+    """The body cut a step short, by a time-out or a cancellation of its own, which a replay could not repeat."""
+
+    def __init__(self, saga: str, step: str) -> None:
+        super().__init__(saga, step)
+        self.saga = saga
+        self.step = step
+
+    def __str__(self) -> str:
+        return (
+            f"the body of saga {self.saga!r} cut step {self.step} short: whether it took effect is not known, and the "
+            f"body would not do the same again; give the step its own `timeout_s` and `retry` instead"
+        )
 
 
 class StepTooLargeError(ConfigError, code="sagas.too-large"):

@@ -5,7 +5,7 @@ from typing import Any
 
 from archstone.context import Call, Trace
 from archstone.errors import DomainError
-from archstone.sagas.errors import StepFailedError
+from archstone.sagas.errors import NoSagaError, StepCutError, StepFailedError
 from archstone.sagas.failures import error_json
 from archstone.sagas.journal import Past, failed_entry
 from archstone.sagas.shared import Shared
@@ -77,7 +77,9 @@ class Run:
     branch that outlives it finds it ended, and cannot write into the journal of the next.
     """
 
-    __slots__ = ("ended", "failure", "flying", "halt", "id", "past", "pending", "position", "saga", "shared", "world")
+    __slots__ = (
+        "ended", "failure", "flying", "halt", "id", "naps", "past", "pending", "position", "saga", "shared", "world",
+    )  # fmt: skip
 
     def __init__(self, saga: Awake, world: World, *, past: Past | None = None, position: int = 0) -> None:
         self.saga = saga
@@ -92,11 +94,13 @@ class Run:
         """Of the next row of the journal."""
         self.pending: list[bytes] = []
         self.flying: set[asyncio.Task[Any]] | None = None
-        """Effects that run in tasks of their own, because their branch can be cancelled."""
+        """Steps that are in tasks of their own, because their branch can be cancelled."""
+        self.naps: list[str] = []
+        """Durable sleeps that somebody awaits."""
         self.failure: DomainError | StepFailedError | None = None
         """The failure that ends the saga, once a step has failed for good."""
         self.halt: Exception | None = None
-        """What every later step raises: the failure, changed code, or a journal that cannot be written."""
+        """What every later step raises: the failure, a step cut short, changed code, a journal not to be written."""
         self.ended = False
         """Whether the body has returned or raised."""
 
@@ -109,6 +113,18 @@ class Run:
         if self.failure is None:
             self.failure = self.halt = failure
             self.pending.append(failed_entry(step, error_json(failure)))
+
+    def check(self) -> None:
+        """Raise what forbids another step, if anything does."""
+        if self.halt is not None:
+            raise self.halt
+        if self.ended:
+            raise NoSagaError(f"a step of saga {self.id!r} was called after its body had ended")
+
+    def cut(self, step: str) -> None:
+        """Note that a step was cancelled before its answer. If the body lives on, it was the body's own doing."""
+        if self.halt is None:
+            self.halt = StepCutError(self.id, step)
 
     async def append(self, *entries: bytes) -> None:
         """Write everything pending and then `entries` as one row of the journal; returns when it is durable.
@@ -139,6 +155,6 @@ class Run:
         await self.shared.table.finish(self.id, status=status, answer=answer, tail=tail, at=self.world.now_us())
 
     async def settle(self) -> None:
-        """Wait for effects whose branch was cancelled: an undo must not overtake what it undoes."""
+        """Wait for steps whose branch was cancelled or forgotten: neither an undo nor the end may overtake them."""
         while flying := self.flying:
             await asyncio.wait(flying)

@@ -12,7 +12,7 @@ from archstone.resilience import Retry
 from archstone.sagas.atomic import Keep
 from archstone.sagas.codec import same_arguments
 from archstone.sagas.effect import Effect, GivenUpError
-from archstone.sagas.errors import NoSagaError, SagaChangedError, StepCodecError
+from archstone.sagas.errors import SagaChangedError, StepCodecError
 from archstone.sagas.journal import Begun, answer_entry, begin_entry, sleep_entry
 from archstone.sagas.operations import Callee, Operation
 from archstone.sagas.points import AFTER_BEGIN, AFTER_EFFECT, BEFORE_BEGIN
@@ -85,6 +85,10 @@ class Steps:
         it began is undone, this step too: so `undo` names the thing, not the answer, and accepts that it is not there.
         The step has its id when this returns, before it is awaited.
 
+        How long it may take is said by `timeout_s` and `retry`. A body that cuts a step short itself, by
+        `asyncio.timeout` or by cancelling the task that awaits it, would not do the same again: that is a bug
+        (`StepCutError`), no later step begins, and the body runs again with the step under the same key.
+
         Args:
             function: A coroutine function with annotated positional parameters: a method of the saga's owner or of an
                 attribute of it, or a function of a module.
@@ -144,11 +148,7 @@ class Steps:
         return _sleep(self._run, step, self._ordinal, seconds, None if begun is None else begun.until_us)
 
     def _next(self, name: str) -> str:
-        run = self._run
-        if run.halt is not None:
-            raise run.halt
-        if run.ended:
-            raise NoSagaError(f"step {name!r} of saga {run.id!r} was called after its body had ended")
+        self._run.check()
         number = self._counts[name] = self._counts.get(name, 0) + 1
         self._ordinal += 1
         return f"{self._branch}/{name}#{number}"
@@ -202,33 +202,37 @@ async def _perform(run: Run, effect: Effect, entry: bytes | None) -> object:
     """Begin a step unless an earlier life did, make its effect, keep its answer."""
     token = world.set_current(run.world)
     try:
-        if run.shared.draining:
-            await run.flush()
-            await run.shared.park()
-        if run.halt is not None:  # it halted after the step was asked for: then the step never begins
-            raise run.halt
-        in_body = context.running_task(asyncio.get_running_loop()) is run.saga.task
-        if entry is not None:
-            world.point(BEFORE_BEGIN)
-            if in_body and effect.covered_by(run.shared.atomic):
-                effect.keep = Keep(run, effect.operation, step=effect.name, entry=entry)
-            else:
-                await run.append(entry)
-                world.point(AFTER_BEGIN)
-        if run.halt is not None:
-            raise run.halt
-        made = _make(run, effect)
-        if in_body:
-            return await made
-        # A branch can be cancelled, by a TaskGroup whose other branch failed. Its effect would then go on behind the
+        if context.running_task(asyncio.get_running_loop()) is run.saga.task:
+            return await _begin(run, effect, entry, in_body=True)
+        # A branch can be cancelled, by a TaskGroup whose other branch failed. Its step would then go on behind the
         # back of the undo, so it has a task that only the end of the engine cancels.
-        task = asyncio.create_task(made)
+        task = asyncio.create_task(_begin(run, effect, entry, in_body=False))
         flying = run.flying = run.flying or set()
         flying.add(task)
         task.add_done_callback(flying.discard)
         return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        run.cut(effect.name)
+        raise
     finally:
         world.leave(token)
+
+
+async def _begin(run: Run, effect: Effect, entry: bytes | None, *, in_body: bool) -> object:
+    if run.shared.draining:
+        await run.flush()
+        await run.shared.park()
+    run.check()  # it halted after the step was asked for: then the step never begins
+    if entry is not None:
+        world.point(BEFORE_BEGIN)
+        if in_body and effect.covered_by(run.shared.atomic):
+            effect.keep = Keep(run, effect.operation, step=effect.name, entry=entry)
+        else:
+            await run.append(entry)
+            world.point(AFTER_BEGIN)
+            if run.halt is not None:
+                raise run.halt
+    return await _make(run, effect)
 
 
 async def _make(run: Run, effect: Effect) -> object:
@@ -261,17 +265,23 @@ async def _make(run: Run, effect: Effect) -> object:
 
 
 async def _sleep(run: Run, step: str, ordinal: int, seconds: float, until_us: int | None) -> None:
-    with world.use(run.world):
-        if run.halt is not None:
-            raise run.halt
-        if until_us is None:
-            until_us = world.now_us() + int(seconds * 1_000_000)
-            await run.append(sleep_entry(step, ordinal, until_us))
-        if until_us > world.now_us():
-            await _sleep_until(run, until_us)
-        if run.halt is not None:
-            raise run.halt
-        run.pending.append(answer_entry(step, _NULL))
+    run.check()
+    run.naps.append(step)
+    try:
+        with world.use(run.world):
+            if until_us is None:
+                until_us = world.now_us() + int(seconds * 1_000_000)
+                await run.append(sleep_entry(step, ordinal, until_us))
+            if until_us > world.now_us():
+                await _sleep_until(run, until_us)
+    except asyncio.CancelledError:
+        run.cut(step)
+        raise
+    finally:
+        run.naps.remove(step)
+    if run.halt is not None:
+        raise run.halt
+    run.pending.append(answer_entry(step, _NULL))
 
 
 async def _sleep_until(run: Run, until_us: int) -> None:
