@@ -182,6 +182,46 @@ async def test_traces_older_than_their_age_are_swept_whole(path: Path) -> None:
         assert len(store.trace(2)) == 1
 
 
+async def test_a_huge_trace_is_swept_in_small_parts(path: Path) -> None:
+    async with SpanStore(path, max_age_s=100, spans_per_s=1e9) as store:
+        old_us = world.now_us() - 101_000_000
+        for span_id in range(1, 3001):
+            store.add(record(1, span_id, start_us=old_us))
+        store.add(record(2, 1))
+        store.flush()
+        swept = [store.sweep() for _ in range(7)]
+        assert swept == [500, 500, 500, 500, 500, 500, 0]
+        assert store.trace(1) == []
+        assert len(store.trace(2)) == 1
+
+
+async def test_one_trace_keeps_no_more_spans_than_it_may_also_after_a_restart(path: Path) -> None:
+    async with SpanStore(path, max_trace_spans=5, spans_per_s=1e9) as store:
+        for span_id in range(1, 8):
+            store.add(record(1, span_id))
+        store.add(record(2, 1))
+        assert sorted(one.span_id for one in store.trace(1)) == [1, 2, 3, 4, 5]
+        assert len(store.trace(2)) == 1
+        assert store.dropped == 2
+    async with SpanStore(path, max_trace_spans=6, spans_per_s=1e9) as store:
+        for span_id in range(8, 12):
+            store.add(record(1, span_id, status="error"))
+        assert len(store.trace(1)) == 6
+        assert (store.dropped, store.sampled_out) == (3, 0)
+
+
+def test_what_comes_back_with_an_error_fits_into_its_trace() -> None:
+    sampler = Sampler(1.0, max_trace_spans=5)
+    sampler.take(record(9))
+    for span_id in range(1, 11):
+        assert sampler.take(record(1, span_id)) is None
+    back = sampler.take(record(1, 11, status="error"))
+    assert back is not None
+    assert [one.span_id for one in back] == [1, 2, 3, 4, 11]
+    assert sampler.take(record(1, 12, status="error")) is None
+    assert (sampler.overlong, sampler.sampled_out) == (7, 0)
+
+
 async def test_rows_beyond_the_bound_are_swept_oldest_traces_first_by_itself(path: Path) -> None:
     async with SpanStore(path, max_rows=1000, flush_s=0.1, spans_per_s=1e6) as store:
         for trace_id in range(1, 1501):

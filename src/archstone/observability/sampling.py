@@ -11,6 +11,7 @@ _BITS: Final = 56
 """The last 56 bits of a trace id are random (W3C trace context, level 2), so they choose without bias."""
 _MASK: Final = (1 << _BITS) - 1
 _RATIO_EVERY_S: Final = 1.0
+_OUT: Final = -1
 
 
 class Sampler:
@@ -24,13 +25,22 @@ class Sampler:
         spans_per_s: Spans kept a second in the long run, above 0. Traces already chosen are finished beyond it.
         max_traces: Decisions remembered, oldest forgotten first.
         max_aside: Spans of sampled-out traces held for the case that they fail; the oldest traces go first.
+        max_trace_spans: Spans kept of one trace as long as it is remembered; the rest is in `overlong`.
     """
 
-    def __init__(self, spans_per_s: float, *, max_traces: int = 20_000, max_aside: int = 20_000) -> None:
+    def __init__(
+        self,
+        spans_per_s: float,
+        *,
+        max_traces: int = 20_000,
+        max_aside: int = 20_000,
+        max_trace_spans: int = 10_000,
+    ) -> None:
         self._spans_per_s = spans_per_s
         self._max_traces = max_traces
         self._max_aside = max_aside
-        self._decided: dict[int, bool] = {}
+        self._max_trace_spans = max_trace_spans
+        self._decided: dict[int, int] = {}  # trace to the number of its spans kept; _OUT: sampled out
         self._aside: dict[int, list[SpanRecord]] = {}
         self._aside_spans = 0
         self._ratio = 1.0
@@ -38,11 +48,13 @@ class Sampler:
         self._seen = 0
         self._since_s = self._filled_s = world.monotonic()
         self.sampled_out = 0
-        """Spans not kept so far, those that came back not counted."""
+        """Spans not kept so far because of the rate, those that came back not counted."""
+        self.overlong = 0
+        """Spans not kept because their trace has as many as it may. For the owner to take and set to 0."""
 
-    def keep(self, trace_id: int) -> None:
-        """Keep this trace whatever comes: it was begun before."""
-        self._remember(trace_id, kept=True)
+    def keep(self, trace_id: int, *, spans: int = 0) -> None:
+        """Keep this trace whatever comes: it was begun before, and `spans` of it are kept."""
+        self._remember(trace_id, spans)
 
     def take(self, record: SpanRecord) -> list[SpanRecord] | None:
         """Return what is to be kept now because of this span, or None: the usual case first in a list of one."""
@@ -50,19 +62,30 @@ class Sampler:
         trace_id = record.trace_id
         kept = self._decided.get(trace_id)
         if kept is None:
-            kept = self._left > 0 and (self._ratio >= 1.0 or (trace_id & _MASK) < self._ratio * (_MASK + 1))
-            self._remember(trace_id, kept=kept)
-        if kept:
+            chosen = self._left > 0 and (self._ratio >= 1.0 or (trace_id & _MASK) < self._ratio * (_MASK + 1))
+            kept = 0 if chosen else _OUT
+            self._remember(trace_id, kept)
+        if kept >= self._max_trace_spans:
+            self.overlong += 1
+            return None
+        if kept >= 0:
+            self._decided[trace_id] = kept + 1
             self._left -= 1
             return [record]
         if record.status != "error":
             self._set_aside(record)
             return None
-        self._remember(trace_id, kept=True)
-        found = [*self._aside.pop(trace_id, ()), record]
-        self._aside_spans -= len(found) - 1
+        return self._bring_back(record)
+
+    def _bring_back(self, record: SpanRecord) -> list[SpanRecord]:
+        aside = self._aside.pop(record.trace_id, [])
+        self._aside_spans -= len(aside)
+        self.sampled_out -= len(aside)
+        fitting = aside[: self._max_trace_spans - 1]
+        self.overlong += len(aside) - len(fitting)
+        found = [*fitting, record]
+        self._remember(record.trace_id, len(found))
         self._left -= len(found)
-        self.sampled_out -= len(found) - 1
         return found
 
     def adapt(self) -> None:
@@ -76,7 +99,7 @@ class Sampler:
             self._ratio = min(1.0, self._spans_per_s * passed_s / max(1, self._seen))
             self._seen, self._since_s = 0, now_s
 
-    def _remember(self, trace_id: int, *, kept: bool) -> None:
+    def _remember(self, trace_id: int, kept: int) -> None:
         decided = self._decided
         if len(decided) >= self._max_traces and trace_id not in decided:
             del decided[next(iter(decided))]

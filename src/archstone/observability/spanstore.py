@@ -46,19 +46,19 @@ _BY_REF: Final = (
     " ORDER BY start_us, position DESC LIMIT ?"
 )
 _ENDS: Final = "SELECT (SELECT min(position) FROM spans), (SELECT max(position) FROM spans)"
-_SWEEP: Final = (
-    "DELETE FROM spans WHERE trace_id IN (SELECT trace_id FROM"
-    " (SELECT trace_id, start_us FROM spans ORDER BY position LIMIT ?) WHERE start_us < ?)"
-)
+_OLDEST: Final = "SELECT trace_id, start_us FROM spans ORDER BY position LIMIT ?"
+_DELETE: Final = "DELETE FROM spans WHERE position IN (SELECT position FROM spans WHERE trace_id = ? LIMIT ?)"
 _BATCH: Final = 500
-"""Rows of one write: about 2 ms, which is how long the loop stands still for it."""
-_SWEEP_BATCH: Final = 100
-"""Oldest rows looked at in one sweep; the traces they belong to go whole, so more rows than these are deleted."""
+"""Rows written or deleted at once: about 2 ms, which is how long the loop stands still for it."""
+_OLDEST_BATCH: Final = 100
+"""Oldest rows looked at in one sweep; the traces they belong to go whole, in as many sweeps as that takes."""
 _SWEEP_EVERY: Final = 100
 # Of two spans that began in one microsecond the outer one ended later, so it has the higher position.
 _FIND_LIMIT: Final = 10_000
-_RESUMED_TRACES: Final = 5_000
-_WIDEST_INTEGER: Final = (1 << 63) - 1
+_RESUMED: Final = (
+    "SELECT trace_id, count(*) FROM spans WHERE trace_id IN"
+    " (SELECT trace_id FROM spans ORDER BY position DESC LIMIT 5000) GROUP BY trace_id"
+)
 
 _dropped = counter("archstone_spans_dropped", "Spans not kept, by reason.", ("reason",))
 _log = get_logger("archstone.observability")
@@ -72,6 +72,7 @@ class SpanStore:
         spans_per_s: Spans kept a second; above it traces are sampled, whole ones, never those with an error.
         max_buffer: Spans held in memory between two writes.
         max_rows: Rows kept; beyond it the oldest traces go.
+        max_trace_spans: Spans kept of one trace, errors too: its id may come from a client that uses one for ever.
         max_age_s: How long a trace is kept after its first span.
         flush_s: Time between two writes.
     """
@@ -83,6 +84,7 @@ class SpanStore:
         spans_per_s: float = 2_000,
         max_buffer: int = 10_000,
         max_rows: int = 300_000,
+        max_trace_spans: int = 10_000,
         max_age_s: float = 7 * 86_400,
         flush_s: float = 0.25,
     ) -> None:
@@ -92,12 +94,13 @@ class SpanStore:
         self._max_age_us = int(max_age_s * 1_000_000)
         self._flush_s = flush_s
         self._buffer: list[SpanRecord] = []
-        self._sampler = Sampler(spans_per_s)
+        self._sampler = Sampler(spans_per_s, max_trace_spans=max_trace_spans)
+        self._doomed: list[bytes] = []
         self._file: sqlite3.Connection | None = None
         self._task: asyncio.Task[None] | None = None
         self._failing = False
         self.dropped = 0
-        """Spans lost because the buffer was full or the file refused them; sampled-out ones are not among them."""
+        """Spans lost because the buffer or their trace was full, or the file refused them; not those sampled out."""
 
     @property
     def sampled_out(self) -> int:
@@ -135,11 +138,8 @@ class SpanStore:
             _log.warning("traces put aside", path=str(self.path), why=str(error))
             self._put_aside()
             self._file = self._connect()
-        for (trace_id,) in self._file.execute(
-            "SELECT DISTINCT trace_id FROM (SELECT trace_id FROM spans ORDER BY position DESC LIMIT ?)",
-            (_RESUMED_TRACES,),
-        ):
-            self._sampler.keep(int.from_bytes(trace_id))  # a saga that goes on after a crash stays one trace
+        for trace_id, spans in self._file.execute(_RESUMED):
+            self._sampler.keep(int.from_bytes(trace_id), spans=spans)  # a saga that goes on after a crash: one trace
 
     def close(self) -> None:
         """Write what is in the buffer and close the file."""
@@ -151,6 +151,9 @@ class SpanStore:
     def add(self, record: SpanRecord) -> None:
         """Take a span, to be written soon. This is a recorder: it never waits and never raises."""
         kept = self._sampler.take(record)
+        if self._sampler.overlong:
+            self._drop("trace_full", self._sampler.overlong)
+            self._sampler.overlong = 0
         if kept is None:
             return
         if len(self._buffer) + len(kept) > self._max_buffer:
@@ -176,16 +179,28 @@ class SpanStore:
         return self._read(_BY_TRACE, trace_id.to_bytes(16))
 
     def sweep(self) -> int:
-        """Delete some of the oldest traces beyond age and rows, and return how many rows; 0: nothing is left to do."""
+        """Delete some of what is beyond age and rows, oldest traces first; return how many rows, at most 500.
+
+        0: nothing is left to do. A trace goes whole, a large one in several calls.
+        """
         file = self._opened()
-        oldest_us = world.now_us() - self._max_age_us
+        swept = 0
         with file:
-            swept = file.execute(_SWEEP, (_SWEEP_BATCH, oldest_us)).rowcount
-            first, last = file.execute(_ENDS).fetchone()
-            excess = 0 if last is None else last - first + 1 - self._max_rows
-            if excess > 0:
-                swept += file.execute(_SWEEP, (min(excess, _SWEEP_BATCH), _WIDEST_INTEGER)).rowcount
+            if not self._doomed:
+                self._doomed = self._beyond(file)
+            while self._doomed and swept < _BATCH:
+                swept += file.execute(_DELETE, (self._doomed[-1], _BATCH - swept)).rowcount
+                if swept < _BATCH:
+                    self._doomed.pop()
         return swept
+
+    def _beyond(self, file: sqlite3.Connection) -> list[bytes]:
+        oldest_us = world.now_us() - self._max_age_us
+        first, last = file.execute(_ENDS).fetchone()
+        excess = 0 if last is None else last - first + 1 - self._max_rows
+        oldest = enumerate(file.execute(_OLDEST, (_OLDEST_BATCH,)))
+        traces = [trace_id for number, (trace_id, start_us) in oldest if number < excess or start_us < oldest_us]
+        return list(dict.fromkeys(traces))[::-1]
 
     async def _flush_and_sweep(self) -> None:
         turns = 0
