@@ -1,16 +1,13 @@
 """The shop, as one reads it aloud.
 
-    archstone up shop
-
-Options (`--set name=value`): `mailer` is `files` or `smtp://host`; `payments` is `bank` or the name of a plug-in;
-`parcels` is `slow` or `fast`.
+archstone up shop
 """
 
 from pathlib import Path
 
 from archstone.gateway import Gateway
 from archstone.security import Passwords, Tokens
-from archstone.services import System
+from archstone.services import Option, System
 from archstone.systems.shop.analytics.service import AnalyticsService
 from archstone.systems.shop.carts.service import CartsService
 from archstone.systems.shop.catalog.pictures import pictures
@@ -52,4 +49,10 @@ shop = System(
     },
     contracts_snapshot=Path(__file__).with_name("contracts.json"),
     promote=UserAdmin.grant,
+    options=[
+        Option("mailer", about="Where mails go: `files`, in the data folder, or smtp://host[:port].", default="files"),
+        Option("payments", about="Who takes the money: `bank`, embedded, or the name of a plug-in.", default="bank"),
+        Option("payments_*", about="What the plug-in of payments asks for."),
+        Option("parcels", about="How fast parcels come along.", default="slow", choices=("slow", "fast")),
+    ],
 )
