@@ -95,7 +95,7 @@ def up(
 ) -> None:
     """Run a system: every service, the bus and the gateway in one process, durable in the data folder."""
     found = find_system(system)
-    loaded = _settings(config, options, port=port, host=host)
+    loaded = _settings(found, config, options, port=port, host=host)
     run_loop(serve(found, _folder(found, data), loaded, fresh=fresh, ready=_say_ready))
 
 
@@ -161,8 +161,7 @@ def dead(
 @app.command()
 def config(system: SystemName, config: ConfigFile = None, options: Sets = None) -> None:
     """Print every setting with its value and the source it came from."""
-    find_system(system)
-    loaded = _settings(config, options)
+    loaded = _settings(find_system(system), config, options)
     rows = [{"name": r.name, "value": r.shown, "source": r.source, "about": r.about} for r in loaded.rows()]
     _print_table(["name", "value", "source", "about"], rows)
 
@@ -197,21 +196,21 @@ def _folder(system: System, data: Path | None) -> Path:
     return data or Path(".archstone") / system.name
 
 
-def _settings(file: Path | None, options: list[str] | None, **flags: object) -> Loaded:
+def _settings(system: System, file: Path | None, options: list[str] | None, **flags: object) -> Loaded:
     chosen: dict[str, str] = {}
     for text in options or []:
         name, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(f"--set {text}: write NAME=VALUE")
         chosen[name] = value
-    return load_settings({**flags, "options": chosen}, file=file)
+    return load_settings({**flags, "options": chosen}, system=system, file=file)
 
 
 def _ask(system: str, data: Path | None, verb: str, arguments: Mapping[str, object], *, timeout_s: float = 60) -> Any:
     found = find_system(system)
 
     def settings() -> Settings:
-        return _settings(None, None).settings
+        return _settings(found, None, None).settings
 
     work = ask_system(found, _folder(found, data), verb, arguments, settings=settings, timeout_s=timeout_s)
     return asyncio.run(work)

@@ -176,7 +176,8 @@ def _arm_from_environment() -> None:
     wanted = os.environ.get(CRASH_VARIABLE)
     if wanted:
         name, _, passes = wanted.partition(":")
-        arm(name, passes=int(passes or "1"))
+        if (passes or "1").isdecimal():  # `archstone.runtime` refuses what is no number, and names that nobody declares
+            arm(name, passes=int(passes or "1"))
 
 
 _arm_from_environment()

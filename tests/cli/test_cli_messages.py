@@ -55,6 +55,7 @@ MISTAKES = {
     "up :shop": "system ':shop': importing '' failed",
     "up shop --port 99999": "port='99999' (from flag): Input should be less than or equal to 65535",
     "up shop --host 1.2.3.4": "cannot listen on 1.2.3.4:8080",
+    "up shop --set parcel=fast": "option parcel='fast' (from flag): there is no such option, did you mean parcels;",
     "up shop --set nothing": "--set nothing: write NAME=VALUE",
     "up shop --config no.toml": "configuration file no.toml: No such file or directory; name one that can be read",
     "up shop --config bad.toml": "configuration file bad.toml is not TOML",
@@ -65,7 +66,7 @@ MISTAKES = {
     "up shop --port 0 --data documents --fresh": "it is no data folder (it has 'thesis.txt' and no format.json)",
     "up shop --port 0 --data other": "it belongs to system 'bank', not 'shop'; name another folder with --data",
     "up shop --port 0 --data newer": "its format is 99, this release reads up to 1: take a newer release",
-    "up shop --port 0 --set parcels=quick": "option parcels='quick': take one of slow, fast",
+    "up shop --port 0 --set parcels=quick": "option parcels='quick' (from flag): take one of slow, fast",
     "up shop --port 0 --set payments=gold": "no payment provider 'gold'",
     "up shop --port 0 --set mailer=ftp://x": "mailer: the URL must be smtp://host[:port]",
     "config nowhere": "no system 'nowhere'",
@@ -136,14 +137,15 @@ def test_the_configuration_is_printed_with_sources_and_without_secrets(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ARCHSTONE_PORT", "9000")
-    words = ("config", "shop", "--set", "mailer=smtp://ann:hunter2@mail.example", "--set", "card_token=hunter2")
+    words = ("config", "shop", "--set", "mailer=smtp://ann:hunter2@mail.example", "--set", "payments_token=hunter2")
     code, out, err = run(words, monkeypatch, capsys)
     assert (code, err) == (0, "")
     rows = {line.split()[0]: line.split()[1:3] for line in out.splitlines() if len(line.split()) > 2}
     assert rows["port"] == ["9000", "ARCHSTONE_PORT"]
     assert rows["host"] == ["127.0.0.1", "default"]
+    assert rows["options.parcels"] == ["slow", "default"]
     assert rows["options.mailer"] == ["smtp://***@mail.example", "flag"]
-    assert rows["options.card_token"] == ["***", "flag"]
+    assert rows["options.payments_token"] == ["***", "flag"]
     assert "hunter2" not in out
 
 

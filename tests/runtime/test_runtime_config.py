@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from archstone import world
 from archstone.errors import ConfigError
-from archstone.runtime import Settings, load_settings
+from archstone.runtime import Embedded, Settings, load_settings
+from archstone.runtime.config import check_crash_point
+from archstone.systems.shop.system import shop
 
 
 def toml(folder: Path, text: str) -> Path:
@@ -132,3 +135,93 @@ def test_a_file_that_is_named_must_be_there(tmp_path: Path) -> None:
 
 def test_marks_of_handled_events_outlive_dead_letters() -> None:
     assert Settings().inbox_keep_s > Settings().dead_keep_s, "a replayed letter would be handled twice"
+
+
+def test_every_option_of_a_system_is_listed_set_or_not_with_default_and_source() -> None:
+    environ = {"ARCHSTONE_OPTION_PARCELS": "fast", "ARCHSTONE_OPTION_PAYMENTS_TOKEN": "hunter2"}
+    rows = {row.name: row for row in load_settings(system=shop, environ=environ).rows()}
+    assert (rows["options.mailer"].shown, rows["options.mailer"].source) == ("files", "default")
+    assert (rows["options.payments"].shown, rows["options.payments"].source) == ("bank", "default")
+    assert (rows["options.parcels"].shown, rows["options.parcels"].source) == ("fast", "ARCHSTONE_OPTION_PARCELS")
+    assert rows["options.parcels"].about == "How fast parcels come along. One of slow, fast."
+    assert rows["options.payments_token"].shown == "***"
+    assert rows["options.payments_token"].about == "What the plug-in of payments asks for."
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (
+            {"parcel": "fast"},
+            "option parcel='fast' (from flag): there is no such option, did you mean parcels; there are",
+        ),
+        ({"colour": "red"}, "there is no such option; there are mailer, parcels, payments, payments_*. `archstone"),
+        ({"parcels": "quick"}, "option parcels='quick' (from flag): take one of slow, fast"),
+        ({"tokens": "hunter2"}, "option tokens='***' (from flag): there is no such option"),
+    ],
+)
+def test_an_option_that_the_system_does_not_have_is_refused(options: dict[str, str], told: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings({"options": options}, system=shop, environ={})
+    assert told in str(caught.value)
+    assert str(caught.value).endswith("`archstone config shop` lists the names")
+
+
+def test_options_of_all_sources_are_checked_and_told_at_once(tmp_path: Path) -> None:
+    file = toml(tmp_path, '[options]\nmail = "x"\n')
+    with pytest.raises(ConfigError) as caught:
+        load_settings({"port": -1}, system=shop, file=file, environ={"ARCHSTONE_OPTION_PARSELS": "fast"})
+    for part in (
+        f"option mail='x' (from {file})",
+        "(from ARCHSTONE_OPTION_PARSELS)",
+        "did you mean parcels",
+        "port='-1'",
+    ):
+        assert part in str(caught.value)
+
+
+def test_a_misspelt_setting_is_told_with_the_one_that_is_meant() -> None:
+    with pytest.raises(ConfigError, match=r"log_levl='debug' .*: there is no such setting, did you mean log_level"):
+        load_settings(environ={"ARCHSTONE_LOG_LEVL": "debug"})
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "sagas.after_efect",
+            "there is no crash point 'sagas.after_efect', did you mean sagas.after_effect; there",
+        ),
+        ("nonsense", "there is no crash point 'nonsense'; there are "),
+        (":1", "there is no crash point ''; there are "),
+        (
+            "sagas.after_effect:",
+            "write sagas.after_effect:3 to crash at its third pass, sagas.after_effect at its",
+        ),
+        ("sagas.after_effect:0", "write sagas.after_effect:3"),
+        ("sagas.after_effect:often", "write sagas.after_effect:3"),
+        ("sagas.after_effect:-1", "write sagas.after_effect:3"),
+    ],
+)
+def test_a_crash_point_that_would_never_strike_is_refused(text: str, told: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_crash_point({world.CRASH_VARIABLE: text})
+    assert str(caught.value).startswith(f"ARCHSTONE_CRASH={text}: ")
+    assert told in str(caught.value)
+
+
+def test_a_crash_point_that_is_there_is_taken() -> None:
+    for text in ("", "sagas.after_effect", "sagas.after_effect:12"):
+        check_crash_point({world.CRASH_VARIABLE: text})
+    check_crash_point({})
+
+
+async def test_a_system_does_not_open_with_a_wrong_crash_point_or_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError, match="option parcel='fast': there is no such option, did you mean parcels"):
+        await Embedded(shop, tmp_path / "a", Settings(options={"parcel": "fast"})).__aenter__()
+    monkeypatch.setenv(world.CRASH_VARIABLE, "shop.bank_after_captur")
+    with pytest.raises(ConfigError, match=r"did you mean shop\.bank_after_capture"):
+        await Embedded(shop, tmp_path / "b").__aenter__()
+    assert not (tmp_path / "b").exists()

@@ -1,12 +1,14 @@
 """One configuration model: defaults, a TOML file, the environment and flags, each value with its source.
 
 Later sources win: default < `archstone.toml` < `ARCHSTONE_<NAME>` < flag. A system's own options live beside
-the framework's: the TOML table `[options]`, `ARCHSTONE_OPTION_<NAME>`, or `--set name=value`.
+the framework's: the TOML table `[options]`, `ARCHSTONE_OPTION_<NAME>`, or `--set name=value`. A name that nobody has
+declared is refused, wherever it comes from.
 """
 
+import difflib
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
@@ -15,13 +17,15 @@ from typing import Final, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
+from archstone import world
 from archstone.errors import ConfigError
+from archstone.services import Option, System, option_fault
 
-__all__ = ["Loaded", "Setting", "Settings", "load_settings"]
+__all__ = ["Loaded", "Setting", "Settings", "check_crash_point", "load_settings"]
 
 PREFIX: Final = "ARCHSTONE_"
 OPTION_PREFIX: Final = "ARCHSTONE_OPTION_"
-NOT_SETTINGS: Final = frozenset({"ARCHSTONE_CRASH", "ARCHSTONE_SEED", "ARCHSTONE_TRACEBACK"})
+NOT_SETTINGS: Final = frozenset({world.CRASH_VARIABLE, "ARCHSTONE_SEED", "ARCHSTONE_TRACEBACK"})
 """Variables of the same prefix that are not configuration: a crash point, the seed of a test, a switch for bugs."""
 SECRET_WORDS: Final = ("password", "secret", "token", "key")
 
@@ -109,24 +113,33 @@ class Loaded:
 
     settings: Settings
     sources: Mapping[str, str]
+    declared: Sequence[Option] = ()
+    """The options that the system declares."""
 
     def rows(self) -> tuple[Setting, ...]:
-        """Return every setting with value and source, the options last."""
+        """Return every setting with value and source, set or not; the system's options last."""
         rows = [
             Setting(name, getattr(self.settings, name), self.sources.get(name, "default"), field.description or "")
             for name, field in Settings.model_fields.items()
             if name != "options"
         ]
-        rows += [
-            Setting(f"options.{name}", value, self.sources.get(f"options.{name}", "default"), "option of the system")
-            for name, value in sorted(self.settings.options.items())
-        ]
-        return tuple(rows)
+        chosen = dict(self.settings.options)
+        single = [option for option in self.declared if not option.is_family]
+        rows += [self._option(option.name, chosen.pop(option.name, option.default)) for option in single]
+        return (*rows, *(self._option(name, value) for name, value in sorted(chosen.items())))
+
+    def _option(self, name: str, value: str) -> Setting:
+        option = next((each for each in self.declared if each.takes(name)), None)
+        about = "option of the system" if option is None else option.about
+        if option is not None and option.choices:
+            about = f"{about} One of {', '.join(option.choices)}."
+        return Setting(f"options.{name}", value, self.sources.get(f"options.{name}", "default"), about)
 
 
 def load_settings(
     flags: Mapping[str, object] | None = None,
     *,
+    system: System | None = None,
     file: Path | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Loaded:
@@ -134,6 +147,7 @@ def load_settings(
 
     Args:
         flags: Values from the command line; None values count as not given. `options` is a mapping.
+        system: Whose options may be set. None: options are taken as they come.
         file: TOML file; by default `archstone.toml` in the working directory, if it is there.
         environ: The environment; by default this process's.
 
@@ -146,7 +160,34 @@ def load_settings(
         found.take(_read(path), str(path))
     found.take_environment(os.environ if environ is None else environ)
     found.take({name: value for name, value in (flags or {}).items() if value is not None}, "flag")
-    return Loaded(found.checked(), found.sources)
+    return Loaded(found.checked(system), found.sources, () if system is None else system.options)
+
+
+def check_crash_point(environ: Mapping[str, str] | None = None) -> None:
+    """Refuse a crash point that nobody has declared: a drill that never strikes looks like one that was survived.
+
+    Call it when all modules of the system are loaded.
+
+    Raises:
+        ConfigError: `ARCHSTONE_CRASH` is not `name` or `name:n` with a known name and n from 1.
+    """
+    wanted = (os.environ if environ is None else environ).get(world.CRASH_VARIABLE)
+    if not wanted:
+        return
+    name, colon, passes = wanted.partition(":")
+    known = sorted(world.crash_points())
+    if name not in known:
+        what = f"there is no crash point {name!r}{_meant(name, known)}; there are {', '.join(known)}"
+        raise ConfigError(f"{world.CRASH_VARIABLE}={wanted}: {what}")
+    if colon and not (passes.isascii() and passes.isdigit() and int(passes) > 0):
+        raise ConfigError(
+            f"{world.CRASH_VARIABLE}={wanted}: write {name}:3 to crash at its third pass, {name} at its first"
+        )
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f", did you mean {near[0]}" if near else ""
 
 
 class _Found:
@@ -181,25 +222,32 @@ class _Found:
     def set_option(self, name: str, value: str, source: str) -> None:
         self.options[name], self.sources[f"options.{name}"] = value, source
 
-    def checked(self) -> Settings:
+    def checked(self, system: System | None) -> Settings:
         if "options" in self.values:  # a variable ARCHSTONE_OPTIONS
             self.faults.append(f"options (from {self.sources['options']}): write {OPTION_PREFIX}NAME for each")
+        if system is not None:
+            for name, value in self.options.items():
+                if (fault := option_fault(system.options, name, value)) is not None:
+                    source = self.sources[f"options.{name}"]
+                    self.faults.append(f"option {name}={_shown(name, value)!r} (from {source}): {fault}")
         try:
             settings = Settings.model_validate({**self.values, "options": self.options})
         except ValidationError as error:
-            raise ConfigError(_told([*self.faults, *map(self._fault, error.errors())])) from error
+            raise ConfigError(_told([*self.faults, *map(self._fault, error.errors())], system)) from error
         if self.faults:
-            raise ConfigError(_told(self.faults))
+            raise ConfigError(_told(self.faults, system))
         return settings
 
     def _fault(self, fault: ErrorDetails) -> str:
         name = ".".join(str(part) for part in fault["loc"])
-        what = "there is no such setting" if fault["type"] == "extra_forbidden" else fault["msg"]
+        unknown = fault["type"] == "extra_forbidden"
+        what = f"there is no such setting{_meant(name, Settings.model_fields)}" if unknown else fault["msg"]
         return f"{name}={_shown(name, fault['input'])!r} (from {self.sources.get(name, 'default')}): {what}"
 
 
-def _told(faults: Sequence[str]) -> str:
-    return f"configuration: {'; '.join(faults)}. `archstone config SYSTEM` lists the names"
+def _told(faults: Sequence[str], system: System | None) -> str:
+    called = "SYSTEM" if system is None else system.called
+    return f"configuration: {'; '.join(faults)}. `archstone config {called}` lists the names"
 
 
 def _shown(name: str, value: object) -> str:

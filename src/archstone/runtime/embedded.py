@@ -23,7 +23,7 @@ from archstone.gateway import Gateway, GatewayParts
 from archstone.messaging import Bus
 from archstone.observability import LoopLag, SpanStore, get_logger
 from archstone.resilience import RateLimit
-from archstone.runtime.config import Settings
+from archstone.runtime.config import Settings, check_crash_point
 from archstone.runtime.figures import Figures
 from archstone.runtime.folder import DataFolder
 from archstone.runtime.wiring import Part, Parts, hold, token_verifier, wire
@@ -104,6 +104,7 @@ class Embedded:
         return self._asgi
 
     async def __aenter__(self) -> Self:
+        check_crash_point()  # now: whatever declares one has been imported
         try:
             await self.folder.open(fresh=self._fresh)
             self._life.callback(self.folder.close)

@@ -14,7 +14,17 @@ from archstone.messaging import Bus, Relay
 from archstone.runtime.config import Settings
 from archstone.runtime.folder import DataFolder
 from archstone.sagas import SagaSettings
-from archstone.services import Dispatcher, Environment, InProcess, Operation, Service, System, Transport, client
+from archstone.services import (
+    Dispatcher,
+    Environment,
+    InProcess,
+    Operation,
+    Service,
+    System,
+    Transport,
+    client,
+    option_values,
+)
 
 __all__ = ["Part", "Parts", "hold", "token_verifier", "wire"]
 
@@ -135,7 +145,8 @@ def _brought(provided: Mapping[type, Any], folder: Path) -> Mapping[str, Databas
 async def _provide(
     system: System, folder: Path, options: Mapping[str, str], life: AsyncExitStack
 ) -> Mapping[type, Any]:
-    environment = Environment(system=system.name, data=folder, settings={"options": dict(options)})
+    chosen = option_values(system.options, options)
+    environment = Environment(system=system.name, data=folder, settings={"options": chosen})
     provided: dict[type, Any] = {}
     for wanted, provider in system.provide.items():
         made = provider(environment)
