@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 import pytest
-from pydantic import BaseModel
+from pydantic import Base64Bytes, BaseModel
 
 from archstone import context
 from archstone.context import Call, Principal, Trace
@@ -115,8 +115,20 @@ def test_all_faults_of_an_event_are_told_at_once():
     assert str(caught.value) == (
         "event test_all_faults_of_an_event_are_told_at_once.<locals>.Wrong: name 'Wrong' must be lower case words "
         "joined by dots, such as orders.order-placed; version=0 must be at least 1; key='none' is none of its fields; "
-        "lines: list[int] is not immutable"
+        "lines: list[int] cannot cross: use tuple[X, ...]"
     )
+
+
+def test_bytes_travel_in_events_with_an_encoding_that_json_has():
+    class Scanned(Event, name="scans.made"):
+        image: Base64Bytes
+
+    scanned = Scanned(image=b"/w==")
+    assert (scanned.image, Scanned.decode(scanned.encode())) == (b"\xff", scanned)
+    with pytest.raises(EventError, match=r"image: bytes cannot cross: use pydantic\.Base64Bytes"):
+
+        class Raw(Event, name="scans.raw"):
+            image: bytes
 
 
 def test_two_events_of_one_name_and_version_are_refused():
@@ -164,13 +176,18 @@ class Pair(NamedTuple):
         (Decimal, []),
         (Frozen, []),
         (Line, []),
-        (list[int], ["value: list[int]"]),
-        (tuple[dict[str, int], int], ["value: dict[str, int]"]),
-        (Loose, ["value: Loose"]),
-        (Thawed, ["value: Thawed"]),
-        (Pair, ["value.b: Loose"]),
-        (Any, ["value: Any"]),
-        (object, ["value: object"]),
+        (Base64Bytes, []),
+        (list[int], ["value: list[int] cannot cross: use tuple[X, ...]"]),
+        (
+            tuple[dict[str, int], int],
+            ["value: dict[str, int] cannot cross: use tuple[tuple[K, V], ...] or a frozen model"],
+        ),
+        (bytes, ["value: bytes cannot cross: use pydantic.Base64Bytes, since JSON has no bytes"]),
+        (Loose, ["value: Loose is not frozen: declare it with frozen=True"]),
+        (Thawed, ["value: Thawed is not frozen: declare it with frozen=True"]),
+        (Pair, ["value: Pair.b: Loose is not frozen: declare it with frozen=True"]),
+        (Any, ["value: Any says nothing about what it holds: name a type"]),
+        (object, ["value: object says nothing about what it holds: name a type"]),
     ],
 )
 def test_mutable_parts_of_a_type_are_named(annotation: object, faults: list[str]):

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, cast
 from pydantic import BaseModel, ConfigDict
 
 from archstone.data.errors import EventError
-from archstone.data.immutable import mutable_parts
+from archstone.data.immutable import mutable_parts, type_of_field
 
 __all__ = ["Event", "event_class", "event_classes"]
 
@@ -73,7 +73,7 @@ def _check(cls: type[Event]) -> None:
     if not cls.model_config.get("frozen"):
         faults.append("must stay frozen")
     for name, field in cls.model_fields.items():
-        faults += [f"{part} is not immutable" for part in mutable_parts(field.annotation, name)]
+        faults += mutable_parts(type_of_field(field), name)
     twin = _registry.get((cls.event_name, cls.event_version))
     if twin is not None and (twin.__module__, twin.__qualname__) != (cls.__module__, cls.__qualname__):
         faults.append(f"{cls.event_name} version {cls.event_version} is already {twin.__module__}.{twin.__qualname__}")

@@ -5,14 +5,14 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from inspect import Parameter as Argument
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, get_args, get_type_hints
 
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
+from archstone.data import mutable_parts
 from archstone.errors import ConfigError, DomainError
 from archstone.services.codec import ArgumentCodec, ResultCodec
 from archstone.services.error_codec import ErrorCodec
-from archstone.services.immutable import mutable_parts, type_hints
 from archstone.services.operation import Codec, Operation
 from archstone.services.parameters import Parameter, adapter_of, is_sequence
 
@@ -49,7 +49,7 @@ def compile_operation(
     mark: Marked = getattr(function, MARK)
     before = len(faults)
     try:
-        hints = type_hints(function, include_extras=True)
+        hints = get_type_hints(function, include_extras=True)
     except (NameError, TypeError) as error:
         faults.append(f"{full_name}: annotation cannot be resolved: {error}")
         return None

@@ -2,12 +2,12 @@
 
 import inspect
 from inspect import Parameter
-from typing import Any, Final, cast
+from typing import Any, Final, cast, get_type_hints
 
 from pydantic_core import SchemaValidator
 
+from archstone.data import mutable_parts
 from archstone.errors import ConfigError, DomainError
-from archstone.services.immutable import mutable_parts, type_hints
 from archstone.services.parameters import adapter_of
 
 __all__ = ["ErrorCodec"]
@@ -54,7 +54,7 @@ def _has_constructor(error: type[DomainError]) -> bool:
 def _constructor_fields(error: type[DomainError]) -> tuple[tuple[str, object], ...]:
     if not _has_constructor(error):
         return ()
-    hints = type_hints(error.__init__, include_extras=True)
+    hints = get_type_hints(error.__init__, include_extras=True)
     fields: list[tuple[str, object]] = []
     faults: list[str] = []
     for parameter in list(inspect.signature(error.__init__).parameters.values())[1:]:

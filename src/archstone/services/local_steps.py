@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from contextvars import Token
 from hashlib import sha256
-from typing import Any, cast
+from typing import Any, cast, get_type_hints
 
 from archstone import context, world
 from archstone.context import Call
@@ -12,7 +12,6 @@ from archstone.sagas import Sagas, saga_mark
 from archstone.sagas.atomic import Write
 from archstone.services.codec import ResultCodec
 from archstone.services.commands import Commands, Work
-from archstone.services.immutable import type_hints
 from archstone.services.keys import Slot
 from archstone.services.nested import NestedKeys
 from archstone.services.points import AFTER_COMMIT, BEFORE_RECORD
@@ -86,7 +85,7 @@ class LocalSteps:
             return await self._commands.unrecorded(run)
         codec = self._codecs.get(method)
         if codec is None:
-            answer = type_hints(function, include_extras=True)["return"]
+            answer = get_type_hints(function, include_extras=True)["return"]
             codec = self._codecs[method] = ResultCodec(f"{self._name}.{method}", answer)
         key = str(call.key)
         # No fingerprint: the journal has the step's arguments and compares them itself.
