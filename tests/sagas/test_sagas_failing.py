@@ -386,3 +386,24 @@ async def test_a_saga_whose_starter_is_cancelled_runs_if_it_is_on_disk(tmp_path,
         await asyncio.wait([starter])
         await asyncio.sleep(1)
         assert len(traveller.depot.log) == len(await sagas.list()) == len(await sagas.list("done"))
+
+
+async def test_a_failure_that_cannot_be_written_for_a_while_is_written_later_and_the_body_does_not_run_again(
+    tmp_path, monkeypatch
+):
+    traveller = Traveller(Depot())
+    traveller.depot.fail("take hat", NoneLeft("hat", 1))
+    async with opened(tmp_path, traveller) as sagas:
+        works, calls = sagas._table.append, []
+
+        async def break_twice(*args, **kwargs):
+            calls.append(args)
+            if len(calls) in (2, 3):
+                raise BackendError("the disk is full")
+            return await works(*args, **kwargs)
+
+        monkeypatch.setattr(sagas._table, "append", break_twice)
+        with pytest.raises(NoneLeft):
+            await sagas.run(traveller.journey, ("hat",), id="t1")
+        assert states((await sagas.inspect("t1")).steps) == ["undone"]
+    assert (traveller.bodies, traveller.depot.log) == (1, ["take hat", "put back hat"])

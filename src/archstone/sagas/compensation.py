@@ -27,7 +27,7 @@ async def compensate(run: Run) -> None:
     past = run.past
     for begun in past.to_undo() if past is not None else ():
         if run.shared.draining:
-            await run.shared.park()
+            await run.shared.park(run.id)
         world.point(BEFORE_UNDO)
         await _undo(run, begun)
         world.point(AFTER_UNDO_EFFECT)
@@ -48,7 +48,7 @@ async def _undo(run: Run, begun: Begun) -> None:
         arguments,
         call=operation.call,
         name=name,
-        shared=shared,
+        run=run,
         retry=shared.settings.undo_retry,
         timeout_s=shared.settings.timeout_s,
         given_up=_never,

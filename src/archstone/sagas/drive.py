@@ -135,7 +135,7 @@ async def _go_on(run: Run) -> Ending | None:
         run.cut(run.naps[0])  # the task that sleeps was forgotten
     await run.settle()
     if run.failure is not None:
-        await run.flush()
+        await _write_failure(run)
         world.point(AFTER_FAILURE)
         return None
     if (error := await _fault(run, error)) is not None:
@@ -146,11 +146,20 @@ async def _go_on(run: Run) -> Ending | None:
     return Ending("done", run.saga.method, answer)
 
 
+async def _write_failure(run: Run) -> None:
+    """Write the failure down, however long the journal cannot be written: the body was told, and must not run again."""
+    while True:
+        try:
+            return await run.flush()
+        except (BackendError, ConflictError) as error:
+            await _accident(run.saga, "written", error)
+
+
 async def _fault(run: Run, raised: Exception | None) -> Exception | None:
     """Return what is wrong with a body that has ended, though no step of it failed; None if nothing is."""
     if isinstance(run.halt, StepCutError):
         if run.shared.draining:
-            await run.shared.park()  # the step was held back, which the body took for slowness
+            await run.shared.park(run.id)  # the step was held back, which the body took for slowness
         return run.halt if raised is None or isinstance(raised, TimeoutError) else raised
     if run.halt is not None:
         return run.halt

@@ -9,7 +9,7 @@ from archstone.resilience import Retry, within
 from archstone.sagas.errors import StepFailedError
 from archstone.sagas.failures import describe
 from archstone.sagas.operations import Callee, Operation
-from archstone.sagas.shared import Shared
+from archstone.sagas.run import Run
 
 if TYPE_CHECKING:
     from archstone.sagas.atomic import Atomic, Keep
@@ -40,8 +40,8 @@ class Effect:
     """A call that is about to be made, in the context that is current then."""
 
     __slots__ = (
-        "_arguments", "_attempts", "_call", "_first", "_given_up", "_shared", "_timeout_s", "keep", "name",
-        "operation", "retry",
+        "_arguments", "_attempts", "_call", "_first", "_given_up", "_run", "_timeout_s", "keep", "name", "operation",
+        "retry",
     )  # fmt: skip
 
     def __init__(
@@ -51,7 +51,7 @@ class Effect:
         *,
         call: Callee,
         name: str,
-        shared: Shared,
+        run: Run,
         retry: Retry,
         timeout_s: float,
         given_up: Callable[[], bool],
@@ -64,7 +64,7 @@ class Effect:
         self.retry = retry
         self._call = call
         self._arguments = arguments
-        self._shared = shared
+        self._run = run
         self._timeout_s = timeout_s
         self._given_up = given_up
         self._attempts = 0
@@ -103,11 +103,13 @@ class Effect:
         return await self._once()
 
     async def _once(self) -> object:
-        shared = self._shared
+        run = self._run
+        shared, saga = run.shared, run.saga
         if shared.draining:
-            await shared.park()
+            await shared.park(run.id)
         self._attempts += 1
         shared.effects += 1
+        saga.effects += 1
         try:
             async with within(self._timeout_s, name=self.name):
                 return await self._invoked()
@@ -119,12 +121,13 @@ class Effect:
                     return _Failed(error)
                 raise
         finally:
+            saga.effects -= 1
             shared.effect_ended()
         # Whoever was called may be closing as well. That must not count as a failure that undoes the saga.
-        return await shared.park()
+        return await shared.park(run.id)
 
     async def _invoked(self) -> object:
-        shared = self._shared
+        shared = self._run.shared
         try:
             if self.keep is not None and shared.atomic is not None:
                 return await self._atomically(self.keep, shared.atomic)

@@ -18,8 +18,8 @@ class Awake:
     """A saga that this engine has in memory."""
 
     __slots__ = (
-        "accidents", "arguments", "attempts", "causation_id", "correlation_id", "fresh", "id", "method", "placed",
-        "run", "shared", "started_us", "task", "trace", "version",
+        "accidents", "arguments", "attempts", "causation_id", "correlation_id", "effects", "fresh", "id", "method",
+        "placed", "run", "shared", "started_us", "task", "trace", "version",
     )  # fmt: skip
 
     task: asyncio.Task[None]
@@ -43,6 +43,8 @@ class Awake:
         self.causation_id: str | None = None
         self.attempts = 0
         """Runs of the body that ended in a bug."""
+        self.effects = 0
+        """Effects of it in flight."""
         self.accidents = 0
         """Times that the journal could not be read or written."""
 
@@ -50,6 +52,11 @@ class Awake:
         """Return the call under which the body (with `step`) or an effect (with `key`) runs."""
         principal = self.shared.principal
         return Call(principal, None, self.trace, key, self.correlation_id, self.causation_id, None, step)
+
+    def may_end(self) -> bool:
+        """Whether it can end although no step begins any more."""
+        run = self.run
+        return self.effects > 0 or (run is not None and run.ended and run.halt is None)
 
     def leave_place(self) -> bool:
         """Give up the place for a sleep; False if it has none or too many sleep already."""

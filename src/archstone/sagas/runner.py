@@ -95,8 +95,8 @@ class Runner:
                 del self._waiting[saga]
 
     def check_open(self, saga: str) -> None:
-        """Raise SagasClosedError if nothing would ever tell how the saga ends."""
-        if self._context is None:
+        """Raise SagasClosedError if the saga does not end before the engine opens again."""
+        if self._context is None or (self._shared.draining and not self._may_end(saga)):
             raise SagasClosedError(self._engine, saga)
 
     def awake(self, saga: str) -> bool:
@@ -114,8 +114,20 @@ class Runner:
         )
 
     def hold(self) -> None:
-        """Begin no more steps; a failed attempt does not count any more."""
+        """Begin no more steps; a failed attempt does not count any more.
+
+        Whoever waits for a saga that cannot end without another step is told so now: a step of another engine that
+        waits for an answer would hold up its drain otherwise.
+        """
         self._shared.draining = True
+        for saga in list(self._waiting):
+            if not self._may_end(saga):
+                self.parked(saga)
+
+    def parked(self, saga: str) -> None:
+        """Tell those who wait for a saga that it goes on when the engine opens again."""
+        if (waiting := self._waiting.pop(saga, None)) is not None:
+            _tell(waiting, SagasClosedError(self._engine, saga))
 
     async def drain(self) -> None:
         """Begin no more steps and wait for effects in flight, so that their answers are written before `close`."""
@@ -145,9 +157,8 @@ class Runner:
         self._refill = None
         self._shared.places.clear()
         self._shared.sleepers.clear()
-        for saga, waiting in self._waiting.items():
-            _tell(waiting, SagasClosedError(self._engine, saga))
-        self._waiting.clear()
+        for saga in list(self._waiting):
+            self.parked(saga)
 
     def _launch(self, saga: Awake) -> None:
         self._awake[saga.id] = saga
@@ -181,6 +192,10 @@ class Runner:
             self._failed += 1
         else:
             self._stuck += 1
+
+    def _may_end(self, saga: str) -> bool:
+        awake = self._awake.get(saga)
+        return awake is not None and awake.may_end()
 
     async def _adopt(self, saga: Awake) -> None:
         try:

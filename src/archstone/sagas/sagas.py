@@ -81,6 +81,7 @@ class Sagas:
             principal=principal or Principal(f"service:{name}", frozenset({"service"})),
             places=Places(settings.max_running, on_free=self._place_freed),
             sleepers=Places(settings.max_sleeping, on_free=_nothing),
+            parked=self._parked,
             invoke=invoke,
             atomic=invoke if isinstance(invoke, Atomic) else None,
             settings=settings,
@@ -97,7 +98,10 @@ class Sagas:
         self._runner.start(stuck=await self._table.stuck())
 
     def hold(self) -> None:
-        """Begin no more steps; who is called may close from now on. `drain` or `close` follow."""
+        """Begin no more steps; who is called may close from now on. `drain` or `close` follow.
+
+        Whoever waits for a saga that needs another step to end meets SagasClosedError at once.
+        """
         self._runner.hold()
 
     async def drain(self) -> None:
@@ -255,6 +259,9 @@ class Sagas:
         if ending.status == "stuck":
             raise SagaStuckError(saga, ending.payload.decode())
         raise error_from_json(ending.payload, saga=saga)
+
+    def _parked(self, saga: str) -> None:
+        self._runner.parked(saga)
 
     def _place_freed(self) -> None:
         self._runner.place_freed()

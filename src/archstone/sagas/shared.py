@@ -1,6 +1,7 @@
 """What all sagas of one engine have in common."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
@@ -30,6 +31,8 @@ class Shared:
     atomic: "Atomic | None" = None
     """The same, if it can make calls in one transaction with the journal."""
     settings: SagaSettings
+    parked: Callable[[str], None]
+    """Told of a saga that does not go on before the engine opens again."""
     draining: bool = False
     effects: int = 0
     """Effects in flight."""
@@ -41,8 +44,9 @@ class Shared:
         if size_bytes > self.settings.limit_bytes:
             raise StepTooLargeError(step, what, size_bytes, self.settings.limit_bytes)
 
-    async def park(self) -> NoReturn:
-        """Stay here until the engine closes and cancels this task."""
+    async def park(self, saga: str) -> NoReturn:
+        """Stay here until the engine closes and cancels this task; who waits for the saga's answer need not."""
+        self.parked(saga)
         await asyncio.get_running_loop().create_future()
         raise asyncio.CancelledError
 

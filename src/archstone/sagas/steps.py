@@ -122,7 +122,7 @@ class Steps:
             args,
             call=function,
             name=step,
-            shared=shared,
+            run=run,
             retry=shared.settings.step_retry if retry is None else retry,
             timeout_s=shared.settings.timeout_s if timeout_s is None else timeout_s,
             given_up=run.halted,
@@ -221,7 +221,7 @@ async def _perform(run: Run, effect: Effect, entry: bytes | None) -> object:
 async def _begin(run: Run, effect: Effect, entry: bytes | None, *, in_body: bool) -> object:
     if run.shared.draining:
         await run.flush()
-        await run.shared.park()
+        await run.shared.park(run.id)
     run.check()  # it halted after the step was asked for: then the step never begins
     if entry is not None:
         world.point(BEFORE_BEGIN)
