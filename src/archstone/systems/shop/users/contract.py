@@ -1,9 +1,10 @@
-"""What users promises, in four contracts, so that nobody depends on more than they use.
+"""What users promises, in five contracts, so that nobody depends on more than they use.
 
-`Sessions` is for who signs in and out, `UserRead` and `UserWrite` for who looks at and changes a profile, `UserAdmin`
-for administrators.
+`Sessions` is for programs that sign in and out, `BrowserSessions` for the pages, `UserRead` and `UserWrite` for who
+looks at and changes a profile, `UserAdmin` for administrators.
 """
 
+import hashlib
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -16,6 +17,8 @@ from archstone.systems.shop.paging import BadCursorError
 from archstone.systems.shop.values import Cursor, Email, PageSize, UserId, Value, VisibleText
 
 __all__ = [
+    "BrowserSession",
+    "BrowserSessions",
     "Contact",
     "EmailTakenError",
     "Preferences",
@@ -31,7 +34,9 @@ __all__ = [
     "UserRead",
     "UserUnknownError",
     "UserWrite",
+    "Visitor",
     "WeakPasswordError",
+    "browser_mark",
 ]
 
 Role = Literal["customer", "admin"]
@@ -39,6 +44,8 @@ Theme = Literal["auto", "light", "dark"]
 NewPassword = Annotated[str, StringConstraints(min_length=8, max_length=200)]
 """8 to 200 characters. What they are is not prescribed: rules about digits make passwords worse (NIST SP 800-63B)."""
 OfferedPassword = Annotated[str, StringConstraints(max_length=200)]
+BrowserMark = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+"""The SHA-256 of a browser session's token, in hex: it names the session and opens nothing."""
 RefreshText = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
@@ -148,6 +155,63 @@ class Sessions(Contract, version="1.0"):
     @command("/sessions/logout", public=True, requires=ANYONE, status=204, record=False, key_required=False)
     async def logout(self, refresh_token: RefreshText) -> None:
         """Sign out: end the session that a refresh token belongs to. One that is unknown has ended already."""
+        ...
+
+
+class BrowserSession(Value):
+    """Proof of having signed in with a browser."""
+
+    token: str
+    """For a cookie that no script can read. Kept nowhere else."""
+    user: User
+
+
+class Visitor(Value):
+    """Who is signed in with a browser."""
+
+    user: User
+    preferences: Preferences
+    renew: bool
+    """Whether the visit should be written down with `renew`, so that the session does not end from being idle."""
+
+
+def browser_mark(token: str) -> str:
+    """Return what names the session that a cookie's token belongs to. No salt is needed: the token is all chance."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class BrowserSessions(Contract, version="1.0"):
+    """Signing in and out with a browser. For the pages alone: the API knows tokens only.
+
+    A session ends after 14 days without a visit, after 90 days in any case, and at once when it is ended here or when
+    a role is withdrawn.
+    """
+
+    @command("/browser-sessions", requires="service", raises=(SignInError,), record=False)
+    async def begin(
+        self, email: Email, password: OfferedPassword, instead_of: BrowserMark | None = None
+    ) -> BrowserSession:
+        """Sign in with address and password, under a token that is new; end the session that the browser had."""
+        ...
+
+    @query("/browser-sessions/{mark}", requires="service", raises=(SessionEndedError,))
+    async def visitor(self, mark: BrowserMark) -> Visitor:
+        """Return who is signed in, with the roles of this moment."""
+        ...
+
+    @command("/browser-sessions/{mark}/visits", requires="service", status=204, record=False)
+    async def renew(self, mark: BrowserMark) -> None:
+        """Write down that the session is in use."""
+        ...
+
+    @command("/browser-sessions/{mark}", method="DELETE", requires="service", status=204, record=False)
+    async def end(self, mark: BrowserMark) -> None:
+        """Sign out. A session that is unknown has ended already."""
+        ...
+
+    @command("/browser-sessions/of/{user_id}", method="DELETE", requires="service", status=204, record=False)
+    async def end_all(self, user_id: UserId) -> None:
+        """Sign a user out everywhere: every browser, and every program as soon as its access token ends."""
         ...
 
 

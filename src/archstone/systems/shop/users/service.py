@@ -19,7 +19,10 @@ from archstone.security import (
 from archstone.services import Service, every
 from archstone.systems.shop.notifications.mail import Language
 from archstone.systems.shop.paging import decode_cursor, encode_cursor
+from archstone.systems.shop.users import browsers
 from archstone.systems.shop.users.contract import (
+    BrowserSession,
+    BrowserSessions,
     Contact,
     EmailTakenError,
     Preferences,
@@ -35,6 +38,7 @@ from archstone.systems.shop.users.contract import (
     UserRead,
     UserUnknownError,
     UserWrite,
+    Visitor,
     WeakPasswordError,
 )
 
@@ -78,8 +82,31 @@ class _Preferred(NamedTuple):
     theme: str
 
 
-class UsersService(Service, Sessions, UserRead, UserWrite, UserAdmin, name="users"):
-    """Keeps `Sessions`, `UserRead`, `UserWrite` and `UserAdmin`."""
+class _Visit(NamedTuple):
+    id: str
+    email: str
+    name: str
+    created_at: int
+    roles: str
+    language: str
+    theme: str
+    seen_at: int
+
+    def visitor(self) -> Visitor:
+        user = _Row(self.id, self.email, self.name, "", self.created_at, self.roles).user()
+        liked = Preferences(language=cast("Language", self.language), theme=cast("Theme", self.theme))
+        return Visitor(user=user, preferences=liked, renew=browsers.due(self.seen_at))
+
+
+_VISIT: Final = (
+    "SELECT u.id, u.email, u.name, u.created_at, u.language, u.theme, b.seen_at,"  # noqa: S608 - constants
+    " coalesce((SELECT group_concat(role, ' ') FROM roles r WHERE r.user_id = u.id), '') AS roles"
+    f" FROM browser_sessions b JOIN users u ON u.id = b.user_id WHERE {browsers.ALIVE}"
+)
+
+
+class UsersService(Service, Sessions, BrowserSessions, UserRead, UserWrite, UserAdmin, name="users"):
+    """Keeps `Sessions`, `BrowserSessions`, `UserRead`, `UserWrite` and `UserAdmin`."""
 
     passwords: Passwords
     tokens: Tokens
@@ -96,20 +123,31 @@ class UsersService(Service, Sessions, UserRead, UserWrite, UserAdmin, name="user
         return cast("Statements", self.tx)
 
     async def login(self, email: str, password: str) -> Session:
-        row = await self.db.first(_Row, f"{_USERS} WHERE u.email = :email", email=email)
-        # Also for an address that nobody has: the same work, the same time, the same answer.
-        verdict = await self.passwords.verify(None if row is None else row.password_hash, password)
-        if row is None or not verdict.right:
-            raise SignInError
-        # Again, now in the transaction: a role may have been withdrawn, or the password changed, during the long check.
-        current = await self.tx.first(_Row, f"{_USERS} WHERE u.id = :id", id=row.id)
-        if current is None or current.password_hash != row.password_hash:
-            raise SignInError
-        if verdict.new_hash is not None:
-            await self.tx.execute(
-                "UPDATE users SET password_hash = :new WHERE id = :id", new=verdict.new_hash, id=row.id
-            )
-        return self._session(current, await self._refresh.issue(row.id, self._statements))
+        row = await self._signed_in(email, password)
+        return self._session(row, await self._refresh.issue(row.id, self._statements))
+
+    async def begin(self, email: str, password: str, instead_of: str | None = None) -> BrowserSession:
+        row = await self._signed_in(email, password)
+        if instead_of is not None:
+            await browsers.end(self.tx, instead_of)
+        return BrowserSession(token=await browsers.begin(self.tx, row.id), user=row.user())
+
+    async def visitor(self, mark: str) -> Visitor:
+        seen_after, begun_after = browsers.limits()
+        visit = await self.db.first(_Visit, _VISIT, mark=mark, seen_after=seen_after, begun_after=begun_after)
+        if visit is None:
+            raise SessionEndedError
+        return visit.visitor()
+
+    async def renew(self, mark: str) -> None:
+        await browsers.renew(self.tx, mark)
+
+    async def end(self, mark: str) -> None:
+        await browsers.end(self.tx, mark)
+
+    async def end_all(self, user_id: str) -> None:
+        await browsers.end_all(self.tx, user_id)
+        await self._refresh.revoke_user(self._statements, user_id=user_id)
 
     async def refresh(self, refresh_token: str) -> Session:
         try:
@@ -198,14 +236,36 @@ class UsersService(Service, Sessions, UserRead, UserWrite, UserAdmin, name="user
     async def withdraw(self, email: str, role: Role) -> User:
         row = await self._row("u.email", email)
         await self.tx.execute("DELETE FROM roles WHERE user_id = :id AND role = :role", id=row.id, role=role)
-        await self._refresh.revoke_user(self._statements, user_id=row.id)
+        await self.end_all(row.id)
         return (await self._row("u.id", row.id)).user()
 
     @every(SWEEP_S)
     async def forget_expired(self) -> None:
-        """Delete refresh tokens whose time is over."""
+        """Delete refresh tokens and browser sessions whose time is over."""
+        await browsers.sweep(self.tx)
         while await self._refresh.sweep(self._statements):
             pass
+
+    async def _signed_in(self, email: str, password: str) -> _Row:
+        """Return whose address and password these are.
+
+        Raises:
+            SignInError: nobody's.
+        """
+        row = await self.db.first(_Row, f"{_USERS} WHERE u.email = :email", email=email)
+        # Also for an address that nobody has: the same work, the same time, the same answer.
+        verdict = await self.passwords.verify(None if row is None else row.password_hash, password)
+        if row is None or not verdict.right:
+            raise SignInError
+        # Again, now in the transaction: a role may have been withdrawn, or the password changed, during the long check.
+        current = await self.tx.first(_Row, f"{_USERS} WHERE u.id = :id", id=row.id)
+        if current is None or current.password_hash != row.password_hash:
+            raise SignInError
+        if verdict.new_hash is not None:
+            await self.tx.execute(
+                "UPDATE users SET password_hash = :new WHERE id = :id", new=verdict.new_hash, id=row.id
+            )
+        return current
 
     async def _row(self, column: str, value: str) -> _Row:
         row = await self.tx.first(_Row, f"{_USERS} WHERE {column} = :value", value=value)
