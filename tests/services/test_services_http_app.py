@@ -362,3 +362,20 @@ async def test_the_lifespan_protocol_is_answered(app) -> None:
 
     await app({"type": "lifespan"}, receive, send)
     assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+async def test_the_time_for_a_body_counts_once_for_all_its_parts(behind) -> None:
+    app = app_of(behind, prefix="/api", strict=True, time_limit_s=3.0)
+
+    async def slow(scope, receive, send) -> None:
+        async def late():
+            await asyncio.sleep(2.0)
+            return await receive()
+
+        await app(scope, late, send)
+
+    begun_s = world.monotonic()
+    answer = await ask(slow, "POST", "/api/reservations", headers=[JSON, KEY], body=[ORDER[:9], ORDER[9:]])
+    assert (answer.status, document(answer)["type"]) == (408, "urn:archstone:error:http.body-late")
+    assert world.monotonic() - begun_s == pytest.approx(3.0, abs=0.1)
+    assert behind.calls == []

@@ -1,18 +1,19 @@
 """Read a request's body, whole, within a number of bytes and of seconds.
 
 Promise: never more than the limit is kept in memory, whatever the client declares or leaves undeclared; a body that
-never ends is given up. A refused body of moderate size is read to its end and thrown away first, because a client
-that is still sending would otherwise see a broken connection in place of the answer.
+never ends is given up: one time limit for all of it, what is thrown away included. A refused body of moderate size is
+read to its end and thrown away first, because a client that is still sending would otherwise see a broken connection
+in place of the answer.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from archstone.services.http.asgi import Headers, Message, Receive
 from archstone.services.http.errors import BodyLateError, BodyTooLargeError, ClientGoneError
 from archstone.services.http.headers import content_length
-from archstone.services.http.waiting import Ring, Watch, Watched, go_on
+from archstone.services.http.waiting import Ring, Watch, Watched, resumed
 
 __all__ = ["DRAIN_BYTES", "in_time", "read_body"]
 
@@ -55,11 +56,16 @@ async def read_body(receive: Receive, headers: Headers, *, limit_bytes: int, wat
     except StopIteration as done:
         message: Message = done.value
     else:
-        message = await go_on(steps, pending, watch)
+        # One watch for all that follows: with one for the first part and one for the rest, both times would add up.
+        return await Watched(_read(resumed(steps, pending), receive, limit_bytes), watch)
     body: bytes = message.get("body", b"")
     if message["type"] == "http.request" and not message.get("more_body") and len(body) <= limit_bytes:
         return body
     return await Watched(_read_on(message, receive, limit_bytes), watch)
+
+
+async def _read(first: Awaitable[Message], receive: Receive, limit_bytes: int) -> bytes:
+    return await _read_on(await first, receive, limit_bytes)
 
 
 async def _read_on(message: Message, receive: Receive, limit_bytes: int) -> bytes:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Generator
 from types import coroutine
 from typing import Any, Generic, TypeVar
 
-__all__ = ["Ring", "Watch", "Watched", "go_on"]
+__all__ = ["Ring", "Watch", "Watched", "resumed"]
 
 T = TypeVar("T")
 
@@ -41,9 +41,9 @@ class Watched(Generic[T]):
 
 
 @coroutine
-def go_on(steps: Generator[Any, Any, T], pending: object, watch: Watch) -> Generator[Any, Any, T]:
-    """Await, under watch, work whose first step the caller has run by hand, and which then yielded `pending`."""
-    return (yield from _watched(steps, pending, watch))
+def resumed(steps: Generator[Any, Any, T], pending: object) -> Generator[Any, Any, T]:
+    """Await work whose first step the caller has run by hand, and which then yielded `pending`."""
+    return (yield from _go_on(steps, pending))
 
 
 def _watched(steps: Generator[Any, Any, T], pending: object, watch: Watch) -> Generator[Any, Any, T]:
