@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 from pydantic import StringConstraints
 
 from archstone.systems.shop.orders.events import OrderCancelled, OrderConfirmed
-from archstone.systems.shop.values import Email, OrderId, Value, VisibleText
+from archstone.systems.shop.values import OrderId, Value, VisibleText
 
 __all__ = ["Language", "Mail", "cancelled_mail", "confirmed_mail"]
 
@@ -18,7 +18,8 @@ class Mail(Value):
 
     id: Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z-]{1,80}$")]
     """Id of the event that it tells of; two mails with one id are one mail."""
-    to: Email
+    to: Annotated[str, StringConstraints(min_length=3, max_length=254, pattern=r"^[^\s\x00-\x1f\x7f]+$")]
+    """An address as `users` keeps it: checked when it was given, and dear to check again for each mail."""
     subject: VisibleText
     text: str
     about: Literal["confirmed", "cancelled"]
