@@ -47,7 +47,7 @@ async def _undo(run: Run, begun: Begun) -> None:
         operation,
         arguments,
         call=operation.call,
-        name=name,
+        name=f"{begun.step}/undo",
         run=run,
         retry=shared.settings.undo_retry,
         timeout_s=shared.settings.timeout_s,

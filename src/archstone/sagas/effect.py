@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from archstone.errors import DeniedError, DomainError, InvalidError, NotFoundError, RejectedError
+from archstone.errors import DeadlineError, DeniedError, DomainError, InvalidError, NotFoundError, RejectedError
+from archstone.observability import get_logger
 from archstone.resilience import Retry, within
 from archstone.sagas.errors import StepFailedError
 from archstone.sagas.failures import describe
@@ -18,7 +19,7 @@ __all__ = ["Effect", "GivenUpError"]
 
 _ANSWERS: Final = (DomainError, InvalidError, DeniedError, NotFoundError)
 """Asking again would give the same."""
-_PENDING: Final = object()
+_log = get_logger("archstone.sagas")
 
 
 class GivenUpError(Exception):
@@ -33,15 +34,16 @@ class GivenUpError(Exception):
         """Return the error with which `step` fails: a declared one as it is."""
         if isinstance(self.error, DomainError):
             return self.error
-        return StepFailedError(saga, step, self.attempts, describe(self.error))
+        failure = StepFailedError(saga, step, self.attempts, describe(self.error))
+        failure.__cause__ = self.error
+        return failure
 
 
 class Effect:
     """A call that is about to be made, in the context that is current then."""
 
     __slots__ = (
-        "_arguments", "_attempts", "_call", "_first", "_given_up", "_run", "_timeout_s", "keep", "name", "operation",
-        "retry",
+        "_arguments", "_attempts", "_call", "_given_up", "_run", "_timeout_s", "keep", "name", "operation", "retry",
     )  # fmt: skip
 
     def __init__(
@@ -65,42 +67,83 @@ class Effect:
         self._call = call
         self._arguments = arguments
         self._run = run
-        self._timeout_s = timeout_s
+        self._timeout_s = timeout_s if retry.per_attempt_s is None else min(timeout_s, retry.per_attempt_s)
         self._given_up = given_up
         self._attempts = 0
-        self._first: Exception | None = None
 
     def covered_by(self, atomic: "Atomic | None") -> bool:
         """Whether the call is one transaction of the saga's own database."""
         return atomic is not None and atomic.covers(self._call)
 
     async def make(self) -> object:
-        """Return the answer.
+        """Return the answer. Each attempt that fails is logged, the last one with its traceback.
 
         Raises:
             GivenUpError: An answer that is an error, or the last attempt failed too, or nobody wants it any more.
         """
-        retry = self.retry
+        if self.retry.total_s is not None:
+            return await self._bounded(self.retry.total_s)
         try:
-            # Nearly every step works at its first attempt, which need not pay for the machinery of the others.
-            answer = await self._once() if retry.total_s is None and retry.per_attempt_s is None else _PENDING
-        except Exception as error:  # noqa: BLE001 - Retry.on decides about it
-            self._first = error
-            answer = _PENDING
-        if answer is _PENDING:
-            try:
-                answer = await retry.call(self._attempt)
-            except Exception as error:
-                raise GivenUpError(self._attempts, error) from error
-        if type(answer) is _Failed:
-            raise GivenUpError(self._attempts, answer.error) from answer.error
-        return answer
+            return await self._once()
+        except Exception as error:  # noqa: BLE001 - `_delay_s` decides about it
+            failed = error
+        return await self._again(failed)
 
-    async def _attempt(self) -> object:
-        first, self._first = self._first, None
-        if first is not None:
-            raise first
-        return await self._once()
+    async def _bounded(self, total_s: float) -> object:
+        try:
+            async with within(total_s, name=self.name):
+                try:
+                    return await self._once()
+                except Exception as error:  # noqa: BLE001 - as above
+                    failed = error
+                return await self._again(failed)
+        except DeadlineError as error:
+            self._log_last(error)
+            raise GivenUpError(self._attempts, error) from error
+
+    async def _again(self, failed: Exception) -> object:
+        try:
+            while (delay_s := self._delay_s(failed)) is not None:
+                _log.warning(
+                    "an attempt of a step failed",
+                    **self._facts(),
+                    attempts=self.retry.attempts,
+                    error=describe(failed),
+                    next_s=round(delay_s, 3),
+                )
+                await asyncio.sleep(delay_s)
+                try:
+                    return await self._once()
+                except Exception as error:  # noqa: BLE001 - as above
+                    failed = error
+            self._log_last(failed)
+            raise GivenUpError(self._attempts, failed) from failed
+        finally:
+            del failed  # the error holds this frame, the frame must not hold the error
+
+    def _delay_s(self, failed: Exception) -> float | None:
+        """Return how long to wait before another attempt, None if there is none."""
+        retry = self.retry
+        if isinstance(failed, _ANSWERS) or not isinstance(failed, retry.on):
+            return None
+        if self._attempts >= retry.attempts or self._given_up():
+            return None
+        delay_s = retry.delay_s(self._attempts)
+        if isinstance(failed, RejectedError):
+            if not failed.retry_after_s <= retry.patience_s:
+                return None
+            delay_s += max(0.0, failed.retry_after_s)  # on top of it: all who were refused heard the same number
+        return delay_s
+
+    def _log_last(self, failed: Exception) -> None:
+        if isinstance(failed, DomainError):  # an answer, which its contract declares: nobody's fault
+            _log.info("a step was refused", **self._facts(), error=describe(failed))
+        else:
+            _log.error("a step failed for good", **self._facts(), error=describe(failed), exc_info=failed)
+
+    def _facts(self) -> dict[str, object]:
+        operation = self.operation.name
+        return {"saga": self._run.id, "step": self.name, "operation": operation, "attempt": self._attempts}
 
     async def _once(self) -> object:
         run = self._run
@@ -113,12 +156,8 @@ class Effect:
         try:
             async with within(self._timeout_s, name=self.name):
                 return await self._invoked()
-        except _ANSWERS as error:
-            return _Failed(error)
         except Exception as error:
-            if not shared.draining:
-                if self._given_up():
-                    return _Failed(error)
+            if not shared.draining or isinstance(error, _ANSWERS):
                 raise
         finally:
             saga.effects -= 1
@@ -145,12 +184,3 @@ class Effect:
         if self._attempts > 1 and (encoded := await keep.found()) is not None:
             return self.operation.codec.answer(encoded)  # the attempt before was cut off while it was committed
         return await atomic.atomically(self._call, self._arguments, keep.write)
-
-
-class _Failed:
-    """An error that must not be tried again, carried past `Retry.on`."""
-
-    __slots__ = ("error",)
-
-    def __init__(self, error: Exception) -> None:
-        self.error = error
