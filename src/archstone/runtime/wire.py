@@ -1,41 +1,28 @@
 """The server's side of a connection, where uvicorn's own words are not ours: broken HTTP, and its log.
 
 Promise: what cannot be parsed gets a problem document as any other bad request does, and the connection is closed;
-what uvicorn logs goes where all log lines go, in their form.
+a head is bounded in bytes and in time (`gateway.heads`); what uvicorn logs goes where all log lines go, in their form.
 """
 
 import logging
 from typing import Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
-from archstone import world
+from archstone.gateway.heads import BoundedHttp
 from archstone.observability import get_logger
-from archstone.services.http import BadRequestError, refusal
+from archstone.services.http import BadRequestError
 
 __all__ = ["Connection", "take_over_log"]
 
 _WRONG: Final = BadRequestError("request", "is not HTTP/1.1 as RFC 9112 has it; the connection is closed")
 
 
-class Connection(HttpToolsProtocol):
+class Connection(BoundedHttp):
     """A connection whose broken requests are answered like all others."""
 
     def send_400_response(self, msg: str) -> None:
         """Answer what cannot be parsed, and close."""
         del msg
-        ticket = world.new_id()
-        response = refusal(_WRONG, instance=ticket, operation=None, frank=False)
-        headers = [
-            *response.headers,
-            (b"content-length", b"%d" % len(response.body)),
-            (b"connection", b"close"),
-            (b"x-content-type-options", b"nosniff"),
-            (b"x-request-id", ticket.encode()),
-        ]
-        lines = b"".join(b"%s: %s\r\n" % pair for pair in headers)
-        self.transport.write(b"HTTP/1.1 400 Bad Request\r\n%s\r\n%s" % (lines, response.body))
-        self.transport.close()
+        self.answer_and_close(_WRONG)
 
 
 class _Handler(logging.Handler):
