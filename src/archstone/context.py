@@ -7,7 +7,7 @@ import sys
 from asyncio import AbstractEventLoop, Task, tasks
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from typing import Any, Final, NamedTuple, cast
 
 __all__ = ["NOBODY", "Call", "Principal", "Trace", "current", "enter", "leave", "running_task", "set_current"]
@@ -66,10 +66,8 @@ current = _call.get
 """Return the call of the running context."""
 
 
-def set_current(call: Call) -> Token[Call]:
-    """Make `call` the current one; hand the token to `leave`. For hot paths; others use `enter`."""
-    return _call.set(call)
-
+set_current = _call.set
+"""Make a call the current one; hand the token it returns to `leave`. For hot paths; others use `enter`."""
 
 leave = _call.reset
 """Undo `set_current`."""

@@ -11,7 +11,7 @@ import signal
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final, NoReturn
@@ -68,15 +68,11 @@ class World:
 _world: ContextVar[World] = ContextVar("archstone_world", default=World())
 
 
-def current() -> World:
-    """Return the world of the running context."""
-    return _world.get()
+current = _world.get
+"""Return the world of the running context."""
 
-
-def set_current(world: World) -> Token[World]:
-    """Make `world` the current one; hand the token to `leave`. For hot paths; others use `use`."""
-    return _world.set(world)
-
+set_current = _world.set
+"""Make a world the current one; hand the token it returns to `leave`. For hot paths; others use `use`."""
 
 leave = _world.reset
 """Undo `set_current`."""
