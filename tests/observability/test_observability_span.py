@@ -7,6 +7,7 @@ from archstone import context
 from archstone.context import Call, Principal, Trace
 from archstone.errors import ConflictError, RejectedError
 from archstone.observability import SpanRecord, add_recorder, recorded, recorders, remove_recorder, span
+from archstone.observability.recorders import recording
 
 
 @pytest.fixture
@@ -100,6 +101,32 @@ def test_a_trace_that_its_caller_did_not_sample_records_errors_only(spans: list[
         with pytest.raises(ValueError), span("badly"):
             raise ValueError
     assert [one.name for one in spans] == ["badly"]
+
+
+def test_errors_below_unsampled_spans_are_recorded_with_the_spans_that_end_after_them(spans: list[SpanRecord]) -> None:
+    with context.enter(Call(trace=Trace(7, 8, False))), span("around") as work:
+        work.set("n", 1)
+        with span("well"):
+            pass
+        with span("reported") as failing:
+            failing.fail(ValueError("no"))
+        with pytest.raises(ConflictError), span("refused"):
+            raise ConflictError("changed")
+    assert [one.name for one in spans] == ["reported", "refused", "around"]
+    assert [one.status for one in spans] == ["error", "refused", "ok"]
+    assert {(one.trace_id, one.parent_id) for one in spans} == {(7, 8)}
+    assert spans[2].attributes == {"n": 1}
+    with context.enter(Call(trace=Trace(9, 8, False))), pytest.raises(ConflictError), span("refused"):
+        raise ConflictError("changed")
+    assert len(spans) == 3
+
+
+def test_the_traces_that_are_recorded_after_an_error_are_bounded(spans: list[SpanRecord]) -> None:
+    for trace_id in range(1, 1200):
+        with context.enter(Call(trace=Trace(trace_id, 8, False))), span("work") as work:
+            work.fail(ValueError())
+    assert len(recording.rescued) == 1000
+    assert len(spans) == 1199
 
 
 def test_nobody_listening_changes_nothing_and_keeps_nothing() -> None:

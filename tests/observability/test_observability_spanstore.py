@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from archstone import world
-from archstone.observability import SpanRecord, SpanStore, SpanStoreError, span
+from archstone import context, world
+from archstone.context import Call, Trace
+from archstone.data.outbox import headers_of
+from archstone.observability import SpanRecord, SpanStore, SpanStoreError, recorded, span
 from archstone.observability.sampling import Sampler
 
 
@@ -107,7 +109,7 @@ async def test_above_the_rate_traces_are_whole_or_absent(path: Path) -> None:
         counts = [row[0] for row in store._opened().execute("SELECT count(*) FROM spans GROUP BY trace_id")]
         assert set(counts) == {3}
         assert 300 <= sum(counts) <= 700  # four seconds at 100, the first burst, and traces finished beyond it
-        assert store.sampled_out == 40 * 20 * 3 - sum(counts)
+        assert store.sampled_out == 40 * 20 - len(counts)
         assert store.dropped == 0
 
 
@@ -131,7 +133,7 @@ async def test_an_error_brings_its_whole_trace_back(path: Path) -> None:
         store.add(record(1, 3, status="error"))
         store.add(record(1, 4))
         assert sorted(one.span_id for one in store.trace(1)) == [1, 2, 3, 4]
-        assert store.sampled_out == out - 2
+        assert store.sampled_out == out - 1
 
 
 async def test_a_trace_begun_before_a_restart_is_kept_though_the_rate_is_used_up(path: Path) -> None:
@@ -154,7 +156,7 @@ def test_every_span_in_error_is_kept_and_no_trace_is_kept_in_part(spans: list[tu
     kept = {one.trace_id for one in taken}
     assert {trace_id for trace_id, status in spans if status == "error"} <= kept
     assert len(taken) == sum(trace_id in kept for trace_id, _ in spans)
-    assert sampler.sampled_out == len(spans) - len(taken)
+    assert sampler.sampled_out == len({trace_id for trace_id, _ in spans} - kept)
 
 
 def test_what_the_sampler_remembers_is_bounded() -> None:
@@ -220,6 +222,72 @@ def test_what_comes_back_with_an_error_fits_into_its_trace() -> None:
     assert [one.span_id for one in back] == [1, 2, 3, 4, 11]
     assert sampler.take(record(1, 12, status="error")) is None
     assert (sampler.overlong, sampler.sampled_out) == (7, 0)
+
+
+async def test_a_trace_declined_at_its_start_keeps_its_error_what_is_around_it_and_what_ends_later(path: Path) -> None:
+    async with SpanStore(path, spans_per_s=1) as store:
+        with span("takes what there is"):
+            pass
+        with span("root"):
+            assert context.current().trace.sampled is False
+            with span("before"):
+                pass
+            with span("around"):
+                with pytest.raises(ValueError), span("failing", ref="A1", n=1):
+                    await asyncio.sleep(0.5)
+                    raise ValueError("no")
+                with span("after"):
+                    pass
+        found = store.find("A1")
+        assert [one.name for one in found] == ["root", "around", "failing", "after"]
+        root, around, failing, _ = found
+        assert (root.parent_id, around.parent_id, failing.parent_id) == (None, root.span_id, root.span_id)
+        assert (failing.status, failing.duration_us, failing.attributes["n"]) == ("error", 500_000, 1)
+        assert failing.start_us >= around.start_us >= root.start_us
+        assert store.sampled_out == 0
+
+
+async def test_what_a_declined_trace_sends_on_says_that_it_is_not_sampled(path: Path) -> None:
+    async with SpanStore(path, spans_per_s=1):
+        with span("takes what there is"):
+            assert headers_of(context.current()).endswith(b'-01"}')
+        with span("root"), span("inner"):
+            assert headers_of(context.current()).endswith(b'-00"}')
+
+
+async def test_somebody_who_wants_every_trace_gets_it_whatever_a_store_wants(path: Path) -> None:
+    async with SpanStore(path, spans_per_s=1) as store:
+        with recorded() as spans:
+            for _ in range(10):
+                with span("root"), span("inner"):
+                    pass
+        assert len(spans) == 20
+        assert store.sampled_out == 9
+        with span("root"), span("inner"):
+            assert context.current().trace.sampled is False
+
+
+async def test_a_trace_from_elsewhere_is_asked_about_where_it_comes_in(path: Path) -> None:
+    async with SpanStore(path, spans_per_s=1):
+        with span("takes what there is"):
+            pass
+        for kind in ("server", "consumer"):
+            with context.enter(Call(trace=Trace(7, 8, sampled=True))), span("in", kind=kind):
+                assert context.current().trace.sampled is False
+                assert context.current().trace.trace_id == 7
+
+
+async def test_under_a_steady_overload_about_as_much_is_kept_as_may_be_and_evenly(path: Path) -> None:
+    async with SpanStore(path, spans_per_s=100) as store:
+        for _ in range(200):
+            for _ in range(25):  # 25 traces of 4 spans, ten times a second: 1,000 spans a second
+                with span("a"), span("b"), span("c"), span("d"):
+                    pass
+            await asyncio.sleep(0.1)
+        store.flush()
+        seconds = store._opened().execute("SELECT count(*) FROM spans GROUP BY start_us / 1000000").fetchall()
+        assert len(seconds) >= 20
+        assert all(40 <= count <= 200 for (count,) in seconds[2:-1])
 
 
 async def test_rows_beyond_the_bound_are_swept_oldest_traces_first_by_itself(path: Path) -> None:

@@ -9,9 +9,11 @@ import sys
 import traceback
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
-__all__ = ["Attribute", "Recorder", "SpanRecord", "add_recorder", "recorded", "recorders", "remove_recorder"]
+__all__ = ["Attribute", "Recorder", "SpanRecord", "Wants", "add_recorder", "recorded", "recorders", "remove_recorder"]
+
+_RESCUED_LIMIT: Final = 1_000
 
 Attribute: TypeAlias = str | int | float | bool | None
 """What a span can say about itself. Text is kept as it is: never put a secret here."""
@@ -41,13 +43,39 @@ Recorder: TypeAlias = Callable[[SpanRecord], None]
 """Takes a span that has ended. Quick, never waits, never raises."""
 
 
+Wants: TypeAlias = Callable[[int], bool]
+"""Says of a trace id, when the first span of its trace begins here, whether the recorder will keep the trace."""
+
+
 class _Recording:
     """The recorders of this process: one slot read by every span, so that nobody listening costs one test."""
 
-    __slots__ = ("listeners",)
+    __slots__ = ("listeners", "rescued", "wants", "wishes")
 
     def __init__(self) -> None:
         self.listeners: tuple[Recorder, ...] = ()
+        self.wishes: dict[Recorder, Wants | None] = {}
+        self.wants: Wants | None = None
+        """Whether anybody wants a trace. None: somebody wants every one."""
+        self.rescued: dict[int, None] = {}
+        """Traces that were not to be recorded until one of their spans ended in error; the oldest are forgotten."""
+
+    def rescue(self, trace_id: int) -> None:
+        """Have what ends in this trace from now on recorded."""
+        if len(self.rescued) >= _RESCUED_LIMIT and trace_id not in self.rescued:
+            del self.rescued[next(iter(self.rescued))]
+        self.rescued[trace_id] = None
+
+    def choose(self) -> None:
+        """Set who is told and what is wanted from `wishes`."""
+        self.listeners = tuple(self.wishes)
+        if not self.listeners:
+            self.rescued.clear()
+        wishes = [wants for wants in self.wishes.values() if wants is not None]
+        if not wishes or len(wishes) < len(self.wishes):
+            self.wants = None
+        else:
+            self.wants = wishes[0] if len(wishes) == 1 else lambda trace_id: any(wants(trace_id) for wants in wishes)
 
 
 recording = _Recording()
@@ -58,15 +86,22 @@ def recorders() -> tuple[Recorder, ...]:
     return recording.listeners
 
 
-def add_recorder(recorder: Recorder) -> None:
-    """Tell `recorder` of every span that ends from now on. Adding it twice is adding it once."""
-    if recorder not in recording.listeners:
-        recording.listeners = (*recording.listeners, recorder)
+def add_recorder(recorder: Recorder, *, wants: Wants | None = None) -> None:
+    """Tell `recorder` of every span that ends from now on. Adding it twice is adding it once.
+
+    Args:
+        recorder: What is told.
+        wants: Asked once per trace and process, so that a trace that no recorder wants costs next to nothing: of
+            such a trace only spans in error are recorded, and what ends after them. None: it wants every trace.
+    """
+    recording.wishes.setdefault(recorder, wants)
+    recording.choose()
 
 
 def remove_recorder(recorder: Recorder) -> None:
     """Tell `recorder` no more. Nothing happens if it was never added."""
-    recording.listeners = tuple(other for other in recording.listeners if other != recorder)
+    recording.wishes.pop(recorder, None)
+    recording.choose()
 
 
 @contextmanager

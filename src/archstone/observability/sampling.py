@@ -21,6 +21,9 @@ class Sampler:
     before; a burst that the ratio has not seen yet is cut when the spans of one second are used up. A span in
     error makes its trace kept: what was set aside of it comes back, what comes later is kept.
 
+    `wants` decides when a trace begins, so that one that will not be kept is not even recorded: then nothing of it is
+    set aside, and an error brings back itself, the spans around it and what comes later.
+
     Args:
         spans_per_s: Spans kept a second in the long run, above 0. Traces already chosen are finished beyond it.
         max_traces: Decisions remembered, oldest forgotten first.
@@ -45,10 +48,11 @@ class Sampler:
         self._aside_spans = 0
         self._ratio = 1.0
         self._left = spans_per_s
-        self._seen = 0
+        self._seen = self._kept_spans = self._kept_traces = self._declined = 0
+        self._spans_per_trace = 1.0
         self._since_s = self._filled_s = world.monotonic()
         self.sampled_out = 0
-        """Spans not kept so far because of the rate, those that came back not counted."""
+        """Traces not kept so far because of the rate, those that came back not counted."""
         self.overlong = 0
         """Spans not kept because their trace has as many as it may. For the owner to take and set to 0."""
 
@@ -56,21 +60,36 @@ class Sampler:
         """Keep this trace whatever comes: it was begun before, and `spans` of it are kept."""
         self._remember(trace_id, spans)
 
+    def wants(self, trace_id: int) -> bool:
+        """Decide on a trace that begins, unless that is done: whether its spans shall be recorded."""
+        kept = self._decided.get(trace_id)
+        if kept is None:
+            kept = self._decide(trace_id)
+            self._declined += kept < 0
+        return kept >= 0
+
+    def _decide(self, trace_id: int) -> int:
+        chosen = self._left > 0 and (self._ratio >= 1.0 or (trace_id & _MASK) < self._ratio * (_MASK + 1))
+        kept = 0 if chosen else _OUT
+        self._remember(trace_id, kept)
+        self.sampled_out += not chosen
+        self._kept_traces += chosen
+        return kept
+
     def take(self, record: SpanRecord) -> list[SpanRecord] | None:
         """Return what is to be kept now because of this span, or None: the usual case first in a list of one."""
         self._seen += 1
         trace_id = record.trace_id
         kept = self._decided.get(trace_id)
         if kept is None:
-            chosen = self._left > 0 and (self._ratio >= 1.0 or (trace_id & _MASK) < self._ratio * (_MASK + 1))
-            kept = 0 if chosen else _OUT
-            self._remember(trace_id, kept)
+            kept = self._decide(trace_id)
         if kept >= self._max_trace_spans:
             self.overlong += 1
             return None
         if kept >= 0:
             self._decided[trace_id] = kept + 1
             self._left -= 1
+            self._kept_spans += 1
             return [record]
         if record.status != "error":
             self._set_aside(record)
@@ -80,7 +99,7 @@ class Sampler:
     def _bring_back(self, record: SpanRecord) -> list[SpanRecord]:
         aside = self._aside.pop(record.trace_id, [])
         self._aside_spans -= len(aside)
-        self.sampled_out -= len(aside)
+        self.sampled_out -= 1
         fitting = aside[: self._max_trace_spans - 1]
         self.overlong += len(aside) - len(fitting)
         found = [*fitting, record]
@@ -96,8 +115,13 @@ class Sampler:
         passed_s = now_s - self._since_s
         if passed_s >= _RATIO_EVERY_S:
             # Not more often: traffic that is uneven within the second would be sampled though it is below the rate.
-            self._ratio = min(1.0, self._spans_per_s * passed_s / max(1, self._seen))
-            self._seen, self._since_s = 0, now_s
+            if self._kept_traces:
+                self._spans_per_trace = max(1.0, self._kept_spans / self._kept_traces)
+            # Spans of traces declined when they began were not seen: they are taken to be as large as the others.
+            offered = self._seen + self._declined * self._spans_per_trace
+            self._ratio = min(1.0, self._spans_per_s * passed_s / max(1.0, offered))
+            self._seen = self._kept_spans = self._kept_traces = self._declined = 0
+            self._since_s = now_s
 
     def _remember(self, trace_id: int, kept: int) -> None:
         decided = self._decided
@@ -106,7 +130,6 @@ class Sampler:
         decided[trace_id] = kept
 
     def _set_aside(self, record: SpanRecord) -> None:
-        self.sampled_out += 1
         self._aside.setdefault(record.trace_id, []).append(record)
         self._aside_spans += 1
         while self._aside_spans > self._max_aside:

@@ -6,9 +6,10 @@
 
 Promise: adding costs a list append; writing happens in batches, a few times a second, without fsync: a crash of
 the process loses at most the last batch, a power cut perhaps more, and a file it has damaged is put aside at the
-next opening. Everything is bounded: the buffer (what comes when it is full is dropped and counted), the rate
-(above it whole traces are sampled out, those with an error never), the rows and their age. No fault of the file
-reaches the work that is traced. Not for facts that matter: those go through the outbox.
+next opening. Everything is bounded: the buffer (what comes when it is full is dropped and counted), the rate (above
+it traces are sampled out when they begin: of those a span in error is kept, and what ends after it), the spans of one
+trace, the rows and their age. No fault of the file reaches the work that is traced. Not for facts that matter: those
+go through the outbox.
 """
 
 import asyncio
@@ -104,12 +105,12 @@ class SpanStore:
 
     @property
     def sampled_out(self) -> int:
-        """Spans not kept because there were more than `spans_per_s`."""
+        """Traces not kept because there were more spans than `spans_per_s`."""
         return self._sampler.sampled_out
 
     async def __aenter__(self) -> Self:
         self.open()
-        add_recorder(self.add)
+        add_recorder(self.add, wants=self._sampler.wants)
         self._task = asyncio.create_task(self._flush_and_sweep(), name="archstone span store")
         return self
 
