@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, NonNegativeInt
 from saga_cast import Depot, Traveller, opened
 
 from archstone import context, world
@@ -208,6 +208,7 @@ async def test_arguments_of_exactly_the_limit_are_taken(tmp_path):
 
 class Parcel(BaseModel, frozen=True):
     weights: tuple[int, ...]
+    fragile: NonNegativeInt = 0
 
 
 async def pack(weights: tuple[int, ...]) -> Parcel:
@@ -280,6 +281,31 @@ def test_values_that_only_the_serializer_understands_are_taken_and_others_are_no
     for wrong in (("1", 1, *values[2:]), (values[0], "1", *values[2:]), (*values[:2], {"weights": ["x"]}, values[3])):
         with pytest.raises(StepCodecError, match="keep: a value does not fit"):
             codec.arguments_json(wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Parcel(weights=(1,)).model_copy(update={"weights": ("heavy",)}),
+        Parcel(weights=(1,)).model_copy(update={"weights": ("7",)}),
+        Parcel(weights=(1,), fragile=2).model_copy(update={"fragile": -1}),
+    ],
+)
+async def test_a_model_whose_fields_were_changed_without_a_check_is_not_journaled(wrong):
+    async def keep(parcels: tuple[Parcel, ...]) -> Parcel: ...
+
+    codec = Codec("keep", keep)
+    for encode in (lambda: codec.arguments_json(((wrong,),)), lambda: codec.kept(wrong)):
+        with pytest.raises(StepCodecError, match="keep: a value does not fit its annotation"):
+            encode()
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+async def test_a_number_that_has_no_json_is_not_journaled(number):
+    async def keep(ratio: float) -> None: ...
+
+    with pytest.raises(StepCodecError, match="keep: a value does not fit its annotation"):
+        Codec("keep", keep).arguments_json((number,))
 
 
 class Sleepy(Traveller):

@@ -53,14 +53,14 @@ class Keep:
 
     async def write(self, tx: Transaction, answer: object) -> object:
         """Write everything pending, the beginning and the answer."""
-        run, codec = self._run, self._operation.codec
-        encoded = codec.answer_json(answer)
+        run = self._run
+        encoded, answer = self._operation.codec.kept(answer)
         run.shared.check_size(self._step, "the answer", len(encoded))
         pending = run.pending
         self._written = (pending, len(pending))
         row = b",".join([*pending, self._entry, answer_entry(self._step, encoded)])
         await run.shared.table.append(run.id, self._position, b"[" + row + b"]", execute=tx.execute)
-        return codec.as_replayed(answer, encoded)
+        return answer
 
     def done(self) -> None:
         """Note that the row is durable: what was pending is on disk with it."""

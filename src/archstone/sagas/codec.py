@@ -6,7 +6,7 @@ with, so a value that does not survive it is refused before anything happens.
 
 import inspect
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from inspect import Parameter
 from typing import TYPE_CHECKING, Any, Final, cast, get_type_hints
 
@@ -16,13 +16,20 @@ from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnno
 from archstone.sagas.errors import StepCodecError
 
 if TYPE_CHECKING:
-    from pydantic_core import SchemaSerializer, SchemaValidator
+    from pydantic_core import SchemaValidator
 
 __all__ = ["Codec", "same_arguments"]
 
 _POSITIONAL: Final = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _NULL: Final = b"null"
 _PLAIN: Final = frozenset({bool, int, str, type(None)})
+_SHALLOW: Final = frozenset(
+    {
+        "none", "bool", "int", "str", "uuid", "date", "time", "datetime", "timedelta", "literal", "enum", "nullable",
+        "tuple", "list", "set", "frozenset", "dict",
+    }
+)  # fmt: skip
+"""Kinds that the validator checks to the bottom and whose every value has its JSON: a float does not, it can be NaN."""
 _adapt = cast("Callable[[object], TypeAdapter[Any]]", TypeAdapter)
 
 
@@ -37,7 +44,7 @@ class Codec:
         StepCodecError: A parameter or the return value is not annotated, or its type has no JSON form.
     """
 
-    __slots__ = ("_answer_from", "_answer_to", "_by_count", "_nothing", "_operation", "_parameters", "_required")
+    __slots__ = ("_answer", "_by_count", "_nothing", "_operation", "_parameters", "_required")
 
     def __init__(self, operation: str, function: Callable[..., object]) -> None:
         self._operation = operation
@@ -46,69 +53,46 @@ class Codec:
         answer = _hints(operation, declared)["return"]
         self._nothing = answer is type(None)
         adapter = self._adapter(answer, "its return value")
-        self._answer_to: SchemaSerializer = adapter.serializer
-        self._answer_from: SchemaValidator = cast("SchemaValidator", adapter.validator)
-        self._by_count: dict[int, tuple[SchemaSerializer, SchemaValidator]] = {}
+        self._answer = _Values(operation, adapter)
+        self._by_count: dict[int, _Values] = {}
 
     def arguments_json(self, arguments: tuple[object, ...]) -> bytes:
         """Return the JSON array of positional `arguments`."""
-        serializer, validator = self._by_count.get(len(arguments)) or self._compile(len(arguments))
-        return self._json(arguments, serializer, validator)
+        return (self._by_count.get(len(arguments)) or self._compile(len(arguments))).encode(arguments)
 
     def arguments(self, encoded: bytes) -> tuple[object, ...]:
         """Return the arguments that `arguments_json` wrote; StepCodecError if they do not fit any more."""
         count = len(json.loads(encoded)) if len(self._parameters) != self._required else self._required
-        pair = self._by_count.get(count) or self._compile(count)
-        try:
-            return pair[1].validate_json(encoded)
-        except ValidationError as error:
-            raise self._unfit("the arguments in the journal", error) from error
+        values = self._by_count.get(count) or self._compile(count)
+        return cast("tuple[object, ...]", values.decode(encoded, "the arguments in the journal"))
 
     def answer_json(self, answer: object) -> bytes:
         """Return the JSON of an answer."""
-        if self._nothing and answer is None:
-            return _NULL
-        return self._json(answer, self._answer_to, self._answer_from)
+        return _NULL if self._nothing and answer is None else self._answer.encode(answer)
 
     def answer(self, encoded: bytes) -> object:
         """Return the answer that `answer_json` wrote; StepCodecError if it does not fit any more."""
         if self._nothing and encoded == _NULL:
             return None
-        try:
-            return self._answer_from.validate_json(encoded)
-        except ValidationError as error:
-            raise self._unfit("the answer in the journal", error) from error
+        return self._answer.decode(encoded, "the answer in the journal")
 
-    def as_replayed(self, answer: object, encoded: bytes) -> object:
-        """Return `answer` as a replay would see it: the body never sees more than the journal holds."""
-        return answer if type(answer) in _PLAIN else self.answer(encoded)
+    def kept(self, answer: object) -> tuple[bytes, object]:
+        """Return the JSON of an answer, and the answer as a replay sees it: the body never sees more than that."""
+        if self._nothing and answer is None:
+            return _NULL, None
+        if type(answer) in _PLAIN:
+            return self._answer.encode(answer), answer
+        return self._answer.round_trip(answer)
 
-    def _json(self, value: object, serializer: "SchemaSerializer", validator: "SchemaValidator") -> bytes:
-        # The serializer alone would write anything and merely warn. Asking it to raise costs a microsecond, asking the
-        # validator first a tenth of that; what is too subtle for the strict validator goes the slow way.
-        if validator.isinstance_python(value, strict=True):
-            return serializer.to_json(value, by_alias=True)
-        try:
-            return serializer.to_json(value, by_alias=True, warnings="error")
-        except ValueError as error:
-            reason = f"a value does not fit its annotation: {str(error).splitlines()[-1].strip()}"
-            raise StepCodecError(self._operation, reason) from error
-
-    def _unfit(self, what: str, error: ValidationError) -> StepCodecError:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "value"
-        return StepCodecError(self._operation, f"{what} do not fit its annotations: {where}: {first['msg']}")
-
-    def _compile(self, count: int) -> "tuple[SchemaSerializer, SchemaValidator]":
+    def _compile(self, count: int) -> "_Values":
         if not self._required <= count <= len(self._parameters):
             most = len(self._parameters)
             wanted = str(most) if most == self._required else f"{self._required} to {most}"
             raise StepCodecError(self._operation, f"takes {wanted} positional argument(s), {count} given")
         types = self._parameters[:count]
-        adapter = self._adapter(tuple[types] if types else tuple[()], "its arguments")  # type: ignore[valid-type]
-        pair = adapter.serializer, cast("SchemaValidator", adapter.validator)
-        self._by_count[count] = pair
-        return pair
+        annotation = tuple[types] if types else tuple[()]  # type: ignore[valid-type]
+        values = self._by_count[count] = _Values(self._operation, self._adapter(annotation, "its arguments"))
+        return values
 
     def _adapter(self, annotation: object, what: str) -> TypeAdapter[Any]:
         try:
@@ -116,6 +100,66 @@ class Codec:
         except (PydanticSchemaGenerationError, PydanticUndefinedAnnotation, PydanticUserError) as error:
             reason = f"{what} cannot be journaled, {str(error).splitlines()[0]}"
             raise StepCodecError(self._operation, reason) from error
+
+
+class _Values:
+    """Values of one type, to JSON and back."""
+
+    __slots__ = ("_operation", "_shallow", "_to_json", "_validator")
+
+    def __init__(self, operation: str, adapter: TypeAdapter[Any]) -> None:
+        self._operation = operation
+        self._to_json = adapter.serializer.to_json
+        self._validator = cast("SchemaValidator", adapter.validator)
+        self._shallow = set(_kinds(adapter.core_schema)) <= _SHALLOW
+
+    def encode(self, value: object) -> bytes:
+        """Return the JSON of a value that can be read again."""
+        # The serializer alone would write anything and merely warn. Asking it to raise costs microseconds, asking the
+        # validator first a tenth of that. But the validator takes an instance of a model as it is, and a field may be
+        # wrong (`model_copy(update=...)` checks nothing), so what holds one is read again as a replay would read it.
+        if self._shallow and self._validator.isinstance_python(value, strict=True):
+            return self._to_json(value, by_alias=True)
+        return self.round_trip(value)[0]
+
+    def round_trip(self, value: object) -> tuple[bytes, object]:
+        """Return the JSON of a value, and what it is read as."""
+        try:
+            encoded = self._to_json(value, by_alias=True, warnings="error")
+        except ValueError as error:
+            raise self._wrong(str(error).splitlines()[-1].strip()) from error
+        try:
+            return encoded, self._validator.validate_json(encoded)
+        except ValidationError as error:
+            raise self._wrong(_first_of(error)) from error
+
+    def decode(self, encoded: bytes, what: str) -> object:
+        """Return the value that `encode` wrote; `what` it is, for the error."""
+        try:
+            return self._validator.validate_json(encoded)
+        except ValidationError as error:
+            raise StepCodecError(self._operation, f"{what} do not fit its annotations: {_first_of(error)}") from error
+
+    def _wrong(self, why: str) -> StepCodecError:
+        return StepCodecError(self._operation, f"a value does not fit its annotation: {why}")
+
+
+def _first_of(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'value'}: {first['msg']}"
+
+
+def _kinds(schema: object) -> Iterator[str]:
+    """Return the kind of everything in a core schema."""
+    if isinstance(schema, dict):
+        kind = cast("dict[str, object]", schema).get("type")
+        if isinstance(kind, str):
+            yield kind
+        for value in cast("dict[str, object]", schema).values():
+            yield from _kinds(value)
+    elif isinstance(schema, list):
+        for value in cast("list[object]", schema):
+            yield from _kinds(value)
 
 
 def same_arguments(codec: Codec, one: bytes, other: bytes) -> bool:

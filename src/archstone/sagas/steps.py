@@ -256,10 +256,10 @@ async def _make(run: Run, effect: Effect) -> object:
         if effect.keep is not None:
             effect.keep.done()
             return answer
-        encoded = operation.codec.answer_json(answer)
+        encoded, answer = operation.codec.kept(answer)
         shared.check_size(step, "the answer", len(encoded))
         run.pending.append(answer_entry(step, encoded))
-        return operation.codec.as_replayed(answer, encoded)
+        return answer
     finally:
         context.leave(token)
 
