@@ -82,8 +82,7 @@ class Steps:
 
         Before the call the step and its undo are on disk. The call carries the key `saga/step`, the same each time:
         after a crash it is made again if its answer was not on disk. If it fails for good the saga ends, and all that
-        it began is undone, this step too: so `undo` names the thing, not the answer, and accepts that it is not there.
-        The step has its id when this returns, before it is awaited.
+        it began is undone, newest first, this step too. The step has its id when this returns, before it is awaited.
 
         How long it may take is said by `timeout_s` and `retry`. A body that cuts a step short itself, by
         `asyncio.timeout` or by cancelling the task that awaits it, would not do the same again: that is a bug
@@ -93,7 +92,9 @@ class Steps:
             function: A coroutine function with annotated positional parameters: a method of the saga's owner or of an
                 attribute of it, or a function of a module.
             *args: Its arguments.
-            undo: Function and arguments, likewise. None: there is nothing to undo.
+            undo: Function and arguments, likewise; it is made also for a step that was refused by a declared error or
+                ran out of time. So it names the thing that both sides know (the order), not the answer, and accepts
+                that nothing happened. None: there is nothing to undo.
             retry: None: the engine's, 5 attempts with exponential full jitter.
             timeout_s: Seconds per attempt, above 0. None: the engine's, 2.
 
