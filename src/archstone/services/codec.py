@@ -51,6 +51,7 @@ class ArgumentCodec:
         "_body",
         "_defaults",
         "_floats",
+        "_in_order",
         "_names",
         "_operation",
         "_outside",
@@ -67,6 +68,7 @@ class ArgumentCodec:
         self._names = tuple(each.name for each in parameters)
         self._defaults = {each.name: each.default for each in parameters if not each.required}
         self._outside = tuple(each for each in parameters if each.where != "body")
+        self._in_order = not self._outside or not inside
         self._query = frozenset(each.name for each in parameters if each.where == "query")
         self._whole = _Fields(operation, parameters)
         self._body = self._whole if len(inside) == len(parameters) else _Fields(operation, inside)
@@ -94,8 +96,8 @@ class ArgumentCodec:
             faults += self._endless(found)
         if faults:
             raise RequestInvalidError(self._operation, tuple(faults[:_MAX_FAULTS]))
-        # The decoder keeps the declared order; only defaults, and parameters outside of the body, have a place to find.
-        return found if not self._outside and len(found) == len(self._names) else self._ordered(found)
+        # Decoding keeps the declared order; only defaults, and parameters beside a body, have a place to find.
+        return found if self._in_order and len(found) == len(self._names) else self._ordered(found)
 
     def encode(self, arguments: dict[str, object]) -> bytes:
         """Return the canonical JSON of `arguments`, see `Operation.encode_arguments`."""

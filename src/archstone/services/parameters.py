@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Annotated, Any, Final, Literal, NewType, cast, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -38,11 +38,12 @@ class Parameter:
     default: object
     """What an absent argument becomes; meaningless if `required`."""
     adapter: TypeAdapter[object]
+    repeated: bool = field(init=False)
+    """Whether it holds several values, given in a query string by repeating the name."""
 
-    @property
-    def repeated(self) -> bool:
-        """Whether it holds several values, given in a query string by repeating the name."""
-        return is_sequence(self.annotation)
+    def __post_init__(self) -> None:
+        """Look once at what each request would ask for."""
+        object.__setattr__(self, "repeated", is_sequence(self.annotation))
 
 
 def adapter_of(annotation: object) -> TypeAdapter[object]:
@@ -63,19 +64,21 @@ def is_sequence(annotation: Any) -> bool:
 
 def decode_text(parameter: Parameter, given: Mapping[str, str | Sequence[str]], found: dict[str, object]) -> Faults:
     """Put the value of `parameter` into `found`, unless it is absent, and return what is wrong with it."""
-    where = f"{parameter.where}.{parameter.name}"
-    text = given.get(parameter.name)
-    if text is None or text in ((), []):
-        return [(where, "is required")] if parameter.required else []
+    name = parameter.name
+    text = given.get(name)
     try:
-        if parameter.repeated:
-            found[parameter.name] = parameter.adapter.validate_python(tuple(text))
-        elif isinstance(text, str) or len(text) == 1:
-            found[parameter.name] = parameter.adapter.validate_strings(text if isinstance(text, str) else text[0])
+        if isinstance(text, str):
+            found[name] = parameter.adapter.validate_strings(text)
+        elif not text:
+            return [(f"{parameter.where}.{name}", "is required")] if parameter.required else []
+        elif parameter.repeated:
+            found[name] = parameter.adapter.validate_python(tuple(text))
+        elif len(text) == 1:
+            found[name] = parameter.adapter.validate_strings(text[0])
         else:
-            return [(where, f"is given {len(text)} times: give it once")]
+            return [(f"{parameter.where}.{name}", f"is given {len(text)} times: give it once")]
     except ValidationError as error:
-        return told(error, where)
+        return told(error, f"{parameter.where}.{name}")
     return []
 
 

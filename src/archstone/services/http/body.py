@@ -13,7 +13,7 @@ from typing import Final
 from archstone.services.http.asgi import Headers, Message, Receive
 from archstone.services.http.errors import BodyLateError, BodyTooLargeError, ClientGoneError
 from archstone.services.http.headers import content_length
-from archstone.services.http.waiting import Ring, Watch, Watched, resumed
+from archstone.services.http.waiting import Resumed, Ring, Watch, Watched
 
 __all__ = ["DRAIN_BYTES", "in_time", "read_body"]
 
@@ -57,7 +57,7 @@ async def read_body(receive: Receive, headers: Headers, *, limit_bytes: int, wat
         message: Message = done.value
     else:
         # One watch for all that follows: with one for the first part and one for the rest, both times would add up.
-        return await Watched(_read(resumed(steps, pending), receive, limit_bytes), watch)
+        return await Watched(_read(Resumed(steps, pending), receive, limit_bytes), watch)
     body: bytes = message.get("body", b"")
     if message["type"] == "http.request" and not message.get("more_body") and len(body) <= limit_bytes:
         return body

@@ -70,15 +70,21 @@ class _Node(Generic[E]):
 
     def find(self, segments: list[str], at: int, values: tuple[str, ...]) -> Found[E] | None:
         """Return what the segments from `at` on mean below this node; literals first."""
-        if at == len(segments):
-            return None if self.resource is None else Found(self.resource, values)
-        segment = segments[at]
-        literal = self.literals.get(segment)
-        if literal is not None and (found := literal.find(segments, at + 1, values)) is not None:
-            return found
-        if self.parameter is None or not segment:
-            return None
-        return self.parameter.find(segments, at + 1, (*values, segment))
+        node = self
+        for each in range(at, len(segments)):
+            segment = segments[each]
+            below, parameter = node.literals.get(segment), node.parameter if segment else None
+            if below is None:
+                if parameter is None:
+                    return None
+                node, values = parameter, (*values, segment)
+            elif parameter is None:
+                node = below
+            elif (found := below.find(segments, each + 1, values)) is not None:
+                return found
+            else:
+                node, values = parameter, (*values, segment)
+        return None if node.resource is None else Found(node.resource, values)
 
 
 class Router(Generic[E]):
@@ -116,7 +122,10 @@ class Router(Generic[E]):
             return found
         if raw_path.count(b"/") >= self._depth:
             return None
-        return self._root.find([percent_decode(segment, "path") for segment in raw_path.split(b"/")], 0, ())
+        if b"%" in raw_path:
+            # Apart first, decoded then: an encoded slash stays inside its segment.
+            return self._root.find([percent_decode(segment, "path") for segment in raw_path.split(b"/")], 0, ())
+        return self._root.find(percent_decode(raw_path, "path").split("/"), 0, ())
 
 
 def _child(node: _Node[E], segment: str) -> _Node[E]:

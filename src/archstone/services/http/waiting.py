@@ -8,10 +8,9 @@ inside it work; when it has ended, nothing of the watch is left.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
-from types import coroutine
 from typing import Any, Generic, TypeVar
 
-__all__ = ["Ring", "Watch", "Watched", "resumed"]
+__all__ = ["Resumed", "Ring", "Watch", "Watched"]
 
 T = TypeVar("T")
 
@@ -40,10 +39,18 @@ class Watched(Generic[T]):
         return (yield from _watched(steps, pending, self._watch))
 
 
-@coroutine
-def resumed(steps: Generator[Any, Any, T], pending: object) -> Generator[Any, Any, T]:
+class Resumed(Generic[T]):
     """Await work whose first step the caller has run by hand, and which then yielded `pending`."""
-    return (yield from _go_on(steps, pending))
+
+    __slots__ = ("_pending", "_steps")
+
+    def __init__(self, steps: Generator[Any, Any, T], pending: object) -> None:
+        self._steps = steps
+        self._pending = pending
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        """Go on with the work."""
+        return _go_on(self._steps, self._pending)
 
 
 def _watched(steps: Generator[Any, Any, T], pending: object, watch: Watch) -> Generator[Any, Any, T]:
