@@ -33,7 +33,9 @@ def test_locks_agree_on_every_version(lock: str) -> None:
 def test_a_lock_has_hashes_and_no_host(lock: str) -> None:
     text = (ROOT / lock).read_text(encoding="utf-8")
     assert "://" not in text
-    assert [name for name in pins(lock) if not re.search(rf"^{re.escape(name)}==[^#]*?--hash=sha256:", text, re.M)] == []
+    assert [
+        name for name in pins(lock) if not re.search(rf"^{re.escape(name)}==[^#]*?--hash=sha256:", text, re.MULTILINE)
+    ] == []
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")

@@ -14,6 +14,7 @@ from archstone.runtime.embedded import Embedded, running
 from archstone.runtime.folder import DataFolder, FolderError, FolderFormatError, FolderInUseError, owner_of
 from archstone.runtime.operator import OPERATOR, Operator, VerbError
 from archstone.runtime.remote import ask_system
+from archstone.runtime.strays import GroupInUseError
 
 __all__ = [
     "OPERATOR",
@@ -27,6 +28,7 @@ __all__ = [
     "FolderError",
     "FolderFormatError",
     "FolderInUseError",
+    "GroupInUseError",
     "Loaded",
     "Operator",
     "Setting",

@@ -26,6 +26,7 @@ from archstone.resilience import RateLimit
 from archstone.runtime.config import Settings, check_crash_point
 from archstone.runtime.figures import Figures
 from archstone.runtime.folder import DataFolder
+from archstone.runtime.strays import tell_of_strays
 from archstone.runtime.wiring import Part, Parts, hold, token_verifier, wire
 from archstone.services import InProcess, Periodic, System, client, event_routes, periodic
 
@@ -166,6 +167,7 @@ class Embedded:
     async def start(self) -> None:
         """Begin to act: consumers, sagas left by the last run, relays, periodic work. Then it is ready."""
         parts = self.parts
+        await tell_of_strays(self.system, self.bus)
         await self._acting.enter_async_context(self.lag)
         for part in parts.services.values():
             await part.dispatcher.start()

@@ -15,6 +15,7 @@ from archstone.messaging import DeadLetter
 from archstone.observability import SpanRecord, waterfall
 from archstone.runtime.backup import back_up
 from archstone.runtime.embedded import Embedded
+from archstone.runtime.strays import forget_group
 from archstone.runtime.wiring import Part
 from archstone.sagas import SagaInfo, Sagas, SagaStatus, SagaUnknownError
 from archstone.services import InProcess
@@ -52,6 +53,7 @@ class Operator:
             "saga-resume": self._resume,
             "dead": self._dead,
             "dead-replay": self._replay,
+            "forget": self._forget,
             "backup": self._backup,
         }
 
@@ -146,6 +148,9 @@ class Operator:
         elif not (replayed := await bus.replay(number := _number(arguments, "id"))):
             raise _no_letter(number)
         return {"replayed": replayed, "acts": self._embedded.ready}
+
+    async def _forget(self, arguments: Arguments) -> dict[str, Any]:
+        return await forget_group(self._embedded.system, self._embedded.bus, _text(arguments, "group"))
 
     async def _backup(self, arguments: Arguments) -> dict[str, Any]:
         embedded = self._embedded
