@@ -406,9 +406,20 @@ async def test_a_handler_that_awaits_something_cancelled_has_failed(broker: Brok
 
 
 async def test_sending_inside_a_transaction_is_refused(broker: Broker, tmp_path: Path):
-    async with Bus(broker) as bus, Database(f"sqlite:///{tmp_path}/x.db") as db, db.transaction():
-        with pytest.raises(SendInTransactionError, match=r"say tx\.publish"):
+    bus, log = Bus(broker), Log()
+    bus.subscribe("t", "g", log)
+    async with bus, Database(f"sqlite:///{tmp_path}/x.db") as db, Database(f"sqlite:///{tmp_path}/y.db") as other:
+        async with db.transaction() as tx:
+            # As a call to another service: nobody waits for a transaction that has not begun, so sending harms nobody.
             await bus.send(envelope("t", 1))
+            await tx.execute("CREATE TABLE x (a)")
+            with pytest.raises(SendInTransactionError, match=r"say tx\.publish"):
+                await bus.send(envelope("t", 2))
+            async with other.transaction():
+                with pytest.raises(SendInTransactionError):
+                    await bus.send(envelope("t", 3))
+        await bus.send(envelope("t", 4))
+        assert await bus.depth("g") == 2
 
 
 @pytest.mark.parametrize("make", [MemoryBroker, SqliteBroker])

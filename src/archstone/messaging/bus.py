@@ -11,7 +11,7 @@ it succeeds or is buried as a dead letter, which can be read and replayed. A gro
 messages, whether its consumer runs or not; a message that no group wants is dropped.
 
 Handlers see repeats: after a crash, or when a lease was lost. Drop them with an `Inbox` in the transaction of the
-effect. Do not send from inside a transaction: publish to the outbox, and let a `Relay` send.
+effect. Do not send from inside a transaction that has begun: publish to the outbox, and let a `Relay` send.
 """
 
 import asyncio
@@ -122,12 +122,12 @@ class Bus:
         Cancelled, they may have been sent.
 
         Raises:
-            SendInTransactionError: A transaction is open here.
+            SendInTransactionError: A transaction is open here and has been used: by a statement, or to publish.
             BacklogFullError: A group that wants one of them is too far behind. Nothing was sent.
         """
         if not self._open:
             raise BusClosedError(repr(self.broker), "send")
-        if (tx := context.current().tx) is not None and tx.innermost() is not None:
+        if (tx := context.current().tx) is not None and tx.holds():
             raise SendInTransactionError(repr(self.broker), [envelope.name for envelope in envelopes])
         await self.broker.send(envelopes)
         _sent.inc(len(envelopes))
