@@ -12,7 +12,8 @@ from archstone.systems.shop.values import SKU, Cursor, Money, PageSize, Value
 __all__ = ["Catalog", "Categories", "Category", "Product", "ProductPage", "Recommendations", "UnknownProductError"]
 
 SearchText = Annotated[str, StringConstraints(max_length=100)]
-CategoryId = Annotated[str, StringConstraints(pattern=r"^[a-z]{1,20}$")]
+CategoryId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+"""1 to 40 lower case letters, digits and hyphens."""
 
 
 class UnknownProductError(DomainError, code="catalog.unknown-product", status=404):
@@ -36,6 +37,8 @@ class Product(Value):
     description: str
     picture: str
     """Path of a drawn picture, SVG."""
+    images: tuple[str, ...] = ()
+    """Addresses of pictures elsewhere, as an import brought them; at most 10."""
 
 
 class ProductPage(Value):

@@ -15,6 +15,7 @@ from pydantic import Field, StringConstraints
 
 from archstone.errors import DomainError
 from archstone.services import Contract, command
+from archstone.systems.shop.catalog.contract import CategoryId
 from archstone.systems.shop.values import MAX_MINOR_UNITS, SKU, Value
 
 __all__ = [
@@ -22,7 +23,6 @@ __all__ = [
     "MAX_IMAGES",
     "MAX_PIECES",
     "CatalogImport",
-    "CategoryName",
     "ImportBusyError",
     "ImportGoneError",
     "ImportIncompleteError",
@@ -35,8 +35,6 @@ MAX_BATCH: Final = 200
 MAX_IMAGES: Final = 10
 MAX_PIECES: Final = 1_000_000
 
-CategoryName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
-"""A category in addresses: 1 to 40 lower case letters, digits and hyphens."""
 ImageUrl = Annotated[str, StringConstraints(pattern=r"^(?i:https?)://[!-~]+$", max_length=500)]
 
 
@@ -83,7 +81,7 @@ class LoadedProduct(Value):
 
     sku: SKU
     name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
-    category: CategoryName
+    category: CategoryId
     category_title: Annotated[str, StringConstraints(min_length=1, max_length=100)]
     amount: Annotated[int, Field(ge=1, le=MAX_MINOR_UNITS)]
     """Minor units of `currency`."""
@@ -100,8 +98,8 @@ class ImportState(Value):
     """How far an import is."""
 
     number: int
-    phase: Literal["clearing", "ready", "switching", "announcing", "done"]
-    """`clearing`, `switching`, `announcing`: call again."""
+    phase: Literal["clearing", "ready", "announcing", "done"]
+    """After `clearing` and `announcing`: call again."""
     left: int = 0
     """Pieces of work before the next phase, about."""
     added: int = 0

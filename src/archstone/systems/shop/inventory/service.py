@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple, Protocol
 
 from archstone import world
-from archstone.services import Service, every
+from archstone.services import Service, every, on
+from archstone.systems.shop.catalog.events import StockImported
 from archstone.systems.shop.inventory.contract import (
     Inventory,
     OutOfStockError,
@@ -42,6 +43,17 @@ class _Reserved(NamedTuple):
     expires_at: int
 
 
+# The difference to what the file before said comes or goes, as far as it is free. A part that is delivered again, or
+# after one of a later import, changes nothing.
+_IMPORT: Final = """
+    INSERT INTO stock (sku, free, initial, imported, import) VALUES (:sku, :n, :n, :n, :import)
+    ON CONFLICT (sku) DO UPDATE SET
+        free = max(0, free + excluded.imported - imported),
+        initial = max(0, free + excluded.imported - imported) + held + sold,
+        imported = excluded.imported,
+        import = excluded.import
+    WHERE excluded.import > import
+"""
 _FIND: Final = "SELECT order_id, state, lines, expires_at FROM reservations WHERE order_id = :order_id"
 _WRITE: Final = (
     "INSERT INTO reservations (order_id, state, lines, expires_at, at)"
@@ -112,6 +124,13 @@ class InventoryService(Service, Inventory, name="inventory"):
             await self.tx.many(_PUT_BACK_HELD if known.state == "held" else _PUT_BACK_SOLD, _counts(known.lines))
             self.tx.publish(StockReleased(order_id=order_id, lines=known.lines, expired=False))
         await self.tx.execute(_SET, order_id=order_id, state="released", at=world.now_us())
+
+    @on(StockImported)
+    async def book_import(self, event: StockImported) -> None:
+        """Keep stock of products that were imported, and book what a later file says more or less of them."""
+        await self.tx.many(
+            _IMPORT, [{"sku": line.sku, "n": line.pieces, "import": event.number} for line in event.lines]
+        )
 
     @every(5.0)
     async def put_back_expired(self) -> None:

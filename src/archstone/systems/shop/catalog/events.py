@@ -1,0 +1,23 @@
+"""What happens in the catalog that others may want to hear of."""
+
+from archstone.data import Event
+from archstone.systems.shop.values import SKU, Value
+
+__all__ = ["ImportedStock", "StockImported"]
+
+
+class ImportedStock(Value):
+    """How many pieces of a product an imported file says there are."""
+
+    sku: SKU
+    pieces: int
+
+
+class StockImported(Event, name="catalog.stock-imported", version=1, key="source"):
+    """Products of an import are seen now, and this is what their file says of the stock. A part of the import."""
+
+    source: str
+    """What is imported into: the same for all imports, so that they arrive in their order."""
+    number: int
+    """Of the import; a later one has a higher one."""
+    lines: tuple[ImportedStock, ...]
