@@ -55,7 +55,7 @@ _WRITER: Final = (
     f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}",  # after its own COMMIT, so only the writer checkpoints (T5)
     "PRAGMA temp_store=MEMORY",
     "PRAGMA cache_size=-16384",
-    # Debian's SQLite zeroes all that is deleted, a page more in the log for each message; FAST zeroes what is written anyway.
+    # Debian's SQLite zeroes all that is deleted, a page more in the log for each message. FAST: what is written anyway.
     "PRAGMA secure_delete=FAST",
 )
 _READER: Final = (
