@@ -45,8 +45,10 @@ def csv_records(name: str, text: TextIOWrapper) -> Iterator[Record]:
         delimiter, header, skipped = header[4], next(lines, ""), skipped + 1
     # The header may go on in the next line, inside quotes: so it is given to the reader, and the rest after it.
     rows = _rows(name, csv.reader(chain([header], lines), delimiter=delimiter), skipped)
-    line, columns = next(rows)  # `open_records` has seen that the file is not blank
-    columns = [cell.strip() for cell in columns]
+    line, header_row = next(rows, (1, [""]))
+    columns = [cell.strip() for cell in header_row]
+    if not any(columns):
+        raise FileUnreadableError(name, line, "names no columns: its first row must")
     if len(columns) > MAX_COLUMNS:
         raise FileUnreadableError(name, line, f"names {len(columns)} columns, at most {MAX_COLUMNS}")
     for line, row in rows:
