@@ -401,3 +401,25 @@ async def test_pages_mounted_at_the_root_come_before_the_page_of_the_gateway() -
 async def test_a_command_to_a_path_that_is_not_there_gets_a_problem_document_from_a_browser_too() -> None:
     answer = await Door().post("/nothing", {}, headers=[BROWSER])
     assert problem_code(answer) == "http.no-such-route"
+
+
+@pytest.mark.parametrize(
+    ("mounted", "path", "taken"),
+    [
+        ("", "/api/v1/products/tea", False),
+        ("", "/api/v1", True),
+        ("", "/api/v10/products", True),
+        ("", "/health/live", False),
+        ("/api", "/api/v1/products/tea", False),
+        ("/api", "/api/other", True),
+        ("/api/v1", "/api/v1/products/tea", True),
+        ("/api/v1/products", "/api/v1/products/tea", True),
+        ("/api/v1/products", "/api/v1/visits/tea", False),
+        ("/elsewhere", "/api/v1/products/tea", False),
+    ],
+)
+async def test_of_two_who_claim_a_path_the_longer_prefix_has_it(mounted: str, path: str, taken: bool) -> None:
+    async def pages(scope, receive, send) -> None:
+        await Response(200, [(b"content-type", b"text/plain")], b"mounted").send(send)
+
+    assert ((await Door(mounts={mounted: pages}).get(path)).body == b"mounted") is taken

@@ -3,6 +3,8 @@
 from typing import NamedTuple
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from archstone.errors import ConfigError
 from archstone.services.http import BadRequestError
@@ -76,3 +78,32 @@ def test_every_clash_is_told_at_once() -> None:
     spots = [Spot("a", "GET", "/x/{p}"), Spot("b", "GET", "/x/{q}"), Spot("c", "PUT", "/y"), Spot("d", "PUT", "/y")]
     with pytest.raises(ConfigError, match=r"a and b both claim GET /x/\{q\}.*; c and d both claim PUT /y"):
         Router(spots)
+
+
+segments = st.sampled_from(["a", "b", "{p}"])
+shapes = st.lists(segments, min_size=1, max_size=3).map(tuple)
+
+
+def meant(table: frozenset[tuple[str, ...]], path: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return the shape that a path means: of those that fit, the one whose first difference is a literal."""
+    fitting = [
+        shape
+        for shape in table
+        if len(shape) == len(path) and all(mine in (theirs, "{p}") for mine, theirs in zip(shape, path, strict=True))
+    ]
+    return min(fitting, key=lambda shape: [each == "{p}" for each in shape], default=None)
+
+
+@given(table=st.frozensets(shapes, min_size=1, max_size=12), path=shapes)
+def test_the_table_finds_what_a_search_through_all_shapes_finds(
+    table: frozenset[tuple[str, ...]], path: tuple[str, ...]
+) -> None:
+    path = tuple("c" if each == "{p}" else each for each in path)
+    router = Router([Spot("/".join(shape), "GET", "/" + "/".join(shape)) for shape in sorted(table)])
+    # An escape changes how a path is looked up, not what it means.
+    for written in ("/" + "/".join(path), "/" + "/".join(path).replace("a", "%61")):
+        match = router.find(written.encode())
+        shape = meant(table, path)
+        assert (match and match.resource.endpoints["GET"][0].name) == (shape and "/".join(shape))
+        if match is not None and shape is not None:
+            assert match.values == tuple(each for each, hole in zip(path, shape, strict=True) if hole == "{p}")

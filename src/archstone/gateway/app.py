@@ -80,6 +80,9 @@ class GatewayApp:
         self._front = FrontPage(title, version)
         self._policies = policies
         self._mounts = mounts
+        within = f"{contracts.prefix}/"
+        # What lies below the prefix is an operation's, unless something is mounted in there.
+        self._operations = within if not any(f"{at}/".startswith(within) for at, _ in mounts) else None
         self._own: Mapping[bytes, Callable[[], Response]] = {
             b"/health/live": live,
             b"/health/ready": lambda: ready_page(ready),
@@ -177,7 +180,8 @@ class GatewayApp:
         place = None if gate is None else gate.admit(priority)
         principal, key = self._principal(scope, headers)
         check_requires(route.operation, principal)
-        call = _tuple(Call, (principal, *context.current()[1:]))
+        _, until_s, trace, idempotency_key, chain, _, _, _ = context.current()
+        call = _tuple(Call, (principal, until_s, trace, idempotency_key, chain, None, None, None))
         body = None
         if not route.query:
             body = await self._contracts.read(route, headers, receive, call=call, watch=policies.bodies.of(key))
@@ -232,6 +236,8 @@ class GatewayApp:
 
     def _mount_of(self, scope: Scope) -> Mount | None:
         path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if self._operations is not None and path.startswith(self._operations):
+            return None
         mount = mount_of(path, self._mounts)
         prefix = self._contracts.prefix
         if mount is None or path.encode() in self._own:

@@ -120,8 +120,15 @@ class ContractApp:
         endpoint = found[0].endpoints.get(method)
         if endpoint is None:
             raise MethodError(method, found[0].allow.decode())
-        path = dict(zip(endpoint[1], found[1], strict=True)) if found[1] else _NO_PARAMETERS
-        return _tuple(Match, (endpoint[0], path))
+        route, names = endpoint
+        values = found[1]
+        if not values:
+            path = _NO_PARAMETERS
+        elif len(values) == 1:
+            path = {names[0]: values[0]}
+        else:
+            path = dict(zip(names, values, strict=True))
+        return _tuple(Match, (route, path))
 
     async def read(
         self, route: Route, headers: Headers, receive: Receive, *, call: Call, watch: Watch | None = None

@@ -19,12 +19,13 @@ _log = get_logger(__name__)
 class Route:
     """An operation, its transport, and its place among the paths."""
 
-    __slots__ = ("method", "name", "operation", "path", "query", "span_name", "success_headers", "transport")
+    __slots__ = ("_encode", "method", "name", "operation", "path", "query", "span_name", "success_headers", "transport")
 
     def __init__(self, operation: Operation, transport: Transport, prefix: str) -> None:
         self.operation = operation
         self.transport = transport
         self.name = operation.full_name
+        self._encode = operation.codec.result.encode
         self.method = operation.method
         self.path = prefix + operation.path
         self.span_name = f"{operation.method} {self.path}"
@@ -46,7 +47,7 @@ class Route:
         if self.operation.status == _NO_CONTENT:
             return b""
         try:
-            return self.operation.encode_result(result)
+            return self._encode(result)
         except ValueError as error:
             _log.exception("a result breaks its contract", operation=self.name)
             raise RemoteError(f"{self.name}: the result breaks the contract; the log says how") from error
