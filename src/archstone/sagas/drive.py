@@ -49,10 +49,12 @@ class Ending(NamedTuple):
 async def drive(saga: Awake) -> Ending | None:
     """Bring a saga to its end and return it; None if it had been ended already.
 
-    Cancelled, it leaves the saga as the journal has it, to go on when somebody drives it again.
+    Cancelled, it leaves the saga as the journal has it, to go on when somebody drives it again. A saga that is still
+    new when this raises is not known to be on disk.
     """
     if saga.fresh:
-        world.point(AFTER_START)
+        if not saga.new:
+            world.point(AFTER_START)
         run: Run | None = Run(saga, world.current())
         saga.fresh = False
     else:
@@ -117,7 +119,10 @@ async def _live(run: Run) -> Ending | None:
         if flying:
             await asyncio.wait(flying)
         raise
-    except Exception as error:  # noqa: BLE001 - whatever it is, the journal says where to go on
+    except Exception as error:
+        if run.saga.new:
+            raise
+        # Whatever it is, the journal says where to go on.
         await _accident(run.saga, "written", error)
         return None
 
@@ -134,6 +139,8 @@ async def _go_on(run: Run) -> Ending | None:
     if run.naps and error is None:
         run.cut(run.naps[0])  # the task that sleeps was forgotten
     await run.settle()
+    if run.saga.new:
+        await run.flush()  # no step has written its row
     if run.failure is not None:
         await _write_failure(run)
         world.point(AFTER_FAILURE)

@@ -9,6 +9,7 @@ from archstone.sagas.errors import NoSagaError, StepCutError, StepFailedError
 from archstone.sagas.failures import error_json
 from archstone.sagas.journal import Past, failed_entry
 from archstone.sagas.shared import Shared
+from archstone.sagas.table import Execute
 from archstone.world import World
 
 __all__ = ["Awake", "Run"]
@@ -18,8 +19,8 @@ class Awake:
     """A saga that this engine has in memory."""
 
     __slots__ = (
-        "accidents", "arguments", "attempts", "causation_id", "correlation_id", "effects", "fresh", "id", "method",
-        "placed", "run", "shared", "started_us", "task", "trace", "version",
+        "accidents", "arguments", "attempts", "causation_id", "correlation_id", "effects", "fresh", "headers", "id",
+        "method", "new", "placed", "run", "shared", "started_us", "task", "trace", "version",
     )  # fmt: skip
 
     task: asyncio.Task[None]
@@ -30,6 +31,8 @@ class Awake:
         self.id = saga
         self.run: Run | None = None
         """The run of its body that goes on or went last."""
+        self.new = False
+        """Whether its row is not on disk yet: it is written together with the first entries."""
         self.fresh = False
         """Started by this process and not run yet, so that there is nothing to read."""
         self.placed = True
@@ -37,6 +40,7 @@ class Awake:
         self.method = ""
         self.version = 0
         self.arguments = b"[]"
+        self.headers = b"{}"
         self.started_us = 0
         self.trace: Trace | None = None
         self.correlation_id: str | None = saga
@@ -53,10 +57,32 @@ class Awake:
         principal = self.shared.principal
         return Call(principal, None, self.trace, key, self.correlation_id, self.causation_id, None, step)
 
+    async def insert(self, *, head: bytes | None = None, execute: Execute | None = None) -> bool:
+        """Write its row, with its first entries; False if the id is taken. Durable as the `execute` says."""
+        return await self.shared.table.insert(
+            saga=self.id,
+            method=self.method,
+            version=self.version,
+            arguments=self.arguments,
+            headers=self.headers,
+            at=self.started_us,
+            head=head,
+            execute=execute,
+        )
+
+    async def begin(self, head: bytes) -> bool:
+        """Write the row of a new saga; False if that had been done. Returns when it is durable.
+
+        The id is our own, so if it is taken this was done before by a call that was cancelled.
+        """
+        written = await self.insert(head=head)
+        self.new = False
+        return written
+
     def may_end(self) -> bool:
-        """Whether it can end although no step begins any more."""
+        """Whether it can end, or be told of, although no step begins any more."""
         run = self.run
-        return self.effects > 0 or (run is not None and run.ended and run.halt is None)
+        return self.new or self.effects > 0 or (run is not None and run.ended and run.halt is None)
 
     def leave_place(self) -> bool:
         """Give up the place for a sleep; False if it has none or too many sleep already."""
@@ -141,10 +167,14 @@ class Run:
         harm, and a failure that is not there would be forgotten.
         """
         taken, self.pending = self.pending, []
-        position = self.position
-        self.position = position + 1
+        row = b"[" + b",".join([*taken, *entries]) + b"]"
         try:
-            await self.shared.table.append(self.id, position, b"[" + b",".join([*taken, *entries]) + b"]")
+            # Branches may begin at the same time: the first makes the row, and what the others write comes after it.
+            if self.saga.new and await self.saga.begin(row):
+                return
+            position = self.position
+            self.position = position + 1
+            await self.shared.table.append(self.id, position, row)
         except BaseException as error:
             self.pending = [*taken, *self.pending]  # another list: `Keep` must not take these for those it wrote
             if isinstance(error, Exception):
@@ -152,8 +182,8 @@ class Run:
             raise
 
     async def flush(self) -> None:
-        """Write what is pending, if anything is."""
-        if self.pending:
+        """Write what is pending, if anything is, and the row of a new saga."""
+        if self.pending or self.saga.new:
             await self.append()
 
     async def finish(self, status: str, answer: bytes) -> None:

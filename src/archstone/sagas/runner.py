@@ -57,6 +57,17 @@ class Runner:
             return
         self._launch(saga)
 
+    def begin(self, saga: Awake) -> bool:
+        """Run a saga that is not on disk: its row is written with its first entries. False if it must be on disk first.
+
+        Its id is new. If the row cannot be written, whoever waits for its answer meets that error.
+        """
+        if not self.open or self._backlog or not self._shared.places.take():
+            return False
+        saga.new = True
+        self._launch(saga)
+        return True
+
     def adopt(self, saga: Awake) -> None:
         """Run a saga whose starter was cancelled, if it is on disk."""
         if self.open:
@@ -145,6 +156,7 @@ class Runner:
         """Stop every saga where it is; the journal knows where that was."""
         self._context = None
         self.hold()
+        await self._write_new()
         tasks = [*(saga.task for saga in self._awake.values()), *self._chores]
         if self._refill is not None:
             tasks.append(self._refill)
@@ -172,6 +184,10 @@ class Runner:
         try:
             ending = await drive(saga)
         except Exception as error:  # noqa: BLE001 - a fault of ours must not end the others
+            if saga.new:
+                _tell(self._waiting.pop(saga.id, ()), error)
+                self.adopt(saga)
+                return
             _log.critical("a saga could not be driven; it goes on at the next start", saga=saga.id, exc_info=error)
             return
         finally:
@@ -193,6 +209,15 @@ class Runner:
         else:
             self._stuck += 1
 
+    async def _write_new(self) -> None:
+        """Have every saga on disk before its task is cancelled: those who wait for it are told that it goes on."""
+        for saga in list(self._awake.values()):
+            if saga.new:
+                try:
+                    await saga.begin(b"[]")
+                except Exception as error:  # noqa: BLE001 - closing goes on
+                    _tell(self._waiting.pop(saga.id, ()), error)
+
     def _may_end(self, saga: str) -> bool:
         awake = self._awake.get(saga)
         return awake is not None and awake.may_end()
@@ -200,6 +225,7 @@ class Runner:
     async def _adopt(self, saga: Awake) -> None:
         try:
             if await self._shared.table.exists(saga.id):
+                saga.new = False
                 self.admit(saga)
         except Exception as error:  # noqa: BLE001 - nobody awaits this task
             _log.error("a saga could not be adopted; it goes on at the next start", saga=saga.id, error=describe(error))

@@ -148,7 +148,7 @@ class Sagas:
             StepCodecError: Not a saga, or the arguments do not fit its annotations.
         """
         saga = make(self._shared, method, args, saga=id)
-        if not await insert(saga, tx.execute, tx.first):
+        if not await insert(saga, execute=tx.execute, first=tx.first):
             return False
         tx.after_commit(lambda: self._runner.admit(saga))
         return True
@@ -162,16 +162,22 @@ class Sagas:
     ) -> R:
         """Start a saga in a transaction of its own and return its answer, as `start` and `result` do.
 
-        Cancelled, it leaves the saga running, if that was on disk already.
+        Cancelled, it leaves the saga running, if it was or will be on disk.
 
         Args:
             method: A coroutine function marked with `@saga`.
             *args: Its arguments.
             id: None: a new one.
         """
+        if (tx := context.current().tx) is not None:
+            self._db.refuse_inside(tx)
         saga = make(self._shared, method, args, saga=world.new_id() if id is None else id)
+        # Nobody else has an id of our own making, so the body need not wait until that is sure.
+        if id is None and self._runner.begin(saga):
+            news = self._runner.expect(saga.id)
+            return cast("R", self._unpack(saga.id, await self._wait(saga.id, news)))
         try:
-            new = await insert(saga, self._db.execute, self._db.first)
+            new = await insert(saga, execute=self._db.execute, first=self._db.first)
         except asyncio.CancelledError:
             self._runner.adopt(saga)  # its row may have been written all the same
             raise

@@ -34,6 +34,7 @@ def make(
     shared.check_size(f"saga {saga}", "the arguments", len(made.arguments))
     made.started_us = world.now_us()
     call = context.current()
+    made.headers = headers_of(call)
     made.trace = call.trace
     made.causation_id = call.causation_id
     if call.correlation_id is not None:
@@ -41,24 +42,15 @@ def make(
     return made
 
 
-async def insert(saga: Awake, execute: Execute, first: First) -> bool:
+async def insert(saga: Awake, *, execute: Execute, first: First) -> bool:
     """Write the row of a new saga; False if the same saga has one already.
 
     Raises:
         SagaExistsError: The id belongs to another saga.
     """
-    table = saga.shared.table
-    added = await table.insert(
-        execute,
-        saga=saga.id,
-        method=saga.method,
-        version=saga.version,
-        arguments=saga.arguments,
-        headers=headers_of(context.current()),
-        at=saga.started_us,
-    )
-    if added:
+    if await saga.insert(execute=execute):
         return True
+    table = saga.shared.table
     row = await table.same(first, saga.id)
     if row is None or row.engine != table.engine or row.method != saga.method:
         raise SagaExistsError(saga.id, "another saga" if row is None else row.method, saga.method)

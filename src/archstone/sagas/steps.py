@@ -227,6 +227,8 @@ async def _begin(run: Run, effect: Effect, entry: bytes | None, *, in_body: bool
     if entry is not None:
         world.point(BEFORE_BEGIN)
         if in_body and effect.covered_by(run.shared.atomic):
+            if run.saga.new:
+                await run.flush()
             effect.keep = Keep(run, effect.operation, step=effect.name, entry=entry)
         else:
             await run.append(entry)

@@ -1,7 +1,8 @@
 """The two tables of an engine, and every statement on them.
 
 `_archstone_sagas` has a row per saga, `_archstone_saga_journal` what each remembers. The last entries of a saga go
-into its own row (`tail`) with its end, so that ending is one statement. Both are swept by age, see `sweep`.
+into its own row (`tail`) with its end, so that ending is one statement; so do the first (`head`) of one that begins
+together with its row. Both tables are swept by age, see `sweep`.
 """
 
 from collections.abc import Awaitable, Callable
@@ -41,14 +42,15 @@ SCHEMA: Final = Schema(
                 PRIMARY KEY (saga, position)
             ) WITHOUT ROWID""",
         ),
+        ("ALTER TABLE _archstone_sagas ADD COLUMN head BLOB",),
     ),
 )
 
 T = TypeVar("T")
 
 _INSERT: Final = (
-    "INSERT INTO _archstone_sagas (id, engine, method, version, status, arguments, headers, started_us)"
-    " VALUES (:id, :engine, :method, :version, 'running', :arguments, :headers, :at) ON CONFLICT (id) DO NOTHING"
+    "INSERT INTO _archstone_sagas (id, engine, method, version, status, arguments, headers, started_us, head)"
+    " VALUES (:id, :engine, :method, :version, 'running', :arguments, :headers, :at, :head) ON CONFLICT (id) DO NOTHING"
 )
 _APPEND: Final = "INSERT INTO _archstone_saga_journal (saga, position, entries) VALUES (:saga, :position, :entries)"
 _ENTRIES: Final = "SELECT entries FROM _archstone_saga_journal WHERE saga = :saga AND position = :position"
@@ -56,7 +58,8 @@ _FINISH: Final = (
     "UPDATE _archstone_sagas SET status = :status, answer = :answer, tail = :tail, finished_us = :at WHERE id = :id"
 )
 _COLUMNS: Final = (
-    "number, id, method, version, status, arguments, headers, started_us, finished_us, answer, tail, attempts, why"
+    "number, id, method, version, status, arguments, headers, started_us, finished_us, answer, head, tail, attempts,"
+    " why"
 )
 _SWEPT: Final = "DELETE FROM _archstone_{} WHERE {} = :id"
 
@@ -85,6 +88,7 @@ class SagaRow(NamedTuple):
     started_us: int
     finished_us: int | None
     answer: bytes | None
+    head: bytes | None
     tail: bytes | None
     attempts: int
     why: str | None
@@ -114,10 +118,19 @@ class Table:
         """Name of the engine."""
 
     async def insert(
-        self, execute: Execute, *, saga: str, method: str, version: int, arguments: bytes, headers: bytes, at: int
+        self,
+        *,
+        saga: str,
+        method: str,
+        version: int,
+        arguments: bytes,
+        headers: bytes,
+        at: int,
+        head: bytes | None,
+        execute: Execute | None = None,
     ) -> bool:
-        """Add a saga that is about to run; False if the id is taken."""
-        added = await execute(
+        """Add a saga that is about to run; False if the id is taken. Durable as with `append`."""
+        added = await (execute or self._db.execute)(
             _INSERT,
             id=saga,
             engine=self.engine,
@@ -126,6 +139,7 @@ class Table:
             arguments=arguments,
             headers=headers,
             at=at,
+            head=head,
         )
         return added == 1
 
@@ -204,9 +218,8 @@ class Table:
                 "SELECT position, entries FROM _archstone_saga_journal WHERE saga = :id ORDER BY position",
                 id=saga,
             )
-        entries = [each for _, each in found]
-        following = found[-1][0] + 1 if found else 0
-        return row, entries if row.tail is None else [*entries, row.tail], following
+        entries = [row.head, *(each for _, each in found), row.tail]
+        return row, [each for each in entries if each is not None], found[-1][0] + 1 if found else 0
 
     async def running(self, *, after: int, limit: int) -> list[tuple[int, str]]:
         """Return number and id of running sagas above `after`, oldest first, at most `limit`."""
