@@ -23,7 +23,7 @@ from archstone.data.outbox import OUTBOX
 from archstone.data.rows import row_maker
 from archstone.data.schema import LEDGER, Schema, apply_schema
 from archstone.data.snapshot import Snapshot
-from archstone.data.sql import compile_statement
+from archstone.data.sql import compile_statement, known_statement
 from archstone.data.transaction import Transaction
 from archstone.errors import ConfigError
 
@@ -146,7 +146,7 @@ class Database:
         """Run one statement as a transaction of its own; return the rows changed once it is durable."""
         if (tx := context.current().tx) is not None:
             self.refuse_inside(tx)
-        statement = compile_statement(sql)
+        statement = known_statement(sql) or compile_statement(sql)
         return (await self._engine.execute(statement, statement.bind(params)))[0]
 
     async def many(self, sql: str, rows: Iterable[Mapping[str, object]]) -> int:
@@ -174,7 +174,7 @@ class Database:
 
     async def all(self, row: type[T], sql: str, /, **params: object) -> list[T]:
         """Return all rows as `row`, in the order of the statement; never waits for the writer."""
-        statement = compile_statement(sql)
+        statement = known_statement(sql) or compile_statement(sql)
         _, description, rows = await self._engine.read(statement, statement.bind(params))
         return row_maker(row, sql, description)(rows)
 

@@ -8,7 +8,7 @@ from archstone.data.engine import Engine, View
 from archstone.data.errors import MisuseError
 from archstone.data.reading import Reading
 from archstone.data.rows import row_maker
-from archstone.data.sql import compile_statement
+from archstone.data.sql import compile_statement, known_statement
 
 __all__ = ["Snapshot"]
 
@@ -42,6 +42,6 @@ class Snapshot(Reading):
     async def _fetch(self, row: type[T], sql: str, params: Mapping[str, object]) -> list[T]:
         if self._view is None:
             raise MisuseError(f"snapshot of {self._engine.label}", "used outside its block")
-        statement = compile_statement(sql)
+        statement = known_statement(sql) or compile_statement(sql)
         _, description, rows = await self._view.read(statement, statement.bind(params))
         return row_maker(row, sql, description)(rows)

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, cast
 
 from archstone.data.errors import StatementError
 
-__all__ = ["Statement", "Token", "compile_statement", "split_script", "tokens"]
+__all__ = ["Statement", "Token", "compile_statement", "known_statement", "split_script", "tokens"]
 
 CACHE_LIMIT: Final = 4096
 """Texts kept. Above it the cache starts anew: a program that builds texts without end stays bounded."""
@@ -53,7 +53,7 @@ def tokens(text: str) -> Iterator[Token]:
 class Statement:
     """One SQL statement, ready to bind."""
 
-    __slots__ = ("_getter", "names", "source", "text")
+    __slots__ = ("_getter", "_only", "names", "source", "text")
 
     def __init__(self, source: str, text: str, names: tuple[str, ...]) -> None:
         self.source = source
@@ -62,7 +62,8 @@ class Statement:
         """The text with numbered parameters `?1`, `?2`."""
         self.names = names
         """Parameter names in the order of their numbers."""
-        self._getter = _getter(names)
+        self._only = names[0] if len(names) == 1 else None  # itemgetter gives no tuple for one, and a lambda costs more
+        self._getter = cast("Getter", itemgetter(*names)) if len(names) > 1 else _none
 
     def bind(self, params: Mapping[str, object]) -> tuple[object, ...]:
         """Return the values in the order of the numbers.
@@ -72,7 +73,7 @@ class Statement:
         """
         if len(params) == len(self.names):
             try:
-                return self._getter(params)
+                return (params[self._only],) if self._only is not None else self._getter(params)
             except KeyError:
                 pass
         raise StatementError(self.source, self._mismatch(params))
@@ -88,16 +89,16 @@ class Statement:
 Getter = Callable[[Mapping[str, object]], tuple[object, ...]]
 
 
-def _getter(names: tuple[str, ...]) -> Getter:
-    if not names:
-        return lambda _: ()
-    if len(names) == 1:
-        name = names[0]
-        return lambda params: (params[name],)
-    return cast("Getter", itemgetter(*names))
+def _none(_: Mapping[str, object]) -> tuple[object, ...]:
+    return ()
 
 
 _cache: dict[str, Statement] = {}
+
+
+known_statement: Final = _cache.get
+"""Return the Statement of a text that was compiled before, or None: `known_statement(sql) or compile_statement(sql)`
+where the frame of a call counts."""
 
 
 def compile_statement(source: str) -> Statement:

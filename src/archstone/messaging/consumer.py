@@ -7,12 +7,13 @@ lease), the handler is cancelled, and what it settles is refused by the token.
 """
 
 import asyncio
+from functools import lru_cache
 from typing import Final
 
 import orjson
 
 from archstone import context, world
-from archstone.context import Call
+from archstone.context import Call, Trace
 from archstone.data import Envelope
 from archstone.errors import RejectedError
 from archstone.messaging.broker import Broker, Delivery
@@ -250,14 +251,7 @@ class Consumer:
 
 def _call_of(envelope: Envelope, subscription: Subscription) -> Call:
     """Return the call in which a message is handled: its trace and correlation, and itself as the cause."""
-    trace = correlation_id = None
-    if len(envelope.headers) > len(b"{}"):
-        try:
-            headers = orjson.loads(envelope.headers)
-            trace = parse_traceparent(headers.get("traceparent"))
-            correlation_id = headers.get("correlation_id")
-        except (ValueError, AttributeError):
-            pass  # headers are a record, not a condition: a message with broken ones is handled without
+    trace, correlation_id = _trace_of(envelope.headers)
     return Call(
         subscription.principal,
         None,
@@ -266,6 +260,16 @@ def _call_of(envelope: Envelope, subscription: Subscription) -> Call:
         correlation_id or envelope.id,
         envelope.id,
     )
+
+
+@lru_cache(maxsize=1024)  # a message comes once for each group, and its headers with it
+def _trace_of(headers: bytes) -> tuple[Trace | None, str | None]:
+    """Return the trace and the correlation that headers name. Broken ones name none: they are no condition."""
+    try:
+        found = orjson.loads(headers)
+        return parse_traceparent(found.get("traceparent")), found.get("correlation_id")
+    except (ValueError, AttributeError, TypeError):
+        return None, None
 
 
 async def _end(task: asyncio.Task[None] | None) -> None:

@@ -3,6 +3,7 @@
 import sqlite3
 import sys
 from asyncio import AbstractEventLoop, get_running_loop
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -225,16 +226,18 @@ class SqliteEngine:
         """Return a new transaction that has not begun."""
         return SqliteMember(self._writer or self._closed(), wait=wait)
 
-    async def execute(self, statement: Statement, values: Values) -> Result:
-        """Run one statement as a transaction of its own."""
-        return await (self._writer or self._closed()).execute(statement, values)
+    # These two give the coroutine of whoever does the work: one of their own would only add its cost.
 
-    async def read(self, statement: Statement, values: Values) -> Result:
+    def execute(self, statement: Statement, values: Values) -> Coroutine[Any, Any, Result]:
+        """Run one statement as a transaction of its own."""
+        return (self._writer or self._closed()).execute(statement, values)
+
+    def read(self, statement: Statement, values: Values) -> Coroutine[Any, Any, Result]:
         """Run one reading statement on what is committed."""
         readers = self._readers
         if readers is None:
             raise DatabaseClosedError(self.label)
-        return await readers.read(statement, values)
+        return readers.read(statement, values)
 
     async def view(self) -> SqliteView:
         """Return the present instant."""
