@@ -17,9 +17,10 @@ from typing import Self, TypeVar
 
 from archstone import context
 from archstone.data.engine import Engine, EngineOptions, Pin, Statistics, find_engine
-from archstone.data.errors import MisuseError, NoRowError
+from archstone.data.errors import MisuseError
 from archstone.data.migrations import migrate
 from archstone.data.outbox import OUTBOX
+from archstone.data.reading import Reading
 from archstone.data.rows import row_maker
 from archstone.data.schema import LEDGER, Schema, apply_schema
 from archstone.data.snapshot import Snapshot
@@ -32,8 +33,12 @@ __all__ = ["Database", "Paused"]
 T = TypeVar("T")
 
 
-class Database:
-    """One database, opened by `async with`. Nothing is opened or created before that."""
+class Database(Reading):
+    """One database, opened by `async with`. Nothing is opened or created before that.
+
+    `one`, `first` and `all` read what is committed and never wait for the writer. Inside a transaction of this database
+    they do not see what it has done: there, use those of the transaction.
+    """
 
     def __init__(
         self,
@@ -154,26 +159,7 @@ class Database:
         async with self.transaction() as tx:
             return await tx.many(sql, rows)
 
-    async def one(self, row: type[T], sql: str, /, **params: object) -> T:
-        """Return the first row as `row`, read from what is committed; never waits for the writer.
-
-        Inside a transaction of this database it does not see what the transaction has done: use `tx.one` there.
-
-        Raises:
-            NoRowError: There is none.
-        """
-        found = await self.all(row, sql, **params)
-        if not found:
-            raise NoRowError(getattr(row, "__name__", str(row)), sql)
-        return found[0]
-
-    async def first(self, row: type[T], sql: str, /, **params: object) -> T | None:
-        """Return the first row as `row`, or None where there is none; never waits for the writer."""
-        found = await self.all(row, sql, **params)
-        return found[0] if found else None
-
-    async def all(self, row: type[T], sql: str, /, **params: object) -> list[T]:
-        """Return all rows as `row`, in the order of the statement; never waits for the writer."""
+    async def _fetch(self, row: type[T], sql: str, params: Mapping[str, object]) -> list[T]:
         statement = known_statement(sql) or compile_statement(sql)
         _, description, rows = await self._engine.read(statement, statement.bind(params))
         return row_maker(row, sql, description)(rows)

@@ -1,7 +1,7 @@
-"""The three ways to read rows, for whatever can fetch them: a transaction, a snapshot."""
+"""The three ways to read rows, for whatever can fetch them: a database, a transaction, a snapshot."""
 
-from collections.abc import Mapping
-from typing import TypeVar
+from collections.abc import Coroutine, Mapping
+from typing import Any, TypeVar
 
 from archstone.data.errors import NoRowError
 
@@ -31,9 +31,9 @@ class Reading:
         found = await self._fetch(row, sql, params)
         return found[0] if found else None
 
-    async def all(self, row: type[T], sql: str, /, **params: object) -> list[T]:
+    def all(self, row: type[T], sql: str, /, **params: object) -> Coroutine[Any, Any, list[T]]:
         """Return all rows as `row`, in the order of the statement."""
-        return await self._fetch(row, sql, params)
+        return self._fetch(row, sql, params)  # not awaited here: that would only cost a second coroutine
 
     async def _fetch(self, row: type[T], sql: str, params: Mapping[str, object]) -> list[T]:
         raise NotImplementedError
