@@ -43,6 +43,22 @@ SCHEMA: Final = Schema(
             ) WITHOUT ROWID""",
         ),
         ("ALTER TABLE _archstone_sagas ADD COLUMN head BLOB",),
+        (
+            # Rows in the order of writing, and small keys in an index: by the saga's id the rows of sagas that are
+            # alive lay on a page each, and a commit wrote three pages for each row.
+            "ALTER TABLE _archstone_saga_journal RENAME TO _archstone_saga_journal_by_id",
+            """CREATE TABLE _archstone_saga_journal (
+                number INTEGER PRIMARY KEY,
+                saga INTEGER NOT NULL,
+                position INTEGER NOT NULL,
+                entries BLOB NOT NULL
+            )""",
+            """INSERT INTO _archstone_saga_journal (saga, position, entries)
+                SELECT saga.number, old.position, old.entries FROM _archstone_saga_journal_by_id AS old
+                JOIN _archstone_sagas AS saga ON saga.id = old.saga ORDER BY saga.number, old.position""",
+            "CREATE UNIQUE INDEX _archstone_saga_journal_place ON _archstone_saga_journal (saga, position)",
+            "DROP TABLE _archstone_saga_journal_by_id",
+        ),
     ),
 )
 
@@ -52,8 +68,11 @@ _INSERT: Final = (
     "INSERT INTO _archstone_sagas (id, engine, method, version, status, arguments, headers, started_us, head)"
     " VALUES (:id, :engine, :method, :version, 'running', :arguments, :headers, :at, :head) ON CONFLICT (id) DO NOTHING"
 )
-_APPEND: Final = "INSERT INTO _archstone_saga_journal (saga, position, entries) VALUES (:saga, :position, :entries)"
-_ENTRIES: Final = "SELECT entries FROM _archstone_saga_journal WHERE saga = :saga AND position = :position"
+_NUMBER: Final = "(SELECT number FROM _archstone_sagas WHERE id = :saga)"
+_APPEND: Final = (
+    f"INSERT INTO _archstone_saga_journal (saga, position, entries) VALUES ({_NUMBER}, :position, :entries)"
+)
+_ENTRIES: Final = f"SELECT entries FROM _archstone_saga_journal WHERE saga = {_NUMBER} AND position = :position"
 _FINISH: Final = (
     "UPDATE _archstone_sagas SET status = :status, answer = :answer, tail = :tail, finished_us = :at WHERE id = :id"
 )
@@ -61,7 +80,7 @@ _COLUMNS: Final = (
     "number, id, method, version, status, arguments, headers, started_us, finished_us, answer, head, tail, attempts,"
     " why"
 )
-_SWEPT: Final = "DELETE FROM _archstone_{} WHERE {} = :id"
+_SWEPT: Final = "DELETE FROM _archstone_{} WHERE {} = :number"
 
 Execute = Callable[..., Awaitable[int]]
 """`execute` of a database or of a transaction."""
@@ -104,7 +123,6 @@ class SameRow(NamedTuple):
 
 class _Age(NamedTuple):
     number: int
-    id: str
     started_us: int
     finished_us: int | None
 
@@ -215,8 +233,8 @@ class Table:
                 raise SagaUnknownError(saga)
             found = await snapshot.all(
                 tuple[int, bytes],
-                "SELECT position, entries FROM _archstone_saga_journal WHERE saga = :id ORDER BY position",
-                id=saga,
+                "SELECT position, entries FROM _archstone_saga_journal WHERE saga = :number ORDER BY position",
+                number=row.number,
             )
         entries = [row.head, *(each for _, each in found), row.tail]
         return row, [each for each in entries if each is not None], found[-1][0] + 1 if found else 0
@@ -261,7 +279,7 @@ class Table:
             # Numbers grow with the start, and nothing ends before it starts: the first young row ends the search.
             ages = await self._db.all(
                 _Age,
-                "SELECT number, id, started_us, finished_us FROM _archstone_sagas WHERE number > :after"
+                "SELECT number, started_us, finished_us FROM _archstone_sagas WHERE number > :after"
                 " AND engine = :engine ORDER BY number LIMIT :batch",
                 after=after,
                 engine=self.engine,
@@ -269,10 +287,14 @@ class Table:
             )
             more = len(ages) == batch and ages[-1].started_us < before_us
             after = ages[-1].number if ages else after
-            old = [{"id": each.id} for each in ages if each.finished_us is not None and each.finished_us < before_us]
+            old = [
+                {"number": each.number}
+                for each in ages
+                if each.finished_us is not None and each.finished_us < before_us
+            ]
             if old:
                 async with self._db.transaction() as tx:
                     await tx.many(_SWEPT.format("saga_journal", "saga"), old)
-                    await tx.many(_SWEPT.format("sagas", "id"), old)
+                    await tx.many(_SWEPT.format("sagas", "number"), old)
             swept += len(old)
         return swept
