@@ -46,6 +46,13 @@ class Keep:
         run.position += 1
         self._written: tuple[list[bytes], int] = ([], 0)
 
+    @classmethod
+    async def of(cls, run: Run, operation: Operation, *, step: str, entry: bytes) -> "Keep":
+        """Return the row that a step will write; that of its saga is written first if it is not on disk."""
+        if run.saga.new:
+            await run.flush()
+        return cls(run, operation, step=step, entry=entry)
+
     async def found(self) -> bytes | None:
         """Return the answer of an earlier attempt that took effect although it seemed to fail; None if none did."""
         entries = await self._run.shared.table.entries(self._run.id, self._position)

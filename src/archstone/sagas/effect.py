@@ -1,7 +1,7 @@
 """One call of a step or an undo: its attempts, and the line between an answer, a failure and an accident."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from archstone.errors import DeadlineError, DeniedError, DomainError, InvalidError, NotFoundError, RejectedError
@@ -11,6 +11,7 @@ from archstone.sagas.errors import StepFailedError
 from archstone.sagas.failures import describe
 from archstone.sagas.operations import Callee, Operation
 from archstone.sagas.run import Run
+from archstone.sagas.shared import Shared
 
 if TYPE_CHECKING:
     from archstone.sagas.atomic import Atomic, Keep
@@ -155,7 +156,14 @@ class Effect:
         saga.effects += 1
         try:
             async with within(self._timeout_s, name=self.name):
-                return await self._invoked()
+                return await self._called(shared)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Nobody cancels this task, so it was the callee's own: an attempt that failed, and no bug of the body.
+            if not shared.draining:
+                raise RejectedError(f"{self.name}: who was called cancelled it; it may have taken effect") from error
         except Exception as error:
             if not shared.draining or isinstance(error, _ANSWERS):
                 raise
@@ -165,20 +173,12 @@ class Effect:
         # Whoever was called may be closing as well. That must not count as a failure that undoes the saga.
         return await shared.park(run.id)
 
-    async def _invoked(self) -> object:
-        shared = self._run.shared
-        try:
-            if self.keep is not None and shared.atomic is not None:
-                return await self._atomically(self.keep, shared.atomic)
-            if shared.invoke is None:
-                return await self._call(*self._arguments)
-            return await shared.invoke(self._call, self._arguments)
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            # Nobody cancels this task, so it was the callee's own: an attempt that failed, and no bug of the body.
-            raise RejectedError(f"{self.name}: who was called cancelled it; it may have taken effect") from error
+    def _called(self, shared: Shared) -> Awaitable[object]:
+        if self.keep is not None and shared.atomic is not None:
+            return self._atomically(self.keep, shared.atomic)
+        if shared.invoke is not None:
+            return shared.invoke(self._call, self._arguments)
+        return self._call(*self._arguments)
 
     async def _atomically(self, keep: "Keep", atomic: "Atomic") -> object:
         if self._attempts > 1 and (encoded := await keep.found()) is not None:

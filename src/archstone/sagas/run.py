@@ -1,6 +1,7 @@
 """One saga in memory, and one run of its body: what it said since its last durable row, whether it may go on."""
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Any
 
 from archstone.context import Call, Trace
@@ -57,9 +58,9 @@ class Awake:
         principal = self.shared.principal
         return Call(principal, None, self.trace, key, self.correlation_id, self.causation_id, None, step)
 
-    async def insert(self, *, head: bytes | None = None, execute: Execute | None = None) -> bool:
-        """Write its row, with its first entries; False if the id is taken. Durable as the `execute` says."""
-        return await self.shared.table.insert(
+    def insert(self, *, head: bytes | None = None, execute: Execute | None = None) -> Awaitable[int]:
+        """Write its row, with its first entries; gives 0 if the id is taken. Durable as the `execute` says."""
+        return self.shared.table.insert(
             saga=self.id,
             method=self.method,
             version=self.version,
@@ -77,7 +78,7 @@ class Awake:
         """
         written = await self.insert(head=head)
         self.new = False
-        return written
+        return written == 1
 
     def may_end(self) -> bool:
         """Whether it can end, or be told of, although no step begins any more."""
@@ -186,10 +187,10 @@ class Run:
         if self.pending or self.saga.new:
             await self.append()
 
-    async def finish(self, status: str, answer: bytes) -> None:
+    def finish(self, status: str, answer: bytes) -> Awaitable[int]:
         """Write the end, with everything pending; returns when it is durable."""
         tail = b"[" + b",".join(self.pending) + b"]"
-        await self.shared.table.finish(self.id, status=status, answer=answer, tail=tail, at=self.world.now_us())
+        return self.shared.table.finish(self.id, status=status, answer=answer, tail=tail, at=self.world.now_us())
 
     async def settle(self) -> None:
         """Wait for steps whose branch was cancelled or forgotten: neither an undo nor the end may overtake them."""

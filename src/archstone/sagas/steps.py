@@ -199,19 +199,27 @@ async def _nothing() -> None:
     return None
 
 
-async def _perform(run: Run, effect: Effect, entry: bytes | None) -> object:
+async def _perform(run: Run, effect: Effect, entry: bytes | None, *, flying: bool = False) -> object:
     """Begin a step unless an earlier life did, make its effect, keep its answer."""
+    in_body = context.running_task(asyncio.get_running_loop()) is run.saga.task
+    if not in_body and not flying:
+        return await _fly(run, effect, entry)
     token = world.set_current(run.world)
     try:
-        if context.running_task(asyncio.get_running_loop()) is run.saga.task:
-            return await _begin(run, effect, entry, in_body=True)
-        # A branch can be cancelled, by a TaskGroup whose other branch failed. Its step would then go on behind the
-        # back of the undo, so it has a task that only the end of the engine cancels.
-        task = asyncio.create_task(_begin(run, effect, entry, in_body=False))
-        flying = run.flying = run.flying or set()
-        flying.add(task)
-        task.add_done_callback(flying.discard)
-        return await asyncio.shield(task)
+        if run.shared.draining:
+            await run.flush()
+            await run.shared.park(run.id)
+        run.check()  # it halted after the step was asked for: then the step never begins
+        if entry is not None:
+            world.point(BEFORE_BEGIN)
+            if in_body and effect.covered_by(run.shared.atomic):
+                effect.keep = await Keep.of(run, effect.operation, step=effect.name, entry=entry)
+            else:
+                await run.append(entry)
+                world.point(AFTER_BEGIN)
+                if run.halt is not None:
+                    raise run.halt
+        return await _make(run, effect)
     except asyncio.CancelledError:
         run.cut(effect.name)
         raise
@@ -219,23 +227,20 @@ async def _perform(run: Run, effect: Effect, entry: bytes | None) -> object:
         world.leave(token)
 
 
-async def _begin(run: Run, effect: Effect, entry: bytes | None, *, in_body: bool) -> object:
-    if run.shared.draining:
-        await run.flush()
-        await run.shared.park(run.id)
-    run.check()  # it halted after the step was asked for: then the step never begins
-    if entry is not None:
-        world.point(BEFORE_BEGIN)
-        if in_body and effect.covered_by(run.shared.atomic):
-            if run.saga.new:
-                await run.flush()
-            effect.keep = Keep(run, effect.operation, step=effect.name, entry=entry)
-        else:
-            await run.append(entry)
-            world.point(AFTER_BEGIN)
-            if run.halt is not None:
-                raise run.halt
-    return await _make(run, effect)
+async def _fly(run: Run, effect: Effect, entry: bytes | None) -> object:
+    """Perform a step of a branch in a task of its own, which only the end of the engine cancels.
+
+    A branch can be cancelled, by a TaskGroup whose other branch failed. Its step would go on behind the undo's back.
+    """
+    task = asyncio.create_task(_perform(run, effect, entry, flying=True))
+    flying = run.flying = run.flying or set()
+    flying.add(task)
+    task.add_done_callback(flying.discard)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        run.cut(effect.name)
+        raise
 
 
 async def _make(run: Run, effect: Effect) -> object:

@@ -135,7 +135,7 @@ class Table:
         self.engine = engine
         """Name of the engine."""
 
-    async def insert(
+    def insert(
         self,
         *,
         saga: str,
@@ -146,9 +146,9 @@ class Table:
         at: int,
         head: bytes | None,
         execute: Execute | None = None,
-    ) -> bool:
-        """Add a saga that is about to run; False if the id is taken. Durable as with `append`."""
-        added = await (execute or self._db.execute)(
+    ) -> Awaitable[int]:
+        """Add a saga that is about to run; gives 0 if the id is taken. Durable as with `append`."""
+        return (execute or self._db.execute)(
             _INSERT,
             id=saga,
             engine=self.engine,
@@ -159,7 +159,6 @@ class Table:
             at=at,
             head=head,
         )
-        return added == 1
 
     async def exists(self, saga: str) -> bool:
         """Tell whether a running saga is on disk, with everything that was written before this was asked."""
@@ -171,18 +170,18 @@ class Table:
         )
         return found == 1
 
-    async def append(self, saga: str, position: int, entries: bytes, *, execute: Execute | None = None) -> None:
-        """Add a row to the journal; returns when it is durable, or at once with the `execute` of a transaction."""
-        await (execute or self._db.execute)(_APPEND, saga=saga, position=position, entries=entries)
+    def append(self, saga: str, position: int, entries: bytes, *, execute: Execute | None = None) -> Awaitable[int]:
+        """Add a row to the journal; durable when it returns, or with its transaction if given the `execute` of one."""
+        return (execute or self._db.execute)(_APPEND, saga=saga, position=position, entries=entries)
 
     async def entries(self, saga: str, position: int) -> bytes | None:
         """Return a row of the journal or None, as of everything that was written before this was asked."""
         await self.exists(saga)  # waits for a commit that is about to happen
         return await self._db.first(bytes, _ENTRIES, saga=saga, position=position)
 
-    async def finish(self, saga: str, *, status: str, answer: bytes, tail: bytes, at: int) -> None:
+    def finish(self, saga: str, *, status: str, answer: bytes, tail: bytes, at: int) -> Awaitable[int]:
         """End a saga as `done` or `failed`; returns when it is durable."""
-        await self._db.execute(_FINISH, id=saga, status=status, answer=answer, tail=tail, at=at)
+        return self._db.execute(_FINISH, id=saga, status=status, answer=answer, tail=tail, at=at)
 
     async def note(self, saga: str, *, status: str, attempts: int, why: str) -> None:
         """Write down a bug of the body, or that the saga is stuck."""
