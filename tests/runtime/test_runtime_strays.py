@@ -98,7 +98,7 @@ async def test_a_group_without_a_service_is_forgotten_and_its_topic_goes_on(tmp_
             ("bell", "butler"),
             ("window", "butler"),
         ]
-        with pytest.raises(NotFoundError, match="no group 'dog' .* those without a service are butler"):
+        with pytest.raises(NotFoundError, match=r"no group 'dog' .* those without a service are butler"):
             await Operator(run).answer("forget", {"group": "dog"})
 
 

@@ -57,8 +57,10 @@ async def back_up(folder: Path, system: str, databases: Mapping[str, Database], 
     Raises:
         BackupError: the target exists, lies in the data folder, or cannot be written.
     """
-    if target.exists() or not target.parent.is_dir():
-        raise BackupError(f"backup file {target}: it exists already or its folder does not; name a new file")
+    if target.exists():
+        raise BackupError(f"backup file {target} exists already: name a new file")
+    if not target.parent.is_dir():
+        raise BackupError(f"backup file {target}: there is no folder {target.parent}; make it, or name another")
     if target.resolve().is_relative_to(folder.resolve()):
         raise BackupError(f"backup file {target} would lie in the data folder itself: name one elsewhere")
     try:
@@ -157,6 +159,8 @@ def restore(source: Path, folder: Path, system: str, *, replace: bool = False) -
             or a process runs on it.
         FolderFormatError: what is to be replaced is no data folder.
     """
+    if not source.exists():
+        raise BackupError(f"there is no file {source}: name one that `archstone backup` wrote")
     if (owner := owner_of(folder)) is not None:
         raise BackupError(f"data folder {folder} is in use by process {owner[1]}: stop it before restoring")
     try:

@@ -1,8 +1,8 @@
 """Groups that nobody handles any more.
 
-A service that was taken out of a system, or a topic that a service no longer reads, leaves its registration on the bus: it
-goes on collecting messages, until its backlog is full and its whole topic stops. Only a person knows whether the service
-comes back, so a start tells of such groups and `archstone forget` drops them; nothing is dropped unasked.
+A service that was taken out of a system, or a topic that a service no longer reads, leaves its registration on the bus:
+it goes on collecting messages, until its backlog is full and its whole topic stops. Only a person knows whether the
+service comes back, so a start tells of such groups and `archstone forget` drops them; nothing is dropped unasked.
 """
 
 from typing import Any, Final
