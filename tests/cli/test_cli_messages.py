@@ -1,13 +1,18 @@
 """Every mistake at the command line is one line that says what to do next, exit code 2, and never a traceback."""
 
+import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from archstone import cli
+from archstone.cli import show, verbs
+from archstone.runtime import load_settings
+from archstone.systems.shop.system import shop
 
 HERE = "{here}"
 
@@ -28,7 +33,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with everything that one can get wrong in it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    (tmp_path / "broken_module.py").write_text("1 / 0\n")
+    (tmp_path / "broken_module.py").write_text("import math\n\n1 / 0\n")
+    (tmp_path / "wrong_name.py").write_text("from archstone.services import System\nmine = Sytem('mine')\n")
+    (tmp_path / "leaves.py").write_text("raise SystemExit(7)\n")
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "inner.py").write_text("import parts.nothing_there\n")
+    (tmp_path / "parts" / "deep.py").write_text("import broken_module\n")
+    (tmp_path / "mine.py").write_text("from archstone.systems.shop.system import shop as corner_shop\n")
     (tmp_path / "wrong_syntax.py").write_text("def\n")
     (tmp_path / "needs_more.py").write_text("import no_such_library\n")
     (tmp_path / "no_system.py").write_text("shop = 7\n")
@@ -45,14 +56,30 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 MISTAKES = {
-    "up nowhere": "no system 'nowhere': there is no module archstone.systems.nowhere; name `shop` or",
-    "up no_such_module:shop": "there is no module no_such_module; name `shop` or package.module:attribute",
-    "up no_system:bank": "module no_system has no 'bank'; write package.module:attribute",
-    "up no_system:shop": "no_system:shop is a int, not a System: name the System of your module",
-    "up broken_module:shop": "with ZeroDivisionError: division by zero; mend it, ARCHSTONE_TRACEBACK=1 shows where",
-    "up wrong_syntax:shop": "failed with SyntaxError",
-    "up needs_more:shop": "needs no_such_library, which is not installed: install it",
-    "up :shop": "system ':shop': importing '' failed",
+    "up nowhere": "no system 'nowhere': shop comes with Archstone; your own is package.module:attribute",
+    "up shopp": "no system 'shopp': did you mean shop?",
+    "up no_such_module:shop": "there is no module no_such_module; name `shop` or package.module:attribute, from the",
+    "up parts.nowhere:shop": "there is no module parts.nowhere; name `shop` or package.module:attribute, from the",
+    "up no_system:bank": "module no_system has no 'bank'; there is no System in it: make one, such as mine =",
+    "up no_system:shop": "no_system:shop is a int, not a System; there is no System in it: make one",
+    "up no_system": "system 'no_system' is a module; there is no System in it: make one",
+    "up mine": "system 'mine' is a module; write mine:corner_shop",
+    "up mine:shop": "no system 'mine:shop': module mine has no 'shop'; write mine:corner_shop",
+    "up mine.py": "system 'mine.py' is a path; write mine:corner_shop",
+    "up ./mine.py:corner_shop": "system './mine.py:corner_shop' is a path; write mine:corner_shop",
+    "up parts/other.py": "is a path: write parts.other:attribute, with dots and without .py",
+    "up /mine.py": "system '/mine.py' is a path: go to its folder, and write module:attribute without .py",
+    "up broken_module:shop": "'broken_module:shop': broken_module.py line 3: ZeroDivisionError: division by zero; mend",
+    "up parts.deep:shop": "broken_module.py line 3: ZeroDivisionError: division by zero; mend it, ARCHSTONE",
+    "up wrong_name:mine": "wrong_name.py line 2: NameError: name 'Sytem' is not defined; mend it",
+    "up wrong_syntax:shop": "wrong_syntax.py line 1: SyntaxError: invalid syntax; mend it",
+    "up leaves:shop": "leaves.py line 1: SystemExit: 7; mend it",
+    "up needs_more:shop": "needs_more.py line 1 imports no_such_library, which is not installed: install the package",
+    "up needs_more": "needs_more.py line 1 imports no_such_library, which is not installed: install the package",
+    "up parts.inner:shop": "inner.py line 1 imports parts.nothing_there, which is not there: mend the import",
+    "up :shop": "no system ':shop': name `shop` or package.module:attribute",
+    "up mine:": "no system 'mine:': name `shop` or package.module:attribute",
+    "up a-b:c": "no system 'a-b:c': name `shop` or package.module:attribute",
     "up shop --port 99999": "port='99999' (from flag): Input should be less than or equal to 65535",
     "up shop --host 1.2.3.4": "cannot listen on 1.2.3.4:8080",
     "up shop --set parcel=fast": "option parcel='fast' (from flag): there is no such option, did you mean parcels;",
@@ -74,19 +101,23 @@ MISTAKES = {
     "admin shop ann@example.org": "no data of system 'shop' at .archstone/shop: name its folder with --data, or start",
     "trace shop x": "no data of system 'shop' at .archstone/shop",
     "sagas shop": "no data of system 'shop' at .archstone/shop",
-    "sagas shop --resume": "--resume: name the saga that is to go on",
+    "sagas shop --resume": "name the saga that is to go on; `archstone sagas shop --status stuck` lists them",
+    "forget shop group": "no data of system 'shop' at .archstone/shop",
     "dead shop": "no data of system 'shop' at .archstone/shop",
     "dead shop --data file": "no data of system 'shop' at file",
     "dead shop --data documents": "no data of system 'shop' at documents",
     "dead shop --data other": "it belongs to system 'bank', not 'shop'",
     "backup shop x.tgz": "no data of system 'shop' at .archstone/shop",
-    "restore shop no.tgz": "no.tgz is not a backup that can be read",
+    "restore shop no.tgz": "there is no file no.tgz: name one that `archstone backup` wrote",
     "restore shop file": "file is not a backup that can be read (not a gzip file): name another file",
     "restore shop documents": "documents is not a backup that can be read",
     "restore shop file --data documents": "data folder documents is not empty: name another with --data",
     "restore shop file --data documents --fresh": "it is no data folder",
     "restore shop file --data file": "cannot be written",
 }
+
+
+VERBS = ("up", "admin", "trace", "sagas", "dead", "forget", "config", "backup", "restore")
 
 
 @pytest.mark.parametrize(("line", "told"), MISTAKES.items(), ids=MISTAKES)
@@ -129,7 +160,7 @@ def test_the_verbs_are_listed_where_none_is_given(
 ) -> None:
     _, out, err = run(("--help",), monkeypatch, capsys)
     assert err == ""
-    for verb in ("up", "admin", "trace", "sagas", "dead", "config", "backup", "restore"):
+    for verb in VERBS:
         assert f" {verb} " in out
 
 
@@ -155,7 +186,7 @@ def test_a_bug_is_one_line_too_and_a_switch_shows_where(
     def broken(name: str) -> None:
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr(cli, "find_system", broken)
+    monkeypatch.setattr(verbs, "find_system", broken)
     code, out, err = run(("config", "shop"), monkeypatch, capsys)
     assert (code, out) == (2, "")
     assert "unforeseen ZeroDivisionError: division by zero; please report it, ARCHSTONE_TRACEBACK=1 shows" in err
@@ -185,3 +216,49 @@ def test_without_its_libraries_the_command_line_says_what_to_install(missing: st
     assert (done.returncode, done.stdout) == (2, "")
     told = "archstone: the command line needs more than the blocks: pip install 'archstone[systems]'"
     assert done.stderr.strip() == told
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_help_of_a_verb_teaches_with_an_example(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    code, out, err = run((verb, "--help"), monkeypatch, capsys)
+    assert (code, err) == (0, "")
+    assert f"Usage: archstone {verb} [OPTIONS] {{SYSTEM}}" in out
+    assert f" archstone {verb} shop" in out
+
+
+@pytest.mark.parametrize("command", [["-m", "archstone"], ["-m", "archstone.cli"]])
+def test_the_version_is_told_and_the_module_can_be_run(command: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, *command, "--version"], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"archstone {version('archstone')}\n", "")
+
+
+def test_a_table_is_whole_in_a_pipe_however_narrow_the_terminal_was(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["archstone", "config", "shop"])
+    monkeypatch.setenv("COLUMNS", "20")
+    with pytest.raises(SystemExit):
+        cli.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + len(load_settings(system=shop, environ={}).rows())
+    assert "Longest time for a request, seconds; none: the gateway's own." in "\n".join(lines)
+    assert [line for line in lines if line != line.rstrip()] == []
+
+
+def test_settings_are_printed_as_json_for_programs(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = run(("config", "shop", "--json", "--set", "parcels=fast"), monkeypatch, capsys)
+    rows = {row["name"]: row for row in json.loads(out)["settings"]}
+    assert code == 0
+    assert (rows["options.parcels"]["value"], rows["options.parcels"]["source"]) == ("fast", "flag")
+    assert rows["port"]["value"] == "8080"
+
+
+def test_what_could_steer_a_terminal_is_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    show.print_table(["id", "error"], [{"id": 1, "error": "a\x1b[2Jb\nc"}, {"id": 22, "error": None}])
+    assert capsys.readouterr().out == "id  error\n1   a [2Jb c\n22\n"

@@ -1,185 +1,231 @@
-"""The command line: `archstone VERB SYSTEM … [--data DIR]`.
+"""Run a system and look after it: archstone VERB SYSTEM.
 
-SYSTEM is the name of a system that comes with Archstone (`shop`) or `package.module:attribute` of your own. While the
+SYSTEM is the name of a system that comes with Archstone (shop) or package.module:attribute of your own. While the
 system runs, a verb asks the running process through its control socket; otherwise it opens the data folder itself.
 """
 
 import asyncio
-import importlib
+import importlib.metadata
 import os
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Any, Final, NoReturn
 
+import typer
+from rich.markup import escape
+
+from archstone.cli.find import TRACEBACK, find_system
+from archstone.cli.show import err, out, print_fields, print_json, print_table
 from archstone.errors import ArchstoneError, ConfigError
 from archstone.runtime import Loaded, Settings, ask_system, load_settings, restore
+from archstone.runtime.serve import run_loop, serve
 from archstone.services import System
 
-try:
-    import typer
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Column, Table
+__all__ = ["app", "main"]
 
-    from archstone.runtime.serve import run_loop, serve
-except (ImportError, ConfigError):
-    # The script `archstone` comes with the blocks alone, too: it says what it needs, in one line.
-    sys.stderr.write("archstone: the command line needs more than the blocks: pip install 'archstone[systems]'\n")
-    raise SystemExit(2) from None
-
-__all__ = ["app", "find_system", "main"]
-
-TRACEBACK: Final = "ARCHSTONE_TRACEBACK"
 _LATER: Final = ", once the system runs"
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich", help=__doc__)
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help=" ".join((__doc__ or "").split()),
+    epilog="Begin with: archstone up shop",
+)
 
 SystemName = Annotated[str, typer.Argument(metavar="SYSTEM", help="`shop`, or `package.module:attribute` of your own.")]
 Data = Annotated[Path | None, typer.Option(help="Data folder; by default .archstone/<system>.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; by default archstone.toml if there.")]
-Sets = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="An option of the system.")]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="An option of the system; `archstone config` lists them."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
-def find_system(name: str) -> System:
-    """Return the system called `name`: one that comes with Archstone, or `package.module:attribute`.
-
-    Raises:
-        ConfigError: there is no such module or attribute, it is not a System, or importing it failed.
-    """
-    module_name, colon, attribute = name.partition(":")
-    if not colon:
-        module_name, attribute = f"archstone.systems.{name}.system", name
-    module = _imported(name, module_name)
-    found = getattr(module, attribute, None)
-    if found is None:
-        raise ConfigError(
-            f"no system {name!r}: module {module_name} has no {attribute!r}; write package.module:attribute"
-        )
-    if not isinstance(found, System):
-        raise ConfigError(f"{name} is a {type(found).__name__}, not a System: name the System of your module")
-    return found
+def _examples(*lines: str) -> str:
+    return "[bold]Examples[/]\n\n" + "\n\n".join(escape(line) for line in lines)
 
 
-def _imported(name: str, module_name: str) -> ModuleType:
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        return importlib.import_module(module_name)
-    except ConfigError:
-        raise
-    except ModuleNotFoundError as error:
-        if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):
-            what = f"no system {name!r}: there is no module {error.name}; name `shop` or package.module:attribute"
-            raise ConfigError(what) from error
-        what = f"system {name!r} needs {error.name}, which is not installed: install it, or 'archstone[systems]'"
-        raise ConfigError(what) from error
-    except Exception as error:
-        what = f"system {name!r}: importing {module_name!r} failed with {type(error).__name__}: {error}"
-        raise ConfigError(f"{what}; mend it, {TRACEBACK}=1 shows where") from error
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"archstone {importlib.metadata.version('archstone')}")
+        raise typer.Exit
 
 
-@app.command()
+@app.callback()
+def about(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Take what stands before the verb."""
+    del version
+
+
+@app.command(
+    epilog=_examples(
+        "archstone up shop", "archstone up examples.hello.hello:hello --port 0", "archstone up shop --set parcels=fast"
+    )
+)
 def up(
     system: SystemName,
     port: Annotated[int | None, typer.Option(help="Port of the front door; 0 takes a free one. Default 8080.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on. Default 127.0.0.1.")] = None,
     data: Data = None,
-    fresh: Annotated[bool, typer.Option(help="Empty the data folder first.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Empty the data folder first.")] = False,
     config: ConfigFile = None,
     options: Sets = None,
 ) -> None:
-    """Run a system: every service, the bus and the gateway in one process, durable in the data folder."""
+    """Run a system: every service, the bus and the gateway in one process, durable in the data folder.
+
+    Ctrl-c drains and stops it; its data stays.
+    """
     found = find_system(system)
     loaded = _settings(found, config, options, port=port, host=host)
     run_loop(serve(found, _folder(found, data), loaded, fresh=fresh, ready=_say_ready))
 
 
-@app.command()
-def admin(system: SystemName, email: str, data: Data = None) -> None:
+@app.command(epilog=_examples("archstone admin shop ann@example.org"))
+def admin(
+    system: SystemName,
+    email: Annotated[str, typer.Argument(metavar="EMAIL", help="The address with which the user has registered.")],
+    data: Data = None,
+) -> None:
     """Give the registered user EMAIL the role `admin`."""
     _ask(system, data, "admin", {"email": email})
     out.print(f"{escape(email)} is an administrator now; sign in again to use it")
 
 
-@app.command()
-def trace(system: SystemName, reference: str, data: Data = None) -> None:
+@app.command(epilog=_examples("archstone trace shop 01JD3A…  (the id of an order, as the shop answers it)"))
+def trace(
+    system: SystemName,
+    reference: Annotated[str, typer.Argument(metavar="REFERENCE", help="The id of an order, a saga or a trace.")],
+    as_json: AsJson = False,
+    data: Data = None,
+) -> None:
     """Print everything that happened for REFERENCE (an order id, a saga id, a trace id) as a waterfall."""
-    out.print(_ask(system, data, "trace", {"reference": reference})["waterfall"], markup=False, soft_wrap=True)
+    found = _ask(system, data, "trace", {"reference": reference, "records": as_json})
+    if as_json:
+        print_json({"spans": found["records"]})
+    else:
+        out.print(found["waterfall"], markup=False, soft_wrap=True)
 
 
-@app.command()
+@app.command(
+    epilog=_examples(
+        "archstone sagas shop --status stuck",
+        "archstone sagas shop 01JD3A…  (one of them, step by step)",
+        "archstone sagas shop 01JD3A… --resume",
+    )
+)
 def sagas(
     system: SystemName,
-    saga_id: Annotated[str | None, typer.Argument(help="Show one saga step by step.")] = None,
+    saga_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="Show one saga step by step.")] = None,
     status: Annotated[str | None, typer.Option(help="running, stuck, done or failed.")] = None,
-    resume: Annotated[bool, typer.Option(help="Let the stuck saga go on.")] = False,
-    limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
+    resume: Annotated[bool, typer.Option("--resume", help="Let the stuck saga go on.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many to list.")] = 50,
+    as_json: AsJson = False,
     data: Data = None,
 ) -> None:
     """List sagas, newest first; show one; resume one that is stuck."""
     if saga_id is None:
         if resume:
-            raise ConfigError(
-                "--resume: name the saga that is to go on; `archstone sagas SYSTEM --status stuck` lists them"
-            )
+            what = f"`archstone sagas {system} --status stuck` lists them"
+            raise ConfigError(f"--resume: name the saga that is to go on; {what}")
         found = _ask(system, data, "sagas", {"status": status, "limit": limit})
-        _print_table(["id", "service", "name", "status", "started", "error"], found["sagas"])
+        columns = ["id", "service", "name", "status", "started", "error"]
+        print_json(found) if as_json else print_table(columns, found["sagas"])
     elif resume:
         acts = _ask(system, data, "saga-resume", {"id": saga_id})["acts"]
         out.print(f"saga {escape(saga_id)} goes on{'' if acts else _LATER}")
     else:
         found = _ask(system, data, "saga", {"id": saga_id})
-        _print_fields(found["saga"])
-        _print_table(["id", "operation", "state", "arguments", "answer", "undo"], found["steps"])
+        if as_json:
+            print_json(found)
+            return
+        print_fields(found["saga"])
+        print_table(["id", "operation", "state", "arguments", "answer", "undo"], found["steps"])
 
 
-@app.command()
+@app.command(
+    epilog=_examples(
+        "archstone dead shop",
+        "archstone dead shop 7  (one of them, whole)",
+        "archstone dead shop 7 --replay  (when its cause is mended)",
+    )
+)
 def dead(
     system: SystemName,
-    message_id: Annotated[str | None, typer.Argument(help="A dead letter; shown whole.")] = None,
-    replay: Annotated[bool, typer.Option(help="Deliver it again (all of them without an id).")] = False,
-    limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
+    message_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="A dead letter; shown whole.")] = None,
+    replay: Annotated[bool, typer.Option("--replay", help="Deliver it again (all of them without an id).")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many to list.")] = 50,
+    as_json: AsJson = False,
     data: Data = None,
 ) -> None:
-    """List the messages that no handler could handle; show or replay them."""
+    """List the messages that no handler could handle; show or replay them.
+
+    Below them stands how many others have failed and will be tried again.
+    """
     if replay:
         found = _ask(system, data, "dead-replay", {"id": message_id})
         out.print(f"{found['replayed']} to be delivered again{'' if found['acts'] else _LATER}")
+        return
+    found = _ask(system, data, "dead", {"id": message_id, "limit": limit})
+    if as_json:
+        print_json(found)
+    elif message_id is not None:
+        print_fields(found["letters"][0])
     else:
-        letters = _ask(system, data, "dead", {"id": message_id, "limit": limit})["letters"]
-        if message_id is not None and letters:
-            _print_fields(letters[0])
-        else:
-            _print_table(["id", "group", "name", "key", "attempts", "error", "died"], letters)
+        print_table(["id", "group", "name", "key", "attempts", "error", "died"], found["letters"])
+        if waiting := found["retrying"]:
+            groups = ", ".join(f"{group} {count}" for group, count in sorted(waiting.items()))
+            out.print(f"{sum(waiting.values())} not dead have failed and wait for another attempt: {escape(groups)}")
 
 
-@app.command()
-def config(system: SystemName, config: ConfigFile = None, options: Sets = None) -> None:
-    """Print every setting with its value and the source it came from."""
+@app.command(epilog=_examples("archstone forget shop recommendations  (a service that the shop no longer has)"))
+def forget(
+    system: SystemName,
+    group: Annotated[str, typer.Argument(metavar="GROUP", help="The name of the service that is gone.")],
+    data: Data = None,
+) -> None:
+    """Drop the messages that wait for a service which was taken out of the system, for good.
+
+    The log names such groups at each start. What a service of the system handles is never dropped.
+    """
+    found = _ask(system, data, "forget", {"group": group}, timeout_s=3600)
+    topics = ", ".join(found["topics"])
+    what = f"{found['dropped']} messages and {found['dead']} dead letters of topic {topics} dropped"
+    out.print(f"group {escape(group)} is forgotten: {escape(what)}")
+
+
+@app.command(epilog=_examples("archstone config shop", "archstone config shop --json"))
+def config(system: SystemName, config: ConfigFile = None, options: Sets = None, as_json: AsJson = False) -> None:
+    """Print every setting and every option of the system, with its value and the source it came from."""
     loaded = _settings(find_system(system), config, options)
     rows = [{"name": r.name, "value": r.shown, "source": r.source, "about": r.about} for r in loaded.rows()]
-    _print_table(["name", "value", "source", "about"], rows)
+    print_json({"settings": rows}) if as_json else print_table(["name", "value", "source", "about"], rows)
 
 
-@app.command()
-def backup(system: SystemName, file: Path, data: Data = None) -> None:
+@app.command(epilog=_examples("archstone backup shop monday.tgz"))
+def backup(
+    system: SystemName,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that is not there yet.")],
+    data: Data = None,
+) -> None:
     """Write the whole data folder to FILE, consistent over all databases, while the system runs or not."""
     with err.status("backing up"):
         found = _ask(system, data, "backup", {"file": str(file.absolute())}, timeout_s=3600)
     out.print(f"{found['files']} files, {found['size_bytes'] / 1e6:.1f} MB in {escape(str(file))}")
 
 
-@app.command(name="restore")
+@app.command(name="restore", epilog=_examples("archstone restore shop monday.tgz --data restored"))
 def restore_command(
     system: SystemName,
-    file: Path,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `archstone backup` wrote.")],
     data: Data = None,
-    fresh: Annotated[bool, typer.Option(help="Replace what the data folder holds.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Replace what the data folder holds.")] = False,
 ) -> None:
     """Make the data folder what it was when FILE was written. The system must not run."""
     found = find_system(system)
@@ -216,23 +262,6 @@ def _ask(system: str, data: Path | None, verb: str, arguments: Mapping[str, obje
     return asyncio.run(work)
 
 
-def _print_table(columns: list[str], rows: list[dict[str, Any]]) -> None:
-    # What a row is named by stays whole, so that it can be copied.
-    table = Table(Column(columns[0], no_wrap=True), *columns[1:], box=None, header_style="bold")
-    for row in rows:
-        table.add_row(*(escape(_cell(row.get(column))) for column in columns))
-    out.print(table if rows else "none")
-
-
-def _print_fields(fields: Mapping[str, Any]) -> None:
-    for name, value in fields.items():
-        out.print(f"[bold]{escape(name)}[/]  {escape(_cell(value))}")
-
-
-def _cell(value: object) -> str:
-    return "" if value is None else str(value)
-
-
 def _instant(at_us: int) -> str:
     return datetime.fromtimestamp(at_us / 1e6, UTC).isoformat(timespec="seconds")
 
@@ -245,7 +274,7 @@ def _fail(message: str) -> NoReturn:
 def main() -> None:
     """Run the command line; an error is one line and exit code 2. ARCHSTONE_TRACEBACK=1 shows where it came from."""
     try:
-        app()
+        app(prog_name="archstone")
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except Exception as error:
@@ -254,7 +283,3 @@ def main() -> None:
         if isinstance(error, ArchstoneError):
             _fail(str(error))
         _fail(f"unforeseen {type(error).__name__}: {error}; please report it, {TRACEBACK}=1 shows where it came from")
-
-
-if __name__ == "__main__":
-    main()

@@ -105,7 +105,8 @@ class Operator:
             raise NotFoundError(
                 f"no trace of {reference!r}: name an order id, a saga id or a trace id; old ones are swept"
             )
-        return {"waterfall": waterfall(spans), "spans": len(spans)}
+        answer: dict[str, Any] = {"waterfall": waterfall(spans), "spans": len(spans)}
+        return {**answer, "records": [_span(each) for each in spans]} if arguments.get("records") else answer
 
     async def _sagas(self, arguments: Arguments) -> dict[str, Any]:
         limit, status = _number(arguments, "limit", default=50), arguments.get("status")
@@ -131,22 +132,22 @@ class Operator:
 
     async def _dead(self, arguments: Arguments) -> dict[str, Any]:
         bus, wanted = self._embedded.bus, arguments.get("id")
+        retrying = await bus.retrying()
         if wanted is None:
-            return {
-                "letters": [_letter(each) for each in await bus.dead(limit=_number(arguments, "limit", default=50))]
-            }
+            letters = await bus.dead(limit=_number(arguments, "limit", default=50))
+            return {"letters": [_letter(each) for each in letters], "retrying": retrying}
         number = _number(arguments, "id")
         found = [_letter(each) for each in await bus.dead(limit=_ALL_LETTERS) if each.id == number]
         if not found:
-            raise _no_letter(number)
-        return {"letters": found}
+            raise self._no_letter(number)
+        return {"letters": found, "retrying": retrying}
 
     async def _replay(self, arguments: Arguments) -> dict[str, Any]:
         bus, wanted = self._embedded.bus, arguments.get("id")
         if wanted is None:
             replayed = await bus.replay(*[each.id for each in await bus.dead(limit=_REPLAYED_AT_ONCE)])
         elif not (replayed := await bus.replay(number := _number(arguments, "id"))):
-            raise _no_letter(number)
+            raise self._no_letter(number)
         return {"replayed": replayed, "acts": self._embedded.ready}
 
     async def _forget(self, arguments: Arguments) -> dict[str, Any]:
@@ -158,6 +159,9 @@ class Operator:
         info = await back_up(embedded.folder.path, embedded.system.name, embedded.parts.databases, target)
         return {"files": len(info.files), "size_bytes": info.size_bytes, "taken_at_us": info.taken_at_us}
 
+    def _no_letter(self, number: int) -> NotFoundError:
+        return NotFoundError(f"no dead letter {number}; `archstone dead {self._embedded.system.called}` lists them")
+
     def _engines(self) -> list[tuple[Part, Sagas]]:
         parts = self._embedded.parts.services.values()
         return [(part, part.dispatcher.sagas) for part in parts if part.dispatcher.sagas is not None]
@@ -168,7 +172,8 @@ class Operator:
                 return engine, await engine.inspect(saga_id)
             except SagaUnknownError:
                 continue
-        raise NotFoundError(f"no saga {saga_id!r} in any service; `archstone sagas SYSTEM` lists them")
+        called = self._embedded.system.called
+        raise NotFoundError(f"no saga {saga_id!r} in any service; `archstone sagas {called}` lists them")
 
 
 def _text(arguments: Arguments, name: str) -> str:
@@ -185,8 +190,10 @@ def _number(arguments: Arguments, name: str, *, default: int | None = None) -> i
     return int(str(found))
 
 
-def _no_letter(number: int) -> NotFoundError:
-    return NotFoundError(f"no dead letter {number}; `archstone dead SYSTEM` lists them")
+def _span(span: SpanRecord) -> dict[str, Any]:
+    fields = span._asdict()
+    parent = None if span.parent_id is None else f"{span.parent_id:016x}"
+    return {**fields, "trace_id": f"{span.trace_id:032x}", "span_id": f"{span.span_id:016x}", "parent_id": parent}
 
 
 def _brief(info: SagaInfo, service: str) -> dict[str, Any]:
