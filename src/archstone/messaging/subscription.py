@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from archstone.context import NOBODY, Principal
+from archstone.context import Principal
 from archstone.data import Envelope
 from archstone.messaging.broker import Channel
 from archstone.messaging.errors import SubscriptionError
@@ -59,13 +59,13 @@ class Subscription:
         channel: Channel,
         handler: Handler,
         *,
-        names: Collection[str] | None = None,
-        concurrency: int = 32,
-        retry: Retry = DEFAULT_RETRY,
-        lease_s: float = 30.0,
-        principal: Principal = NOBODY,
+        names: Collection[str] | None,
+        concurrency: int,
+        retry: Retry,
+        lease_s: float,
+        principal: Principal,
     ) -> None:
-        """Describe a subscription; `Bus.subscribe` says what the settings mean.
+        """Describe a subscription; `Bus.subscribe` says what the settings mean and what they are by default.
 
         Raises:
             SubscriptionError: The settings are wrong; all faults at once.
