@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,14 @@ def test_who_runs_a_system_installs_nothing_that_only_tests_and_checks_need() ->
     assert set(runtime) & RUNS_NO_SYSTEM == set()
     assert {"pydantic", "orjson", "structlog", "uvicorn", "typer", "rich", "argon2-cffi", "hatchling"} <= set(runtime)
     assert set(pins("requirements-dev.lock")) >= RUNS_NO_SYSTEM | set(runtime)
+
+
+def test_the_lock_of_who_runs_a_system_has_all_that_systems_need() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["systems"], *extras["serve"], *extras["security"]]
+    names = {re.split(r"[^a-z0-9-]", each)[0] for each in wanted} - {"archstone"}
+    assert names - set(pins("requirements.lock")) == set(), "make lock"
 
 
 @pytest.mark.parametrize("lock", LOCKS[::2])
