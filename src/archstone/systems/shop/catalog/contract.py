@@ -9,7 +9,18 @@ from archstone.services import ANYONE, Contract, query
 from archstone.systems.shop.paging import BadCursorError
 from archstone.systems.shop.values import SKU, Cursor, Money, PageSize, Value
 
-__all__ = ["Catalog", "Categories", "Category", "Product", "ProductPage", "Recommendations", "UnknownProductError"]
+__all__ = [
+    "Catalog",
+    "Categories",
+    "Category",
+    "CategoryId",
+    "Product",
+    "ProductPage",
+    "Recommendations",
+    "Suggestion",
+    "Suggestions",
+    "UnknownProductError",
+]
 
 SearchText = Annotated[str, StringConstraints(max_length=100)]
 CategoryId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
@@ -69,6 +80,20 @@ class Recommendations(Value):
     items: tuple[Product, ...]
 
 
+class Suggestion(Value):
+    """A product that may be meant by what has been typed so far."""
+
+    sku: SKU
+    name: str
+    category: str
+
+
+class Suggestions(Value):
+    """What may be meant, the best first, at most eight."""
+
+    items: tuple[Suggestion, ...]
+
+
 class Catalog(Contract, version="1.0"):
     """Products, categories, search and recommendations."""
 
@@ -80,7 +105,16 @@ class Catalog(Contract, version="1.0"):
         limit: PageSize = 20,
         cursor: Cursor | None = None,
     ) -> ProductPage:
-        """List products: by relevance when searched, else in the order of the shelf."""
+        """List products: by relevance when searched, else in the order of the shelf.
+
+        A search takes all words, the last one also as a beginning. Names that have them come first, then those where
+        the last is a beginning, then other texts; where little is found, words that are spelt alike follow.
+        """
+        ...
+
+    @query("/products/suggestions", public=True, requires=ANYONE)
+    async def suggestions(self, search: SearchText) -> Suggestions:
+        """Return up to eight products for what has been typed so far, spelt right or nearly."""
         ...
 
     @query("/products/{sku}", public=True, requires=ANYONE, raises=(UnknownProductError,))

@@ -22,6 +22,7 @@ from archstone.systems.shop.catalog.importing import (
     LoadedProduct,
     Staged,
 )
+from archstone.systems.shop.catalog.spelling import learn
 
 __all__ = [
     "AFTER_CLEARING",
@@ -161,6 +162,7 @@ async def stage(tx: Tx, number: int, rows: Sequence[LoadedProduct]) -> Staged:
         await tx.many(_INSERT, [version._asdict() for version in batch.new])
         await tx.many(_INDEX, [_indexed(version) for version in batch.new])
         await tx.many(_CATEGORY, batch.categories())
+        await learn(tx, [version.name for version in batch.new])
     staged = Staged(added=len(batch.new) - len(batch.replaced), changed=len(batch.replaced), unchanged=batch.unchanged)
     await tx.execute(
         "UPDATE imports SET added = added + :added, changed = changed + :changed, unchanged = unchanged + :unchanged,"

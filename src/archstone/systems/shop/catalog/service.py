@@ -1,11 +1,12 @@
 """The catalog: reads over a table of products and its full-text index, kept up to date by what is bought."""
 
+from collections.abc import Sequence
 from itertools import permutations
 from typing import Final, NamedTuple
 
 from archstone import world
 from archstone.services import Service, every, on
-from archstone.systems.shop.catalog import loading
+from archstone.systems.shop.catalog import loading, shelf
 from archstone.systems.shop.catalog.contract import (
     Catalog,
     Categories,
@@ -13,76 +14,21 @@ from archstone.systems.shop.catalog.contract import (
     Product,
     ProductPage,
     Recommendations,
+    Suggestion,
+    Suggestions,
     UnknownProductError,
 )
 from archstone.systems.shop.catalog.importing import CatalogImport, ImportState, LoadedProduct, Staged
-from archstone.systems.shop.catalog.search import match_expression
+from archstone.systems.shop.catalog.shelf import Row
 from archstone.systems.shop.orders.events import OrderConfirmed
 from archstone.systems.shop.paging import decode_cursor, encode_cursor
-from archstone.systems.shop.values import Money
 
 __all__ = ["CatalogService"]
 
 MAX_PAIRED: Final = 10
 """Products of one order that are paired with each other: 90 pairs at most, however long the order."""
 MAX_RECOMMENDED: Final = 6
-
-_COLUMNS: Final = "p.id, p.place, p.sku, p.name, p.category, p.amount, p.currency, p.description, p.images"
-# What is seen: versions that had arrived at the last switch, and that nothing seen replaces; see migrations/0003.
-_SEEN: Final = "p.id <= s.top AND (p.replaced_by IS NULL OR p.replaced_by > s.top)"
-_SHELF: Final = f"""
-    SELECT {_COLUMNS}, 0.0 AS score FROM shelf s CROSS JOIN products p
-    WHERE p.place > :place AND p.place <= s.top AND {_SEEN} ORDER BY p.place LIMIT :limit
-"""  # noqa: S608 - constants of this module
-_SHELF_OF_CATEGORY: Final = f"""
-    SELECT {_COLUMNS}, 0.0 AS score FROM shelf s CROSS JOIN products p
-    WHERE p.category = :category AND p.place > :place AND p.place <= s.top AND {_SEEN} ORDER BY p.place LIMIT :limit
-"""  # noqa: S608
-# The ranking is computed once per match and paged by; its weights are name, category, description. Lower is better.
-_FOUND: Final = f"""
-    WITH found AS MATERIALIZED (
-        SELECT rowid AS id, bm25(search, 8.0, 3.0, 1.0) AS score FROM search WHERE search MATCH :words
-    )
-    SELECT {_COLUMNS}, f.score AS score FROM shelf s CROSS JOIN found f JOIN products p ON p.id = f.id
-    WHERE (f.score, p.id) > (:score, :id) AND {_SEEN} AND (:category IS NULL OR p.category = :category)
-    ORDER BY f.score, p.id LIMIT :limit
-"""  # noqa: S608
-_TOGETHER: Final = f"""
-    SELECT {_COLUMNS}, -b.orders AS score
-    FROM shelf s CROSS JOIN bought_together b JOIN products p ON p.sku = b.other
-    WHERE b.sku = :sku AND {_SEEN} ORDER BY b.orders DESC, p.id LIMIT :limit
-"""  # noqa: S608
-_NEIGHBOURS: Final = f"""
-    SELECT {_COLUMNS}, 0.0 AS score FROM shelf s CROSS JOIN products p
-    WHERE p.category = :category AND p.sku <> :sku AND p.place <= s.top AND {_SEEN} ORDER BY p.place LIMIT :limit
-"""  # noqa: S608
-
-
-_ONE: Final = f"SELECT {_COLUMNS} FROM shelf s CROSS JOIN products p WHERE p.sku = :sku AND {_SEEN}"  # noqa: S608
-
-
-class _Row(NamedTuple):
-    id: int
-    place: int
-    sku: str
-    name: str
-    category: str
-    amount: int
-    currency: str
-    description: str
-    images: tuple[str, ...]
-    score: float = 0.0
-
-    def product(self) -> Product:
-        return Product(
-            sku=self.sku,
-            name=self.name,
-            category=self.category,
-            price=Money(amount=self.amount, currency=self.currency),
-            description=self.description,
-            picture=f"/pictures/{self.sku}.svg",
-            images=self.images,
-        )
+MAX_SUGGESTED: Final = 8
 
 
 class _CategoryRow(NamedTuple):
@@ -99,38 +45,28 @@ class CatalogService(Service, Catalog, CatalogImport, name="catalog"):
     ) -> ProductPage:
         question = f"products|{search}|{category}"
         if search is None:
-            return await self._shelf(question, category, limit=limit, cursor=cursor)
-        score, last_id = -1e300, 0
-        if cursor is not None:
-            score, last_id = decode_cursor(question, cursor, like=(0.0, 0))
-        rows: list[_Row] = []
-        if (words := match_expression(search)) is not None:
-            rows = await self.db.all(
-                _Row, _FOUND, words=words, score=score, id=last_id, category=category, limit=limit + 1
-            )
-        page, more = rows[:limit], rows[limit:]
-        next_cursor = encode_cursor(question, (page[-1].score, page[-1].id)) if more else None
-        return ProductPage(items=tuple(row.product() for row in page), next_cursor=next_cursor)
+            (place,) = (0,) if cursor is None else decode_cursor(question, cursor, like=(0,))
+            rows = await shelf.on_shelf(self.db, category, after=int(place), limit=limit + 1)
+            return _page(question, [(row, (row.place,)) for row in rows], limit)
+        tier, last = (0, 0) if cursor is None else decode_cursor(question, cursor, like=(0, 0))
+        found = await shelf.found(self.db, search, category, after=(int(tier), int(last)), limit=limit + 1)
+        return _page(question, [(each.row, (each.tier, each.row.id)) for each in found], limit)
 
-    async def _shelf(self, question: str, category: str | None, *, limit: int, cursor: str | None) -> ProductPage:
-        place = 0 if cursor is None else decode_cursor(question, cursor, like=(0,))[0]
-        if category is None:
-            rows = await self.db.all(_Row, _SHELF, place=place, limit=limit + 1)
-        else:
-            rows = await self.db.all(_Row, _SHELF_OF_CATEGORY, place=place, category=category, limit=limit + 1)
-        page, more = rows[:limit], rows[limit:]
-        next_cursor = encode_cursor(question, (page[-1].place,)) if more else None
-        return ProductPage(items=tuple(row.product() for row in page), next_cursor=next_cursor)
+    async def suggestions(self, search: str) -> Suggestions:
+        found = await shelf.found(self.db, search, limit=MAX_SUGGESTED)
+        return Suggestions(
+            items=tuple(Suggestion(sku=each.row.sku, name=each.row.name, category=each.row.category) for each in found)
+        )
 
     async def product(self, sku: str) -> Product:
         return (await self._row(sku)).product()
 
     async def recommendations(self, sku: str) -> Recommendations:
         row = await self._row(sku)
-        found = await self.db.all(_Row, _TOGETHER, sku=sku, limit=MAX_RECOMMENDED)
+        found = await shelf.bought_with(self.db, sku, limit=MAX_RECOMMENDED)
         if len(found) < MAX_RECOMMENDED:
             known = {each.sku for each in found}
-            near = await self.db.all(_Row, _NEIGHBOURS, category=row.category, sku=sku, limit=2 * MAX_RECOMMENDED)
+            near = await shelf.neighbours(self.db, row, limit=2 * MAX_RECOMMENDED)
             found += [each for each in near if each.sku not in known]
         return Recommendations(items=tuple(each.product() for each in found[:MAX_RECOMMENDED]))
 
@@ -173,8 +109,17 @@ class CatalogService(Service, Catalog, CatalogImport, name="catalog"):
         if await self.db.first(int, loading.OVERDUE, silent=silent) is not None:
             await loading.go_on(self.tx)
 
-    async def _row(self, sku: str) -> _Row:
-        row = await self.db.first(_Row, _ONE, sku=sku)
+    async def _row(self, sku: str) -> Row:
+        row = await shelf.by_sku(self.db, sku)
         if row is None:
             raise UnknownProductError(sku)
         return row
+
+
+def _page(question: str, rows: Sequence[tuple[Row, tuple[int, ...]]], limit: int) -> ProductPage:
+    """Return the first `limit` rows, and a cursor behind them if there are more."""
+    page = rows[:limit]
+    return ProductPage(
+        items=tuple(row.product() for row, _ in page),
+        next_cursor=encode_cursor(question, page[-1][1]) if len(rows) > limit else None,
+    )
