@@ -187,18 +187,18 @@ class GatewayApp:
             body = await self._contracts.read(route, headers, receive, call=call, watch=policies.bodies.of(key))
             # The house may have filled up meanwhile.
             place = None if gate is None else gate.admit(priority)
+        if route.query:
+            work = self._packed(match, scope, headers, receive, call=call)
+        else:
+            work = self._contracts.perform(match, scope, body, receive, call=call)
         if place is None:
-            return await self._performed(match, scope, headers, receive, body=body, call=call)
+            return await work
         with place:
-            return await self._performed(match, scope, headers, receive, body=body, call=call)
+            return await work
 
-    async def _performed(
-        self, match: Match, scope: Scope, headers: Headers, receive: Receive, *, body: bytes | None, call: Call
-    ) -> Response:
-        """Make the call; tag and pack what a query answers."""
-        response = await self._contracts.perform(match, scope, body, receive, call=call)
-        if not match.route.query:
-            return response
+    async def _packed(self, match: Match, scope: Scope, headers: Headers, receive: Receive, *, call: Call) -> Response:
+        """Ask a query; tag and pack what it answers."""
+        response = await self._contracts.perform(match, scope, None, receive, call=call)
         response.headers = [*response.headers]
         compress = self._policies.compress
         pays = compress is not None and worth_packing(response, compress)
