@@ -5,19 +5,25 @@ import math
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from pydantic import BaseModel
 
+from archstone.data import Database
+from archstone.errors import RemoteError
 from archstone.services import (
     ANYONE,
     Contract,
+    Dispatcher,
     Operation,
     RequestInvalidError,
     ResultError,
+    Service,
     command,
     operations,
+    options,
     query,
 )
 from archstone.services.codec import ResultCodec
@@ -177,3 +183,29 @@ def test_an_answer_that_breaks_its_contract_is_told_with_place_types_and_remedy(
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
     assert pickle.loads(pickle.dumps(caught.value)).what == told
+
+
+class Shelf(Contract, version="1.0"):
+    @command("/skus", requires=ANYONE)
+    async def skus(self) -> tuple[str, ...]: ...
+
+
+class ShelfService(Service, Shelf):
+    async def skus(self) -> tuple[str, ...]:
+        await self.tx.execute("INSERT INTO taken VALUES (1)")
+        return ["s3cret"]  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
+
+
+async def test_a_caller_learns_nothing_of_a_broken_answer_and_the_log_everything_but_its_value(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with Database(f"sqlite:///{tmp_path}/x.db") as db:
+        await db.execute("CREATE TABLE taken (n INTEGER)")
+        async with Dispatcher(ShelfService(db=db)) as dispatcher:
+            with pytest.raises(RemoteError) as caught:
+                await options(dispatcher.client(Shelf), key="k").skus()
+            assert await db.one(int, "SELECT count(*) FROM taken") == 0
+    assert "tuple" not in str(caught.value)
+    told = capsys.readouterr().err
+    assert "Shelf.skus: the answer breaks the contract: result: expected tuple[str, ...], got list" in told
+    assert "s3cret" not in told
