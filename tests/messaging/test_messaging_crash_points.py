@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from archstone import world
-from archstone.messaging import consumer, relay
+from archstone.messaging import consumer, outcomes, relay
 from archstone.messaging.brokers import sqlite
 
 CHILD = Path(__file__).parent / "messaging_child.py"
@@ -71,9 +71,9 @@ POINTS = [
     (relay.AFTER_DELETE, "2"),
     (consumer.BEFORE_HANDLER, "1"),
     (consumer.BEFORE_HANDLER, "7"),
-    (consumer.AFTER_EFFECT, "1"),
-    (consumer.AFTER_EFFECT, "8"),
-    (consumer.AFTER_SETTLE, "2"),
+    (outcomes.AFTER_EFFECT, "1"),
+    (outcomes.AFTER_EFFECT, "8"),
+    (outcomes.AFTER_SETTLE, "2"),
 ]
 
 
@@ -82,7 +82,7 @@ POINTS = [
 def test_every_event_has_its_effect_once_although_the_process_was_killed(tmp_path: Path, point: str, passes: str):
     code, _ = run(tmp_path, ORDERS, point=f"{point}:{passes}")
     assert code == -signal.SIGKILL
-    assert outbox(tmp_path) + waiting(tmp_path) > 0 or point == consumer.AFTER_SETTLE
+    assert outbox(tmp_path) + waiting(tmp_path) > 0 or point == outcomes.AFTER_SETTLE
     assert run(tmp_path, 0) == (0, "[]")
     assert_each_had_its_effect_once_and_in_order(tmp_path)
     assert (outbox(tmp_path), waiting(tmp_path)) == (0, 0)
@@ -100,7 +100,7 @@ def test_an_event_sent_but_not_deleted_is_sent_again_and_dropped_by_the_inbox(tm
 
 @pytest.mark.real_time
 def test_a_message_killed_between_effect_and_settle_comes_again_and_is_dropped(tmp_path: Path):
-    run(tmp_path, ORDERS, point=consumer.AFTER_EFFECT)
+    run(tmp_path, ORDERS, point=outcomes.AFTER_EFFECT)
     assert len(effects(tmp_path)) >= 1
     assert outbox(tmp_path) + waiting(tmp_path) >= ORDERS
     run(tmp_path, 0)
@@ -109,7 +109,7 @@ def test_a_message_killed_between_effect_and_settle_comes_again_and_is_dropped(t
 
 @pytest.mark.real_time
 def test_a_failure_that_was_recorded_is_counted_after_a_crash(tmp_path: Path):
-    code, _ = run(tmp_path, 1, "fail", point=consumer.AFTER_RETRY)
+    code, _ = run(tmp_path, 1, "fail", point=outcomes.AFTER_RETRY)
     assert code == -signal.SIGKILL
     assert rows(tmp_path / "bus.db", "SELECT attempts FROM _archstone_bus_messages") == [1]
     assert run(tmp_path, 0, "fail") == (0, "[0]")
@@ -141,5 +141,5 @@ def test_a_message_that_kills_its_process_is_buried_and_the_innocent_are_handled
 
 
 def test_every_crash_point_of_messaging_has_a_test_here():
-    tested = {point for point, _ in POINTS} | {consumer.AFTER_RETRY, sqlite.AFTER_COUNT}
+    tested = {point for point, _ in POINTS} | {outcomes.AFTER_RETRY, sqlite.AFTER_COUNT}
     assert {name for name in world.crash_points() if name.startswith("messaging.")} == tested

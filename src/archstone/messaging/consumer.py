@@ -1,4 +1,4 @@
-"""Runs the handler of one subscription: leases, handles, settles, and keeps the leases alive meanwhile.
+"""Runs the handler of one subscription: leases, handles, and keeps the leases alive meanwhile (`outcomes` settles).
 
 Promise: a message is settled only after its handler has returned. One whose handler raised comes again after a delay,
 and after the last attempt, or an error that its `Retry` does not name, is buried. A lease lives as long as its handler,
@@ -15,33 +15,19 @@ import orjson
 from archstone import context, world
 from archstone.context import Call, Trace
 from archstone.data import Envelope
-from archstone.errors import RejectedError
 from archstone.messaging.broker import Broker, Delivery
+from archstone.messaging.outcomes import Outcomes
 from archstone.messaging.subscription import Subscription
-from archstone.observability import counter, get_logger, parse_traceparent, span
+from archstone.observability import get_logger, parse_traceparent, span
 from archstone.resilience import Exponential, within
 
-__all__ = ["AFTER_EFFECT", "AFTER_RETRY", "AFTER_SETTLE", "BEFORE_HANDLER", "Consumer"]
+__all__ = ["BEFORE_HANDLER", "Consumer"]
 
 BEFORE_HANDLER: Final = world.declare_point(
     "messaging.before_handler", "the message is leased, in memory; its handler has not begun"
 )
-AFTER_EFFECT: Final = world.declare_point(
-    "messaging.after_effect_before_settle", "the handler has returned, its effect is kept; the message is still there"
-)
-AFTER_SETTLE: Final = world.declare_point("messaging.after_settle", "the message is handled and durably forgotten")
-AFTER_RETRY: Final = world.declare_point(
-    "messaging.after_failure", "the handler failed; the next attempt, or the dead letter, is durable"
-)
-
-_handled = counter("archstone_bus_handled", "Messages handled and settled.", ("topic", "group"))
-_retried = counter("archstone_bus_retried", "Failed attempts that will be repeated.", ("topic", "group"))
-_buried = counter("archstone_bus_buried", "Messages given up.", ("topic", "group"))
-_lost = counter("archstone_bus_lost_leases", "Leases that ran out before their handler did.", ("topic", "group"))
 
 _log = get_logger("archstone.messaging")
-_UNSETTLED_LIMIT: Final = 1_000
-"""Handled messages that may wait to be settled. Above it nothing new is leased."""
 _BACKOFF: Final = Exponential(0.05, cap_s=5.0)
 
 
@@ -56,17 +42,13 @@ class Consumer:
         self._running: dict[int, tuple[Delivery, asyncio.Task[None]]] = {}
         self._lost: set[int] = set()
         self._handed_back: list[Delivery] = []
-        self._finished: list[Delivery] = []
-        self._settling: list[Delivery] = []
         self._wake = asyncio.Event()
         self._full = False
         self._extended_s = world.monotonic()
         self._pump: asyncio.Task[None] | None = None
         self._heart: asyncio.Task[None] | None = None
-        self._settler: asyncio.Task[None] | None = None
-        self._labels = (self._channel.topic, self._channel.group)
+        self._outcomes = Outcomes(broker, subscription, after_batch=self._make_room)
         self._span = f"handle {self._channel.group}"
-        self._count_handled = _handled.labels(*self._labels).inc
 
     def start(self) -> None:
         """Take messages from now on."""
@@ -84,8 +66,7 @@ class Consumer:
             for task in tasks:
                 task.cancel("the bus is drained")
             await asyncio.wait(tasks, timeout=grace_s)
-        if self._settler is not None:
-            await asyncio.wait([self._settler])
+        await self._outcomes.settled()
         await _end(self._heart)
         if self._handed_back:
             handed_back, self._handed_back = self._handed_back, []
@@ -102,7 +83,7 @@ class Consumer:
                 failures = 0
             except Exception as error:  # noqa: BLE001 - whatever it is, the group must go on when it is over
                 failures += 1
-                _log.error("lease failed", topic=self._labels[0], group=self._labels[1], exc_info=error)
+                _log.error("lease failed", topic=self._channel.topic, group=self._channel.group, exc_info=error)
                 self._wake.set()
                 await asyncio.sleep(_BACKOFF.longest_s(failures))
 
@@ -113,7 +94,7 @@ class Consumer:
             await self._extend()
         while True:
             free = subscription.concurrency - len(self._running)
-            self._full = free <= 0 or len(self._finished) >= _UNSETTLED_LIMIT
+            self._full = free <= 0 or self._outcomes.crowded
             if self._full:
                 return
             create_task = self._loop.create_task
@@ -130,7 +111,7 @@ class Consumer:
         context.set_current(_call_of(envelope, subscription))
         try:
             if delivery.attempt > subscription.retry.attempts:
-                await self._bury(delivery, f"its lease was lost {delivery.attempt - 1} times")
+                await self._outcomes.bury(delivery, f"its lease was lost {delivery.attempt - 1} times")
                 return
             world.point(BEFORE_HANDLER)
             with span(self._span, kind="consumer", ref=envelope.key, message=envelope.name, attempt=delivery.attempt):
@@ -142,87 +123,28 @@ class Consumer:
         except asyncio.CancelledError as error:
             await self._cancelled(delivery, error)
         except Exception as error:  # noqa: BLE001 - a handler may raise anything
-            await self._failed(delivery, error)
+            await self._outcomes.failed(delivery, error)
         else:
-            world.point(AFTER_EFFECT)
-            self._finished.append(delivery)
-            if self._settler is None:
-                self._settler = self._loop.create_task(self._settle())
+            self._outcomes.handled(delivery)
         finally:
             del self._running[delivery.token]
             subscription.running = len(self._running)
-            if self._full:
-                self._wake.set()
+            self._make_room()
 
-    async def _settle(self) -> None:
-        """Settle what is handled, all of one turn together, until nothing is left."""
-        subscription = self._subscription
-        try:
-            while self._finished:
-                batch, self._finished = self._finished, []
-                self._settling = batch
-                try:
-                    refused = await self._broker.settle(self._channel, batch)
-                except Exception as error:  # noqa: BLE001 - it comes again, and the inbox knows it
-                    _log.error("settle failed", topic=self._labels[0], group=self._labels[1], exc_info=error)
-                    continue
-                settled = len(batch) - len(refused)
-                subscription.handled += settled
-                self._count_handled(settled)
-                if refused:
-                    self._count_lost(len(refused))
-                world.point(AFTER_SETTLE)
-                if self._full:
-                    self._wake.set()
-        finally:
-            self._settler, self._settling = None, []
-
-    async def _failed(self, delivery: Delivery, error: BaseException) -> None:
-        retry = self._subscription.retry
-        worth_it = isinstance(error, (*retry.on, asyncio.CancelledError))
-        try:
-            if delivery.attempt >= retry.attempts or not worth_it:
-                await self._bury(delivery, f"{type(error).__name__}: {error}", error)
-                return
-            delay_s = retry.delay_s(delivery.attempt)
-            if isinstance(error, RejectedError):
-                delay_s += min(max(0.0, error.retry_after_s), retry.patience_s)
-            _log.warning(
-                "handler failed", **self._names(delivery), attempt=delivery.attempt, retry_in_s=delay_s, exc_info=error
-            )
-            if await self._broker.retry(self._channel, delivery, delay_s=delay_s):
-                self._subscription.retried += 1
-                _retried.labels(*self._labels).inc()
-            else:
-                self._count_lost(1)
-            world.point(AFTER_RETRY)
-        except Exception as broken:  # noqa: BLE001 - the lease runs out, or the next open hands it out again
-            _log.error("failure not recorded", **self._names(delivery), exc_info=broken)
-
-    async def _bury(self, delivery: Delivery, text: str, error: BaseException | None = None) -> None:
-        _log.error("message buried", **self._names(delivery), attempts=delivery.attempt, why=text, exc_info=error)
-        if await self._broker.bury(self._channel, delivery, error=text):
-            self._subscription.buried += 1
-            _buried.labels(*self._labels).inc()
-        else:
-            self._count_lost(1)
-        world.point(AFTER_RETRY)
+    def _make_room(self) -> None:
+        if self._full:
+            self._wake.set()
 
     async def _cancelled(self, delivery: Delivery, error: asyncio.CancelledError) -> None:
         task = asyncio.current_task()
         if task is not None and task.cancelling() == 0:
             # Nobody cancelled this task: the handler awaited something that was. That is a failure like another.
-            await self._failed(delivery, error)
+            await self._outcomes.failed(delivery, error)
         elif delivery.token in self._lost:
             self._lost.discard(delivery.token)
-            self._count_lost(1)
+            self._outcomes.lost(1)
         else:
             self._handed_back.append(delivery)
-
-    def _count_lost(self, count: int) -> None:
-        self._subscription.lost += count
-        _lost.labels(*self._labels).inc(count)
-        _log.warning("lease lost", topic=self._labels[0], group=self._labels[1], count=count)
 
     async def _extend_for_ever(self) -> None:
         while True:
@@ -230,23 +152,19 @@ class Consumer:
             try:
                 await self._extend()
             except Exception as error:  # noqa: BLE001 - the next beat may work, and the token decides in the end
-                _log.error("extend failed", topic=self._labels[0], group=self._labels[1], exc_info=error)
+                _log.error("extend failed", topic=self._channel.topic, group=self._channel.group, exc_info=error)
             self._wake.set()  # a net under the wake-ups of the broker
 
     async def _extend(self) -> None:
         self._extended_s = world.monotonic()
         # Handled ones that are not settled yet as well: theirs can run out just before.
-        deliveries = [delivery for delivery, _ in self._running.values()] + self._finished + self._settling
+        deliveries = [delivery for delivery, _ in self._running.values()] + self._outcomes.unsettled()
         if not deliveries:
             return
         for lost in await self._broker.extend(self._channel, deliveries, lease_s=self._subscription.lease_s):
             if (running := self._running.get(lost.token)) is not None:
                 self._lost.add(lost.token)
                 running[1].cancel("its lease was lost")
-
-    def _names(self, delivery: Delivery) -> dict[str, str]:
-        envelope = delivery.envelope
-        return {"topic": self._labels[0], "group": self._labels[1], "message": envelope.name, "id": envelope.id}
 
 
 def _call_of(envelope: Envelope, subscription: Subscription) -> Call:
