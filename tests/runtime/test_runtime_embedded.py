@@ -126,7 +126,7 @@ async def test_a_system_that_was_opened_and_never_started_can_be_asked(tmp_path:
     async with Embedded(shop, tmp_path) as run:
         operator = Operator(run)
         assert await operator.answer("sagas", {}) == {"sagas": []}
-        assert await operator.answer("dead", {}) == {"letters": []}
+        assert await operator.answer("dead", {}) == {"letters": [], "retrying": {}}
         assert not (await operator.answer("status", {}))["ready"]
 
 

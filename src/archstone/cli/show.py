@@ -11,10 +11,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-__all__ = ["err", "out", "print_fields", "print_json", "print_table"]
+__all__ = ["err", "out", "print_fields", "print_json", "print_table", "say"]
 
 out: Final = Console(highlight=False)
 err: Final = Console(stderr=True, highlight=False)
+
+
+def say(text: str) -> None:
+    """Print a sentence, in markup; the terminal breaks it where it must, and a pipe gets it whole."""
+    out.print(text, soft_wrap=True)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -24,7 +29,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> No
     """
     cells = [[_cell(row.get(column)) for column in columns] for row in rows]
     if not rows:
-        out.print("none")
+        say("none")
     elif out.is_terminal:
         # What a row is named by stays on one line, so that it can be copied.
         rest = [Column(name, overflow="fold") for name in columns[1:]]

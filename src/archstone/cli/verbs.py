@@ -16,7 +16,7 @@ import typer
 from rich.markup import escape
 
 from archstone.cli.find import TRACEBACK, find_system
-from archstone.cli.show import err, out, print_fields, print_json, print_table
+from archstone.cli.show import err, out, print_fields, print_json, print_table, say
 from archstone.errors import ArchstoneError, ConfigError
 from archstone.runtime import Loaded, Settings, ask_system, load_settings, restore
 from archstone.runtime.serve import run_loop, serve
@@ -50,7 +50,7 @@ def _examples(*lines: str) -> str:
 
 def _tell_version(wanted: bool) -> None:
     if wanted:
-        out.print(f"archstone {importlib.metadata.version('archstone')}")
+        say(f"archstone {importlib.metadata.version('archstone')}")
         raise typer.Exit
 
 
@@ -95,7 +95,7 @@ def admin(
 ) -> None:
     """Give the registered user EMAIL the role `admin`."""
     _ask(system, data, "admin", {"email": email})
-    out.print(f"{escape(email)} is an administrator now; sign in again to use it")
+    say(f"{escape(email)} is an administrator now; sign in again to use it")
 
 
 @app.command(epilog=_examples("archstone trace shop 01JD3A…  (the id of an order, as the shop answers it)"))
@@ -139,7 +139,7 @@ def sagas(
         print_json(found) if as_json else print_table(columns, found["sagas"])
     elif resume:
         acts = _ask(system, data, "saga-resume", {"id": saga_id})["acts"]
-        out.print(f"saga {escape(saga_id)} goes on{'' if acts else _LATER}")
+        say(f"saga {escape(saga_id)} goes on{'' if acts else _LATER}")
     else:
         found = _ask(system, data, "saga", {"id": saga_id})
         if as_json:
@@ -166,11 +166,11 @@ def dead(
 ) -> None:
     """List the messages that no handler could handle; show or replay them.
 
-    Below them stands how many others have failed and will be tried again.
+    While the system runs, the line below them says how many others have failed and will be tried again.
     """
     if replay:
         found = _ask(system, data, "dead-replay", {"id": message_id})
-        out.print(f"{found['replayed']} to be delivered again{'' if found['acts'] else _LATER}")
+        say(f"{found['replayed']} to be delivered again{'' if found['acts'] else _LATER}")
         return
     found = _ask(system, data, "dead", {"id": message_id, "limit": limit})
     if as_json:
@@ -181,7 +181,7 @@ def dead(
         print_table(["id", "group", "name", "key", "attempts", "error", "died"], found["letters"])
         if waiting := found["retrying"]:
             groups = ", ".join(f"{group} {count}" for group, count in sorted(waiting.items()))
-            out.print(f"{sum(waiting.values())} not dead have failed and wait for another attempt: {escape(groups)}")
+            say(f"{sum(waiting.values())} not dead have failed and wait for another attempt: {escape(groups)}")
 
 
 @app.command(epilog=_examples("archstone forget shop recommendations  (a service that the shop no longer has)"))
@@ -197,7 +197,7 @@ def forget(
     found = _ask(system, data, "forget", {"group": group}, timeout_s=3600)
     topics = ", ".join(found["topics"])
     what = f"{found['dropped']} messages and {found['dead']} dead letters of topic {topics} dropped"
-    out.print(f"group {escape(group)} is forgotten: {escape(what)}")
+    say(f"group {escape(group)} is forgotten: {escape(what)}")
 
 
 @app.command(epilog=_examples("archstone config shop", "archstone config shop --json"))
@@ -217,7 +217,7 @@ def backup(
     """Write the whole data folder to FILE, consistent over all databases, while the system runs or not."""
     with err.status("backing up"):
         found = _ask(system, data, "backup", {"file": str(file.absolute())}, timeout_s=3600)
-    out.print(f"{found['files']} files, {found['size_bytes'] / 1e6:.1f} MB in {escape(str(file))}")
+    say(f"{found['files']} files, {found['size_bytes'] / 1e6:.1f} MB in {escape(str(file))}")
 
 
 @app.command(name="restore", epilog=_examples("archstone restore shop monday.tgz --data restored"))
@@ -230,12 +230,12 @@ def restore_command(
     """Make the data folder what it was when FILE was written. The system must not run."""
     found = find_system(system)
     info = restore(file, _folder(found, data), found.name, replace=fresh)
-    out.print(f"{len(info.files)} files restored, as of {_instant(info.taken_at_us)}")
+    say(f"{len(info.files)} files restored, as of {_instant(info.taken_at_us)}")
 
 
 def _say_ready(url: str) -> None:
     if out.is_terminal:
-        out.print(f"[bold]ready[/] at [link]{url}[/]  (ctrl-c stops it; its data stays)")
+        say(f"[bold]ready[/] at [link]{url}[/]  (ctrl-c stops it; its data stays)")
 
 
 def _folder(system: System, data: Path | None) -> Path:
