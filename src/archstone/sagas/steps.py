@@ -38,7 +38,7 @@ class Steps:
     def __init__(self, run: Run, branch: str = "main", branches: "dict[str, Steps] | None" = None) -> None:
         self._run = run
         self._branch = branch
-        self._branches: dict[str, Steps] = {} if branches is None else branches
+        self._branches = branches
         self._counts: dict[str, int] = {}
         self._ordinal = 0
 
@@ -65,8 +65,10 @@ class Steps:
         if not _BRANCH.fullmatch(whole) or name == "main":
             reason = "must be 1 to 100 letters, digits, '_', '-' or '.', and not 'main'"
             raise StepCodecError(f"branch {name!r}", reason)
-        if (steps := self._branches.get(whole)) is None:
-            steps = self._branches[whole] = Steps(self._run, whole, self._branches)
+        if (branches := self._branches) is None:  # most sagas have none
+            branches = self._branches = {}
+        if (steps := branches.get(whole)) is None:
+            steps = branches[whole] = Steps(self._run, whole, branches)
         return steps
 
     def __call__(
@@ -274,7 +276,8 @@ async def _make(run: Run, effect: Effect) -> object:
 
 async def _sleep(run: Run, step: str, ordinal: int, seconds: float, until_us: int | None) -> None:
     run.check()
-    run.naps.append(step)
+    naps = run.naps = run.naps or []
+    naps.append(step)
     try:
         with world.use(run.world):
             if until_us is None:
@@ -286,7 +289,7 @@ async def _sleep(run: Run, step: str, ordinal: int, seconds: float, until_us: in
         run.cut(step)
         raise
     finally:
-        run.naps.remove(step)
+        naps.remove(step)
     if run.halt is not None:
         raise run.halt
     run.pending.append(answer_entry(step, _NULL))
