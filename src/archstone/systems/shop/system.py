@@ -5,7 +5,6 @@ archstone up shop
 
 from pathlib import Path
 
-from archstone.gateway import Gateway
 from archstone.security import Passwords, Tokens
 from archstone.services import Option, System
 from archstone.systems.shop.analytics.service import AnalyticsService
@@ -23,6 +22,7 @@ from archstone.systems.shop.providers import mailer, pace, passwords, payment_pr
 from archstone.systems.shop.shipping.service import Pace, ShippingService
 from archstone.systems.shop.users.contract import UserAdmin
 from archstone.systems.shop.users.service import UsersService
+from archstone.systems.shop.web.front import Front
 
 __all__ = ["shop"]
 
@@ -39,7 +39,7 @@ shop = System(
         NotificationsService,
         AnalyticsService,
     ],
-    gateway=Gateway(urgent=(Orders.place,), mounts={"/pictures": pictures}),
+    gateway=Front(urgent=(Orders.place,), mounts={"/pictures": pictures}),
     provide={
         Passwords: passwords,
         Tokens: tokens,

@@ -1,0 +1,60 @@
+"""Whom the pages ask: clients of the shop's contracts, over the ways that the gateway is given.
+
+The pages ask as their visitor. Only what nobody else may ask, who a cookie belongs to, they ask as themselves.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple, TypeVar
+
+from archstone.context import Principal
+from archstone.services import Operation, Transport, client, operations
+from archstone.systems.shop.carts.contract import Carts
+from archstone.systems.shop.catalog.contract import Catalog
+from archstone.systems.shop.inventory.contract import Inventory
+from archstone.systems.shop.orders.contract import Orders
+from archstone.systems.shop.users.contract import BrowserSessions, UserWrite
+
+__all__ = ["PAGES", "Clients", "clients_of"]
+
+C = TypeVar("C")
+
+PAGES: Final = Principal("service:pages", frozenset({"service"}))
+
+
+class Clients(NamedTuple):
+    """One client per contract."""
+
+    browsers: BrowserSessions
+    carts: Carts
+    catalog: Catalog
+    inventory: Inventory
+    orders: Orders
+    users: UserWrite
+
+
+class _Routes:
+    """A transport that hands every operation to the way that leads to it."""
+
+    def __init__(self, ways: Mapping[str, Transport]) -> None:
+        self._ways = ways
+
+    async def call(self, operation: Operation, arguments: dict[str, object]) -> object:
+        """Make the call; see `Transport.call`."""
+        return await self._ways[operation.full_name].call(operation, arguments)
+
+
+def clients_of(routes: Sequence[tuple[Operation, Transport]]) -> Clients:
+    """Return clients over `routes`, which must hold every operation of the contracts above."""
+    ways = {operation.full_name: transport for operation, transport in routes}
+
+    def made(contract: type[C]) -> C:
+        return client(contract, _Routes({each.full_name: ways[each.full_name] for each in operations(contract)}))
+
+    return Clients(
+        browsers=made(BrowserSessions),
+        carts=made(Carts),
+        catalog=made(Catalog),
+        inventory=made(Inventory),
+        orders=made(Orders),
+        users=made(UserWrite),
+    )

@@ -1,0 +1,116 @@
+"""What every page has at hand: whom to ask, how often a password may be tried, when the shop was opened."""
+
+from datetime import datetime
+from typing import Final
+
+from archstone import context, world
+from archstone.context import Call
+from archstone.errors import ArchstoneError
+from archstone.observability import get_logger
+from archstone.resilience import Limiter, RateLimit
+from archstone.systems.shop.carts.contract import CartUnknownError
+from archstone.systems.shop.catalog.contract import Category
+from archstone.systems.shop.users.contract import SessionEndedError, browser_mark
+from archstone.systems.shop.web.clients import PAGES, Clients
+from archstone.systems.shop.web.cookies import CART, SESSION, SetCookie
+from archstone.systems.shop.web.exchange import Request
+
+__all__ = ["SESSION_KEEP_S", "Desk", "as_pages"]
+
+CART_KEEP_S: Final = 30 * 86_400
+SESSION_KEEP_S: Final = 14 * 86_400
+SHELVES_KEEP_S: Final = 30.0
+"""Seconds for which the list of categories is not asked for again."""
+_TRIES_OF_ONE: Final = RateLimit(0.1, burst=10)
+"""Passwords tried for one address of mail: ten at once, then one in ten seconds."""
+_TRIES_FROM_ONE: Final = RateLimit(0.5, burst=30)
+"""Passwords tried from one place, which may be a whole office."""
+_log = get_logger("archstone.shop.web")
+
+
+def as_pages() -> Call:
+    """Return the running call with the pages themselves as the principal: `with context.enter(as_pages()): ...`."""
+    return context.current()._replace(principal=PAGES)
+
+
+class Desk:
+    """Made once per run."""
+
+    def __init__(self, clients: Clients) -> None:
+        self.clients = clients
+        self.opened_at: datetime = world.now()
+        """When this process began to serve pages."""
+        self._of_one: Limiter = _TRIES_OF_ONE.bind("shop passwords of one")
+        self._from_one: Limiter = _TRIES_FROM_ONE.bind("shop passwords from one place")
+        self._shelves: tuple[float, tuple[Category, ...]] | None = None
+
+    def count_try(self, request: Request, email: str) -> None:
+        """Count that a password is tried.
+
+        Raises:
+            RateLimitedError: there were too many.
+        """
+        self._from_one.take(request.address)
+        self._of_one.take(email)
+
+    async def recognise(self, request: Request) -> None:
+        """Find out whose session the request's cookie names. A session that has ended is nobody's."""
+        token = request.cookies.get(SESSION)
+        if token is None:
+            return
+        mark = browser_mark(token)
+        with context.enter(as_pages()):
+            try:
+                request.visitor = await self.clients.browsers.visitor(mark)
+            except SessionEndedError:
+                return
+            request.mark = mark
+            if request.visitor.renew:
+                await self.clients.browsers.renew(mark)
+
+    async def shelves(self) -> tuple[Category, ...]:
+        """Return the categories, at most half a minute old."""
+        now_s = world.monotonic()
+        if self._shelves is None or now_s - self._shelves[0] > SHELVES_KEEP_S:
+            self._shelves = now_s, (await self.clients.catalog.categories()).items
+        return self._shelves[1]
+
+    async def pieces(self, request: Request) -> int:
+        """Return how many pieces are in the visitor's cart."""
+        if request.cart is None:
+            return 0
+        try:
+            return (await self.clients.carts.size(request.cart)).pieces
+        except CartUnknownError:
+            return 0
+
+    async def cart_to_fill(self, request: Request) -> tuple[str, tuple[SetCookie, ...]]:
+        """Return the name of a cart that is there, and the cookie that remembers it if it is new.
+
+        Raises:
+            CartsFullError: there are too many carts of guests.
+        """
+        if request.cart is not None:
+            try:
+                await self.clients.carts.size(request.cart)
+            except CartUnknownError:
+                pass  # forgotten after 30 days, while the browser still knew it
+            else:
+                return request.cart, ()
+        name = (await self.clients.carts.open()).cart
+        return name, (SetCookie(CART, name, CART_KEEP_S),)
+
+    async def bring_cart(self, request: Request) -> tuple[bool, tuple[SetCookie, ...]]:
+        """Move what a guest has put into the cart into the cart of the visitor, who has signed in.
+
+        Returns whether something found no room, and what becomes of the guest's cookie. If it fails, the cookie
+        stays, and it is tried again when the cart is looked at.
+        """
+        if request.guest_cart is None:
+            return False, ()
+        try:
+            merged = await self.clients.carts.merge(request.guest_cart)
+        except ArchstoneError as error:
+            _log.warning("a guest's cart is not merged yet", exc_info=error)
+            return False, ()
+        return bool(merged.dropped), (SetCookie(CART, ""),)

@@ -1,0 +1,30 @@
+"""The gateway with the pages at its root: what the operations, health and documents do not claim is a page.
+
+A gateway gives mounted applications nothing of the run behind it. The pages need it: who keeps which contract, and
+whether the shop is about to stop. `build` is where both come together, so this is a gateway that builds one mount more.
+"""
+
+from dataclasses import replace
+
+from archstone.gateway import Gateway, GatewayParts
+from archstone.systems.shop.web.asgi import ASGIApp
+from archstone.systems.shop.web.clients import clients_of
+from archstone.systems.shop.web.site import Limits, Site
+
+__all__ = ["Front"]
+
+
+class Front(Gateway):
+    """A `Gateway` that shows pages. Its rate limit and its bound on requests inside hold for them too, each apart."""
+
+    __slots__ = ()
+
+    def build(self, parts: GatewayParts) -> ASGIApp:
+        """Return the ASGI application; see `Gateway.build`."""
+        limits = Limits(
+            limiter=None if self.rate_limit is None else self.rate_limit.bind("shop pages"),
+            gate=None if self.shed is None else self.shed.bind("shop pages", lag=parts.lag),
+            time_limit_s=self.time_limit_s,
+        )
+        site = Site(clients_of(parts.routes), limits, ready=lambda: parts.ready()[0])
+        return Gateway.build(self, replace(parts, mounts={**parts.mounts, "": site}))

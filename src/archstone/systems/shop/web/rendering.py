@@ -1,0 +1,99 @@
+"""Makes pages of templates. Everything is escaped; no template holds a script or a style of its own.
+
+The Content-Security-Policy allows what comes from the shop itself and nothing that stands in the page.
+"""
+
+import hashlib
+import mimetypes
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Final, NamedTuple, cast
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from archstone.systems.shop.values import Money
+from archstone.systems.shop.web.asgi import Response
+from archstone.systems.shop.web.money import Locale, written
+from archstone.systems.shop.web.words import NOTICES, in_stock, status_words, timeline_words
+
+__all__ = ["PAGE_HEADERS", "Assets", "Templates"]
+
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self';"
+    " frame-ancestors 'none'; base-uri 'none'"
+)
+PAGE_HEADERS: Final = (
+    (b"content-type", b"text/html; charset=utf-8"),
+    (b"content-security-policy", POLICY.encode()),
+    (b"referrer-policy", b"same-origin"),
+    # A page shows who is signed in and what is in the cart: it is nobody else's, and not for later.
+    (b"cache-control", b"private, no-store"),
+    (b"vary", b"cookie, accept-language"),
+)
+_HERE: Final = Path(__file__).parent
+
+
+class _Asset(NamedTuple):
+    body: bytes
+    type: str
+    version: str
+
+
+class Assets:
+    """The files of the folder `assets`, read once: styles, scripts, pictures."""
+
+    def __init__(self, folder: Path = _HERE / "assets") -> None:
+        self._files = {file.name: _asset(file) for file in sorted(folder.iterdir()) if file.is_file()}
+
+    def path(self, name: str) -> str:
+        """Return where a page finds the file. It changes with the file, so that a browser may keep what it has."""
+        return f"/assets/{name}?v={self._files[name].version}"
+
+    def answer(self, name: str, version: str) -> Response | None:
+        """Return the file; None: there is no such."""
+        asset = self._files.get(name)
+        if asset is None:
+            return None
+        keep = b"public, max-age=31536000, immutable" if version == asset.version else b"no-cache"
+        headers = [(b"content-type", asset.type.encode()), (b"cache-control", keep)]
+        return Response(200, headers, asset.body)
+
+
+class Templates:
+    """The folder `templates`, with the words that all of them may use."""
+
+    def __init__(self, assets: Assets, folder: Path = _HERE / "templates") -> None:
+        self._environment = Environment(
+            loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+            lstrip_blocks=True, auto_reload=False,
+        )  # fmt: skip
+        words = cast("dict[str, object]", self._environment.globals)
+        words.update(asset=assets.path, notices=NOTICES)
+        self._environment.filters.update(
+            day=_day, moment=_moment, timeline_words=timeline_words, status_words=status_words, in_stock=in_stock
+        )
+
+    def page(self, template: str, locale: Locale, values: Mapping[str, object]) -> str:
+        """Return a page as HTML; `price(money)` in it writes an amount as the reader does."""
+
+        def price(money: Money) -> str:
+            return written(money, locale)
+
+        return self._environment.get_template(template).render({**values, "price": price})
+
+
+def _asset(file: Path) -> _Asset:
+    body = file.read_bytes()
+    kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+    if kind.startswith("text/"):
+        kind += "; charset=utf-8"
+    return _Asset(body, kind, hashlib.blake2s(body, digest_size=8).hexdigest())
+
+
+def _day(at: datetime) -> str:
+    return f"{at:%d %b %Y}".lstrip("0")
+
+
+def _moment(at: datetime) -> str:
+    return f"{_day(at)}, {at:%H:%M} UTC"

@@ -1,0 +1,75 @@
+"""Which page answers which path. The forms of the variable parts are those of the contracts."""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, NamedTuple
+
+from archstone.systems.shop.web.desk import Desk
+from archstone.systems.shop.web.exchange import Answer, Request
+from archstone.systems.shop.web.pages import account, browse, cart, checkout, orders
+
+__all__ = ["Handler", "Route", "find"]
+
+Handler = Callable[[Desk, Request], Awaitable[Answer]]
+
+_PARTS: Final = {"sku": "[A-Z0-9][A-Z0-9-]{2,19}", "category": "[a-z]{1,20}", "order": "[0-9a-f]{32}"}
+
+
+class Route(NamedTuple):
+    """A page."""
+
+    method: str
+    path: str
+    handler: Handler
+    signed_in: bool = False
+    """Whether it is for those who have signed in only; others are asked to, and come back."""
+    urgent: bool = False
+    """Whether it may use the places that are kept free for what matters most."""
+
+
+ROUTES: Final = (
+    Route("GET", "/", browse.home),
+    Route("GET", "/search", browse.search),
+    Route("GET", "/c/{category}", browse.category),
+    Route("GET", "/p/{sku}", browse.product),
+    Route("GET", "/cart", cart.show),
+    Route("POST", "/cart/lines", cart.put),
+    Route("POST", "/cart/clear", cart.clear),
+    Route("GET", "/checkout", checkout.checkout, signed_in=True, urgent=True),
+    Route("POST", "/checkout", checkout.place, signed_in=True, urgent=True),
+    Route("GET", "/orders", orders.orders, signed_in=True),
+    Route("GET", "/orders/{order}", orders.order, signed_in=True, urgent=True),
+    Route("POST", "/orders/{order}/cancel", orders.cancel, signed_in=True),
+    Route("POST", "/orders/{order}/again", orders.again, signed_in=True),
+    Route("GET", "/account", account.account, signed_in=True),
+    Route("POST", "/account/name", account.rename, signed_in=True),
+    Route("POST", "/account/preferences", account.prefer, signed_in=True),
+    Route("POST", "/account/sign-out-everywhere", account.logout_everywhere, signed_in=True),
+    Route("GET", "/login", account.login_form),
+    Route("POST", "/login", account.login),
+    Route("GET", "/register", account.register_form),
+    Route("POST", "/register", account.register),
+    Route("POST", "/logout", account.logout),
+)
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\{(\w+)\}", lambda hole: f"(?P<{hole[1]}>{_PARTS[hole[1]]})", path))
+
+
+def _table() -> Mapping[str, tuple[re.Pattern[str], Mapping[str, Route]]]:
+    found: dict[str, tuple[re.Pattern[str], dict[str, Route]]] = {}
+    for route in ROUTES:
+        found.setdefault(route.path, (_pattern(route.path), {}))[1][route.method] = route
+    return found
+
+
+_TABLE: Final = tuple(_table().values())
+
+
+def find(path: str) -> tuple[Mapping[str, Route], Mapping[str, str]] | None:
+    """Return the routes of a path by method, and the variable parts of the path. None: there is no such page."""
+    for pattern, routes in _TABLE:
+        if (match := pattern.fullmatch(path)) is not None:
+            return routes, match.groupdict()
+    return None

@@ -1,0 +1,227 @@
+"""The pages as one ASGI application: one straight line from a request to an answer.
+
+In this order: the path; who is there; how often they come; that what changes something comes from our own pages; what
+was typed; a place inside; then the page. Whatever goes wrong on the way is a page as well, with words about what
+became of the request. An order's page that changes by itself is a stream and holds no place.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, replace
+from typing import Final, cast
+from urllib.parse import parse_qsl, quote
+
+from archstone import context, world
+from archstone.context import Call
+from archstone.errors import ArchstoneError
+from archstone.observability import counter, histogram, span
+from archstone.resilience import Gate, Limiter
+from archstone.systems.shop.orders.contract import OrderUnknownError, OrderView
+from archstone.systems.shop.web.address import address_key
+from archstone.systems.shop.web.asgi import ClientGoneError, Receive, Response, Scope, Send, headers_of
+from archstone.systems.shop.web.body import read_form
+from archstone.systems.shop.web.clients import Clients
+from archstone.systems.shop.web.cookies import cookie_header, cookies_of
+from archstone.systems.shop.web.desk import Desk
+from archstone.systems.shop.web.exchange import Answer, Page, PageMissingError, Redirect, Request
+from archstone.systems.shop.web.failures import MethodError, failure_page
+from archstone.systems.shop.web.money import locale_of
+from archstone.systems.shop.web.origin import CrossSiteError, check_origin
+from archstone.systems.shop.web.pages.orders import shown
+from archstone.systems.shop.web.rendering import PAGE_HEADERS, Assets, Templates
+from archstone.systems.shop.web.routes import Route, find
+from archstone.systems.shop.web.streams import Streams
+from archstone.systems.shop.web.words import NOTICES, Told
+
+__all__ = ["Limits", "Site"]
+
+MOST_PARAMETERS: Final = 20
+_EVENTS: Final = re.compile(r"/orders/([0-9a-f]{32})/events")
+_ASSET: Final = re.compile(r"/assets/([a-z0-9][a-z0-9.-]{0,60})")
+
+_requests = counter("shop_page_requests", "Pages answered, by route and status.", ("route", "status"))
+_seconds = histogram("shop_page_seconds", "Time from request to answer, by route.", ("route",))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What visitors must pass."""
+
+    limiter: Limiter | None
+    """How often one may come. None: as often as they like."""
+    gate: Gate | None
+    """How many may be inside. None: all."""
+    time_limit_s: float
+    """Longest time for a page, seconds."""
+
+
+class Site:
+    """An ASGI 3 application."""
+
+    def __init__(self, clients: Clients, limits: Limits, *, ready: Callable[[], bool]) -> None:
+        """Take whom to ask, and what tells whether the shop is open (streams end when it is not)."""
+        self._desk = Desk(clients)
+        self._limits = limits
+        self._assets = Assets()
+        self._templates = Templates(self._assets)
+        self._streams = Streams(ready)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection event stream, as ASGI 3 says. There is nothing to open or close."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000})
+        if scope["type"] != "http":
+            return
+        call = Call(deadline_s=world.monotonic() + self._limits.time_limit_s, correlation_id=world.new_id())
+        with context.enter(call), suppress(ClientGoneError):
+            await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        if (asset := _ASSET.fullmatch(path)) is not None and scope["method"] in {"GET", "HEAD"}:
+            response = self._assets.answer(asset[1], _query(scope).get("v", ""))
+            if response is not None:
+                await response.send(send)
+                return
+        events = _EVENTS.fullmatch(path)
+        found = find(path)
+        name = "/orders/{order}/events" if events else "none" if found is None else next(iter(found[0].values())).path
+        begun_s = world.monotonic()
+        request = _bare(scope, receive)
+        try:
+            request = replace(request, headers=headers_of(scope["headers"]))
+            if events is not None and request.method == "GET":
+                response = await self._stream(events[1], request, send)
+            else:
+                with span(f"{request.method} {name}", kind="server") as work:
+                    response = await self._answered(request, found)
+                    work.set("http.response.status_code", response.status)
+        except ClientGoneError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the boundary: whatever it is, the visitor gets a page
+            response = await self._html(request, failure_page(error))
+        if response is not None:
+            _requests.labels(name, str(response.status)).inc()
+            _seconds.labels(name).observe(world.monotonic() - begun_s)
+            await response.send(send)
+
+    async def _answered(
+        self, request: Request, found: tuple[Mapping[str, Route], Mapping[str, str]] | None
+    ) -> Response:
+        """Let in who may come, and return what the page answers."""
+        await self._admit(request)
+        if found is None:
+            raise PageMissingError
+        routes, request.parts = found
+        route = routes.get(request.method)
+        if route is None:
+            raise MethodError(", ".join(sorted(routes)))
+        if request.method == "POST":
+            check_origin(request.headers, https=request.https)
+            request.form = await read_form(request.headers, request.receive)
+        if route.signed_in and request.visitor is None:
+            return _redirect(Redirect(to=f"/login?next={quote(_back_to(request, routes))}"), request)
+        gate = self._limits.gate
+        with nullcontext() if gate is None else gate.admit(1 if route.urgent else 0):
+            answer = await self._handled(route, request)
+            if isinstance(answer, Redirect):
+                return _redirect(answer, request)
+            return await self._html(request, answer)
+
+    async def _admit(self, request: Request) -> None:
+        """Find out who is there, and count it."""
+        await self._desk.recognise(request)
+        if self._limits.limiter is not None:
+            self._limits.limiter.take(request.counted_as)
+
+    async def _handled(self, route: Route, request: Request) -> Answer:
+        with context.enter(context.current()._replace(principal=request.principal)):
+            return await route.handler(self._desk, request)
+
+    async def _html(self, request: Request, page: Page) -> Response:
+        """Return a page, in the frame that all have. The frame goes without what cannot be had."""
+        pieces, shelves = 0, ()
+        with suppress(ArchstoneError), context.enter(context.current()._replace(principal=request.principal)):
+            pieces, shelves = await self._desk.pieces(request), await self._desk.shelves()
+        frame = {
+            "visitor": request.visitor,
+            "pieces": pieces,
+            "shelves": shelves,
+            "told": NOTICES.get(request.told),
+            "here": request.path,
+            "asked": "",
+        }
+        html = self._templates.page(page.template, request.locale, {**frame, **page.values})
+        headers = [*PAGE_HEADERS, *page.headers, *(cookie_header(each, https=request.https) for each in page.cookies)]
+        if page.retry_after_s is not None:
+            headers.append((b"retry-after", b"%d" % math.ceil(page.retry_after_s)))
+        return Response(page.status, headers, html.encode())
+
+    async def _stream(self, order_id: str, request: Request, send: Send) -> Response | None:
+        """Tell the open page of an order of its changes; return an answer only if there is nothing to tell."""
+        if request.headers.get(b"sec-fetch-site", b"same-origin") != b"same-origin":
+            raise CrossSiteError
+        await self._admit(request)
+        if request.visitor is None:
+            raise PageMissingError
+        # A stream has no deadline of its own: each of its questions has one.
+        with context.enter(context.current()._replace(principal=request.principal, deadline_s=None)):
+            try:
+                order = await self._desk.clients.orders.order(order_id)
+            except OrderUnknownError as error:
+                raise PageMissingError from error
+
+            def render(order: OrderView) -> tuple[str, str, bool]:
+                values = shown(self._desk, order)
+                about = cast("Told", values["about"])
+                stamp = f"{len(order.timeline)}{'-slow' if about.slow else ''}"
+                return stamp, self._templates.page("_order.html", request.locale, values), about.over
+
+            last_id = request.headers.get(b"last-event-id", b"")[:40].decode("latin-1")
+            stamp, _, over = render(order)
+            if over and last_id == stamp:
+                return Response(204, [])  # which is how a browser is told not to come back
+            await self._streams.serve(
+                self._desk.clients.orders, order, render, last_id=last_id, whose=request.counted_as,
+                receive=request.receive, send=send,
+            )  # fmt: skip
+        return None
+
+
+def _bare(scope: Scope, receive: Receive) -> Request:
+    """Return what can be said of any request, however broken."""
+    pairs = scope["headers"]
+    https = scope.get("scheme") == "https"
+    accepted = next((value for name, value in pairs if name == b"accept-language"), b"")
+    return Request(
+        method="GET" if scope["method"] == "HEAD" else scope["method"],
+        path=scope["path"],
+        query=_query(scope),
+        headers={},
+        cookies=cookies_of(pairs, https=https),
+        https=https,
+        address=address_key(scope),
+        locale=locale_of(accepted.decode("latin-1")),
+        receive=receive,
+    )
+
+
+def _query(scope: Scope) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(scope["query_string"].decode("latin-1"), max_num_fields=MOST_PARAMETERS)
+    except ValueError:
+        return {}
+    return dict(reversed(pairs))
+
+
+def _back_to(request: Request, routes: Mapping[str, Route]) -> str:
+    """Return where to go after signing in: to this page, or from a form to the page that it stands on."""
+    return request.path if "GET" in routes else request.path.rpartition("/")[0]
+
+
+def _redirect(answer: Redirect, request: Request) -> Response:
+    headers = [(b"location", answer.to.encode("ascii")), (b"cache-control", b"no-store")]
+    headers += [cookie_header(each, https=request.https) for each in answer.cookies]
+    return Response(303, headers)

@@ -1,0 +1,150 @@
+"""What the buyer is told, in words that need no explanation.
+
+An order's reason for ending comes as the service that refused has put it; where that is one of the known ones it is
+said here as one would across a counter: what happened, what became of the money, what to do now.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+from archstone.systems.shop.inventory.contract import Stock
+from archstone.systems.shop.orders.contract import OrderSummary, OrderView
+
+__all__ = ["NOTICES", "SLOW_AFTER", "Told", "about", "in_stock", "status_words", "timeline_words"]
+
+SLOW_AFTER: Final = timedelta(seconds=3)
+"""A checkout that takes longer is explained."""
+FEW: Final = 5
+
+NOTICES: Final = {
+    "put": "Your cart has been changed.",
+    "again": "The products are in your cart again.",
+    "gone": "Some products are not for sale any more. Please take them out to order the rest.",
+    "empty": "Your cart is empty, so there is nothing to order yet.",
+    "full": "Your cart holds 50 different products, and no more fit. Order these or take one out.",
+    "dropped": "Not everything from your cart as a guest has found room: a cart holds 50 different products.",
+    "unknown": "This product is not for sale any more.",
+    "quantity": "Please enter a number of pieces from 0 to 99.",
+    "saved": "Your changes have been saved.",
+    "left": "You are signed out.",
+    "everywhere": "You are signed out on every device.",
+    "late": "It is too late to cancel: the parcel has left. Send it back when it has arrived.",
+    "asked": "We are cancelling your order.",
+}
+"""What one page asks the next one to say, by name: the name is in the address, so nobody can put words there."""
+
+_TIMELINE: Final = {
+    "placed": "Order placed",
+    "confirmed": "Paid and confirmed",
+    "cancellation asked for": "You asked for it to be cancelled",
+    "packed": "Packed",
+    "shipped": "On its way",
+    "delivered": "Delivered",
+}
+_NOT_CHARGED: Final = "No money has been kept, and the goods are back on the shelf."
+_DECLINED: Final = {
+    "insufficient funds": "Your bank says that there is not enough money on the card.",
+    "unknown card": "The bank does not know this card.",
+}
+_PARCEL: Final = {
+    None: ("Thank you! Your order is confirmed.", "It is paid, and we are about to pack it."),
+    "packed": ("Your parcel is packed.", "It will be on its way soon."),
+    "shipped": ("Your parcel is on its way.", "It can no longer be cancelled."),
+    "delivered": ("Your parcel has been delivered.", "Enjoy it!"),
+}
+
+
+class Told(NamedTuple):
+    """How an order stands, in words."""
+
+    headline: str
+    detail: str
+    tone: str
+    """`waiting`, `good` or `bad`."""
+    slow: bool = False
+    """Whether it takes longer than usual."""
+    over: bool = False
+    """Whether nothing will change any more."""
+    again: bool = False
+    """Whether ordering again makes sense."""
+    cancellable: bool = False
+
+
+def about(order: OrderView, *, now: datetime, started_at: datetime) -> Told:
+    """Say how an order stands.
+
+    Args:
+        order: The order.
+        now: This moment.
+        started_at: When the shop was started, to tell who ordered before that what it means.
+    """
+    if order.status == "cancelled":
+        return _cancelled(order)
+    if order.timeline[-1].what == "cancellation asked for":
+        return Told("We are cancelling your order.", "This takes a moment.", "waiting", slow=True)
+    if order.status == "confirmed":
+        headline, detail = _PARCEL[order.parcel]
+        delivered = order.parcel == "delivered"
+        return Told(headline, detail, "good", over=delivered, cancellable=order.parcel in {None, "packed"})
+    return _pending(order, now=now, started_at=started_at)
+
+
+def _pending(order: OrderView, *, now: datetime, started_at: datetime) -> Told:
+    headline = "We are working on your order."
+    if order.placed_at < started_at:
+        detail = (
+            "The shop was restarted while your order was under way. Nothing is lost: it goes on where it was, by"
+            " itself. Please do not order again."
+        )
+        return Told(headline, detail, "waiting", slow=True, cancellable=True)
+    if now - order.placed_at > SLOW_AFTER:
+        detail = (
+            "The bank is taking longer than usual. We keep asking, and you will be charged once at most. You may close"
+            " this page: we send a mail when it is decided. Please do not order again."
+        )
+        return Told(headline, detail, "waiting", slow=True, cancellable=True)
+    return Told(headline, "We are setting the goods aside and asking your bank.", "waiting", cancellable=True)
+
+
+def _cancelled(order: OrderView) -> Told:
+    kind, _, fact = (order.reason or "").partition(": ")
+    if kind == "payment declined":
+        why = _DECLINED.get(fact, f"Your bank has refused the payment ({fact}).")
+        return Told(
+            "Your card was declined.", f"{why} {_NOT_CHARGED} Please try another card.", "bad", over=True, again=True
+        )
+    if kind == "out of stock":
+        names = {line.sku: line.name for line in order.lines}
+        what = names.get(fact, fact)
+        detail = f"Somebody else has bought the last of \u201c{what}\u201d. {_NOT_CHARGED}"
+        return Told("Sold out while you were buying.", detail, "bad", over=True, again=True)
+    if kind == "cancelled by the customer":
+        detail = "What you have paid has been given back, and the goods are back on the shelf."
+        return Told("You have cancelled this order.", detail, "bad", over=True, again=True)
+    if kind == "the checkout could not be completed":
+        detail = f"Somebody whom we need for it, such as the bank, did not answer for too long. {_NOT_CHARGED}"
+        return Told("We could not complete this order.", f"{detail} Please try again.", "bad", over=True, again=True)
+    return Told("This order has been cancelled.", f"The reason: {order.reason}. {_NOT_CHARGED}", "bad", over=True)
+
+
+def timeline_words(what: str) -> str:
+    """Return what an entry of the timeline says, for the buyer."""
+    if what.startswith("cancelled"):
+        return "Cancelled"
+    if what.startswith("not cancelled"):
+        return "Not cancelled: the parcel had left"
+    return _TIMELINE.get(what, what)
+
+
+def status_words(order: OrderSummary) -> str:
+    """Return how an order stands, in a word."""
+    return {"pending": "In progress", "confirmed": "Confirmed", "cancelled": "Cancelled"}[order.status]
+
+
+def in_stock(stock: Stock | None) -> str:
+    """Return how much there is, in words. None: it is not known."""
+    if stock is None:
+        return ""
+    if not stock.free:
+        return "Sold out"
+    return f"Only {stock.free} left" if stock.free <= FEW else "In stock"
