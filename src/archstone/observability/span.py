@@ -17,8 +17,8 @@ from contextvars import Token
 from types import TracebackType
 from typing import Any, Final, Self, cast
 
-from archstone import context, world
-from archstone.context import Call, Trace
+from archstone import world
+from archstone.context import Call, Trace, current, leave, set_current
 from archstone.errors import ArchstoneError, RejectedError
 from archstone.observability.logline import safe_text
 from archstone.observability.recorders import Attribute, SpanRecord, broken, recording
@@ -50,7 +50,7 @@ def span(name: str, /, *, kind: str = "internal", ref: str | None = None, **attr
     """
     if not recording.listeners:
         return _UNHEARD
-    trace = context.current().trace
+    trace = current().trace
     # Filled in here: a constructor of its own would cost a third of an unsampled span.
     work = _new(Span if trace is None or trace.sampled else _Unsampled)
     work.name = name
@@ -95,7 +95,7 @@ class Span:
     def __enter__(self) -> Self:
         here = self._world = world.current()
         chance = here.random()
-        principal, deadline_s, parent, key, correlation_id, causation_id, tx, step = context.current()
+        principal, deadline_s, parent, key, correlation_id, causation_id, tx, step = current()
         if parent is None:
             trace_id, parent_id, sampled = chance.getrandbits(128) or 1, None, True
         else:
@@ -105,7 +105,7 @@ class Span:
             sampled = recording.wants(trace_id)
         self._parent_id = parent_id
         trace = self._trace = _tuple(Trace, (trace_id, chance.getrandbits(64) or 1, sampled))
-        self._token = context.set_current(
+        self._token = set_current(
             _tuple(Call, (principal, deadline_s, trace, key, correlation_id, causation_id, tx, step))
         )
         self._start_us = here.now_us()
@@ -116,7 +116,7 @@ class Span:
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         duration_us = int((self._world.monotonic() - self._start_s) * 1_000_000)
-        context.leave(self._token)
+        leave(self._token)
         if error is not None:
             self.fail(error)
         trace_id, span_id, sampled = self._trace
@@ -174,14 +174,14 @@ class _Unsampled(Span):
             self.fail(error)
         elif self.status != "error" and not recording.rescued:
             return
-        above = context.current().trace
+        above = current().trace
         if above is None or not _rescued(above.trace_id, self.status):
             return
         here = self._world = world.current()
         self._parent_id = above.span_id
         self._trace = Trace(above.trace_id, here.random().getrandbits(64) or 1, sampled=True)
         self._start_us = here.now_us() - int((here.monotonic() - self._start_s) * 1_000_000)
-        self._token = context.set_current(context.current())
+        self._token = set_current(current())
         super().__exit__(None, None, None)
 
 
