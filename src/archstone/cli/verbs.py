@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Any, Final, Literal, NoReturn
 
 import typer
 from rich.markup import escape
@@ -206,6 +206,63 @@ def config(system: SystemName, config: ConfigFile = None, options: Sets = None, 
     loaded = _settings(find_system(system), config, options)
     rows = [{"name": r.name, "value": r.shown, "source": r.source, "about": r.about} for r in loaded.rows()]
     print_json({"settings": rows}) if as_json else print_table(["name", "value", "source", "about"], rows)
+
+
+@app.command(
+    name="import",
+    epilog=_examples(
+        "archstone import shop catalog products.json",
+        "archstone import shop catalog feed.csv --map name=title,price=pricing.final --currency USD --stock 10",
+        "archstone import shop catalog feed.csv --dry-run  (what would be left out, and why)",
+    ),
+)
+def import_command(
+    system: SystemName,
+    what: Annotated[Literal["catalog"], typer.Argument(metavar="WHAT", help="`catalog`: products and their stock.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON, JSON lines or CSV.")],
+    data: Data = None,
+    mapping: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="OURS=THEIRS,…",
+            help="sku, id, name, price, currency, category, description, stock, images; price=cost.net goes inside.",
+        ),
+    ] = None,
+    currency: Annotated[str, typer.Option(help="Of prices that name none.")] = "EUR",
+    stock: Annotated[int, typer.Option(help="Pieces where a record names none.")] = 0,
+    prefix: Annotated[str, typer.Option(help="Begins SKUs made from ids: one for each source of ids.")] = "ID",
+    encoding: Annotated[str | None, typer.Option(help="Of the file; by default its mark says, or UTF-8.")] = None,
+    rows_at: Annotated[str | None, typer.Option(help="Path of the array, where a JSON file has several.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Take nothing if any record is faulty.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and tell, change nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring the products of FILE into the shop, all at once, while it runs or not; again and again if you like.
+
+    A record that is no product is left out and told with its line. A product is known by its SKU, or by one made of its
+    id, so it is changed and never doubled. Killed midway, nothing of FILE is seen.
+    """
+    from archstone.systems.shop.importing.command import ImportOptions, run_import, shown_faults
+
+    del what  # there is one thing so far
+    found = find_system(system)
+    options = ImportOptions(
+        mapping=tuple(mapping or ()), currency=currency, default_stock=stock, prefix=prefix, encoding=encoding,
+        rows_at=rows_at, strict=strict, dry_run=dry_run,
+    )  # fmt: skip
+    outcome = asyncio.run(
+        run_import(
+            found, _folder(found, data), file, options,
+            settings=lambda: _settings(found, None, None).settings, console=err,
+        )
+    )  # fmt: skip
+    if as_json:
+        print_json(outcome.as_json())
+        return
+    if outcome.report.faulty:
+        print_table(["line", "left out because"], shown_faults(outcome))
+    say(outcome.told())
 
 
 @app.command(epilog=_examples("archstone backup shop monday.tgz"))

@@ -19,8 +19,10 @@ from archstone.systems.shop.importing.products import Fault, ProductReader
 from archstone.systems.shop.importing.reaching import catalog_of
 from archstone.systems.shop.importing.records import Records, open_records
 
-__all__ = ["ImportOptions", "Outcome", "run_import"]
+__all__ = ["ImportOptions", "Outcome", "run_import", "shown_faults"]
 
+MAX_SHOWN: Final = 20
+"""Faults that are printed."""
 _DOING: Final = {
     "clearing": "clearing up after an import that died",
     "reading": "reading",
@@ -157,6 +159,17 @@ def _only_read(
             progress("reading", read)
     judge(report)
     return Outcome(report, products, runs=False, dry_run=True)
+
+
+def shown_faults(outcome: Outcome) -> list[dict[str, object]]:
+    """Return the first faults as rows of a table, and a last one that says how many more there are."""
+    report = outcome.report
+    rows: list[dict[str, object]] = [
+        {"line": fault.line, "left out because": fault.reason} for fault in report.faults[:MAX_SHOWN]
+    ]
+    if (more := report.faulty - len(rows)) > 0:
+        rows.append({"line": "...", "left out because": f"and {more} more; --json has the first thousand"})
+    return rows
 
 
 @contextmanager

@@ -86,8 +86,8 @@ async def load(
         progress("clearing", state.left)
     try:
         report = await _send(imports, state.number, found, progress)
-        _refuse_empty(report)
         judge(report)
+        _refuse_empty(report)
         state = await imports.finish(state.number, report.good)
     except BaseException:
         await _give_up(imports, state.number)
@@ -100,7 +100,8 @@ async def load(
 
 def _refuse_empty(report: Report) -> None:
     if not report.good:
-        raise ImportRefusedError(f"there is no product among {report.faulty} records")
+        first = f", the first on line {report.faults[0].line}: {report.faults[0].reason}" if report.faults else ""
+        raise ImportRefusedError(f"there is no product among {report.faulty} records{first}")
 
 
 async def _send(
