@@ -20,7 +20,7 @@ from archstone import systems
 from archstone.errors import ConfigError
 from archstone.services import System
 
-__all__ = ["TRACEBACK", "find_system"]
+__all__ = ["TRACEBACK", "built_in", "find_system"]
 
 TRACEBACK: Final = "ARCHSTONE_TRACEBACK"
 _HOW: Final = "name `shop` or package.module:attribute"
@@ -39,7 +39,7 @@ def find_system(name: str) -> System:
     module_name, colon, attribute = name.partition(":")
     if "/" in module_name or module_name.endswith(".py"):
         raise ConfigError(_path(name, Path(module_name)))
-    if not colon and name in _built_in():
+    if not colon and name in built_in():
         module_name, attribute = f"archstone.systems.{name}.system", name
     elif not colon:
         raise ConfigError(_without_attribute(name))
@@ -50,7 +50,8 @@ def find_system(name: str) -> System:
     return found
 
 
-def _built_in() -> list[str]:
+def built_in() -> list[str]:
+    """Return the names of the systems that come with Archstone."""
     return sorted(each.name for each in pkgutil.iter_modules(systems.__path__) if each.ispkg)
 
 
@@ -70,6 +71,8 @@ def _instead(module: ModuleType) -> str:
     named = [key for key, value in vars(module).items() if isinstance(value, System) and not key.startswith("_")]
     if named:
         return f"write {' or '.join(f'{module.__name__}:{each}' for each in named)}"
+    if below := [each.name for each in pkgutil.iter_modules(getattr(module, "__path__", []))]:
+        return f"it is a package: name a module of it, {', '.join(below)}, as {module.__name__}.{below[0]}:attribute"
     return "there is no System in it: make one, such as mine = System(...), and name that"
 
 
@@ -87,12 +90,12 @@ def _path(name: str, path: Path) -> str:
 
 def _without_attribute(name: str) -> str:
     """Return what is meant by a name without a colon that no system of Archstone has."""
-    near = difflib.get_close_matches(name, _built_in(), n=1)
+    near = difflib.get_close_matches(name, built_in(), n=1)
     if near:
         return f"no system {name!r}: did you mean {near[0]}?"
     if _MODULE.fullmatch(name) and _is_module(name):
         return f"system {name!r} is a module; {_instead(_imported(name, name))}"
-    return f"no system {name!r}: {', '.join(_built_in())} comes with Archstone; your own is package.module:attribute"
+    return f"no system {name!r}: {', '.join(built_in())} comes with Archstone; your own is package.module:attribute"
 
 
 def _is_module(name: str) -> bool:

@@ -13,8 +13,8 @@ from rich.table import Column, Table
 
 __all__ = ["err", "out", "print_fields", "print_json", "print_table", "say"]
 
-out: Final = Console(highlight=False)
-err: Final = Console(stderr=True, highlight=False)
+out: Final = Console(highlight=False, emoji=False)
+err: Final = Console(stderr=True, highlight=False, emoji=False)
 
 
 def say(text: str) -> None:

@@ -7,7 +7,8 @@ system runs, a verb asks the running process through its control socket; otherwi
 import asyncio
 import importlib.metadata
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NoReturn
@@ -15,7 +16,7 @@ from typing import Annotated, Any, Final, Literal, NoReturn
 import typer
 from rich.markup import escape
 
-from archstone.cli.find import TRACEBACK, find_system
+from archstone.cli.find import TRACEBACK, built_in, find_system
 from archstone.cli.show import err, out, print_fields, print_json, print_table, say
 from archstone.errors import ArchstoneError, ConfigError
 from archstone.runtime import Loaded, Settings, ask_system, load_settings, restore
@@ -323,6 +324,11 @@ def _instant(at_us: int) -> str:
     return datetime.fromtimestamp(at_us / 1e6, UTC).isoformat(timespec="seconds")
 
 
+def _ask_for_verb(words: Sequence[str]) -> None:
+    if words and (words[0] in built_in() or ":" in words[0]):
+        raise ConfigError(f"{words[0]} is a system: write a verb before it, such as archstone up {words[0]}")
+
+
 def _fail(message: str) -> NoReturn:
     err.print(f"[red]archstone:[/] {escape(message)}", soft_wrap=True)
     raise SystemExit(2)
@@ -331,6 +337,7 @@ def _fail(message: str) -> NoReturn:
 def main() -> None:
     """Run the command line; an error is one line and exit code 2. ARCHSTONE_TRACEBACK=1 shows where it came from."""
     try:
+        _ask_for_verb(sys.argv[1:])
         app(prog_name="archstone")
     except KeyboardInterrupt:
         raise SystemExit(130) from None
