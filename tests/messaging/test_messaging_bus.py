@@ -341,6 +341,21 @@ async def test_a_handler_runs_in_a_call_made_from_the_headers(broker: Broker):
     assert [s.status for s in spans if s.kind == "consumer"] == ["ok"] * 3
 
 
+@pytest.mark.parametrize("headers", [b"", b"nonsense", b"[]", b'{"traceparent": 5}', b'{"traceparent": "x"}'])
+async def test_a_message_with_broken_headers_is_handled_without_them(headers: bytes):
+    bus, traces = Bus(), []
+
+    async def look(message: Envelope) -> None:
+        traces.append((context.current().trace, context.current().correlation_id == message.id))
+
+    bus.subscribe("t", "g", look)
+    async with bus:
+        await bus.start()
+        await bus.send(envelope("t", 1)._replace(headers=headers))
+        await settled(bus, within_s=5.0)
+    assert traces == [(None, True)]
+
+
 async def test_a_handler_does_not_inherit_the_call_of_whoever_started_the_bus(broker: Broker):
     calls: list[context.Call] = []
 
