@@ -9,7 +9,7 @@ from saga_cast import Depot, NoneLeft, Traveller
 
 from archstone.data import Database
 from archstone.resilience import Retry
-from archstone.sagas import Sagas, SagasClosedError, SagaSettings, SagaStuckError, saga
+from archstone.sagas import Sagas, SagasClosedError, SagaSettings, SagaStuckError, StepCodecError, saga
 
 
 class Hurried(Traveller):
@@ -84,6 +84,18 @@ class Cutting(Traveller):
         return "gone on"
 
     @saga()
+    async def unreadable(self) -> str:
+        with suppress(StepCodecError):
+            await self.step(self.count)
+        with suppress(StepCodecError):
+            await self.step(self.depot.take, "tent")
+        return "gone on"
+
+    async def count(self) -> int:
+        await self.depot.take("count")
+        return "many"
+
+    @saga()
     async def forgetful(self) -> str:
         self.tasks.append(asyncio.create_task(self.step.branch("side")(self.depot.take, "hat")))
         await asyncio.sleep(0.1)
@@ -154,6 +166,15 @@ async def test_a_body_that_cuts_a_step_short_is_a_bug_and_its_saga_is_never_done
         task.cancel()
     assert "take tent" not in traveller.depot.log
     assert not [act for act in traveller.depot.log if act.startswith("put back")]
+
+
+async def test_a_body_that_swallows_an_answer_that_cannot_be_journaled_is_never_done(tmp_path):
+    traveller = Cutting(Depot())
+    settings = SagaSettings(body_retry=Retry(2, on=(Exception,)))
+    async with opened_file(tmp_path) as db, Sagas(db, owner=traveller, name="trip", settings=settings) as sagas:
+        with pytest.raises(SagaStuckError, match=r"its body failed 2 time\(s\), StepCodecError: count: a value"):
+            await sagas.run(traveller.unreadable, id="t1")
+    assert "take tent" not in traveller.depot.log
 
 
 @pytest.mark.parametrize("method", ["in_the_body", "in_a_branch"])

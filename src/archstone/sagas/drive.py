@@ -164,10 +164,10 @@ async def _write_failure(run: Run) -> None:
 
 async def _fault(run: Run, raised: Exception | None) -> Exception | None:
     """Return what is wrong with a body that has ended, though no step of it failed; None if nothing is."""
-    if isinstance(run.halt, StepCutError):
-        if run.shared.draining:
+    if run.bug is not None:
+        if run.shared.draining and isinstance(run.bug, StepCutError):
             await run.shared.park(run.id)  # the step was held back, which the body took for slowness
-        return run.halt if raised is None or isinstance(raised, TimeoutError) else raised
+        return run.bug if raised is None or isinstance(raised, TimeoutError) else raised
     if run.halt is not None:
         return run.halt
     if raised is None and run.past is not None and (left := run.past.left()) is not None:
@@ -219,7 +219,7 @@ async def _trouble(run: Run, error: Exception) -> Ending | None:
     saga = run.saga
     if isinstance(error, SagaChangedError):
         return await _stick(run, str(error))
-    if error is run.halt and not isinstance(error, StepCutError):
+    if error is run.halt and error is not run.bug:
         raise error  # the journal could not be written: nobody's bug
     saga.attempts += 1
     body_retry = saga.shared.settings.body_retry

@@ -115,7 +115,8 @@ class Run:
     """
 
     __slots__ = (
-        "ended", "failure", "flying", "halt", "id", "naps", "past", "pending", "position", "saga", "shared", "world",
+        "bug", "ended", "failure", "flying", "halt", "id", "naps", "past", "pending", "position", "saga", "shared",
+        "world",
     )  # fmt: skip
 
     def __init__(self, saga: Awake, world: World, *, past: Past | None = None, position: int = 0) -> None:
@@ -138,6 +139,8 @@ class Run:
         """The failure that ends the saga, once a step has failed for good."""
         self.halt: Exception | None = None
         """What every later step raises: the failure, a step cut short, changed code, a journal not to be written."""
+        self.bug: Exception | None = None
+        """The same, if it is the body's doing that a step has begun and will not be settled in this run."""
         self.ended = False
         """Whether the body has returned or raised."""
 
@@ -160,8 +163,12 @@ class Run:
 
     def cut(self, step: str) -> None:
         """Note that a step was cancelled before its answer. If the body lives on, it was the body's own doing."""
+        self.spoil(StepCutError(self.id, step))
+
+    def spoil(self, bug: Exception) -> None:
+        """Note that a step has begun and its answer will not be known in this run."""
         if self.halt is None:
-            self.halt = StepCutError(self.id, step)
+            self.halt = self.bug = bug
 
     async def append(self, *entries: bytes) -> None:
         """Write everything pending and then `entries` as one row of the journal; returns when it is durable.

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeVar, TypeVarTuple, cast
 
 from archstone import context, world
+from archstone.errors import ConfigError
 from archstone.observability import span
 from archstone.resilience import Retry
 from archstone.sagas.atomic import Keep
@@ -266,8 +267,12 @@ async def _make(run: Run, effect: Effect) -> object:
         if effect.keep is not None:
             effect.keep.done()
             return answer
-        encoded, answer = operation.codec.kept(answer)
-        shared.check_size(step, "the answer", len(encoded))
+        try:
+            encoded, answer = operation.codec.kept(answer)
+            shared.check_size(step, "the answer", len(encoded))
+        except ConfigError as error:
+            run.spoil(error)  # the effect is made, and nothing can be said of it
+            raise
         run.pending.append(answer_entry(step, encoded))
         return answer
     finally:
