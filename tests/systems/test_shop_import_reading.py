@@ -19,7 +19,7 @@ from archstone.systems.shop.importing.products import Fault, ProductReader
 from archstone.systems.shop.importing.records import FileUnreadableError, Record, open_records
 from archstone.systems.shop.importing.texts import category_id, fitting_sku, plain_text
 
-OTHERS = "ARCHSTONE_OTHERS_PRODUCTS"
+OTHERS = "SHOP_PRODUCTS_OF_OTHERS"
 """Names a file of products that nobody here wrote."""
 
 
