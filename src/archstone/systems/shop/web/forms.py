@@ -65,6 +65,7 @@ _WORDS: Final = {
     "language": "Please choose a language.",
     "theme": "Please choose a look.",
 }
+_LINE: Final = "[A-Z0-9][A-Z0-9-]{2,19}:[1-9][0-9]?"
 _OTHER: Final = "This is not what was expected here: please go back and start again."
 
 
@@ -118,11 +119,9 @@ class CheckoutForm(_Form):
     card: Literal["tok_ok", "tok_declined", "tok_timeout", "tok_flaky"]
     key: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
     """Made with the form: sending it twice is one order."""
-    lines: Annotated[
-        str, StringConstraints(pattern=r"^[A-Z0-9-]{3,20}:[1-9][0-9]?(,[A-Z0-9-]{3,20}:[1-9][0-9]?){0,49}$")
-    ]
+    lines: Annotated[str, StringConstraints(pattern=f"^{_LINE}(,{_LINE}){{0,49}}$")]
     """As `lines_text` writes them."""
-    shown: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,13} [A-Z]{3}$")]
+    shown: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,12} [A-Z]{3}$")]
     """The total that was shown: minor units and currency."""
 
     @property

@@ -42,8 +42,10 @@ async def checkout(desk: Desk, request: Request) -> Answer:
     cart = await seen(desk, request)
     if not cart.lines:
         return Redirect(to="/cart?told=empty")
-    if cart.total is None or any(line.product is None for line in cart.lines):
+    if any(line.product is None for line in cart.lines):
         return Redirect(to="/cart?told=gone")
+    if cart.total is None:
+        return Redirect(to="/cart?told=mixed")
     lines = tuple(Line(sku=line.sku, quantity=line.quantity) for line in cart.lines)
     typed = {
         **await _usual(desk, request), "key": _new_key(), "lines": lines_text(lines), "shown": _shown(cart.total),
