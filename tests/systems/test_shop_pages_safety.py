@@ -1,7 +1,9 @@
 """What the pages refuse: forms from elsewhere, cookies that are not theirs, guesses, and whatever is too much."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pages_browser import HOST, Browser, filled, registered
@@ -14,6 +16,21 @@ from archstone.systems.shop.web.exchange import local_path
 
 TOKEN = "t" * 43
 PASSWORD = "a quiet evening"
+
+
+class Stalled:
+    """An application as it is met by a client that sends the beginning of a form and no more."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        parts = [{"type": "http.request", "body": b"email=", "more_body": True}]
+
+        async def part() -> Any:
+            return parts.pop() if parts else await asyncio.Event().wait()
+
+        await self.app(scope, part, send)
 
 
 @pytest.fixture
@@ -227,6 +244,22 @@ async def test_broken_bytes_in_a_form_or_an_address_are_no_failure(run: Embedded
     assert (await ask(run.asgi, "POST", "/login", headers=own, body=body)).status == 422
     for path in ("/search?q=%00%ff", "/search?q=%F0%9F%92%A9%27%22*", "/c/kitchen?cursor=%ff", "/%ff%fe", "/?told=%00"):
         assert (await guest.get(path)).status in {200, 303, 404}, path
+
+
+async def test_a_form_that_never_ends_is_given_up_and_only_so_many_are_waited_for(
+    run: Embedded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("archstone.systems.shop.web.body.MOST", 1)
+    own = [("host", HOST), ("origin", f"http://{HOST}"), ("content-type", "application/x-www-form-urlencoded")]
+    slow = asyncio.create_task(ask(Stalled(run.asgi), "POST", "/login", headers=own))
+    await asyncio.sleep(1)
+    assert (await Browser(run.asgi).post("/login", {})).status == 503
+    assert (await slow).status == 408
+    assert (await Browser(run.asgi).post("/login", {})).status == 422
+
+
+async def test_asking_for_the_head_of_a_stream_opens_none(run: Embedded) -> None:
+    await ask(run.asgi, "HEAD", f"/orders/{'0' * 32}/events")
 
 
 async def test_who_comes_too_often_is_told_to_wait_and_others_are_not(tmp_path: Path) -> None:

@@ -1,37 +1,51 @@
-"""Read what a form has sent: one form, not long, in time."""
+"""Read what a form has sent: one form, not long, in time, and not too many at once."""
 
 import asyncio
 from typing import Final
 
+from archstone.resilience import OverloadedError
 from archstone.systems.shop.web.asgi import ClientGoneError, Headers, Receive
 from archstone.systems.shop.web.failures import FormError
 from archstone.systems.shop.web.forms import fields_of
 
-__all__ = ["read_form"]
+__all__ = ["Forms"]
 
 LIMIT_BYTES: Final = 32_768
 LIMIT_S: Final = 10.0
+MOST: Final = 500
+RETRY_AFTER_S: Final = 1.0
 _TYPE: Final = b"application/x-www-form-urlencoded"
 
 
-async def read_form(headers: Headers, receive: Receive) -> dict[str, str]:
-    """Return the fields of the form.
+class Forms:
+    """Reads forms, so many at once: who sends one slowly holds one of these places and nothing else."""
 
-    Raises:
-        FormError: it is no form, is longer than 32 KiB, has more than 50 fields, or took longer than 10 seconds.
-        ClientGoneError: the client hung up.
-    """
-    kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    if kind != _TYPE:
-        raise FormError(415)
-    try:
-        async with asyncio.timeout(LIMIT_S):
-            body = await _body(receive)
-        return fields_of(body)
-    except TimeoutError as error:
-        raise FormError(408) from error
-    except ValueError as error:
-        raise FormError(413) from error
+    def __init__(self) -> None:
+        self._pending = 0
+
+    async def read(self, headers: Headers, receive: Receive) -> dict[str, str]:
+        """Return the fields of a form.
+
+        Raises:
+            FormError: it is no form, is longer than 32 KiB, has more than 50 fields, or took longer than 10 seconds.
+            OverloadedError: 500 forms are under way already.
+            ClientGoneError: the client hung up.
+        """
+        kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if kind != _TYPE:
+            raise FormError(415)
+        if self._pending >= MOST:
+            raise OverloadedError("shop pages", "forms pending", self._pending, MOST, RETRY_AFTER_S)
+        self._pending += 1
+        try:
+            async with asyncio.timeout(LIMIT_S):
+                return fields_of(await _body(receive))
+        except TimeoutError as error:
+            raise FormError(408) from error
+        except ValueError as error:
+            raise FormError(413) from error
+        finally:
+            self._pending -= 1
 
 
 async def _body(receive: Receive) -> bytes:

@@ -21,7 +21,7 @@ from archstone.resilience import Gate, Limiter
 from archstone.systems.shop.orders.contract import OrderUnknownError, OrderView
 from archstone.systems.shop.web.address import address_key
 from archstone.systems.shop.web.asgi import ClientGoneError, Receive, Response, Scope, Send, headers_of
-from archstone.systems.shop.web.body import read_form
+from archstone.systems.shop.web.body import Forms
 from archstone.systems.shop.web.clients import Clients
 from archstone.systems.shop.web.cookies import cookie_header, cookies_of
 from archstone.systems.shop.web.desk import Desk
@@ -67,6 +67,7 @@ class Site:
         self._assets = Assets()
         self._templates = Templates(self._assets)
         self._streams = Streams(ready)
+        self._forms = Forms()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event stream, as ASGI 3 says. There is nothing to open or close."""
@@ -92,7 +93,7 @@ class Site:
         request = _bare(scope, receive)
         try:
             request = replace(request, headers=headers_of(scope["headers"]))
-            if events is not None and request.method == "GET":
+            if events is not None and scope["method"] == "GET":
                 response = await self._stream(events[1], request, send)
             else:
                 with span(f"{request.method} {name}", kind="server") as work:
@@ -120,7 +121,7 @@ class Site:
             raise MethodError(", ".join(sorted(routes)))
         if request.method == "POST":
             check_origin(request.headers, https=request.https)
-            request.form = await read_form(request.headers, request.receive)
+            request.form = await self._forms.read(request.headers, request.receive)
         if route.signed_in and request.visitor is None:
             return _redirect(Redirect(to=f"/login?next={quote(_back_to(request, routes))}"), request)
         gate = self._limits.gate
