@@ -109,6 +109,15 @@ async def test_a_price_that_has_changed_is_shown_before_anything_is_ordered(run:
     assert (await ann.submit(page, "/checkout", **ADDRESS)).status == 303
 
 
+@pytest.mark.parametrize("change", ["amount = 900000000000", "currency = 'USD'"])
+async def test_what_cannot_be_one_order_is_shown_and_told(run: Embedded, ann: Browser, change: str) -> None:
+    await filled(ann, ("KIT-001", 2), ("KIT-002", 1))
+    form = await ann.get("/checkout")
+    await run.parts.services["catalog"].database.execute(f"UPDATE products SET {change} WHERE sku = 'KIT-001'")
+    assert "cannot be one order" in (await ann.follow(await ann.get("/checkout"))).text
+    assert (await ann.submit(form, "/checkout", **ADDRESS)).status == 409
+
+
 async def test_a_declined_card_is_explained_and_the_goods_can_be_put_in_the_cart_again(
     run: Embedded, ann: Browser
 ) -> None:

@@ -90,7 +90,7 @@ class Cart(Value):
     lines: tuple[CartLine, ...]
     pieces: Annotated[int, Field(ge=0)]
     total: Money | None
-    """Of what is for sale. None: nothing is, or the currencies differ."""
+    """Of what is for sale. None: nothing is, the currencies differ, or it is more than an order may cost."""
 
 
 class GuestCart(Value):

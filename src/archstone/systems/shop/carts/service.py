@@ -23,7 +23,7 @@ from archstone.systems.shop.carts.contract import (
 )
 from archstone.systems.shop.catalog.contract import Catalog, Product, UnknownProductError
 from archstone.systems.shop.orders.events import OrderPlaced
-from archstone.systems.shop.values import Money
+from archstone.systems.shop.values import MAX_MINOR_UNITS, Money
 
 __all__ = ["CartsService"]
 
@@ -200,7 +200,12 @@ def _owner_of(name: str) -> str:
 
 
 def _total(lines: tuple[CartLine, ...]) -> Money | None:
-    amounts = [line.product.price.times(line.quantity) for line in lines if line.product is not None]
-    if len({amount.currency for amount in amounts}) != 1:
+    amounts = [
+        (line.product.price.amount * line.quantity, line.product.price.currency)
+        for line in lines
+        if line.product is not None
+    ]
+    total = sum(amount for amount, _ in amounts)
+    if len({currency for _, currency in amounts}) != 1 or total > MAX_MINOR_UNITS:
         return None
-    return Money(amount=sum(amount.amount for amount in amounts), currency=amounts[0].currency)
+    return Money(amount=total, currency=amounts[0][1])

@@ -7,12 +7,13 @@ Source: Unicode CLDR 45, `numbers/symbols`, `currencyFormats/standard` and `mini
 """
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from archstone.systems.shop.values import Money
+from archstone.systems.shop.values import MAX_MINOR_UNITS, Money
 
-__all__ = ["Locale", "locale_of", "written"]
+__all__ = ["Locale", "locale_of", "many", "total_of", "written"]
 
 _NBSP: Final = "\u00a0"
 _NARROW: Final = "\u202f"
@@ -90,3 +91,17 @@ def written(money: Money, locale: Locale) -> str:
     space = locale.space or ("" if symbol else _NBSP)
     symbol = symbol or money.currency
     return f"{symbol}{space}{number}" if locale.before else f"{number}{space}{symbol}"
+
+
+def many(price: Money, quantity: int) -> Money:
+    """Return what so many pieces cost, to be shown: also where that is more than an order may cost."""
+    return Money.model_construct(amount=price.amount * quantity, currency=price.currency)
+
+
+def total_of(amounts: Iterable[Money]) -> Money | None:
+    """Return the sum. None: there is nothing, the currencies differ, or it is more than an order may cost."""
+    found = list(amounts)
+    total = sum(amount.amount for amount in found)
+    if len({amount.currency for amount in found}) != 1 or total > MAX_MINOR_UNITS:
+        return None
+    return Money(amount=total, currency=found[0].currency)

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from archstone.systems.shop.values import Money
 from archstone.systems.shop.web.asgi import Response
-from archstone.systems.shop.web.money import Locale, written
+from archstone.systems.shop.web.money import Locale, many, written
 from archstone.systems.shop.web.words import NOTICES, in_stock, status_words, timeline_words
 
 __all__ = ["PAGE_HEADERS", "Assets", "Templates"]
@@ -68,11 +68,11 @@ class Templates:
             loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
             lstrip_blocks=True, auto_reload=False,
         )  # fmt: skip
-        words = cast("dict[str, object]", self._environment.globals)
-        words.update(asset=assets.path, notices=NOTICES)
-        self._environment.filters.update(
-            day=_day, moment=_moment, timeline_words=timeline_words, status_words=status_words, in_stock=in_stock
-        )
+        names = cast("dict[str, object]", self._environment.globals)
+        names.update(asset=assets.path, notices=NOTICES)
+        filters = cast("dict[str, object]", self._environment.filters)
+        filters.update(day=_day, moment=_moment, many=many)
+        filters.update(timeline_words=timeline_words, status_words=status_words, in_stock=in_stock)
 
     def page(self, template: str, locale: Locale, values: Mapping[str, object]) -> str:
         """Return a page as HTML; `price(money)` in it writes an amount as the reader does."""

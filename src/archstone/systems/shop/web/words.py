@@ -20,7 +20,7 @@ NOTICES: Final = {
     "put": "Your cart has been changed.",
     "again": "The products are in your cart again.",
     "gone": "Some products are not for sale any more. Please take them out to order the rest.",
-    "mixed": "The prices in your cart are in different currencies. Please order them one after the other.",
+    "mixed": "This cannot be one order: its prices are in different currencies, or it costs too much. Please split it.",
     "empty": "Your cart is empty, so there is nothing to order yet.",
     "full": "Your cart holds 50 different products, and no more fit. Order these or take one out.",
     "dropped": "Not everything from your cart as a guest has found room: a cart holds 50 different products.",

@@ -23,6 +23,7 @@ from archstone.systems.shop.web.forms import (
     lines_text,
     shown_again,
 )
+from archstone.systems.shop.web.money import many, total_of
 from archstone.systems.shop.web.pages.cart import seen
 
 __all__ = ["checkout", "place"]
@@ -62,7 +63,7 @@ async def place(desk: Desk, request: Request) -> Answer:
     filled = Filled(shown_again(request.form))
     try:
         products = await desk.clients.catalog.pick(tuple(line.sku for line in form.wanted))
-        total = _sum([each.price.times(line.quantity) for each, line in zip(products, form.wanted, strict=True)])
+        total = total_of(many(each.price, line.quantity) for each, line in zip(products, form.wanted, strict=True))
         if total != form.total:
             typed = {**filled.typed, "shown": _shown(total)} if total is not None else filled.typed
             return await _again(desk, Filled(typed, {"": _CHANGED}), status=409)
@@ -122,7 +123,7 @@ async def _row(desk: Desk, line: Line) -> dict[str, object]:
     except UnknownStockError:
         free = 0
     warning = None if free >= line.quantity else f"Only {free} left" if free else "Sold out"
-    total = product.price.times(line.quantity)
+    total = many(product.price, line.quantity)
     return {"name": product.name, "quantity": line.quantity, "total": total, "warning": warning}
 
 
@@ -136,13 +137,6 @@ async def _usual(desk: Desk, request: Request) -> dict[str, str]:
         return {**dict.fromkeys(ADDRESS, ""), "name": user.name}
     address = (await desk.clients.orders.order(latest[0].id)).address
     return {name: str(getattr(address, name)) for name in ADDRESS}
-
-
-def _sum(amounts: list[Money]) -> Money | None:
-    """Return the sum; None: the currencies differ."""
-    if len({amount.currency for amount in amounts}) != 1:
-        return None
-    return Money(amount=sum(amount.amount for amount in amounts), currency=amounts[0].currency)
 
 
 def _shown(total: Money) -> str:
