@@ -36,13 +36,6 @@ def one(folder: Path, service: str, sql: str) -> int:
         return int(db.execute(sql).fetchone()[0])
 
 
-def age(folder: Path) -> None:
-    """Let half a minute have passed since the import that died."""
-    with closing(sqlite3.connect(folder / "catalog.db")) as db:
-        db.execute("UPDATE imports SET touched_at = touched_at - 40000000")
-        db.commit()
-
-
 def whole(folder: Path, products: int) -> None:
     """The shelf, the index, the stock and the numbers of the categories agree."""
     assert one(folder, "catalog", SEEN) == products
@@ -60,7 +53,6 @@ def test_killed_after_staging_nothing_is_seen_and_the_next_run_brings_all(tmp_pa
     assert one(shop, "catalog", SEEN) == 100
     assert one(shop, "catalog", "SELECT sum(products) FROM categories") == 100
     assert one(shop, "catalog", "SELECT count(*) FROM products") > 100
-    age(shop)
     assert run(shop, 0, ROWS) == (0, f"{ROWS} 0 0")
     whole(shop, 100 + ROWS)
     assert run(shop, 0, ROWS) == (0, f"0 0 {ROWS}")
@@ -79,7 +71,6 @@ def test_killed_after_the_switch_all_is_seen_and_the_stock_follows(tmp_path: Pat
 def test_killed_while_clearing_away_what_a_kill_left_nothing_is_seen_either(tmp_path: Path) -> None:
     shop = tmp_path / "shop"
     assert run(shop, 0, ROWS, ARCHSTONE_CRASH=f"{loading.AFTER_STAGING}:10")[0] == -9
-    age(shop)
     assert run(shop, 0, ROWS, ARCHSTONE_CRASH=f"{loading.AFTER_CLEARING}:2")[0] == -9
     assert one(shop, "catalog", SEEN) == 100
     assert one(shop, "catalog", "SELECT count(*) FROM products") > 100

@@ -181,6 +181,18 @@ async def test_another_figure_is_booked_as_a_difference_and_what_is_sold_stays_s
     assert invariants.check(tmp_path) == []
 
 
+async def test_who_comes_while_another_import_is_silent_waits_until_it_counts_as_dead(tmp_path: Path) -> None:
+    async with running_shop(tmp_path) as shop:
+        opened = await imports(shop).begin("dead")
+        await imports(shop).stage(opened.number, (row(9, name="Dead"),))
+        told: list[str] = []
+        report = await load(
+            imports(shop), [row(1)], source="t", progress=lambda phase, _: told.append(phase), judge=lambda _: None
+        )
+        assert (counts(report), told.count("waiting") >= 9) == ((1, 0, 0, 0), True)
+        assert len(await everything(shop)) == 101
+
+
 async def test_a_judge_that_refuses_leaves_everything_as_it_was(tmp_path: Path) -> None:
     async with running_shop(tmp_path) as shop:
         before = await everything(shop)

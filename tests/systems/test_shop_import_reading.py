@@ -243,6 +243,17 @@ def test_every_fault_is_told_with_its_line_and_the_rest_is_read(tmp_path: Path) 
     ]
 
 
+def test_categories_are_bounded() -> None:
+    reader = ProductReader(FieldMap.parse([]))
+    found = [
+        reader.read(Record(n, {"id": str(n), "name": "A", "price": "1", "category": f"c{n % 1002}"}))
+        for n in range(2_000)
+    ]
+    faults = [made for made in found if isinstance(made, Fault)]
+    assert [fault.line for fault in faults] == [1_000, 1_001]
+    assert "is one more than the 1000" in faults[0].reason
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [("name", "write OURS=THEIRS"), ("nam=x", "did you mean name"), ("name=a,name=b", "names 'name' twice")],

@@ -46,7 +46,7 @@ class ImportBusyError(DomainError, code="catalog.import-busy", status=409):
         self.source = source
 
     def __str__(self) -> str:
-        return f"{self.source!r} is being imported: wait for its end; one that died counts as ended after 30 s"
+        return f"{self.source!r} is being imported: wait for its end; one that died counts as ended after 10 s"
 
 
 class ImportGoneError(DomainError, code="catalog.import-gone", status=409):

@@ -51,7 +51,7 @@ AFTER_CLEARING: Final = world.declare_point(
     "shop.import_after_clearing", "a part of what a dead import left is gone, the rest is there and unseen"
 )
 
-SILENT_US: Final = 30_000_000
+SILENT_US: Final = 10_000_000
 """Microseconds without a sign of life after which an import counts as dead."""
 MAX_TOLD: Final = 100
 """Products in one event."""
@@ -98,7 +98,8 @@ _IMPORT: Final = (
     "SELECT number, source, state, base, top, announced, added, changed, unchanged, touched_at FROM imports"
 )
 OVERDUE: Final = (
-    "SELECT number FROM imports WHERE state IN ('announcing', 'clearing') OR (state = 'open' AND touched_at < :silent)"
+    "SELECT number FROM imports WHERE state IN ('announcing', 'clearing')"
+    " OR (state = 'open' AND (touched_at < :silent OR number <> :own))"
 )
 """Finds work for `go_on`."""
 _NEWEST: Final = (
@@ -124,12 +125,19 @@ _SHOW_CATEGORIES: Final = (
 )
 
 
-async def begin(tx: Tx, source: str) -> ImportState:
-    """Open an import, or do a piece of what must be done before one can be opened."""
+async def begin(tx: Tx, source: str, *, own: int) -> ImportState:
+    """Open an import, or do a piece of what must be done before one can be opened.
+
+    Args:
+        tx: Of the catalog.
+        source: What is imported.
+        own: The last import that this process has opened, 0 for none. Another one that is open is of a process that has
+            ended: whoever sent its rows has been told, or has ended as well.
+    """
     under_way = await _under_way(tx)
     if under_way is None:
         return await _opened(tx, source)
-    if under_way.state == "open" and world.now_us() - under_way.touched_at < SILENT_US:
+    if _alive(under_way, own):
         raise ImportBusyError(under_way.source)
     if under_way.state == "open":
         await _set(tx, under_way.number, "clearing")
@@ -267,16 +275,18 @@ async def discard(tx: Tx, number: int) -> None:
     await tx.execute("UPDATE imports SET state = 'clearing' WHERE number = :number AND state = 'open'", number=number)
 
 
-async def go_on(tx: Tx) -> None:
-    """Do a piece of work for an import that was switched, given up, or has been silent for too long."""
+async def go_on(tx: Tx, *, own: int) -> None:
+    """Do a piece of work for an import that was switched, given up, or has died; see `begin`."""
     found = await _under_way(tx)
-    if found is None:
+    if found is None or _alive(found, own):
         return
     if found.state == "open":
-        if world.now_us() - found.touched_at < SILENT_US:
-            return
         await _set(tx, found.number, "clearing")
     await _go_on(tx, found)
+
+
+def _alive(found: _Import, own: int) -> bool:
+    return found.state == "open" and found.number == own and world.now_us() - found.touched_at < SILENT_US
 
 
 async def _go_on(tx: Tx, found: _Import) -> int:

@@ -40,6 +40,10 @@ class _CategoryRow(NamedTuple):
 class CatalogService(Service, Catalog, CatalogImport, name="catalog"):
     """Keeps `Catalog` and `CatalogImport`."""
 
+    def __init__(self, **fields: object) -> None:
+        super().__init__(**fields)
+        self._import = 0  # the last one that was opened since the process began
+
     async def products(
         self, search: str | None = None, category: str | None = None, limit: int = 20, cursor: str | None = None
     ) -> ProductPage:
@@ -91,7 +95,10 @@ class CatalogService(Service, Catalog, CatalogImport, name="catalog"):
         )
 
     async def begin(self, source: str) -> ImportState:
-        return await loading.begin(self.tx, source)
+        state = await loading.begin(self.tx, source, own=self._import)
+        if state.phase == "ready":
+            self._import = state.number
+        return state
 
     async def stage(self, number: int, rows: tuple[LoadedProduct, ...]) -> Staged:
         return await loading.stage(self.tx, number, rows)
@@ -106,8 +113,8 @@ class CatalogService(Service, Catalog, CatalogImport, name="catalog"):
     async def go_on_importing(self) -> None:
         """Tell the stock of an import that was switched, clear away one that died, a piece at a time."""
         silent = world.now_us() - loading.SILENT_US
-        if await self.db.first(int, loading.OVERDUE, silent=silent) is not None:
-            await loading.go_on(self.tx)
+        if await self.db.first(int, loading.OVERDUE, silent=silent, own=self._import) is not None:
+            await loading.go_on(self.tx, own=self._import)
 
     async def _row(self, sku: str) -> Row:
         row = await shelf.by_sku(self.db, sku)

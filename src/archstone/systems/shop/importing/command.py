@@ -25,7 +25,7 @@ MAX_SHOWN: Final = 20
 """Faults that are printed."""
 _DOING: Final = {
     "clearing": "clearing up after an import that died",
-    "reading": "reading",
+    "waiting": "waiting for another import",
     "stock": "telling the stock",
 }
 

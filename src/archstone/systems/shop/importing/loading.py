@@ -10,14 +10,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from archstone.errors import InvalidError
-from archstone.systems.shop.catalog.importing import CatalogImport, LoadedProduct
+from archstone.errors import ArchstoneError, InvalidError
+from archstone.systems.shop.catalog.importing import CatalogImport, ImportBusyError, ImportState, LoadedProduct
 from archstone.systems.shop.importing.products import Fault
 
 __all__ = ["BATCH", "ImportRefusedError", "Report", "load"]
 
 BATCH: Final = 25
 """Rows in one call: a few milliseconds of work for a shop that serves others meanwhile."""
+PATIENCE_S: Final = 12
+"""Seconds to wait for another import: a little longer than one that died counts as alive."""
 MAX_FAULTS: Final = 1_000
 """Faults that are kept to be told; the others are counted."""
 MAX_ROWS: Final = 1_000_000
@@ -58,7 +60,7 @@ class Report:
 
 
 Progress = Callable[[str, int], None]
-"""Told a phase (`clearing`, `reading`, `stock`) and a number: pieces left, or records read."""
+"""Told a phase (`waiting`, `clearing`, `reading`, `stock`) and a number: seconds or pieces left, or records read."""
 
 
 async def load(
@@ -80,10 +82,10 @@ async def load(
 
     Raises:
         ImportRefusedError: there is no product in it, or more than a million records.
-        ImportBusyError: another import is under way.
+        ImportBusyError, ControlError: another import is under way, and goes on for longer than it takes to know that
+            it has not died.
     """
-    while (state := await imports.begin(source)).phase != "ready":
-        progress("clearing", state.left)
+    state = await _begin(imports, source, progress)
     try:
         report = await _send(imports, state.number, found, progress)
         judge(report)
@@ -96,6 +98,24 @@ async def load(
         progress("stock", state.left)
         state = await imports.finish(state.number, report.good)
     return report
+
+
+async def _begin(imports: CatalogImport, source: str, progress: Progress) -> ImportState:
+    waited = 0
+    while True:
+        try:
+            state = await imports.begin(source)
+        except ArchstoneError as error:
+            busy = ImportBusyError.code in {error.code, getattr(error, "cause_code", "")}
+            if not busy or waited >= PATIENCE_S:
+                raise
+            waited += 1
+            progress("waiting", PATIENCE_S - waited)
+            await asyncio.sleep(1.0)
+            continue
+        if state.phase == "ready":
+            return state
+        progress("clearing", state.left)
 
 
 def _refuse_empty(report: Report) -> None:
@@ -132,7 +152,7 @@ async def _stage(imports: CatalogImport, number: int, batch: list[LoadedProduct]
 
 
 async def _give_up(imports: CatalogImport, number: int) -> None:
-    """Tell the catalog, if it still answers; if not, it finds out by itself after half a minute."""
+    """Tell the catalog, if it still answers; if not, it finds out by itself after ten seconds."""
     with contextlib.suppress(Exception):
         async with asyncio.timeout(2.0):
             await imports.discard(number)

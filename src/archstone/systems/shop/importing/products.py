@@ -24,6 +24,8 @@ from archstone.systems.shop.importing.texts import category_id, fitting_sku, one
 __all__ = ["Fault", "ProductReader"]
 
 MAX_DESCRIPTION: Final = 5_000
+MAX_CATEGORIES: Final = 1_000
+"""Of one file: they are listed whole, and a file with more has another field in this place."""
 MAX_SHOWN: Final = 60
 OTHER: Final = "Other"
 
@@ -52,6 +54,7 @@ class ProductReader:
         self._default_stock = default_stock
         self._prefix = prefix
         self._lines: dict[str, int] = {}
+        self._categories: set[str] = set()
         self.missing = {ours for ours, path in fields.chosen.items() if path}
         """Fields that the mapping names and no record had so far."""
 
@@ -65,6 +68,7 @@ class ProductReader:
             self.missing -= {ours for ours, value in found.items() if value is not None}
         try:
             product = self._product(found, line=record.line)
+            self._count(product.category)
             self._claim(product.sku, _text(found["id"]), line=record.line)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
@@ -108,6 +112,11 @@ class ProductReader:
         if not amount:
             raise PriceError(f"price {str(price)[:MAX_SHOWN]!r} must be above 0")
         return amount, currency
+
+    def _count(self, category: str) -> None:
+        if category not in self._categories and len(self._categories) == MAX_CATEGORIES:
+            raise ValueError(f"category {category!r} is one more than the {MAX_CATEGORIES} that can be had")
+        self._categories.add(category)
 
     def _claim(self, sku: str, own_id: str, *, line: int) -> None:
         keys = [sku, f"id {own_id}"] if own_id else [sku]
