@@ -8,7 +8,7 @@ import pytest
 
 from archstone import world
 from archstone.errors import ConfigError
-from archstone.systems.shop.traffic import Mix, arrivals, plan
+from archstone.systems.shop.traffic import Mix, arrivals, oversold, plan
 
 SKUS = [f"SKU-{n:03d}" for n in range(100)]
 
@@ -48,3 +48,9 @@ def test_a_mix_that_does_not_add_up_is_refused_with_every_fault() -> None:
         Mix(checkout_ratio=0.5, max_lines=0, popularity=float("nan"))
     for name in ("checkout_ratio", "max_lines", "popularity"):
         assert name in str(caught.value)
+
+
+def test_what_was_sold_and_did_not_leave_the_stock_is_oversold() -> None:
+    assert oversold({"A": 3, "B": 1}, {"A": 3, "B": 5, "C": 1}) == 0
+    assert oversold({"A": 3, "B": 4}, {"A": 1, "B": 3}) == 3
+    assert oversold({"A": 1}, {"A": 1, "B": -1}) is None, "somebody has restocked: it cannot be known"

@@ -5,11 +5,12 @@
 
 An open loop: visits arrive at random instants, independent of each other (Poisson), whatever the shop answers. A slow
 shop therefore meets more visits at once, as a real one does; a loop that waits for answers would hide that. It only
-says what to send; whoever sends it knows how.
+says what to send; whoever sends it knows how. `load` is what `archstone surge shop` sends.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+import json
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from random import Random
@@ -17,9 +18,11 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple
 
 from archstone import world
+from archstone.lab import Http, Kept, Load, Shot
 from archstone.resilience import check
+from archstone.systems.shop.crowd import API, Buyer, endings_of, shelf, sign_in_all, stock_of
 
-__all__ = ["Kind", "Mix", "Visit", "arrivals", "plan"]
+__all__ = ["Kind", "Mix", "Visit", "arrivals", "load", "oversold", "plan"]
 
 Kind = Literal["browse", "search", "product", "checkout"]
 
@@ -128,3 +131,90 @@ def _visit(mix: Mix, at_s: float, *, skus: Sequence[str], wanted: list[float], c
     [token] = chance.choices(list(mix.tokens), weights=list(mix.tokens.values()))
     lines = [{"sku": sku, "quantity": chance.randint(1, 3)} for sku in dict.fromkeys(chosen)]
     return Visit(at_s, kind, "POST", "/orders", {"lines": lines, "address": dict(_HOME), "payment_token": token})
+
+
+SURGE: Final = Mix(browse_ratio=0.5, product_ratio=0.3, search_ratio=0.1, checkout_ratio=0.1)
+"""Browsing 80, searching 10, checking out 10 per cent. Looking at a product is browsing."""
+_PER_BUYER_PER_S: Final = 10.0
+"""Requests a second of one buyer, a fifth of what the shop lets one person do."""
+_BUYERS: Final = (20, 1000)
+"""At least, and at most."""
+
+
+class ShopLoad:
+    """The crowd that a surge sends: everybody signed in, so that the limit of one address is not what is measured."""
+
+    def __init__(self, mix: Mix = SURGE) -> None:
+        self._mix = mix
+        self._run = ""
+        self._buyers: Sequence[Buyer] = ()
+        self._skus: Sequence[str] = ()
+        self._before: Mapping[str, int] = {}
+
+    async def prepare(self, http: Http, *, rate_per_s: float, tell: Callable[[str], None]) -> Sequence[bytes]:
+        """Register and sign in as many buyers as the rate needs; note what is in stock."""
+        least, most = _BUYERS
+        count = max(least, min(most, int(rate_per_s / _PER_BUYER_PER_S)))
+        tell(f"signing in {count} buyers")
+        self._run = world.new_id()
+        self._buyers = await sign_in_all(http, count)
+        self._skus = await shelf(http)
+        self._before = await stock_of(http, self._skus, self._buyers)
+        tell(f"{len(self._skus)} products, {sum(self._before.values())} pieces in stock")
+        return [buyer.headers for buyer in self._buyers]
+
+    def shots(self, *, rate_per_s: float, duration_s: float, chance: Random) -> list[Shot]:
+        """Return the visits of a phase as requests, each by some buyer."""
+        visits = plan(self._mix, rate_per_s=rate_per_s, duration_s=duration_s, skus=self._skus, chance=chance)
+        run = f"{self._run}-{chance.getrandbits(32):x}"
+        return [self._shot(visit, f"{run}-{number}", chance) for number, visit in enumerate(visits)]
+
+    def _shot(self, visit: Visit, key: str, chance: Random) -> Shot:
+        sender = chance.randrange(len(self._buyers))
+        kind = "browse" if visit.kind == "product" else visit.kind
+        head = f"{visit.method} {API}{visit.path} HTTP/1.1\r\n"
+        if visit.body is None:
+            return Shot(visit.at_s, kind, head.encode(), sender)
+        pieces = {line["sku"]: line["quantity"] for line in visit.body["lines"]}
+        body = json.dumps(visit.body).encode()
+        return Shot(visit.at_s, kind, f"{head}Idempotency-Key: {key}\r\n".encode(), sender, body, (sender, pieces))
+
+    async def settle(self, http: Http, kept: Sequence[Kept]) -> Mapping[str, Any]:
+        """Say how the accepted orders have ended, and whether more was sold than left the stock.
+
+        `oversold` is the number of pieces that were sold to this crowd and did not leave the stock; None if somebody
+        has restocked meanwhile. If others buy at the same time, it may be too low.
+        """
+        placed: dict[str, tuple[int, dict[str, int]]] = {str(json.loads(body)["id"]): note for note, body in kept}
+        orders = {order_id: self._buyers[sender] for order_id, (sender, _) in placed.items()}
+        endings = await endings_of(http, orders)
+        sold: dict[str, int] = {}
+        for order_id, (_, pieces) in placed.items():
+            if endings.get(order_id) == "confirmed":
+                for sku, quantity in pieces.items():
+                    sold[sku] = sold.get(sku, 0) + quantity
+        after = await stock_of(http, self._skus, self._buyers)
+        left = {sku: before - after[sku] for sku, before in self._before.items()}
+        told = list(endings.values())
+        return {
+            "oversold": oversold(sold, left),
+            "accepted": len(placed),
+            **{status: told.count(status) for status in ("confirmed", "cancelled", "pending")},
+            "lost": len(placed) - len(endings),
+            "pieces_sold": sum(sold.values()),
+        }
+
+
+def oversold(sold: Mapping[str, int], left: Mapping[str, int]) -> int | None:
+    """Return how many pieces were sold that did not leave the stock; None if some stock has grown.
+
+    Args:
+        sold: Pieces in confirmed orders, by product.
+        left: Pieces by which the stock has become less, by product.
+    """
+    if any(pieces < 0 for pieces in left.values()):
+        return None
+    return sum(max(0, pieces - left.get(sku, 0)) for sku, pieces in sold.items())
+
+
+load: Final[Load] = ShopLoad()
