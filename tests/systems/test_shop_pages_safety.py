@@ -122,6 +122,28 @@ async def test_signing_in_takes_a_new_token_and_the_old_one_ends(run: Embedded) 
     assert (await ann.get("/account")).status == 200
 
 
+async def test_a_visit_after_a_day_keeps_session_and_cookie_longer(run: Embedded) -> None:
+    ann = await registered(Browser(run.asgi))
+    assert (await ann.get("/")).cookies == []
+    users = run.parts.services["users"].database
+    await users.execute("UPDATE browser_sessions SET seen_at = seen_at - 90000000000")
+    kept = dict(ann.cookies)
+    (cookie,) = (await ann.get("/")).cookies
+    assert "Max-Age=1209600" in cookie
+    assert ann.cookies == kept
+    assert (await ann.get("/")).cookies == []
+    await users.execute("UPDATE browser_sessions SET seen_at = seen_at - 90000000000")
+    await ann.post("/logout", {})
+    assert ann.cookies == {}
+
+
+async def test_a_guests_cart_is_remembered_from_its_last_change(run: Embedded) -> None:
+    guest = Browser(run.asgi)
+    for quantity in ("1", "2"):
+        (cookie,) = (await guest.post("/cart/lines", {"sku": "KIT-001", "quantity": quantity})).cookies
+        assert cookie.startswith(f"shop-cart={guest.cookies['shop-cart']}; Path=/; Max-Age=2592000; HttpOnly")
+
+
 async def test_signing_out_ends_the_session_itself_and_not_only_the_cookie(run: Embedded) -> None:
     ann = await registered(Browser(run.asgi))
     kept = dict(ann.cookies)

@@ -67,6 +67,7 @@ class Desk:
             request.mark = mark
             if request.visitor.renew:
                 await self.clients.browsers.renew(mark)
+                request.renewed = True
 
     async def shelves(self) -> tuple[Category, ...]:
         """Return the categories, at most half a minute old."""
@@ -85,7 +86,7 @@ class Desk:
             return 0
 
     async def cart_to_fill(self, request: Request) -> tuple[str, tuple[SetCookie, ...]]:
-        """Return the name of a cart that is there, and the cookie that remembers it if it is new.
+        """Return the name of a cart that is there, and for a guest the cookie that remembers it from now on.
 
         Raises:
             CartsFullError: there are too many carts of guests.
@@ -96,7 +97,7 @@ class Desk:
             except CartUnknownError:
                 pass  # forgotten after 30 days, while the browser still knew it
             else:
-                return request.cart, ()
+                return request.cart, () if request.visitor else (SetCookie(CART, request.cart, CART_KEEP_S),)
         name = (await self.clients.carts.open()).cart
         return name, (SetCookie(CART, name, CART_KEEP_S),)
 

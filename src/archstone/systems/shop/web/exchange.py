@@ -41,6 +41,8 @@ class Request:
     visitor: Visitor | None = None
     mark: str | None = None
     """Names the session of the visitor's browser."""
+    renewed: bool = False
+    """Whether the session has just been renewed, so that the browser is to keep its cookie longer as well."""
 
     @property
     def principal(self) -> Principal:

@@ -23,8 +23,8 @@ from archstone.systems.shop.web.address import address_key
 from archstone.systems.shop.web.asgi import ClientGoneError, Receive, Response, Scope, Send, headers_of
 from archstone.systems.shop.web.body import Forms
 from archstone.systems.shop.web.clients import Clients
-from archstone.systems.shop.web.cookies import cookie_header, cookies_of
-from archstone.systems.shop.web.desk import Desk
+from archstone.systems.shop.web.cookies import SESSION, SetCookie, cookie_header, cookies_of
+from archstone.systems.shop.web.desk import SESSION_KEEP_S, Desk
 from archstone.systems.shop.web.exchange import Answer, Page, PageMissingError, Redirect, Request
 from archstone.systems.shop.web.failures import MethodError, failure_page
 from archstone.systems.shop.web.money import locale_of
@@ -97,7 +97,7 @@ class Site:
                 response = await self._stream(events[1], request, send)
             else:
                 with span(f"{request.method} {name}", kind="server") as work:
-                    response = await self._answered(request, found)
+                    response = _remembering(await self._answered(request, found), request)
                     work.set("http.response.status_code", response.status)
         except ClientGoneError:
             raise
@@ -189,6 +189,16 @@ class Site:
                 receive=request.receive, send=send,
             )  # fmt: skip
         return None
+
+
+def _remembering(response: Response, request: Request) -> Response:
+    """Return the answer with the session's cookie, if it is to be kept longer and the page has not set another."""
+    if request.renewed and all(
+        name != b"set-cookie" or SESSION.encode() not in value for name, value in response.headers
+    ):
+        cookie = SetCookie(SESSION, request.cookies[SESSION], SESSION_KEEP_S)
+        response.headers.append(cookie_header(cookie, https=request.https))
+    return response
 
 
 def _bare(scope: Scope, receive: Receive) -> Request:
