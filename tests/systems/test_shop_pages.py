@@ -47,7 +47,7 @@ async def test_a_guest_sees_what_is_open_and_is_asked_to_sign_in_for_the_rest(ru
 async def test_a_file_of_the_pages_may_be_kept_under_the_name_that_a_page_gives_it(run: Embedded) -> None:
     guest = Browser(run.asgi)
     html = (await guest.get("/")).html
-    for name, kind in (("shop.css", "text/css"), ("shop.js", "text/javascript")):
+    for name, kind in (("shop.css", "text/css"), ("shop.js", "text/javascript"), ("icon.svg", "image/svg+xml")):
         path = html[html.index(f"/assets/{name}") :].partition('"')[0]
         found = await guest.get(path)
         assert found.status == 200
