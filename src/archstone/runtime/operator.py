@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, get_args
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from archstone import context
 from archstone.context import Call, Principal
@@ -54,6 +54,7 @@ class Operator:
             "dead": self._dead,
             "dead-replay": self._replay,
             "forget": self._forget,
+            "call": self._call,
             "backup": self._backup,
         }
 
@@ -94,6 +95,17 @@ class Operator:
         except (DomainError, InvalidError) as error:
             raise VerbError(f"{email} is not made an administrator: {error}; name a registered address") from error
         return {}
+
+    async def _call(self, arguments: Arguments) -> dict[str, Any]:
+        """Call an operation of a contract, arguments and answer as the contract encodes them."""
+        wanted = _text(arguments, "operation")
+        operation = next((each for each in self._embedded.system.operations if each.full_name == wanted), None)
+        if operation is None:
+            raise VerbError(f"no operation {wanted!r}: name it as Contract.method")
+        keeper = self._embedded.parts.keeper(self._embedded.system, operation.contract)
+        decoded = operation.decode_arguments(to_json(arguments.get("arguments", {})))
+        answer = await InProcess(keeper.dispatcher).call(operation, decoded)
+        return {"answer": from_json(operation.encode_result(answer))}
 
     async def _trace(self, arguments: Arguments) -> dict[str, Any]:
         reference = _text(arguments, "reference")
