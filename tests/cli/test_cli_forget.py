@@ -123,7 +123,7 @@ async def test_a_running_system_is_asked_to_forget(topic: str, tmp_path: Path) -
         await control.open()
         command = [sys.executable, "-m", "archstone", "forget", f"{topic}:after", "dog", "--data", str(data)]
         done = await asyncio.to_thread(
-            subprocess.run, command, capture_output=True, text=True, timeout=30, check=False, cwd=tmp_path
+            subprocess.run, command, capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path
         )
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout == f"group dog is forgotten: 0 messages and 0 dead letters of topic {topic} dropped\n"

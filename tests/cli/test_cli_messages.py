@@ -208,7 +208,7 @@ def test_a_system_of_ones_own_is_found_in_the_working_directory(tmp_path: Path) 
     )
     command = [str(Path(sys.executable).with_name("archstone")), "config", "mine:mine"]
     done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False, env={**os.environ}
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False, env={**os.environ}
     )
     assert done.returncode == 0, done.stderr
 
@@ -216,7 +216,7 @@ def test_a_system_of_ones_own_is_found_in_the_working_directory(tmp_path: Path) 
 @pytest.mark.parametrize("missing", ["typer", "rich", "uvicorn", "uvloop"])
 def test_without_its_libraries_the_command_line_says_what_to_install(missing: str) -> None:
     program = f"import sys; sys.modules[{missing!r}] = None; from archstone.cli import main; main()"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     told = "archstone: the command line needs more than the blocks: pip install 'archstone[systems]'"
     assert done.stderr.strip() == told
@@ -235,7 +235,7 @@ def test_the_help_of_a_verb_teaches_with_an_example(
 @pytest.mark.parametrize("command", [["-m", "archstone"], ["-m", "archstone.cli"]])
 def test_the_version_is_told_and_the_module_can_be_run(command: list[str]) -> None:
     done = subprocess.run(
-        [sys.executable, *command, "--version"], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, *command, "--version"], capture_output=True, text=True, timeout=120, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, f"archstone {version('archstone')}\n", "")
 
