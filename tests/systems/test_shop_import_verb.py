@@ -15,16 +15,16 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from pydantic_core import from_json, to_json
+from shop_process import Buyer, shop_process
 from test_shop_import_crash import SEEN, one
 from test_shop_import_loading import row
 from test_shop_import_reading import OTHERS
 
-from archstone import context
-from archstone.context import Call
-from archstone.runtime import OPERATOR, ControlError, ControlServer, Embedded, running
-from archstone.services import InProcess, client
+from archstone.runtime import ControlError, ControlServer, running
+from archstone.runtime.operator import Operator
+from archstone.services import client
 from archstone.systems.shop import invariants
 from archstone.systems.shop.catalog import loading
 from archstone.systems.shop.catalog.contract import Catalog
@@ -159,6 +159,30 @@ async def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+async def test_a_shop_goes_on_selling_while_fifty_thousand_products_arrive(tmp_path: Path) -> None:
+    file = tmp_path / "feed.csv"
+    good = generated(file, 50_000)
+    async with shop_process(tmp_path / "shop") as process:
+        words = ("import", "shop", "catalog", str(file), "--map", MAPPING)
+        bringing = asyncio.create_task(asyncio.to_thread(process.command, *words))
+        async with httpx.AsyncClient(base_url=process.url) as http:
+            buyer = await Buyer(http, "ann@example.org").register()
+            sold = [each["sku"] for each in (await http.get("/api/v1/products", params={"limit": 50})).json()["items"]]
+            orders = 0
+            while not bringing.done():
+                placed = await buyer.place(sold[orders % len(sold)], key=f"while-{orders}")
+                order = await buyer.settled(placed.json()["id"])
+                assert (order["status"], order["reason"]) == ("confirmed", None)
+                orders += 1
+            found = (await http.get("/api/v1/products", params={"limit": 1})).json()
+        done = await bringing
+        assert (done.returncode, orders > 5, len(found["items"])) == (0, True, 1), done.stderr
+        process.stop()
+    assert one(tmp_path / "shop", "catalog", SEEN) == 100 + good
+    assert invariants.check(tmp_path / "shop") == []
+
+
+@pytest.mark.slow
 async def test_fifty_thousand_rows_killed_midway_and_brought_twice(folder: Path) -> None:
     file = folder.with_name("feed.csv")
     good = generated(file, 50_000)
@@ -184,26 +208,9 @@ async def test_the_products_of_others_are_brought_twice_and_are_there_once(folde
     assert invariants.check(folder) == []
 
 
-class Answering:
-    """The verb `call` of a running system, as the control socket has it."""
-
-    def __init__(self, run: Embedded) -> None:
-        self._run = run
-
-    async def answer(self, verb: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        assert verb == "call"
-        operation = next(each for each in shop.operations if each.full_name == arguments["operation"])
-        keeper = self._run.parts.keeper(shop, operation.contract)
-        with context.enter(Call(principal=OPERATOR)):
-            found = await InProcess(keeper.dispatcher).call(
-                operation, operation.decode_arguments(to_json(arguments["arguments"]))
-            )
-        return {"answer": from_json(operation.encode_result(found))}
-
-
 async def test_a_running_shop_is_reached_through_its_socket(tmp_path: Path) -> None:
     async with running(shop, data=tmp_path / "shop") as run:
-        server = ControlServer(run.folder.socket, Answering(run).answer)
+        server = ControlServer(run.folder.socket, Operator(run).answer)
         await server.open()
         imports = client(CatalogImport, ControlWay(run.folder.socket))
         report = await load(imports, map(row, range(60)), source="t", progress=lambda *_: None, judge=lambda _: None)
