@@ -160,5 +160,8 @@ async def test_ones_orders_come_newest_first_in_pages(tmp_path: Path) -> None:
             seen += [each.id for each in page.items]
             cursor = page.next_cursor
         await shop.ended(ann, placed[-1])
+        assert [each.id for each in (await orders.mine()).items] == placed[::-1]
+        own = await orders.mine(limit=2)
+        assert (await orders.mine(limit=3, cursor=own.next_cursor)).items == (await orders.mine()).items[2:]
     assert seen == placed[::-1]
     assert cursor is None

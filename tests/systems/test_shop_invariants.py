@@ -43,6 +43,8 @@ def test_an_order_that_was_cancelled_after_it_was_confirmed_has_two_mails() -> N
         ({"orders": WELL.orders[:1]}, f"order {B} has a history and no row"),
         ({"stock": (StockFigure("X-1", -1, 0, 1, 0),)}, "stock of X-1 is below zero"),
         ({"stock": (StockFigure("X-1", 1, 1, 1, 4),)}, "stock of X-1: 1 free + 1 held + 1 sold is not 4"),
+        ({"stock": (StockFigure("X-1", 5, 0, 0, 4, 1),)}, "stock of X-1 is corrected by 1, which is not the sum"),
+        ({"corrections": (("X-2", 1),)}, "corrections of X-2 are written down, and it has no stock"),
         ({"reservations": ((A, "held"), (B, "released"))}, f"order {A} is confirmed and its goods are held"),
         ({"reservations": ((A, "sold"), (B, "sold"))}, f"order {B} is cancelled and its goods are sold"),
         ({"ledger": 5}, "the ledger sums to 5, not to zero"),

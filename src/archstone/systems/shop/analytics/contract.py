@@ -1,11 +1,17 @@
 """What analytics promises: the shop in figures, for its administrators."""
 
 from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field
 
 from archstone.services import Contract, query
 from archstone.systems.shop.values import Value
 
-__all__ = ["Analytics", "Minute", "Summary", "TopProduct"]
+__all__ = ["Analytics", "Minute", "MinuteFigures", "Minutes", "Summary", "TopProduct"]
+
+MinuteCount = Annotated[int, Field(ge=1, le=1440)]
+"""Minutes wanted at most, in [1, 1440], which is a day."""
 
 
 class Minute(Value):
@@ -48,10 +54,43 @@ class Summary(Value):
     """At most ten, by revenue."""
 
 
+class MinuteFigures(Value):
+    """One minute of the shop, for a plot."""
+
+    at: datetime
+    """Its beginning."""
+    placed: int
+    confirmed: int
+    """Orders confirmed in this minute, whenever they were placed."""
+    cancelled: int
+    revenue: int
+    """Minor units of orders confirmed, less cancelled and refunded in this minute; below zero where more went back."""
+    conversion_ratio: float | None
+    """Confirmed over confirmed and cancelled, in [0, 1]. None: no order ended in this minute."""
+
+
+class Minutes(Value):
+    """Minutes in which something happened, oldest first; all others are zero."""
+
+    items: tuple[MinuteFigures, ...]
+    currency: str
+    """Of the revenue; orders in others are counted and left out of it."""
+    next_since: datetime | None
+    """Give it back as `since` for what follows. None: nothing has happened after these."""
+
+
 class Analytics(Contract, version="1.0"):
     """Figures."""
 
     @query("/analytics/summary", public=True, requires="admin")
     async def summary(self) -> Summary:
         """Return the shop in figures."""
+        ...
+
+    @query("/analytics/minutes", public=True, requires="admin")
+    async def minutes(self, since: datetime | None = None, limit: MinuteCount = 60) -> Minutes:
+        """Return figures by minute from `since` on; without it, of the last `limit` minutes.
+
+        A `since` without an offset is UTC.
+        """
         ...

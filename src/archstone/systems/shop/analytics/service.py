@@ -1,11 +1,19 @@
 """Analytics: three handlers that count, and one question. It reads nobody's database and is late by a moment."""
 
+import math
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from archstone import world
 from archstone.services import Service, on
-from archstone.systems.shop.analytics.contract import Analytics, Minute, Summary, TopProduct
+from archstone.systems.shop.analytics.contract import (
+    Analytics,
+    Minute,
+    MinuteFigures,
+    Minutes,
+    Summary,
+    TopProduct,
+)
 from archstone.systems.shop.orders.events import OrderCancelled, OrderConfirmed, OrderLine, OrderPlaced
 
 __all__ = ["AnalyticsService"]
@@ -39,6 +47,28 @@ class _MinuteRow(NamedTuple):
     placed: int
     confirmed: int
     cancelled: int
+
+
+class _Figures(NamedTuple):
+    minute: int
+    placed: int
+    confirmed: int
+    cancelled: int
+    revenue: int
+
+    def shown(self) -> MinuteFigures:
+        ended = self.confirmed + self.cancelled
+        return MinuteFigures(
+            at=_instant(self.minute), placed=self.placed, confirmed=self.confirmed, cancelled=self.cancelled,
+            revenue=self.revenue, conversion_ratio=self.confirmed / ended if ended else None,
+        )  # fmt: skip
+
+
+_FIGURES: Final = (
+    "SELECT minute, sum(placed) AS placed, sum(confirmed) AS confirmed, sum(cancelled) AS cancelled,"
+    " coalesce(sum(revenue) FILTER (WHERE currency = :currency), 0) AS revenue"
+    " FROM minutes WHERE minute >= :since GROUP BY minute ORDER BY minute LIMIT :limit"
+)
 
 
 class AnalyticsService(Service, Analytics, name="analytics"):
@@ -97,6 +127,19 @@ class AnalyticsService(Service, Analytics, name="analytics"):
             top_products=tuple(top),
         )
 
+    async def minutes(self, since: datetime | None = None, limit: int = 60) -> Minutes:
+        if since is None:
+            first = _minute(world.now()) - limit + 1
+        else:
+            first = math.ceil((since if since.tzinfo else since.replace(tzinfo=UTC)).timestamp() / 60)
+        rows = await self.db.all(_Figures, _FIGURES, currency=CURRENCY, since=first, limit=limit + 1)
+        page = rows[:limit]
+        return Minutes(
+            items=tuple(row.shown() for row in page),
+            currency=CURRENCY,
+            next_since=_instant(rows[limit].minute) if len(rows) > limit else None,
+        )
+
     async def _count(
         self, at: datetime, currency: str, *, placed: int = 0, confirmed: int = 0, cancelled: int = 0, revenue: int = 0
     ) -> None:
@@ -124,9 +167,13 @@ def _minute(at: datetime) -> int:
     return int(at.timestamp()) // 60
 
 
+def _instant(minute: int) -> datetime:
+    return datetime.fromtimestamp(minute * 60, UTC)
+
+
 def _shown(row: _MinuteRow) -> Minute:
     return Minute(
-        at=datetime.fromtimestamp(row.minute * 60, UTC),
+        at=_instant(row.minute),
         placed=row.placed,
         confirmed=row.confirmed,
         cancelled=row.cancelled,

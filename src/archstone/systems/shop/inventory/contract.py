@@ -64,9 +64,10 @@ class Reservation(Value):
 
 
 class Inventory(Contract, version="1.0"):
-    """Stock and reservations. Every command may be repeated: it is known by the order's id.
+    """Stock and reservations.
 
-    The row of the reservation is the record of what was answered, so the framework keeps none (`record=False`).
+    Every command for an order may be repeated: it is known by the order's id. The row of the reservation is the record
+    of what was answered, so the framework keeps none (`record=False`).
     """
 
     @query("/stock/{sku}", public=True, requires=ANYONE, raises=(UnknownStockError,))

@@ -6,11 +6,19 @@ given up; final). Every change is one transaction of conditional updates, so tha
 
 from collections.abc import Awaitable
 from datetime import UTC, datetime
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from archstone import world
 from archstone.services import Service, every, on
 from archstone.systems.shop.catalog.events import StockImported
+from archstone.systems.shop.inventory import correcting
+from archstone.systems.shop.inventory.administration import (
+    CorrectedStock,
+    CorrectionPage,
+    GoodsOfOrder,
+    StockAdmin,
+    StockPage,
+)
 from archstone.systems.shop.inventory.contract import (
     Inventory,
     OutOfStockError,
@@ -43,13 +51,28 @@ class _Reserved(NamedTuple):
     expires_at: int
 
 
+class _Goods(NamedTuple):
+    order_id: str
+    state: Literal["held", "sold", "expired", "released"]
+    lines: tuple[Line, ...]
+    expires_at: int
+    at: int
+
+    def told(self) -> GoodsOfOrder:
+        return GoodsOfOrder(
+            order_id=self.order_id, state=self.state, lines=self.lines,
+            expires_at=_instant(self.expires_at), at=_instant(self.at),
+        )  # fmt: skip
+
+
+_GOODS: Final = "SELECT order_id, state, lines, expires_at, at FROM reservations"
 # The difference to what the file before said comes or goes, as far as it is free. A part that is delivered again, or
 # after one of a later import, changes nothing.
 _IMPORT: Final = """
     INSERT INTO stock (sku, free, initial, imported, import) VALUES (:sku, :n, :n, :n, :import)
     ON CONFLICT (sku) DO UPDATE SET
         free = max(0, free + excluded.imported - imported),
-        initial = max(0, free + excluded.imported - imported) + held + sold,
+        initial = max(0, free + excluded.imported - imported) + held + sold - corrected,
         imported = excluded.imported,
         import = excluded.import
     WHERE excluded.import > import
@@ -64,8 +87,8 @@ _WRITE: Final = (
 _SET: Final = "UPDATE reservations SET state = :state, at = :at WHERE order_id = :order_id"
 
 
-class InventoryService(Service, Inventory, name="inventory"):
-    """Keeps `Inventory`."""
+class InventoryService(Service, Inventory, StockAdmin, name="inventory"):
+    """Keeps `Inventory` and `StockAdmin`."""
 
     async def stock(self, sku: str) -> Stock:
         found = await self.db.first(Stock, "SELECT sku, free, held FROM stock WHERE sku = :sku", sku=sku)
@@ -80,6 +103,21 @@ class InventoryService(Service, Inventory, name="inventory"):
         if not changed:
             raise UnknownStockError(sku)
         return await self.tx.one(Stock, "SELECT sku, free, held FROM stock WHERE sku = :sku", sku=sku)
+
+    async def stocks(self, low: int | None = None, limit: int = 20, cursor: str | None = None) -> StockPage:
+        return await correcting.stocks(self.db, low, limit=limit, cursor=cursor)
+
+    async def correct(
+        self, sku: str, reason: str, delta: int | None = None, counted: int | None = None
+    ) -> CorrectedStock:
+        return await correcting.correct(self.tx, sku, delta=delta, counted=counted, reason=reason, by=self.principal.id)
+
+    async def corrections(self, sku: str, limit: int = 20, cursor: str | None = None) -> CorrectionPage:
+        return await correcting.corrections_of(self.db, sku, limit=limit, cursor=cursor)
+
+    async def goods_of(self, order_id: str) -> GoodsOfOrder | None:
+        found = await self.db.first(_Goods, f"{_GOODS} WHERE order_id = :order_id", order_id=order_id)
+        return None if found is None else found.told()
 
     async def reserve(self, order_id: str, lines: tuple[Line, ...]) -> Reservation:
         known = await self.tx.first(_Reserved, _FIND, order_id=order_id)

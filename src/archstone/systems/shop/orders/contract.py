@@ -181,6 +181,11 @@ class Orders(Contract, version="1.0"):
         """Return the events that an order is made of."""
         ...
 
+    @query("/users/me/orders", public=True, raises=(BadCursorError,))
+    async def mine(self, limit: PageSize = 20, cursor: Cursor | None = None) -> OrderPage:
+        """List the orders of who is signed in, newest first."""
+        ...
+
     @query("/users/{user_id}/orders", public=True, raises=(NoOrdersError, BadCursorError))
     async def orders_of(self, user_id: UserId, limit: PageSize = 20, cursor: Cursor | None = None) -> OrderPage:
         """List a customer's orders, newest first."""

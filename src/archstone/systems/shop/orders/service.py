@@ -187,6 +187,9 @@ class OrdersService(Service, Orders, name="orders"):
         )
         return History(id=order_id, items=tuple(recorded_of(row) for row in rows))
 
+    async def mine(self, limit: int = 20, cursor: str | None = None) -> OrderPage:
+        return await self.orders_of(self.principal.id, limit, cursor)
+
     async def orders_of(self, user_id: UserId, limit: int = 20, cursor: str | None = None) -> OrderPage:
         if not self._may_see(user_id):
             raise NoOrdersError(user_id)

@@ -44,7 +44,10 @@ class Invoice(Value):
 
 
 class Payments(Contract, version="1.0"):
-    """Charges, refunds and invoices. Both commands may be repeated: they are known by the order's id."""
+    """Charges, refunds and invoices.
+
+    Every command may be repeated: a charge and a full refund are known by the order's id, others by that of the refund.
+    """
 
     @command("/payments", requires="service", raises=(PaymentDeclinedError,))
     async def charge(self, order_id: OrderId, customer_id: UserId, amount: Money, token: PaymentToken) -> Payment:

@@ -56,9 +56,10 @@ class Shipment(Value):
 
 
 class Shipping(Contract, version="1.0"):
-    """Parcels, one per order. Both commands may be repeated: they are known by the order's id.
+    """Parcels, one per order.
 
-    The row of the shipment is the record of what was answered, so the framework keeps none (`record=False`).
+    Both commands may be repeated: they are known by the order's id. The row of the shipment is the record of what was
+    answered, so the framework keeps none (`record=False`).
     """
 
     @command("/shipments", requires="service", raises=(ShipmentClosedError,), record=False)
