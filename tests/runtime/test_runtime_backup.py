@@ -81,7 +81,7 @@ def finished(data: Path) -> list[str]:
 def with_patience(shop: ShopProcess) -> None:
     """Wait for rest; a torn copy may never come to it."""
     try:
-        at_rest(shop, within_s=60)
+        at_rest(shop, within_s=10)
     except AssertionError:
         return
 

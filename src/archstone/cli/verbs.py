@@ -20,7 +20,8 @@ from archstone.cli.find import TRACEBACK, built_in, find_system
 from archstone.cli.show import err, out, print_fields, print_json, print_table, say
 from archstone.errors import ArchstoneError, ConfigError
 from archstone.runtime import Loaded, Settings, ask_system, load_settings, restore
-from archstone.runtime.serve import run_loop, serve
+from archstone.runtime.chaos import Lifeline
+from archstone.runtime.serve import run_loop, serve, serve_again_when_killed
 from archstone.services import System
 
 __all__ = ["app", "main"]
@@ -76,6 +77,8 @@ def up(
     host: Annotated[str | None, typer.Option(help="Address to listen on. Default 127.0.0.1.")] = None,
     data: Data = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Empty the data folder first.")] = False,
+    chaos: Annotated[bool, typer.Option("--chaos", help="Start it again whenever it is killed, to try that.")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Log lines instead of the live view, as in a pipe.")] = False,
     config: ConfigFile = None,
     options: Sets = None,
 ) -> None:
@@ -83,9 +86,14 @@ def up(
 
     Ctrl-c drains and stops it; its data stays.
     """
+    lifeline = Lifeline.found() if chaos else None
     found = find_system(system)
     loaded = _settings(found, config, options, port=port, host=host)
-    run_loop(serve(found, _folder(found, data), loaded, fresh=fresh, ready=_say_ready))
+    folder = _folder(found, data)
+    if chaos and lifeline is None:
+        serve_again_when_killed(folder, loaded.settings, [sys.executable, *sys.orig_argv[1:]])
+    ready = None if plain else _say_ready
+    run_loop(serve(found, folder, loaded, fresh=fresh, ready=ready, lifeline=lifeline))
 
 
 @app.command(epilog=_examples("archstone admin shop ann@example.org"))

@@ -23,6 +23,7 @@ from archstone.gateway import Gateway, GatewayParts
 from archstone.messaging import Bus
 from archstone.observability import LoopLag, SpanStore, get_logger
 from archstone.resilience import RateLimit
+from archstone.runtime.chaos import Lifeline
 from archstone.runtime.config import Settings, check_crash_point
 from archstone.runtime.figures import Figures
 from archstone.runtime.folder import DataFolder
@@ -49,6 +50,7 @@ class Embedded:
         *,
         encode: bool = False,
         fresh: bool = False,
+        lifeline: Lifeline | None = None,
     ) -> None:
         """Describe it; nothing is opened.
 
@@ -58,9 +60,11 @@ class Embedded:
             settings: By default all defaults.
             fresh: Empty the folder first.
             encode: Encode and decode whatever crosses between services, as tests and simulations do.
+            lifeline: To the parent that starts this process again when it is killed. None: nobody does.
         """
         self.system = system
         self.settings = settings
+        self.lifeline = lifeline
         self.folder = DataFolder(folder, system.name)
         self.spans = SpanStore(self.folder.traces, spans_per_s=settings.spans_per_s, max_age_s=settings.trace_keep_s)
         self.bus = Bus(

@@ -1,5 +1,7 @@
 """What an operator can ask of a system: the verbs behind the control socket and the command line."""
 
+import asyncio
+import os
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -8,7 +10,7 @@ from typing import Any, Final, get_args
 
 from pydantic_core import from_json, to_json
 
-from archstone import context
+from archstone import context, world
 from archstone.context import Call, Principal
 from archstone.errors import ConfigError, DomainError, InvalidError, NotFoundError
 from archstone.messaging import DeadLetter
@@ -33,6 +35,8 @@ _TRACE_ID: Final = re.compile("[0-9a-f]{32}")
 _DIGITS: Final = re.compile("[0-9]{1,18}")
 _ALL_LETTERS: Final = 100_000
 _REPLAYED_AT_ONCE: Final = 10_000
+_FLUSHED_S: Final = 0.1
+"""After this long the answer to whoever has the process killed is on its way."""
 
 
 class VerbError(ConfigError, code="runtime.verb"):
@@ -57,6 +61,8 @@ class Operator:
             "call": self._call,
             "backup": self._backup,
         }
+        if embedded.lifeline is not None:
+            self._verbs["kill"] = self._kill
 
     async def answer(self, verb: str, arguments: Arguments) -> dict[str, Any]:
         """Do what `verb` says and return its answer, encodable as JSON.
@@ -170,6 +176,18 @@ class Operator:
         target = Path(_text(arguments, "file"))
         info = await back_up(embedded.folder.path, embedded.system.name, embedded.parts.databases, target)
         return {"files": len(info.files), "size_bytes": info.size_bytes, "taken_at_us": info.taken_at_us}
+
+    async def _kill(self, arguments: Arguments) -> dict[str, Any]:
+        """Kill this process once the answer is out, or where it next passes `point`. `--chaos` starts it again."""
+        lifeline, point = self._embedded.lifeline, arguments.get("point")
+        assert lifeline is not None  # or there is no such verb
+        if point is None:
+            asyncio.get_running_loop().call_later(_FLUSHED_S, lifeline.kill)
+        elif point in world.crash_points():
+            world.arm(point, strike=lifeline.kill)
+        else:
+            raise VerbError(f"no crash point {point!r}; there are {', '.join(sorted(world.crash_points()))}")
+        return {"pid": os.getpid(), "point": point}
 
     def _no_letter(self, number: int) -> NotFoundError:
         return NotFoundError(f"no dead letter {number}; `archstone dead {self._embedded.system.called}` lists them")

@@ -11,13 +11,14 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from archstone import world
 from archstone.errors import ConfigError
 from archstone.observability import configure_logging, get_logger
+from archstone.runtime.chaos import Lifeline, become_parent
 from archstone.runtime.config import Loaded, Settings
 from archstone.runtime.control import ControlServer
 from archstone.runtime.embedded import Embedded
@@ -34,7 +35,7 @@ except ImportError as error:  # pragma: no cover: shown by the test of the core 
     message = "serving needs an HTTP server: pip install 'archstone[systems]'"
     raise ConfigError(message) from error
 
-__all__ = ["PortInUseError", "run_loop", "serve"]
+__all__ = ["PortInUseError", "run_loop", "serve", "serve_again_when_killed"]
 
 _BACKLOG: Final = 2048
 _COLLECT_AFTER: Final = (50_000, 20, 50)
@@ -68,14 +69,32 @@ def run_loop(work: Coroutine[Any, Any, None]) -> None:
         runner.run(work)
 
 
+def serve_again_when_killed(folder: Path, settings: Settings, command: Sequence[str]) -> NoReturn:
+    """Become the parent of `command`, which serves a system on the folder: listen, start it, again when it is killed.
+
+    Raises:
+        FolderInUseError: another process runs on the folder.
+        PortInUseError: the front door cannot listen.
+    """
+    _refuse_used(folder)
+    become_parent(_listen(settings), command, as_json=_logs_json(settings))
+
+
 async def serve(
-    system: System, folder: Path, loaded: Loaded, *, fresh: bool = False, ready: Callable[[str], None] | None = None
+    system: System,
+    folder: Path,
+    loaded: Loaded,
+    *,
+    fresh: bool = False,
+    ready: Callable[[str], None] | None = None,
+    lifeline: Lifeline | None = None,
 ) -> None:
     """Run `system` on the data folder until a signal comes, then drain. Files that the process makes are private.
 
     Args:
         fresh: Empty the folder first; refused while a process runs on it.
         ready: Called with the URL once requests are answered.
+        lifeline: To the parent that starts this process again when it is killed, and has listened for it.
 
     Raises:
         FolderInUseError: another process runs on the folder.
@@ -83,15 +102,17 @@ async def serve(
     """
     os.umask(0o077)  # databases, mails and traces are for the owner alone
     settings = loaded.settings
-    as_json = not sys.stderr.isatty() if settings.log_format == "auto" else settings.log_format == "json"
-    configure_logging(settings.log_level, json=as_json)
+    if lifeline is not None:
+        lifeline.watch(drain_s=settings.drain_s)
+    configure_logging(settings.log_level, json=_logs_json(settings))
     take_over_log()
-    if (owner := owner_of(folder)) is not None:  # first: that both want the same port is not what to tell
-        raise FolderInUseError(str(folder), *owner)
-    listener = _listen(settings)
+    _refuse_used(folder)
+    listener = _listen(settings) if lifeline is None else lifeline.listener
     try:
         async with contextlib.AsyncExitStack() as life:
-            embedded = await life.enter_async_context(Embedded(system, folder, settings, fresh=fresh))
+            embedded = await life.enter_async_context(
+                Embedded(system, folder, settings, fresh=fresh, lifeline=lifeline)
+            )
             control = ControlServer(embedded.folder.socket, Operator(embedded).answer)
             await control.open()
             life.push_async_callback(control.close)
@@ -129,7 +150,10 @@ async def _serve_until_signal(
     try:
         await embedded.start()
         _settle_memory()
-        log.info("ready", system=embedded.system.name, url=url, data=str(embedded.folder.path), pid=os.getpid())
+        more = {} if embedded.lifeline is None else {"chaos": "killed, it is started again"}
+        log.info("ready", system=embedded.system.name, url=url, data=str(embedded.folder.path), pid=os.getpid(), **more)
+        if embedded.lifeline is not None:
+            embedded.lifeline.ready()
         if ready is not None:
             ready(url)
         await server.serve(sockets=[listener])
@@ -138,6 +162,16 @@ async def _serve_until_signal(
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+
+
+def _logs_json(settings: Settings) -> bool:
+    return not sys.stderr.isatty() if settings.log_format == "auto" else settings.log_format == "json"
+
+
+def _refuse_used(folder: Path) -> None:
+    # Before the port is tried: that both want the same one is not what to tell.
+    if (owner := owner_of(folder)) is not None:
+        raise FolderInUseError(str(folder), *owner)
 
 
 def _settle_memory() -> None:
