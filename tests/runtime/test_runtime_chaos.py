@@ -213,7 +213,7 @@ def test_what_is_killed_at_its_start_again_and_again_is_given_up(tmp_path: Path)
     lines = done.stderr.splitlines()
     assert len(lines) == 3
     assert lines[0].startswith("archstone: killed: starting it again (signal 9, pid ")
-    assert lines[-1].startswith("archstone: killed 3 times at its start: not started again; its log says more")
+    assert lines[-1].startswith("archstone: killed 3 times at its start: not started again; look at its log")
 
 
 @pytest.mark.parametrize("code", [0, 2, 7])

@@ -31,6 +31,10 @@ YOUNG_S: Final = 2.0
 YOUNG_LIMIT: Final = 3
 _BACKOFF_S: Final = (0.0, 0.5)
 """Before the start that follows the first and the second early death in a row."""
+_AGAIN: Final = "killed: starting it again"
+_GIVEN_UP: Final = (
+    f"killed {YOUNG_LIMIT} times at its start: not started again; look at its log, and whether memory ran out"
+)
 _SIGNALS: Final = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
 
 
@@ -57,14 +61,11 @@ class Reviver:
                 return code if code >= 0 else 128 - code
             early = READY not in said or time.monotonic() - begun_s < YOUNG_S
             self._young = self._young + 1 if early and KILLING not in said else 0
+            given_up = self._young == YOUNG_LIMIT
             lived_s = round(time.monotonic() - begun_s, 1)
-            if self._young == YOUNG_LIMIT:
-                what = (
-                    f"killed {YOUNG_LIMIT} times at its start: not started again; its log says more, or memory ran out"
-                )
-                self._tell("error", what, signal=-code, pid=pid, lived_s=lived_s)
+            self._tell(_GIVEN_UP if given_up else _AGAIN, signal=-code, pid=pid, lived_s=lived_s)
+            if given_up:
                 return 128 - code
-            self._tell("warning", "killed: starting it again", signal=-code, pid=pid, lived_s=lived_s)
             self._prepare(said)
             time.sleep(_BACKOFF_S[self._young - 1] if self._young else 0)
 
@@ -96,10 +97,12 @@ class Reviver:
             if not told_by_terminal:
                 os.kill(pid, number)
 
-    def _tell(self, level: str, event: str, **facts: object) -> None:
+    def _tell(self, event: str, **facts: object) -> None:
         if self._as_json:
             at = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-            line = json.dumps({"timestamp": at, "level": level, "logger": "archstone.chaos", "event": event, **facts})
+            line = json.dumps(
+                {"timestamp": at, "level": "warning", "logger": "archstone.chaos", "event": event, **facts}
+            )
         else:
             line = f"archstone: {event} ({', '.join(f'{name} {value}' for name, value in facts.items())})"
         print(line, file=sys.stderr, flush=True)  # noqa: T201 - there is nothing here but the standard library
