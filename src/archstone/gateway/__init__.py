@@ -8,8 +8,45 @@ ASGI application of it, with no System too.
 """
 
 from archstone.gateway.admission import Tokens, Verify
+from archstone.gateway.console import (
+    ADMIN,
+    Console,
+    Figures,
+    Letter,
+    LetterPage,
+    SagaCall,
+    SagaDetail,
+    SagaLine,
+    SagaPage,
+    Watch,
+)
 from archstone.gateway.encoding import Compress
 from archstone.gateway.errors import TokenError
 from archstone.gateway.gateway import Gateway, GatewayParts
+from archstone.gateway.story import EventTold, Handling, Row, SagaStory, StepStory, Story, TraceStory
 
-__all__ = ["Compress", "Gateway", "GatewayParts", "TokenError", "Tokens", "Verify"]
+__all__ = [
+    "ADMIN",
+    "Compress",
+    "Console",
+    "EventTold",
+    "Figures",
+    "Gateway",
+    "GatewayParts",
+    "Handling",
+    "Letter",
+    "LetterPage",
+    "Row",
+    "SagaCall",
+    "SagaDetail",
+    "SagaLine",
+    "SagaPage",
+    "SagaStory",
+    "StepStory",
+    "Story",
+    "TokenError",
+    "Tokens",
+    "TraceStory",
+    "Verify",
+    "Watch",
+]

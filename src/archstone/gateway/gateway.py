@@ -14,6 +14,7 @@ from archstone.errors import ConfigError, DeniedError
 from archstone.gateway.admission import Tokens, Verify
 from archstone.gateway.app import GatewayApp, Policies
 from archstone.gateway.bodies import Bodies
+from archstone.gateway.console import Console
 from archstone.gateway.encoding import Compress
 from archstone.gateway.mounts import mounts
 from archstone.observability import render
@@ -58,6 +59,8 @@ class GatewayParts:
     version: str = "1.0"
     mounts: Mapping[str, ASGIApp] = field(default_factory=dict[str, ASGIApp])
     """More applications by path prefix, beside those of the gateway itself."""
+    console: Console | None = None
+    """What mounted pages may see of the run and do to it. None: there is none, as when no System runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
