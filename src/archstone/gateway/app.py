@@ -15,6 +15,7 @@ from archstone.context import NOBODY, Call, Principal
 from archstone.errors import ArchstoneError, DeniedError
 from archstone.gateway.admission import Verify, check_requires, client_key, principal_of
 from archstone.gateway.bodies import Bodies
+from archstone.gateway.early import Early
 from archstone.gateway.encoding import Compress, pack, worth_packing
 from archstone.gateway.etag import unless_known
 from archstone.gateway.front_page import FrontPage, wants_page
@@ -24,7 +25,7 @@ from archstone.gateway.mounts import Mount, mount_of, serve_mount
 from archstone.gateway.own_pages import live, metrics_page, ready_page
 from archstone.gateway.request_id import request_id
 from archstone.observability import counter, histogram, span
-from archstone.resilience import Gate, Limiter, RateLimitedError
+from archstone.resilience import Gate, Limiter, OverloadedError, RateLimitedError
 from archstone.services.http import (
     ClientGoneError,
     ContractApp,
@@ -62,6 +63,10 @@ class Policies:
     urgent: frozenset[str]
 
 
+def _count_shed(name: str) -> None:
+    _requests.labels(name, "503").inc()
+
+
 class GatewayApp:
     """An ASGI 3 application: public operations under a prefix, health, metrics, documents, mounted applications."""
 
@@ -83,6 +88,8 @@ class GatewayApp:
         within = f"{contracts.prefix}/"
         # What lies below the prefix is an operation's, unless something is mounted in there.
         self._operations = within if not any(f"{at}/".startswith(within) for at, _ in mounts) else None
+        gate = policies.gate
+        self.early = None if gate is None else Early(gate, ordinary=self._ordinary_query, count=_count_shed)
         self._own: Mapping[bytes, Callable[[], Response]] = {
             b"/health/live": live,
             b"/health/ready": lambda: ready_page(ready),
@@ -119,7 +126,10 @@ class GatewayApp:
             else:
                 match = self._contracts.find(scope["method"], raw_path)
                 name = match.route.name
-                response = await self._traced(match, scope, headers, receive, ticket=ticket)
+                # A full house refuses before a span is opened and a token verified: refusing must cost next to nothing.
+                response = self._shed(name, ticket)
+                if response is None:
+                    response = await self._traced(match, scope, headers, receive, ticket=ticket)
         except ClientGoneError:
             return None
         except Exception as error:  # noqa: BLE001 - the boundary: whatever it is, the client gets a document
@@ -133,6 +143,26 @@ class GatewayApp:
         _seconds.labels(name).observe(world.monotonic() - began_s)
         response.headers = hardened(response.headers, https=scope.get("scheme") == "https", ticket=ticket)
         return response
+
+    def _ordinary_query(self, raw_path: bytes) -> str | None:
+        """Return the name of the query at a path; None if there is none, or if it may use the reserve."""
+        if self._operations is None or raw_path in self._own:
+            return None  # something else may be mounted there: the long way knows
+        try:
+            name = self._contracts.find("GET", raw_path).route.name
+        except ArchstoneError:
+            return None
+        return None if name in self._policies.urgent else name
+
+    def _shed(self, name: str, ticket: str) -> Response | None:
+        """Return the answer to who cannot come in now, None if they can."""
+        gate = self._policies.gate
+        if gate is not None:
+            try:
+                gate.admit(1 if name in self._policies.urgent else 0)
+            except OverloadedError as full:
+                return refusal(full, instance=ticket, operation=None, frank=False)
+        return None
 
     def _refused(self, error: Exception, scope: Scope, *, ticket: str) -> Response:
         """Tell a program by a problem document, and a person who looks for a page that is not there by a page."""
@@ -174,10 +204,7 @@ class GatewayApp:
     async def _admitted(self, match: Match, scope: Scope, headers: Headers, receive: Receive) -> Response:
         """Let in who may come; whoever is still sending waits outside, where waiting takes no one's place."""
         route, policies = match.route, self._policies
-        gate = policies.gate
-        priority = 1 if route.name in policies.urgent else 0
-        # A full house refuses before a token is verified. Nobody is inside before the `with` below.
-        place = None if gate is None else gate.admit(priority)
+        place = policies.gate  # it has just admitted this one, and nobody is inside before the `with` below
         principal, key = self._principal(scope, headers)
         check_requires(route.operation, principal)
         _, until_s, trace, idempotency_key, chain, _, _, _ = context.current()
@@ -186,7 +213,8 @@ class GatewayApp:
         if not route.query:
             body = await self._contracts.read(route, headers, receive, call=call, watch=policies.bodies.of(key))
             # The house may have filled up meanwhile.
-            place = None if gate is None else gate.admit(priority)
+            if place is not None:
+                place.admit(1 if route.name in policies.urgent else 0)
         if route.query:
             work = self._packed(match, scope, headers, receive, call=call)
         else:

@@ -25,7 +25,7 @@ from archstone.services.http import ASGIApp, ContractApp, in_time
 __all__ = ["Gateway", "GatewayParts"]
 
 _RATE_LIMIT: Final = RateLimit(50, burst=100)
-_SHED: Final = Shed(500, max_lag_s=0.5)
+_SHED: Final = Shed(500, max_lag_s=0.5, turn_s=0.015)
 _COMPRESS: Final = Compress()
 
 

@@ -14,9 +14,11 @@ import asyncio
 from http import HTTPStatus
 from typing import Final, cast
 
+from httptools import HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from archstone import world
+from archstone.gateway.early import Early, early_of
 from archstone.services.http import HeadersTooLargeError, Response, refusal
 
 __all__ = ["HEAD_LIMIT_BYTES", "HEAD_LIMIT_S", "BoundedHttp"]
@@ -38,9 +40,12 @@ class BoundedHttp(HttpToolsProtocol):
     """What has come since the refusal."""
     _refused = False
     _late: asyncio.TimerHandle | None = None
+    _early: Early | None = None
+    _answered_early = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Give a new connection its time to say what it wants."""
+        self._early = early_of(cast("object", self.app))  # pyright: ignore[reportUnknownMemberType]
         super().connection_made(transport)
         self._late = self.loop.call_later(HEAD_LIMIT_S, self._give_up)
 
@@ -63,8 +68,11 @@ class BoundedHttp(HttpToolsProtocol):
                 self._late = self.loop.call_later(HEAD_LIMIT_S, self._give_up)
 
     def on_headers_complete(self) -> None:
-        """Note the progress."""
+        """Note the progress, and refuse at once what would be refused later anyway."""
         self._progress()
+        if self._early is not None and self._refused_early(self._early):
+            self._answered_early = True
+            return
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -75,12 +83,32 @@ class BoundedHttp(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Note the progress."""
         self._progress()
+        if self._answered_early:
+            self._answered_early = False
+            self.on_response_complete()
+            return
         super().on_message_complete()
 
     def answer_and_close(self, error: Exception) -> None:
         """Tell by a problem document why the connection ends here, and close it."""
         self._write(error)
         self.transport.close()
+
+    def _refused_early(self, early: Early) -> bool:
+        """Answer a GET here if there are too many; only where no other answer is under way on this connection."""
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        if cycle is not None and not cycle.response_complete:
+            return False
+        parser = cast("HttpRequestParser", self.parser)  # None only after the connection has gone
+        if parser.get_method() != b"GET" or not parser.should_keep_alive() or parser.get_http_version() != "1.1":
+            return False
+        raw_path, _, _ = self.url.partition(b"?")
+        extra = b"".join([b"%s: %s\r\n" % pair for pair in self.server_state.default_headers])
+        answer = early.refuse(raw_path, self.headers, https=self.scheme == "https", extra=extra)
+        if answer is None:
+            return False
+        self.transport.write(answer)
+        return True
 
     def _write(self, error: Exception) -> None:
         ticket = world.new_id()

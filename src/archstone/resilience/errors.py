@@ -51,16 +51,16 @@ class OverloadedError(RejectedError, code="resilience.overloaded", status=503):
         super().__init__(gate, reason, value, limit, retry_after_s)
         self.gate = gate
         self.reason = reason
-        """`in flight` or `loop lag`."""
+        """`in flight`, `loop lag`, `loop turn` or `bodies pending`."""
         self.value = value
         self.limit = limit
         self.retry_after_s = retry_after_s
 
     def __str__(self) -> str:
-        unit = " s" if self.reason == "loop lag" else ""
+        unit = " s" if self.reason.startswith("loop") else ""
         return (
-            f"gate {self.gate!r} is shedding: {self.reason} {self.value:g}{unit} against a limit of "
-            f"{self.limit:g}{unit}; nothing was done, try again in {self.retry_after_s:.1f} s"
+            f"gate {self.gate!r} is shedding: {self.reason} {self.value:.4g}{unit} against a limit of "
+            f"{self.limit:.4g}{unit}; nothing was done, try again in {self.retry_after_s:.1f} s"
         )
 
 

@@ -11,15 +11,17 @@ its promise to the rest. Refusal costs a comparison. Not for threads: call it on
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from archstone.observability import counter, gauge
 from archstone.resilience.check import check
 from archstone.resilience.errors import OverloadedError
+from archstone.resilience.turns import Turns
 
 __all__ = ["Gate", "Shed"]
 
 _shed = counter("archstone_shed", "Requests refused, by gate and reason.", ("gate", "reason"))
+_CROWD: Final = "crowd"
 _in_flight = gauge("archstone_in_flight", "Requests inside, by gate.", ("gate",))
 
 
@@ -32,6 +34,9 @@ class Shed:
     _: KW_ONLY
     max_lag_s: float | None = None
     """Loop lag from which ordinary requests are refused, seconds. Above 0. None: the lag is not looked at."""
+    turn_s: float | None = None
+    """How long a turn of the loop may become before requests behind it are refused, seconds; twice as long for
+    those of priority 1 and above. Above 0. None: turns are not looked at. See `turns`."""
     reserve_ratio: float = 0.1
     """Part of `max_in_flight` that only priority 1 and above may use. In [0, 1)."""
     retry_after_s: float = 1.0
@@ -42,6 +47,7 @@ class Shed:
             self,
             max_in_flight=(self.max_in_flight >= 1, "at least 1"),
             max_lag_s=(self.max_lag_s is None or self.max_lag_s > 0, "above 0, or None"),
+            turn_s=(self.turn_s is None or self.turn_s > 0, "above 0, or None"),
             reserve_ratio=(0 <= self.reserve_ratio < 1, "in [0, 1)"),
             retry_after_s=(0 <= self.retry_after_s < float("inf"), "at least 0 and finite"),
         )
@@ -59,7 +65,7 @@ class Shed:
 class Gate:
     """A `Shed` that knows who is inside. `with gate.admit():` is the only way in; cancelled work leaves too."""
 
-    __slots__ = ("_inside", "_lag", "_max", "_max_lag_s", "_ordinary", "name", "policy")
+    __slots__ = ("_inside", "_lag", "_max", "_max_lag_s", "_ordinary", "_turns", "name", "policy")
 
     def __init__(self, name: str, policy: Shed, lag: Callable[[], float] | None) -> None:
         self.name = name
@@ -70,6 +76,7 @@ class Gate:
         # At least one ordinary request fits, or a gate of one would admit nobody.
         self._ordinary = max(1, policy.max_in_flight - int(policy.max_in_flight * policy.reserve_ratio))
         self._max_lag_s = policy.max_lag_s if lag is not None else None
+        self._turns = None if policy.turn_s is None else Turns(policy.turn_s)
         _in_flight.labels(name).watch(lambda: self._inside)
 
     @property
@@ -77,18 +84,41 @@ class Gate:
         """How many are inside; at most `max_in_flight`."""
         return self._inside
 
+    @property
+    def overloaded(self) -> bool:
+        """Whether turns of the loop have been too long for a while: then it is worth asking `crowded`."""
+        return self._turns is not None and self._turns.overloaded
+
+    def crowded(self) -> bool:
+        """Count one more ordinary request that has been read; say whether it is refused before it is begun.
+
+        For servers, which read requests before they begin with any. What is not refused here is looked at by `admit`.
+        """
+        if self._turns is None or not self._turns.crowded():
+            return False
+        _shed.labels(self.name, _CROWD).inc()
+        return True
+
+    def crowd_error(self) -> OverloadedError:
+        """Return what a request that `crowded` refuses is told."""
+        turn_s = self.policy.turn_s or 0.0
+        return OverloadedError(self.name, "loop turn", turn_s, turn_s, self.policy.retry_after_s)
+
     def admit(self, priority: int = 0) -> Self:
         """Check that one more may enter; the `with` block is its stay. Await nothing in between.
 
         Args:
-            priority: 0 is ordinary. 1 and above may use the reserve and is let in when the loop is late.
+            priority: 0 is ordinary. 1 and above may use the reserve, is let in when the loop is late, and into turns
+                twice as long.
 
         Raises:
-            OverloadedError: Full, or the loop is too late; carries `retry_after_s`.
+            OverloadedError: Full, or the loop is too late or too busy; carries `retry_after_s`.
         """
         limit = self._max if priority > 0 else self._ordinary
         if self._inside >= limit:
             raise self._refusal("in flight", self._inside, limit)
+        if self._turns is not None and (over := self._turns.over(priority=priority > 0)) is not None:
+            raise self._refusal("loop turn", *over)
         if self._max_lag_s is not None and priority <= 0 and self._lag is not None:
             lag_s = self._lag()
             if lag_s > self._max_lag_s:

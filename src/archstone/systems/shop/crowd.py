@@ -4,7 +4,8 @@ All of it by the public API, so that it works on any shop that can be reached.
 """
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from archstone import world
@@ -32,7 +33,7 @@ class Buyer(NamedTuple):
 
 async def sign_in_all(http: Http, count: int) -> list[Buyer]:
     """Return so many buyers, registered now or by an earlier surge."""
-    return await _some_at_once([_sign_in(http, f"surge-{number}@example.org") for number in range(count)])
+    return await _some_at_once([partial(_sign_in, http, f"surge-{number}@example.org") for number in range(count)])
 
 
 async def shelf(http: Http) -> list[str]:
@@ -43,7 +44,7 @@ async def shelf(http: Http) -> list[str]:
 
 async def stock_of(http: Http, skus: Sequence[str], buyers: Sequence[Buyer]) -> dict[str, int]:
     """Return the pieces of each product that are free or held."""
-    asked = [_stock(http, sku, buyers[number % len(buyers)]) for number, sku in enumerate(skus)]
+    asked = [partial(_stock, http, sku, buyers[number % len(buyers)]) for number, sku in enumerate(skus)]
     return dict(zip(skus, await _some_at_once(asked), strict=True))
 
 
@@ -55,7 +56,7 @@ async def endings_of(http: Http, orders: Mapping[str, Buyer]) -> dict[str, str]:
     found: dict[str, str] = {}
     until_s = world.monotonic() + _PATIENCE_S
     while by_buyer:
-        pages = await _some_at_once([_statuses(http, buyer, wanted) for buyer, wanted in by_buyer.items()])
+        pages = await _some_at_once([partial(_statuses, http, buyer, wanted) for buyer, wanted in by_buyer.items()])
         for statuses in pages:
             found.update(statuses)
         # An order that is not listed will not be later: listing reads what placing has written.
@@ -100,12 +101,12 @@ async def _statuses(http: Http, buyer: Buyer, wanted: set[str]) -> dict[str, str
         cursor = f"&cursor={page['next_cursor']}"
 
 
-async def _some_at_once(work: Sequence[Awaitable[T]]) -> list[T]:
+async def _some_at_once(work: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
     places = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(each: Awaitable[T]) -> T:
+    async def one(each: Callable[[], Awaitable[T]]) -> T:
         async with places:
-            return await each
+            return await each()
 
     return await asyncio.gather(*map(one, work))
 

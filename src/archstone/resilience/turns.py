@@ -1,0 +1,131 @@
+"""Bound what one turn of the event loop takes on, so that whoever comes next waits for a short turn.
+
+A loop runs all that is ready, then looks for what has arrived. Under a flood a turn holds hundreds of requests, and
+everybody, a health check too, waits for all of them. A bound on requests in flight does not help: each is over before
+the next begins. So requests of a turn may take a certain time, and those behind it in the queue are refused, the
+ordinary ones first: work that suspends and goes on later (sagas, events) makes turns long as well, and then the
+ordinary ones make room for it.
+
+What they may take follows the turns: it shrinks by a third after one that was too long and grows by a twentieth after
+one that was not (AIMD, as TCP finds its rate). One long turn is no overload, it may be a checkpoint or a collection of
+garbage: nothing is refused before three without a fifth of a second of peace in between.
+Source: Nichols and Jacobson, "Controlling Queue Delay" (2012), for looking at the wait and not at the length of the
+queue. We look at turns, since a loop has no queue of its own to look at.
+"""
+
+import asyncio
+from typing import Final
+
+from archstone import world
+
+__all__ = ["Turns"]
+
+PRIORITY_FACTOR: Final = 2.0
+"""How much longer a turn may be before those with priority are refused."""
+_SHRINK: Final = 2 / 3
+_GROW: Final = 1 / 20
+_OVERLOADED_FROM: Final = 3
+_CALM_S: Final = 0.2
+"""Time without a long turn and without a refusal after which the long ones before are forgotten."""
+_CROWD_FACTOR: Final = 2
+_CROWD: Final = 4
+
+
+class Turns:
+    """Watches the turns of one loop while requests come. Costs two callbacks for a request that comes alone."""
+
+    __slots__ = (
+        "_allowed_s",
+        "_began_s",
+        "_entered",
+        "_long",
+        "_queued",
+        "_refused",
+        "_seen",
+        "_target_s",
+        "_ticking",
+        "_trouble_s",
+    )
+
+    def __init__(self, target_s: float) -> None:
+        """Begin with nothing known.
+
+        Args:
+            target_s: How long a turn may be. Above 0.
+        """
+        self._target_s = (target_s, target_s * PRIORITY_FACTOR)
+        self._allowed_s = [*self._target_s]
+        self._began_s = self._trouble_s = 0.0
+        self._ticking = self._seen = self._refused = False
+        self._long = self._entered = self._queued = 0
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether turns have been too long for a while."""
+        return self._long >= _OVERLOADED_FROM
+
+    def crowded(self) -> bool:
+        """Count one more that will want to enter the next turn; say whether that turn cannot take it anyway.
+
+        Ask where requests are read, which is between two turns, and only while `overloaded`.
+        """
+        self._queued += 1
+        if self._queued <= _CROWD_FACTOR * self._entered + _CROWD:
+            return False
+        self._refused = True
+        return True
+
+    def over(self, *, priority: bool) -> tuple[float, float] | None:
+        """Return by what one more request would be too much, None if it is not.
+
+        The first request of a turn is never too much, so that nobody starves.
+
+        Returns:
+            Seconds that this turn has taken, and those that it may take.
+        """
+        now_s = world.monotonic()
+        self._seen = True
+        if not self._ticking:
+            self._ticking = True
+            self._began_s = now_s
+            self._calm(now_s)
+            asyncio.get_running_loop().call_soon(self._tick)
+            self._entered += not priority
+            return None
+        spent_s, allowed_s = now_s - self._began_s, self._allowed_s[priority]
+        if self._long >= _OVERLOADED_FROM and spent_s > allowed_s:
+            self._refused = True
+            return spent_s, allowed_s
+        self._entered += not priority
+        return None
+
+    def _calm(self, now_s: float) -> None:
+        if now_s - self._trouble_s > _CALM_S:
+            self._long = 0
+
+    def _tick(self) -> None:
+        """End a turn; begin the next one if requests came in this one."""
+        now_s = world.monotonic()
+        spent_s, self._began_s = now_s - self._began_s, now_s
+        was_overloaded = self.overloaded  # nobody could be refused in the turns that showed the overload
+        if spent_s > self._target_s[0]:
+            self._long += 1
+            self._trouble_s = now_s
+        elif self._refused:  # a turn that was short because others were refused is no sign of peace
+            self._trouble_s = now_s
+        self._calm(now_s)
+        if was_overloaded:
+            self._adapt(spent_s)
+        self._entered = self._queued = 0
+        self._refused = False
+        self._ticking = self._seen
+        if self._seen:
+            self._seen = False
+            asyncio.get_running_loop().call_soon(self._tick)
+
+    def _adapt(self, spent_s: float) -> None:
+        for level, target_s in enumerate(self._target_s):
+            allowed_s = self._allowed_s[level]
+            self._allowed_s[level] = (
+                allowed_s * _SHRINK if spent_s > target_s else min(target_s, allowed_s + target_s * _GROW)
+            )
