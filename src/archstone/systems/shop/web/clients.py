@@ -8,11 +8,12 @@ from typing import Final, NamedTuple, TypeVar
 
 from archstone.context import Principal
 from archstone.services import Operation, Transport, client, operations
+from archstone.systems.shop.analytics.contract import Analytics
 from archstone.systems.shop.carts.contract import Carts
 from archstone.systems.shop.catalog.contract import Catalog
 from archstone.systems.shop.inventory.contract import Inventory
 from archstone.systems.shop.orders.contract import Orders
-from archstone.systems.shop.users.contract import BrowserSessions, UserWrite
+from archstone.systems.shop.users.contract import BrowserSessions, UserAdmin, UserWrite
 
 __all__ = ["PAGES", "Clients", "clients_of"]
 
@@ -30,6 +31,8 @@ class Clients(NamedTuple):
     inventory: Inventory
     orders: Orders
     users: UserWrite
+    roles: UserAdmin
+    analytics: Analytics
 
 
 class _Routes:
@@ -57,4 +60,6 @@ def clients_of(routes: Sequence[tuple[Operation, Transport]]) -> Clients:
         inventory=made(Inventory),
         orders=made(Orders),
         users=made(UserWrite),
+        roles=made(UserAdmin),
+        analytics=made(Analytics),
     )

@@ -6,11 +6,12 @@ from typing import Final, NamedTuple
 
 from archstone.systems.shop.web.desk import Desk
 from archstone.systems.shop.web.exchange import Answer, Request
-from archstone.systems.shop.web.pages import account, browse, cart, checkout, orders
+from archstone.systems.shop.web.pages import account, admin, browse, cart, checkout, orders
+from archstone.systems.shop.web.pages.admin.data import Data
 
 __all__ = ["Handler", "Route", "find"]
 
-Handler = Callable[[Desk, Request], Awaitable[Answer]]
+Handler = Callable[[Desk, Request], Awaitable[Answer | Data]]
 
 _PARTS: Final = {"sku": "[A-Z0-9][A-Z0-9-]{2,19}", "category": "[a-z0-9][a-z0-9-]{0,39}", "order": "[0-9a-f]{32}"}
 
@@ -25,6 +26,8 @@ class Route(NamedTuple):
     """Whether it is for those who have signed in only; others are asked to, and come back."""
     urgent: bool = False
     """Whether it may use the places that are kept free for what matters most."""
+    role: str | None = None
+    """Who may see it, of those who have signed in. None: all of them."""
 
 
 ROUTES: Final = (
@@ -50,6 +53,8 @@ ROUTES: Final = (
     Route("GET", "/register", account.register_form),
     Route("POST", "/register", account.register),
     Route("POST", "/logout", account.logout),
+    # An administrator comes when the shop is full.
+    *(Route(*each, signed_in=True, urgent=True, role="admin") for each in admin.PAGES),
 )
 
 

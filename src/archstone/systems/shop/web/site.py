@@ -18,6 +18,7 @@ from archstone.context import Call
 from archstone.errors import ArchstoneError
 from archstone.observability import counter, histogram, span
 from archstone.resilience import Gate, Limiter
+from archstone.services import ForbiddenError
 from archstone.systems.shop.orders.contract import OrderUnknownError, OrderView
 from archstone.systems.shop.web.address import address_key
 from archstone.systems.shop.web.asgi import ClientGoneError, Receive, Response, Scope, Send, headers_of
@@ -29,6 +30,7 @@ from archstone.systems.shop.web.exchange import Answer, Page, PageMissingError, 
 from archstone.systems.shop.web.failures import MethodError, failure_page
 from archstone.systems.shop.web.money import locale_of
 from archstone.systems.shop.web.origin import CrossSiteError, check_origin
+from archstone.systems.shop.web.pages.admin.data import Data
 from archstone.systems.shop.web.pages.orders import shown
 from archstone.systems.shop.web.rendering import PAGE_HEADERS, Assets, Templates
 from archstone.systems.shop.web.routes import Route, find
@@ -124,11 +126,15 @@ class Site:
             request.form = await self._forms.read(request.headers, request.receive)
         if route.signed_in and request.visitor is None:
             return _redirect(Redirect(to=f"/login?next={quote(_back_to(request, routes))}"), request)
+        if route.role is not None and route.role not in request.principal.roles:
+            raise ForbiddenError(route.path, route.role)
         gate = self._limits.gate
         with nullcontext() if gate is None else gate.admit(1 if route.urgent else 0):
             answer = await self._handled(route, request)
             if isinstance(answer, Redirect):
                 return _redirect(answer, request)
+            if isinstance(answer, Data):
+                return answer.response()
             return await self._html(request, answer)
 
     async def _admit(self, request: Request) -> None:
@@ -137,7 +143,7 @@ class Site:
         if self._limits.limiter is not None:
             self._limits.limiter.take(request.counted_as)
 
-    async def _handled(self, route: Route, request: Request) -> Answer:
+    async def _handled(self, route: Route, request: Request) -> Answer | Data:
         with context.enter(context.current()._replace(principal=request.principal)):
             return await route.handler(self._desk, request)
 

@@ -1,0 +1,16 @@
+"""The administration: for administrators only, under `/admin`."""
+
+from typing import Final
+
+from archstone.systems.shop.web.pages.admin import figures, users
+
+__all__ = ["PAGES"]
+
+PAGES: Final = (
+    ("GET", "/admin", figures.figures),
+    ("GET", "/admin/figures.json", figures.figures_now),
+    ("GET", "/admin/users", users.users),
+    ("POST", "/admin/users/grant", users.grant),
+    ("POST", "/admin/users/withdraw", users.withdraw),
+)
+"""Method, path and handler of each page."""

@@ -1,0 +1,38 @@
+"""The shop in figures, as they are now and as plots of the last hour."""
+
+from archstone import world
+from archstone.systems.shop.web.desk import Desk
+from archstone.systems.shop.web.exchange import Answer, Request
+from archstone.systems.shop.web.pages.admin.data import Data
+from archstone.systems.shop.web.pages.admin.frame import framed
+from archstone.systems.shop.web.pages.admin.plots import Plot, as_data, of_orders, rows
+from archstone.systems.shop.web.pages.admin.tiles import Tile, of_shop
+
+__all__ = ["figures", "figures_now"]
+
+MINUTES = 60
+
+
+async def figures(desk: Desk, request: Request) -> Answer:
+    """Show all figures. A script then has them renew themselves; without one, the page shows them as they were."""
+    tiles, plots = await _gathered(desk, request)
+    tables = {plot.name: rows(plot, request.locale) for plot in plots}
+    return framed(request, "figures", {"tiles": tiles, "plots": plots, "rows": tables, "at": world.now()})
+
+
+async def figures_now(desk: Desk, request: Request) -> Data:
+    """Return the same figures for the script."""
+    tiles, plots = await _gathered(desk, request)
+    return Data(
+        values={
+            "at": f"{world.now():%H:%M:%S} UTC",
+            "tiles": {tile.name: {"text": tile.text, "tone": tile.tone} for tile in tiles},
+            "plots": [as_data(plot, request.locale) for plot in plots],
+        }
+    )
+
+
+async def _gathered(desk: Desk, request: Request) -> tuple[tuple[Tile, ...], tuple[Plot, ...]]:
+    summary = await desk.clients.analytics.summary()
+    minutes = await desk.clients.analytics.minutes(limit=MINUTES)
+    return of_shop(summary, request.locale), of_orders(minutes, world.now(), minutes_shown=MINUTES)

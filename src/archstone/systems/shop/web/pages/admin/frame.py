@@ -1,0 +1,75 @@
+"""What all pages of the administration share: the list of them, what is asked before an act, what is said after it.
+
+Nothing is changed by looking. Every act is a form sent by POST; what cannot be taken back is asked about first, on a
+page of its own, so that it works without a script; and each act is written into the log with who did it.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from archstone import world
+from archstone.observability import get_logger
+from archstone.systems.shop.web.exchange import Page, Request
+
+__all__ = ["cursor_of", "framed", "is_sure", "key_of", "new_key", "sure", "written_down"]
+
+LONGEST_CURSOR: Final = 500
+SURE: Final = "sure"
+_KEY_BYTES: Final = 16
+_KEY_LETTERS: Final = frozenset("0123456789abcdef")
+
+SECTIONS: Final = (("/admin", "Figures"), ("/admin/users", "Users"))
+_NOTICES: Final = {
+    "granted": "The role has been given. It holds from the next page on.",
+    "withdrawn": "The role has been withdrawn, and all sessions of this user have ended.",
+    "unknown-user": "There is no such user.",
+    "broken": "This form was not what was expected here. Nothing has been done.",
+}
+_log = get_logger("archstone.shop.admin")
+
+
+def framed(request: Request, template: str, values: Mapping[str, object], *, status: int = 200) -> Page:
+    """Return a page of the administration: without shelves, with its own list of pages and its own sentences."""
+    frame = {"shelves": (), "sections": SECTIONS, "told": _NOTICES.get(request.told)}
+    return Page(template=f"admin/{template}.html", values={**frame, **values}, status=status)
+
+
+def is_sure(request: Request) -> bool:
+    """Return whether the question before an act has been answered with yes."""
+    return request.form.get(SURE) == "yes"
+
+
+def sure(request: Request, *, title: str, text: str, label: str, back: str) -> Page:
+    """Ask before an act that cannot be taken back. The form carries on what was typed.
+
+    Args:
+        request: What was sent.
+        title: The question.
+        text: What follows from a yes.
+        label: On the button that says yes.
+        back: Where a no leads.
+    """
+    carried = {name: value for name, value in request.form.items() if name != SURE}
+    values = {"title": title, "text": text, "label": label, "back": back, "action": request.path, "carried": carried}
+    return framed(request, "sure", values)
+
+
+def written_down(request: Request, act: str, **facts: object) -> None:
+    """Write into the log that an administrator has acted."""
+    _log.info("an administrator acted", act=act, by=request.principal.id, **facts)
+
+
+def cursor_of(request: Request) -> str | None:
+    """Return where the page before ended. None: this is the first."""
+    return request.query.get("cursor", "")[:LONGEST_CURSOR] or None
+
+
+def new_key() -> str:
+    """Return a key for a form, under which sending it twice acts once."""
+    return world.secret_bytes(_KEY_BYTES).hex()
+
+
+def key_of(request: Request) -> str | None:
+    """Return the key that came with a form. None: none that we made."""
+    key = request.form.get("key", "")
+    return key if len(key) == 2 * _KEY_BYTES and set(key) <= _KEY_LETTERS else None

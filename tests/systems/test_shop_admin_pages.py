@@ -1,0 +1,130 @@
+"""The administration's pages, in memory: who may see them, figures, users."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pages_browser import Browser, filled, registered
+
+from archstone.context import Principal
+from archstone.runtime import Embedded, running
+from archstone.systems.shop.system import shop
+from archstone.systems.shop.users.contract import UserAdmin
+from archstone.systems.shop.web.pages.admin import PAGES
+
+ROOT = Principal("operator", frozenset({"admin"}))
+PLAIN = tuple(path for method, path, _ in PAGES if method == "GET" and "{" not in path)
+
+
+@pytest.fixture
+async def run(tmp_path: Path) -> AsyncIterator[Embedded]:
+    async with running(shop, data=tmp_path) as run:
+        yield run
+
+
+async def an_admin(run: Embedded) -> Browser:
+    """Return the browser of an administrator."""
+    browser = await registered(Browser(run.asgi), "root@example.com")
+    await run.client(UserAdmin, as_=ROOT).grant("root@example.com", "admin")
+    return browser
+
+
+async def figures_of(browser: Browser) -> Any:
+    """Return what the script of the figures is told."""
+    return json.loads((await browser.get("/admin/figures.json")).html)
+
+
+async def test_guests_are_asked_to_sign_in_and_customers_see_and_do_nothing(run: Embedded) -> None:
+    guest, customer = Browser(run.asgi), await registered(Browser(run.asgi), "ann@example.com")
+    for method, path, _ in PAGES:
+        known = path.format(sku="KIT-001", order="0" * 32, letter="1") if "{" in path else path
+        if method == "GET":
+            assert (await guest.get(known)).to == f"/login?next={known}"
+            refused = await customer.get(known)
+        else:
+            assert (await guest.post(known, {})).to.startswith("/login?next=/admin")
+            refused = await customer.post(known, {"sure": "yes", "email": "ann@example.com", "role": "admin"})
+        assert refused.status == 403
+        assert "may not see this" in refused.text
+    assert "admin" not in (await run.client(UserAdmin, as_=ROOT).users()).items[0].roles
+
+
+async def test_every_page_is_whole_and_holds_no_script_and_no_style_of_its_own(run: Embedded) -> None:
+    root = await an_admin(run)
+    for path in PLAIN:
+        page = await root.get(path)
+        assert page.status == 200, path
+        assert page.headers["cache-control"] == "private, no-store"
+        if path.endswith(".json"):
+            continue
+        assert page.inline == [], path
+        assert "unsafe" not in page.headers["content-security-policy"]
+        assert "/assets/admin.css?v=" in page.html
+        assert f'<a href="{path}" aria-current="page">' in page.html, path
+
+
+async def test_an_act_from_another_site_does_nothing(run: Embedded) -> None:
+    root = await an_admin(run)
+    await registered(Browser(run.asgi), "ann@example.com")
+    root.headers = {"sec-fetch-site": "cross-site"}
+    refused = await root.post("/admin/users/grant", {"email": "ann@example.com", "role": "admin", "sure": "yes"})
+    assert refused.status == 403
+    users = (await run.client(UserAdmin, as_=ROOT).users()).items
+    assert [user.email for user in users if "admin" in user.roles] == ["root@example.com"]
+
+
+async def test_figures_show_what_was_bought_and_renew_themselves_from_the_same_numbers(run: Embedded) -> None:
+    root = await an_admin(run)
+    before = await figures_of(root)
+    assert before["tiles"]["placed"]["text"] == "0"
+    await filled(root, ("KIT-001", 2))
+    page = await root.get("/checkout")
+    order = await root.submit(
+        page, "/checkout", street="Mill Lane 1", city="Tarn", postcode="12345", country="DE", card="tok_ok"
+    )
+    await root.follow(order)
+    figures = before
+    for _ in range(2000):
+        figures = await figures_of(root)
+        if figures["tiles"]["conversion"]["text"] == "100%":
+            break
+    named: list[Any] = figures["plots"]
+    plots: dict[str, Any] = {plot["name"]: plot for plot in named}
+    assert [sum(values) for values in plots["orders"]["data"][1:]] == [1, 1, 0]
+    assert len(plots["orders"]["data"][0]) == 60
+    assert sum(plots["revenue"]["data"][1]) > 0
+    assert [value for value in plots["conversion"]["data"][1] if value is not None] == [1.0]
+    html = await root.get("/admin")
+    for plot in plots.values():
+        assert f'data-plot="{plot["name"]}"' in html.html
+        assert all(cell in html.text for cell in plot["rows"][0])
+
+
+async def test_a_role_is_given_and_withdrawn_after_a_question(run: Embedded) -> None:
+    root, ann = await an_admin(run), await registered(Browser(run.asgi), "ann@example.com")
+    asked = await root.submit(await root.get("/admin/users"), "/admin/users/grant")
+    assert "Make ann@example.com an administrator?" in asked.text
+    assert (await ann.get("/admin")).status == 403
+    done = await root.follow(await root.submit(asked, "/admin/users/grant"))
+    assert "The role has been given" in done.text
+    assert (await ann.get("/admin")).status == 200
+    asked = await root.submit(done, "/admin/users/withdraw")
+    await root.submit(asked, "/admin/users/withdraw")
+    assert (await ann.get("/admin")).to == "/login?next=/admin", "all sessions have ended"
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"email": "nobody@example.com", "role": "admin", "sure": "yes"}, "There is no such user."),
+        ({"email": "ann@example.com", "role": "king", "sure": "yes"}, "Nothing has been done."),
+        ({}, "Nothing has been done."),
+    ],
+)
+async def test_a_form_that_makes_no_sense_changes_nothing(run: Embedded, fields: dict[str, str], words: str) -> None:
+    root = await an_admin(run)
+    for act in ("grant", "withdraw"):
+        page = await root.follow(await root.post(f"/admin/users/{act}", fields))
+        assert words in page.text
