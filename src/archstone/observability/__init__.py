@@ -19,6 +19,7 @@ from archstone.observability.recorders import (
     Recorder,
     SpanRecord,
     Wants,
+    add_opening_recorder,
     add_recorder,
     recorded,
     recorders,
@@ -33,7 +34,7 @@ from archstone.observability.registry import (
     histogram,
     render,
 )
-from archstone.observability.span import Span, span
+from archstone.observability.span import Span, open_spans, span
 from archstone.observability.spanstore import SpanStore
 from archstone.observability.traceparent import format_traceparent, parse_traceparent
 from archstone.observability.waterfall import waterfall
@@ -56,6 +57,7 @@ __all__ = [
     "SpanStore",
     "SpanStoreError",
     "Wants",
+    "add_opening_recorder",
     "add_recorder",
     "configure_logging",
     "counter",
@@ -65,6 +67,7 @@ __all__ = [
     "get_logger",
     "histogram",
     "lines_lost",
+    "open_spans",
     "parse_traceparent",
     "recorded",
     "recorders",

@@ -11,7 +11,17 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Final, NamedTuple, TypeAlias
 
-__all__ = ["Attribute", "Recorder", "SpanRecord", "Wants", "add_recorder", "recorded", "recorders", "remove_recorder"]
+__all__ = [
+    "Attribute",
+    "Recorder",
+    "SpanRecord",
+    "Wants",
+    "add_opening_recorder",
+    "add_recorder",
+    "recorded",
+    "recorders",
+    "remove_recorder",
+]
 
 _RESCUED_LIMIT: Final = 1_000
 
@@ -50,10 +60,12 @@ Wants: TypeAlias = Callable[[int], bool]
 class _Recording:
     """The recorders of this process: one slot read by every span, so that nobody listening costs one test."""
 
-    __slots__ = ("listeners", "rescued", "wants", "wishes")
+    __slots__ = ("listeners", "openings", "rescued", "wants", "wishes")
 
     def __init__(self) -> None:
         self.listeners: tuple[Recorder, ...] = ()
+        self.openings: tuple[Recorder, ...] = ()
+        """Told of spans that begin, as long as somebody watches."""
         self.wishes: dict[Recorder, Wants | None] = {}
         self.wants: Wants | None = None
         """Whether anybody wants a trace. None: somebody wants every one."""
@@ -99,9 +111,19 @@ def add_recorder(recorder: Recorder, *, wants: Wants | None = None) -> None:
 
 
 def remove_recorder(recorder: Recorder) -> None:
-    """Tell `recorder` no more. Nothing happens if it was never added."""
+    """Tell `recorder` no more, neither of ends nor of beginnings. Nothing happens if it was never added."""
     recording.wishes.pop(recorder, None)
     recording.choose()
+    recording.openings = tuple(each for each in recording.openings if each != recorder)
+
+
+def add_opening_recorder(recorder: Recorder) -> None:
+    """Tell `recorder` also of every span that begins: its record so far, with the status `open`.
+
+    That costs 2 us a span, so only while somebody watches. `remove_recorder` ends it.
+    """
+    if recorder not in recording.openings:
+        recording.openings = (*recording.openings, recorder)
 
 
 @contextmanager

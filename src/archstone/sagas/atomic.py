@@ -8,6 +8,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Protocol, runtime_checkable
 
+from archstone import world
 from archstone.data import Transaction
 from archstone.sagas.journal import answer_entry
 from archstone.sagas.operations import Callee, Operation
@@ -35,7 +36,7 @@ class Atomic(Protocol):
 class Keep:
     """The row of the journal that one such step writes beside its effect."""
 
-    __slots__ = ("_entry", "_operation", "_position", "_run", "_step", "_written")
+    __slots__ = ("_entry", "_operation", "_position", "_run", "_step", "_written", "attempts")
 
     def __init__(self, run: Run, operation: Operation, *, step: str, entry: bytes) -> None:
         self._run = run
@@ -45,6 +46,8 @@ class Keep:
         self._position = run.position  # a gap, should the step fail, does no harm
         run.position += 1
         self._written: tuple[list[bytes], int] = ([], 0)
+        self.attempts = 1
+        """Of the effect, the present one included."""
 
     @classmethod
     async def of(cls, run: Run, operation: Operation, *, step: str, entry: bytes) -> "Keep":
@@ -65,7 +68,9 @@ class Keep:
         run.shared.check_size(self._step, "the answer", len(encoded))
         pending = run.pending
         self._written = (pending, len(pending))
-        row = b",".join([*pending, self._entry, answer_entry(self._step, encoded)])
+        row = b",".join(
+            [*pending, self._entry, answer_entry(self._step, encoded, at_us=world.now_us(), attempts=self.attempts)]
+        )
         await run.shared.table.append(run.id, self._position, b"[" + row + b"]", execute=tx.execute)
         return answer
 

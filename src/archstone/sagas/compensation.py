@@ -31,7 +31,7 @@ async def compensate(run: Run) -> None:
         world.point(BEFORE_UNDO)
         await _undo(run, begun)
         world.point(AFTER_UNDO_EFFECT)
-        await run.append(undone_entry(begun.step))
+        await run.append(undone_entry(begun.step, at_us=world.now_us()))
         world.point(AFTER_UNDO)
 
 
@@ -55,7 +55,8 @@ async def _undo(run: Run, begun: Begun) -> None:
     )
     token = context.set_current(run.saga.call(key=f"{run.id}/{begun.step}/undo"))
     try:
-        with span(f"undo {name}", ref=run.id):
+        with span(f"undo {name}", ref=run.id, step=begun.step) as work:
+            effect.work = work
             await effect.make()
     except GivenUpError as gone:
         why = f"undo of {begun.step} by {name} failed {gone.attempts} time(s), {describe(gone.error)}"

@@ -62,7 +62,7 @@ async def drive(saga: Awake) -> Ending | None:
     if run is None:
         return None
     context.set_current(saga.call())  # this task is the saga's own, so nothing has to be put back
-    with span(f"saga {saga.method}", ref=saga.id):
+    with span(f"saga {saga.method}", ref=saga.id, engine=saga.shared.table.engine):
         saga.trace = context.current().trace
         ending = None
         while run is not None and (ending := await _live(run)) is None:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from archstone.errors import DeadlineError, DeniedError, DomainError, InvalidError, NotFoundError, RejectedError
-from archstone.observability import get_logger
+from archstone.observability import Span, get_logger
 from archstone.resilience import Retry, within
 from archstone.sagas.errors import StepFailedError
 from archstone.sagas.failures import describe
@@ -44,7 +44,8 @@ class Effect:
     """A call that is about to be made, in the context that is current then."""
 
     __slots__ = (
-        "_arguments", "_attempts", "_call", "_given_up", "_run", "_timeout_s", "keep", "name", "operation", "retry",
+        "_arguments", "_call", "_given_up", "_run", "_timeout_s", "attempts", "keep", "name", "operation", "retry",
+        "work",
     )  # fmt: skip
 
     def __init__(
@@ -70,7 +71,10 @@ class Effect:
         self._run = run
         self._timeout_s = timeout_s if retry.per_attempt_s is None else min(timeout_s, retry.per_attempt_s)
         self._given_up = given_up
-        self._attempts = 0
+        self.attempts = 0
+        """Made so far, by this process."""
+        self.work: Span | None = None
+        """The span in which it is made, which tells of attempts that failed while there are more."""
 
     def covered_by(self, atomic: "Atomic | None") -> bool:
         """Whether the call is one transaction of the saga's own database."""
@@ -100,7 +104,7 @@ class Effect:
                 return await self._again(failed)
         except DeadlineError as error:
             self._log_last(error)
-            raise GivenUpError(self._attempts, error) from error
+            raise GivenUpError(self.attempts, error) from error
 
     async def _again(self, failed: Exception) -> object:
         try:
@@ -112,13 +116,16 @@ class Effect:
                     error=describe(failed),
                     next_s=round(delay_s, 3),
                 )
+                if self.work is not None:
+                    self.work.set("attempts", self.attempts + 1)
+                    self.work.set("last_error", describe(failed))
                 await asyncio.sleep(delay_s)
                 try:
                     return await self._once()
                 except Exception as error:  # noqa: BLE001 - as above
                     failed = error
             self._log_last(failed)
-            raise GivenUpError(self._attempts, failed) from failed
+            raise GivenUpError(self.attempts, failed) from failed
         finally:
             del failed  # the error holds this frame, the frame must not hold the error
 
@@ -127,9 +134,9 @@ class Effect:
         retry = self.retry
         if isinstance(failed, _ANSWERS) or not isinstance(failed, retry.on):
             return None
-        if self._attempts >= retry.attempts or self._given_up():
+        if self.attempts >= retry.attempts or self._given_up():
             return None
-        delay_s = retry.delay_s(self._attempts)
+        delay_s = retry.delay_s(self.attempts)
         if isinstance(failed, RejectedError):
             if not failed.retry_after_s <= retry.patience_s:
                 return None
@@ -144,14 +151,14 @@ class Effect:
 
     def _facts(self) -> dict[str, object]:
         operation = self.operation.name
-        return {"saga": self._run.id, "step": self.name, "operation": operation, "attempt": self._attempts}
+        return {"saga": self._run.id, "step": self.name, "operation": operation, "attempt": self.attempts}
 
     async def _once(self) -> object:
         run = self._run
         shared, saga = run.shared, run.saga
         if shared.draining:
             await shared.park(run.id)
-        self._attempts += 1
+        self.attempts += 1
         shared.effects += 1
         saga.effects += 1
         try:
@@ -181,6 +188,7 @@ class Effect:
         return self._call(*self._arguments)
 
     async def _atomically(self, keep: "Keep", atomic: "Atomic") -> object:
-        if self._attempts > 1 and (encoded := await keep.found()) is not None:
+        if self.attempts > 1 and (encoded := await keep.found()) is not None:
             return self.operation.codec.answer(encoded)  # the attempt before was cut off while it was committed
+        keep.attempts = self.attempts
         return await atomic.atomically(self._call, self._arguments, keep.write)

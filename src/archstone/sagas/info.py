@@ -28,6 +28,13 @@ class StepInfo:
     """JSON array of operation and arguments; None if there is nothing to undo."""
     answer: str | None
     """JSON; None as long as there is none."""
+    begun_at: datetime | None = None
+    """None: an older release wrote it, which did not keep instants."""
+    ended_at: datetime | None = None
+    """When its answer, or its failure for good, was known. None: not yet, or as above."""
+    undone_at: datetime | None = None
+    attempts: int | None = None
+    """Attempts of the process that ended it. None: not ended, or as above."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +62,8 @@ class SagaInfo:
     """32 hex digits."""
     started_at: datetime
     finished_at: datetime | None
+    failure: str | None = None
+    """JSON of the error for which it goes or went back. None: it does not. Filled by `inspect`, as `steps`."""
     steps: tuple[StepInfo, ...] = ()
     """In the order in which they were begun. Filled by `inspect`, empty from `list`."""
 

@@ -3,11 +3,14 @@
 An entry is a JSON array, a row of the journal holds one or several, so that the answer of a step and the
 beginning of the next are one statement and one commit.
 
-    ["begin", step, ordinal, operation, [arguments], [undo, [arguments]] or null]
-    ["sleep", step, ordinal, until_us]
-    ["answer", step, answer]
-    ["failed", step or null, error]
-    ["undone", step]
+    ["begin", step, ordinal, operation, [arguments], [undo, [arguments]] or null, at_us]
+    ["sleep", step, ordinal, until_us, at_us]
+    ["answer", step, answer, at_us, attempts]
+    ["failed", step or null, error, at_us, attempts]
+    ["undone", step, at_us]
+
+A failure without a step is a cancellation by hand. Instants and attempts are for people: nothing depends on them, and
+what an older release wrote has none.
 
 `ordinal` counts the steps of a branch in the order in which the body asked for them. By branch and ordinal a
 replay finds the entry again, and sees that the code asks for something else than it did before.
@@ -20,35 +23,41 @@ from typing import Any
 __all__ = ["Begun", "Past", "answer_entry", "begin_entry", "failed_entry", "sleep_entry", "undone_entry"]
 
 
-def begin_entry(step: str, ordinal: int, operation: str, arguments: bytes, undo: bytes) -> bytes:
+def begin_entry(  # noqa: PLR0917 - the order of the entry
+    step: str, ordinal: int, operation: str, arguments: bytes, undo: bytes, at_us: int
+) -> bytes:
     """Return the entry before an effect. `undo` is `null` or what `undo_json` returns."""
-    return b'["begin","%b",%d,"%b",%b,%b]' % (step.encode(), ordinal, operation.encode(), arguments, undo)
+    return b'["begin","%b",%d,"%b",%b,%b,%d]' % (step.encode(), ordinal, operation.encode(), arguments, undo, at_us)
 
 
-def sleep_entry(step: str, ordinal: int, until_us: int) -> bytes:
+def sleep_entry(step: str, ordinal: int, until_us: int, *, at_us: int) -> bytes:
     """Return the entry before a durable sleep."""
-    return b'["sleep","%b",%d,%d]' % (step.encode(), ordinal, until_us)
+    return b'["sleep","%b",%d,%d,%d]' % (step.encode(), ordinal, until_us, at_us)
 
 
-def answer_entry(step: str, answer: bytes) -> bytes:
-    """Return the entry after an effect."""
-    return b'["answer","%b",%b]' % (step.encode(), answer)
+def answer_entry(step: str, answer: bytes, *, at_us: int, attempts: int = 1) -> bytes:
+    """Return the entry after an effect. `attempts` are those of the process that got the answer."""
+    return b'["answer","%b",%b,%d,%d]' % (step.encode(), answer, at_us, attempts)
 
 
-def failed_entry(step: str, error: bytes) -> bytes:
-    """Return the entry of the failure that ends the saga."""
-    return b'["failed","%b",%b]' % (step.encode(), error)
+def failed_entry(step: str | None, error: bytes, *, at_us: int, attempts: int = 1) -> bytes:
+    """Return the entry of the failure that ends the saga. `step` None: somebody cancelled it."""
+    where = b"null" if step is None else b'"%b"' % step.encode()
+    return b'["failed",%b,%b,%d,%d]' % (where, error, at_us, attempts)
 
 
-def undone_entry(step: str) -> bytes:
+def undone_entry(step: str, *, at_us: int) -> bytes:
     """Return the entry after an undo."""
-    return b'["undone","%b"]' % step.encode()
+    return b'["undone","%b",%d]' % (step.encode(), at_us)
 
 
 class Begun:
     """A step that is in the journal."""
 
-    __slots__ = ("answer", "arguments", "failed", "operation", "ordinal", "step", "undo", "undone", "until_us")
+    __slots__ = (
+        "answer", "arguments", "attempts", "begun_us", "ended_us", "failed", "operation", "ordinal", "step", "undo",
+        "undone", "undone_us", "until_us",
+    )  # fmt: skip
 
     def __init__(self, step: str, ordinal: int) -> None:
         self.step = step
@@ -62,6 +71,12 @@ class Begun:
         """Only of a sleep: the instant at which it ends."""
         self.failed = False
         self.undone = False
+        self.begun_us: int | None = None
+        self.ended_us: int | None = None
+        """When its answer or its failure for good was known."""
+        self.undone_us: int | None = None
+        self.attempts: int | None = None
+        """Of the process that ended it; None as long as it has not ended."""
 
 
 class Past:
@@ -71,7 +86,8 @@ class Past:
         self.steps: dict[str, Begun] = {}
         """In the order in which they were begun."""
         self.failure: bytes | None = None
-        """JSON of the error that ended the saga; None if no step failed for good."""
+        """JSON of the error that ended the saga; None if no step failed for good and nobody cancelled it."""
+        self.failed_us: int | None = None
         self._left: dict[tuple[str, int], Begun] = {}
 
     @classmethod
@@ -102,22 +118,35 @@ class Past:
                 begun = self._begin(step, entry[2])
                 begun.operation, begun.arguments = entry[3], _text(entry[4])
                 begun.undo = (entry[5][0], _text(entry[5][1])) if entry[5] is not None else None
+                begun.begun_us = _kept(entry, 6)
             case "sleep":
-                self._begin(step, entry[2]).until_us = entry[3]
+                begun = self._begin(step, entry[2])
+                begun.until_us, begun.begun_us = entry[3], _kept(entry, 4)
             case "answer":
                 self.steps[step].answer = _text(entry[2])
+                self._ended(step, entry)
             case "failed":
-                self.failure = _text(entry[2])
-                self.steps[step].failed = True
+                self.failure, self.failed_us = _text(entry[2]), _kept(entry, 3)
+                if step is not None:
+                    self.steps[step].failed = True
+                    self._ended(step, entry)
             case "undone":
                 self.steps[step].undone = True
+                self.steps[step].undone_us = _kept(entry, 2)
             case _:
                 raise ValueError(kind)
+
+    def _ended(self, step: str, entry: list[Any]) -> None:
+        self.steps[step].ended_us, self.steps[step].attempts = _kept(entry, 3), _kept(entry, 4)
 
     def _begin(self, step: str, ordinal: int) -> Begun:
         begun = self.steps[step] = Begun(step, ordinal)
         self._left[step.partition("/")[0], ordinal] = begun
         return begun
+
+
+def _kept(entry: list[Any], place: int) -> int | None:
+    return entry[place] if len(entry) > place else None
 
 
 def _text(value: object) -> bytes:

@@ -148,11 +148,11 @@ class Run:
         """Whether no step may follow."""
         return self.halt is not None
 
-    def fail(self, step: str, failure: DomainError | StepFailedError) -> None:
+    def fail(self, step: str, failure: DomainError | StepFailedError, *, attempts: int) -> None:
         """Note that a step failed for good. The first one counts."""
         if self.failure is None:
             self.failure = self.halt = failure
-            self.pending.append(failed_entry(step, error_json(failure)))
+            self.pending.append(failed_entry(step, error_json(failure), at_us=self.world.now_us(), attempts=attempts))
 
     def check(self) -> None:
         """Raise what forbids another step, if anything does."""

@@ -116,7 +116,8 @@ class Steps:
         shared.check_size(step, "arguments", len(arguments) + len(undoing))
         entry = None
         if (begun := self._begun()) is None:
-            entry = begin_entry(step, self._ordinal, operation.name, arguments, undoing)
+            at_us = run.world.now_us()
+            entry = begin_entry(step, self._ordinal, operation.name, arguments, undoing, at_us)
         else:
             self._compare(begun, step, arguments, undoing, operation)
             if begun.answer is not None:
@@ -251,7 +252,8 @@ async def _make(run: Run, effect: Effect) -> object:
     token = context.set_current(run.saga.call(key=f"{run.id}/{step}"))
     answer = failure = None
     try:
-        with span(operation.span, ref=run.id) as work:
+        with span(operation.span, ref=run.id, step=step) as work:
+            effect.work = work
             try:
                 answer = await effect.make()
                 if effect.keep is None:
@@ -262,7 +264,7 @@ async def _make(run: Run, effect: Effect) -> object:
         if failure is not None:
             if effect.keep is not None:
                 effect.keep.failed()
-            run.fail(step, failure)
+            run.fail(step, failure, attempts=effect.attempts)
             raise run.halt or failure
         if effect.keep is not None:
             effect.keep.done()
@@ -273,7 +275,7 @@ async def _make(run: Run, effect: Effect) -> object:
         except ConfigError as error:
             run.spoil(error)  # the effect is made, and nothing can be said of it
             raise
-        run.pending.append(answer_entry(step, encoded))
+        run.pending.append(answer_entry(step, encoded, at_us=world.now_us(), attempts=effect.attempts))
         return answer
     finally:
         context.leave(token)
@@ -286,8 +288,9 @@ async def _sleep(run: Run, step: str, ordinal: int, seconds: float, until_us: in
     try:
         with world.use(run.world):
             if until_us is None:
-                until_us = world.now_us() + int(seconds * 1_000_000)
-                await run.append(sleep_entry(step, ordinal, until_us))
+                now_us = world.now_us()
+                until_us = now_us + int(seconds * 1_000_000)
+                await run.append(sleep_entry(step, ordinal, until_us, at_us=now_us))
             if until_us > world.now_us():
                 await _sleep_until(run, until_us)
     except asyncio.CancelledError:
@@ -297,7 +300,7 @@ async def _sleep(run: Run, step: str, ordinal: int, seconds: float, until_us: in
         naps.remove(step)
     if run.halt is not None:
         raise run.halt
-    run.pending.append(answer_entry(step, _NULL))
+    run.pending.append(answer_entry(step, _NULL, at_us=run.world.now_us()))
 
 
 async def _sleep_until(run: Run, until_us: int) -> None:

@@ -31,7 +31,8 @@ def saga_info(row: SagaRow, past: Past | None = None) -> SagaInfo:
         correlation_id=headers.get("correlation_id", row.id),
         trace_id=None if trace is None else f"{trace.trace_id:032x}",
         started_at=_instant(row.started_us),
-        finished_at=None if row.finished_us is None else _instant(row.finished_us),
+        finished_at=_maybe(row.finished_us),
+        failure=None if past is None or past.failure is None else past.failure.decode(),
         steps=() if past is None else tuple(map(_step_info, past.steps.values())),
     )
 
@@ -51,7 +52,15 @@ def _step_info(begun: Begun) -> StepInfo:
         arguments=begun.arguments.decode(),
         undo=None if begun.undo is None else f'["{begun.undo[0]}",{begun.undo[1].decode()}]',
         answer=None if begun.answer is None else begun.answer.decode(),
+        begun_at=_maybe(begun.begun_us),
+        ended_at=_maybe(begun.ended_us),
+        undone_at=_maybe(begun.undone_us),
+        attempts=begun.attempts,
     )
+
+
+def _maybe(microseconds: int | None) -> datetime | None:
+    return None if microseconds is None else _instant(microseconds)
 
 
 def _instant(microseconds: int) -> datetime:
