@@ -20,7 +20,7 @@ export PYRIGHT_PYTHON_USE_BUNDLED_PYRIGHT := 1
 export PYRIGHT_PYTHON_GLOBAL_NODE := 0
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help setup shop test test-slow check format bench lock ci clean
+.PHONY: help setup shop test test-slow browser check format bench lock ci clean
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 | \2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -51,8 +51,11 @@ shop: $(STAMP) ## start the shop: http://127.0.0.1:8080 (ctrl-c stops it; its da
 test: $(DEV_STAMP) ## the test suite
 	$(PYTEST) -m "not slow" $(ARGS)
 
-test-slow: $(DEV_STAMP) ## the long tests: crash, fuzzing
+test-slow: $(DEV_STAMP) ## the long tests: crash, fuzzing, the shop in a browser (skipped without chromium)
 	$(PYTEST) -m slow $(ARGS) || test $$? -eq 5
+
+browser: $(DEV_STAMP) ## only the tests of the shop in a browser
+	$(PYTEST) tests/browser $(ARGS)
 
 check: $(DEV_STAMP) ## lint, format, types, import layers, names that must not be committed
 	$(BIN)/ruff check

@@ -1,0 +1,75 @@
+"""Every page of the shop, one after the other, as a guest and as a buyer meets it.
+
+Each tour yields the name of a page while it is open: for whoever wants to look at it, measure it or make a picture.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from devices import Device
+from playwright.sync_api import expect
+
+SKU: Final = "KIT-010"
+CONFIRMED: Final = re.compile("Your order is confirmed|Your parcel")
+
+
+def guest_pages(guest: Device) -> Iterator[str]:
+    """Look around, fill a cart, get the passwords wrong."""
+    page = guest.page
+    guest.excuse("status of (404|422)")
+    for name, path in (("home", "/"), ("search", "/search?q=cup"), ("search-nothing", "/search?q=zzzzqqqq")):
+        guest.open(path)
+        yield name
+    guest.open("/")
+    guest.open(str(page.get_by_role("navigation", name="Categories").get_by_role("link").first.get_attribute("href")))
+    yield "category"
+    guest.open("/cart")
+    yield "cart-empty"
+    guest.open(f"/p/{SKU}")
+    yield "product"
+    guest.put(SKU, 2)
+    yield "cart"
+    guest.open("/login")
+    yield "login"
+    page.get_by_label("E-mail address").fill("nobody@example.org")
+    page.get_by_label("Password").fill("nothing at all")
+    page.get_by_role("main").get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    yield "login-refused"
+    guest.open("/register")
+    yield "register"
+    guest.open("/p/NO-SUCH-1")
+    yield "not-found"
+
+
+def buyer_pages(buyer: Device, email: str) -> Iterator[str]:
+    """Make an account, buy with a good and a bad card, look at everything of one's own."""
+    page = buyer.page
+    buyer.excuse("status of 422")
+    buyer.register(email)
+    buyer.open("/account")
+    yield "account"
+    buyer.open("/orders")
+    yield "orders-none"
+    buyer.put(SKU, 2)
+    buyer.put("KIT-001")
+    buyer.open("/cart")
+    yield "buyer-cart"
+    buyer.open("/checkout")
+    yield "checkout"
+    page.locator("form[action='/checkout']").evaluate("form => form.noValidate = true")
+    page.get_by_role("button", name=re.compile("Place the order")).click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    yield "checkout-faults"
+    buyer.order("tok_declined")
+    expect(page.get_by_text("Your card was declined.")).to_be_visible()
+    yield "order-declined"
+    buyer.put(SKU)
+    buyer.order("tok_timeout")
+    expect(page.get_by_text("We are working on your order.")).to_be_visible()
+    yield "order-pending"
+    expect(page.get_by_text(CONFIRMED).first).to_be_visible()
+    yield "order-confirmed"
+    buyer.open("/orders")
+    yield "orders"
