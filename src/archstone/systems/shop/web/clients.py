@@ -11,6 +11,7 @@ from archstone.services import Operation, Transport, client, operations
 from archstone.systems.shop.analytics.contract import Analytics
 from archstone.systems.shop.carts.contract import Carts
 from archstone.systems.shop.catalog.contract import Catalog
+from archstone.systems.shop.inventory.administration import StockAdmin
 from archstone.systems.shop.inventory.contract import Inventory
 from archstone.systems.shop.orders.contract import Orders
 from archstone.systems.shop.users.contract import BrowserSessions, UserAdmin, UserWrite
@@ -33,6 +34,7 @@ class Clients(NamedTuple):
     users: UserWrite
     roles: UserAdmin
     analytics: Analytics
+    stock: StockAdmin
 
 
 class _Routes:
@@ -62,4 +64,5 @@ def clients_of(routes: Sequence[tuple[Operation, Transport]]) -> Clients:
         users=made(UserWrite),
         roles=made(UserAdmin),
         analytics=made(Analytics),
+        stock=made(StockAdmin),
     )

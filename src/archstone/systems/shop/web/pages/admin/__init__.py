@@ -2,13 +2,17 @@
 
 from typing import Final
 
-from archstone.systems.shop.web.pages.admin import figures, users
+from archstone.systems.shop.web.pages.admin import figures, stock, users
 
 __all__ = ["PAGES"]
 
 PAGES: Final = (
     ("GET", "/admin", figures.figures),
     ("GET", "/admin/figures.json", figures.figures_now),
+    ("GET", "/admin/stock", stock.stocks),
+    ("GET", "/admin/stock/{sku}", stock.product),
+    ("POST", "/admin/stock/{sku}/corrections", stock.correct),
+    ("POST", "/admin/stock/{sku}/arrivals", stock.arrive),
     ("GET", "/admin/users", users.users),
     ("POST", "/admin/users/grant", users.grant),
     ("POST", "/admin/users/withdraw", users.withdraw),

@@ -18,11 +18,13 @@ SURE: Final = "sure"
 _KEY_BYTES: Final = 16
 _KEY_LETTERS: Final = frozenset("0123456789abcdef")
 
-SECTIONS: Final = (("/admin", "Figures"), ("/admin/users", "Users"))
+SECTIONS: Final = (("/admin", "Figures"), ("/admin/stock", "Stock"), ("/admin/users", "Users"))
 _NOTICES: Final = {
     "granted": "The role has been given. It holds from the next page on.",
     "withdrawn": "The role has been withdrawn, and all sessions of this user have ended.",
     "unknown-user": "There is no such user.",
+    "corrected": "The stock has been corrected.",
+    "arrived": "The goods have been booked.",
     "broken": "This form was not what was expected here. Nothing has been done.",
 }
 _log = get_logger("archstone.shop.admin")

@@ -6,8 +6,8 @@ from archstone.systems.shop.paging import BadCursorError
 from archstone.systems.shop.users.contract import UserUnknownError
 from archstone.systems.shop.web.desk import Desk
 from archstone.systems.shop.web.exchange import Answer, Redirect, Request
-from archstone.systems.shop.web.forms import Filled, checked
-from archstone.systems.shop.web.pages.admin.forms import RoleForm
+from archstone.systems.shop.web.forms import Filled
+from archstone.systems.shop.web.pages.admin.forms import RoleForm, read
 from archstone.systems.shop.web.pages.admin.frame import cursor_of, framed, is_sure, sure, written_down
 
 __all__ = ["grant", "users", "withdraw"]
@@ -27,7 +27,7 @@ async def users(desk: Desk, request: Request) -> Answer:
 
 async def grant(desk: Desk, request: Request) -> Answer:
     """Give a user a role."""
-    form = checked(RoleForm, request.form)
+    form = read(RoleForm, request.form)
     if isinstance(form, Filled):
         return Redirect(to=f"{_HERE}?told=broken")
     if not is_sure(request):
@@ -45,7 +45,7 @@ async def grant(desk: Desk, request: Request) -> Answer:
 
 async def withdraw(desk: Desk, request: Request) -> Answer:
     """Take a role from a user."""
-    form = checked(RoleForm, request.form)
+    form = read(RoleForm, request.form)
     if isinstance(form, Filled):
         return Redirect(to=f"{_HERE}?told=broken")
     if not is_sure(request):

@@ -1,0 +1,131 @@
+"""Stock: what is low, what has arrived, and corrections with who made them and why."""
+
+import re
+from typing import Final
+
+from archstone.errors import DomainError
+from archstone.services import KeyReusedError, options
+from archstone.systems.shop.catalog.contract import UnknownProductError
+from archstone.systems.shop.inventory.administration import (
+    MAX_PIECES,
+    CorrectionUnclearError,
+    HeldStockError,
+)
+from archstone.systems.shop.inventory.contract import Stock, UnknownStockError
+from archstone.systems.shop.paging import BadCursorError
+from archstone.systems.shop.web.desk import Desk
+from archstone.systems.shop.web.exchange import Answer, Page, PageMissingError, Redirect, Request
+from archstone.systems.shop.web.forms import Filled, shown_again
+from archstone.systems.shop.web.pages.admin.forms import ArrivalForm, CorrectionForm, read
+from archstone.systems.shop.web.pages.admin.frame import (
+    cursor_of,
+    framed,
+    is_sure,
+    key_of,
+    new_key,
+    sure,
+    written_down,
+)
+
+__all__ = ["arrive", "correct", "product", "stocks"]
+
+PER_PAGE: Final = 50
+_HERE: Final = "/admin/stock"
+_SKU: Final = re.compile(r"[A-Z0-9][A-Z0-9-]{2,19}")
+_NUMBER: Final = re.compile(r"[0-9]{1,7}")
+_UNCLEAR: Final = "Please enter a difference that is not 0, or the number of pieces counted, at least 0."
+_USED: Final = "This form has been used already. Please look at the corrections below before you make another."
+
+
+async def stocks(desk: Desk, request: Request) -> Answer:
+    """List the stock, or only what is low, or go to one product."""
+    sku, low = request.query.get("sku", "").strip().upper(), request.query.get("low", "").strip()
+    if sku and _SKU.fullmatch(sku):
+        return Redirect(to=f"{_HERE}/{sku}")
+    most = min(int(low), MAX_PIECES) if _NUMBER.fullmatch(low) else None
+    try:
+        page = await desk.clients.stock.stocks(most, limit=PER_PAGE, cursor=cursor_of(request))
+    except BadCursorError:
+        return Redirect(to=_HERE)
+    fault = "A number of a product looks like KIT-001." if sku else None
+    return framed(request, "stocks", {"page": page, "low": most, "sku": sku, "fault": fault})
+
+
+async def product(desk: Desk, request: Request) -> Answer:
+    """Show the stock of a product, and every correction."""
+    return await _shown(desk, request, Filled({"key": new_key(), "how": "counted"}))
+
+
+async def correct(desk: Desk, request: Request) -> Answer:
+    """Put the books right. If there is less afterwards, ask first."""
+    sku, form, key = request.parts["sku"], read(CorrectionForm, request.form), key_of(request)
+    again = Filled({**shown_again(request.form), "key": new_key()})
+    if isinstance(form, Filled) or key is None:
+        faults = form.faults if isinstance(form, Filled) else {"": "Please send the form once more."}
+        return await _shown(desk, request, Filled(again.typed, faults), status=422)
+    if form.how == "counted" and form.number < 0:
+        return await _shown(desk, request, again.with_fault("number", _UNCLEAR), status=422)
+    stock = await _stock(desk, request)
+    counted, delta = (form.number, None) if form.how == "counted" else (None, form.number)
+    change = form.number - stock.free - stock.held if form.how == "counted" else form.number
+    if change < 0 and not is_sure(request):
+        return sure(
+            request, title=f"Take {-change} pieces of {sku} out of the books?", label="Correct the stock",
+            text=f"{stock.free} are free now. The correction is kept with your name and your reason: {form.reason}",
+            back=f"{_HERE}/{sku}",
+        )  # fmt: skip
+    try:
+        made = await options(desk.clients.stock, key=f"pages-{key}").correct(sku, form.reason, delta, counted)
+    except (DomainError, KeyReusedError) as error:
+        return await _refused(desk, request, again, error)
+    written_down(request, "correct stock", sku=sku, delta=made.correction.delta, reason=form.reason)
+    return Redirect(to=f"{_HERE}/{sku}?told=corrected")
+
+
+async def arrive(desk: Desk, request: Request) -> Answer:
+    """Book goods that have arrived."""
+    sku, form, key = request.parts["sku"], read(ArrivalForm, request.form), key_of(request)
+    again = Filled({**shown_again(request.form), "key": new_key(), "how": "counted"})
+    if isinstance(form, Filled) or key is None:
+        faults = form.faults if isinstance(form, Filled) else {"": "Please send the form once more."}
+        return await _shown(desk, request, Filled(again.typed, faults), status=422)
+    try:
+        await options(desk.clients.inventory, key=f"pages-{key}").restock(sku, form.quantity)
+    except UnknownStockError as error:
+        raise PageMissingError from error
+    except KeyReusedError:
+        return await _shown(desk, request, again.with_fault("", _USED), status=409)
+    written_down(request, "goods arrived", sku=sku, quantity=form.quantity)
+    return Redirect(to=f"{_HERE}/{sku}?told=arrived")
+
+
+async def _refused(desk: Desk, request: Request, again: Filled, error: DomainError | KeyReusedError) -> Page:
+    """Show the form again, with why nothing was corrected."""
+    if isinstance(error, CorrectionUnclearError):
+        return await _shown(desk, request, again.with_fault("number", _UNCLEAR), status=422)
+    if isinstance(error, HeldStockError):
+        return await _shown(desk, request, again.with_fault("number", f"{error}."), status=409)
+    told = _USED if isinstance(error, KeyReusedError) else f"{error}."
+    return await _shown(desk, request, again.with_fault("", told), status=409)
+
+
+async def _stock(desk: Desk, request: Request) -> Stock:
+    try:
+        return await desk.clients.inventory.stock(request.parts["sku"])
+    except UnknownStockError as error:
+        raise PageMissingError from error
+
+
+async def _shown(desk: Desk, request: Request, filled: Filled, *, status: int = 200) -> Page:
+    sku = request.parts["sku"]
+    stock = await _stock(desk, request)
+    try:
+        audit = await desk.clients.stock.corrections(sku, limit=PER_PAGE, cursor=cursor_of(request))
+    except BadCursorError:
+        audit = await desk.clients.stock.corrections(sku, limit=PER_PAGE)
+    try:
+        name = (await desk.clients.catalog.product(sku)).name
+    except UnknownProductError:
+        name = "Not for sale any more"
+    values = {"stock": stock, "audit": audit, "name": name, "filled": filled}
+    return framed(request, "stock", values, status=status)
