@@ -8,7 +8,7 @@
 word takes the principal who asks, who must have the role `admin`, and every act is logged with who did what.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
@@ -35,8 +35,12 @@ ADMIN: Final = "admin"
 StatusFilter = Literal["running", "stuck", "done", "failed"]
 
 
-class Watch(AsyncIterator[Story], Protocol):
+class Watch(Protocol):
     """Stories of one business id, each when something changed. Cancelling the wait for the next one loses nothing."""
+
+    # Written out: before Python 3.13 a protocol cannot extend AsyncIterator.
+    def __aiter__(self) -> AsyncIterator[Story]: ...
+    def __anext__(self) -> Awaitable[Story]: ...
 
     async def aclose(self) -> None:
         """Stop watching. What waits for the next story gets the end."""
