@@ -5,8 +5,7 @@ import re
 from devices import Devices, started
 from playwright.sync_api import expect
 from shop_process import ShopProcess
-
-CONFIRMED = re.compile("Your order is confirmed|Your parcel")
+from tour import CONFIRMED
 
 
 def test_somebody_buys_and_sees_the_timeline_move(device: Devices) -> None:
@@ -61,8 +60,7 @@ def test_the_shop_is_killed_while_somebody_pays_and_the_open_page_sees_the_order
     shop.kill()
     expect(ann.page.get_by_text("The connection is gone.")).to_be_visible()
     started(shop)
-    expect(
-        ann.page.get_by_text("Your order is confirmed").or_(ann.page.get_by_text("Your parcel")).first
-    ).to_be_visible()
+    expect(ann.page.get_by_text(CONFIRMED).first).to_be_visible()
+    expect(ann.page.get_by_text("Paid and confirmed")).to_have_count(1)
     expect(ann.page.get_by_text("The connection is gone.")).to_have_count(0)
     assert ann.page.url.endswith(path)
