@@ -2,6 +2,7 @@
 
 find.py     which System a name means, and what is wrong where it means none
 verbs.py    the verbs
+surge.py    one more, with what it shows
 show.py     tables, fields and JSON
 """
 
@@ -19,6 +20,9 @@ except (ImportError, ConfigError):
     raise SystemExit(2) from None
 
 from archstone.cli.find import find_system
+from archstone.cli.surge import add_to
 from archstone.cli.verbs import app, main
+
+add_to(app)
 
 __all__ = ["app", "find_system", "main"]

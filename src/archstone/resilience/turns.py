@@ -29,6 +29,8 @@ _CALM_S: Final = 0.2
 """Time without a long turn and without a refusal after which the long ones before are forgotten."""
 _CROWD_FACTOR: Final = 2
 _CROWD: Final = 4
+_ALWAYS: Final = 4
+"""Ordinary requests that every turn takes in, however long it is."""
 
 
 class Turns:
@@ -78,7 +80,7 @@ class Turns:
     def over(self, *, priority: bool) -> tuple[float, float] | None:
         """Return by what one more request would be too much, None if it is not.
 
-        The first request of a turn is never too much, so that nobody starves.
+        The first request of a turn is never too much, nor are four ordinary ones, so that nobody starves.
 
         Returns:
             Seconds that this turn has taken, and those that it may take.
@@ -93,7 +95,8 @@ class Turns:
             self._entered += not priority
             return None
         spent_s, allowed_s = now_s - self._began_s, self._allowed_s[priority]
-        if self._long >= _OVERLOADED_FROM and spent_s > allowed_s:
+        starving = not priority and self._entered < _ALWAYS
+        if self.overloaded and spent_s > allowed_s and not starving:
             self._refused = True
             return spent_s, allowed_s
         self._entered += not priority

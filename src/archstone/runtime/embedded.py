@@ -76,6 +76,8 @@ class Embedded:
         self.lag = LoopLag()
         self.ready = False
         """Whether requests may come: false until everything has started, and from the beginning of the drain on."""
+        self.url: str | None = None
+        """Where the front door listens; None where nobody serves it over a network."""
         self._encode = encode
         self._fresh = fresh
         self._parts: Parts | None = None

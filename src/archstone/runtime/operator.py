@@ -82,6 +82,7 @@ class Operator:
         return {
             "system": self._embedded.system.name,
             "ready": self._embedded.ready,
+            "url": self._embedded.url,
             "unsent": sum([await part.database.one(int, _UNSENT) for part in parts.services.values()]),
             "unhandled": sum(backlog.depth for backlog in backlogs),
             "dead": sum(backlog.dead for backlog in backlogs),
