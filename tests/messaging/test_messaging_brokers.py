@@ -9,7 +9,7 @@ import pytest
 
 from archstone import simulation
 from archstone.data import Envelope
-from archstone.messaging import Backlog, Broker, Channel, Delivery
+from archstone.messaging import Backlog, Broker, Channel, Delivery, UnderWay
 from archstone.messaging.brokers.memory import MemoryBroker
 from archstone.messaging.brokers.sqlite import SqliteBroker
 from archstone.messaging.lane import Row
@@ -132,6 +132,16 @@ class ForgetsNothing(MemoryBroker):
         return 0
 
 
+class DropsNothing(MemoryBroker):
+    async def drop(self, ids: Collection[int]) -> int:
+        return len(ids)
+
+
+class TellsOfNothingUnderWay(MemoryBroker):
+    def under_way(self, key: str) -> Sequence[UnderWay]:
+        return []
+
+
 class HidesFailures(MemoryBroker):
     """Counts a message that waits for another attempt as one that merely waits."""
 
@@ -152,6 +162,8 @@ BROKEN = (
     NeverWakes,
     ForgetsNothing,
     HidesFailures,
+    DropsNothing,
+    TellsOfNothingUnderWay,
 )
 
 

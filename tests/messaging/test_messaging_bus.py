@@ -582,3 +582,42 @@ def test_a_second_subscription_of_a_group_is_refused():
 def test_an_unknown_scheme_names_the_known_ones():
     with pytest.raises(UnknownBrokerError, match=r"'carrier-pigeon': known are memory, sqlite"):
         Bus("carrier-pigeon://roof")
+
+
+async def test_who_wants_a_message_what_is_under_way_and_what_died_of_a_key_is_told(broker: Broker):
+    async with Bus(broker) as bus:
+        for group in ("mailer", "archive"):
+            handler = Log(fails=9, error=ValueError("never")) if group == "mailer" else Log(takes_s=60)
+            bus.subscribe(
+                "orders", group, handler, names=["orders.happened"] if group == "mailer" else None, retry=FAST
+            )
+        assert bus.wanting("orders", "orders.happened") == ["archive", "mailer"]
+        assert bus.wanting("orders", "orders.other") == ["archive"]
+        assert bus.wanting("payments", "orders.happened") == []
+        await bus.start()
+        await bus.send(envelope("orders", 1, key="k"), envelope("orders", 2, key="k"))
+        await asyncio.sleep(0.01)
+        told = [(each.channel.group, each.state, int(each.envelope.payload)) for each in bus.under_way("k")]
+        assert told == [
+            ("mailer", "retrying", 1),
+            ("mailer", "waiting", 2),
+            ("archive", "running", 1),
+            ("archive", "waiting", 2),
+        ]
+        await asyncio.sleep(30)
+        newest, oldest = await bus.letters(key="k")
+        assert (int(newest.envelope.payload), int(oldest.envelope.payload)) == (2, 1)
+        assert await bus.drop(newest.id) == 1
+        assert [letter.id for letter in await bus.letters(group="mailer")] == [oldest.id]
+
+
+async def test_the_span_of_a_handler_names_the_message_and_when_it_was_published(broker: Broker):
+    with recorded() as spans:
+        async with Bus(broker) as bus:
+            bus.subscribe("orders", "mailer", Log())
+            await bus.start()
+            await bus.send(message := envelope("orders", 1, key="k"))
+            await asyncio.sleep(0.01)
+    (handled,) = spans
+    assert handled.attributes["message_id"] == message.id
+    assert handled.attributes["published_us"] == message.at

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from archstone import world
+from archstone import context, world
+from archstone.context import Call, Trace
 from archstone.data import Database, Envelope, Event, Transaction
 from archstone.messaging import Bus, Inbox, Relay
-from archstone.observability import render
+from archstone.observability import recorded, render, span
 from archstone.resilience import Exponential, SettingsError
 
 
@@ -269,3 +270,28 @@ async def test_an_event_goes_all_the_way_and_has_its_effect_once(db: Database, t
         while await bus.depth("effects"):
             await asyncio.sleep(0.01)
     assert sorted(await db.all(str, "SELECT message_id FROM effects")) == sorted(f"o{n}" for n in range(50))
+
+
+async def test_an_event_of_a_trace_is_told_as_a_span_of_its_time_in_the_outbox(db: Database) -> None:
+    with recorded() as spans, context.enter(Call()):
+        with span("place") as work:
+            await publish(db, "o1")
+            trace_id = work.trace_id
+        await asyncio.sleep(2.0)
+        await Relay(db, Sink()).relay_once()
+    place, sent = spans
+    assert (sent.name, sent.kind, sent.ref, sent.status) == ("send relaytest.paid", "producer", "o1", "ok")
+    assert (sent.trace_id, sent.parent_id) == (trace_id, place.span_id)
+    assert 2_000_000 <= sent.duration_us < 2_100_000
+    assert sent.attributes["database"] == "relay-test"
+    assert sent.attributes["published_us"] == sent.start_us
+
+
+async def test_an_event_without_a_trace_or_of_one_that_is_not_sampled_makes_no_span(db: Database) -> None:
+    with recorded() as spans:
+        await publish(db, "o1")
+        with context.enter(Call(trace=Trace(7, 8, sampled=False))):
+            await publish(db, "o2")
+        await Relay(db, sink := Sink()).relay_once()
+    assert sink.orders == ["o1", "o2"]
+    assert spans == []

@@ -7,7 +7,7 @@ chosen by URL (`sqlite:///bus.db`, `memory:`), and a broker of your own is held 
 `archstone.messaging.testing.BrokerConformance`.
 """
 
-from archstone.messaging.broker import Backlog, Broker, Channel, DeadLetter, DeadLetters, Deliveries, Delivery
+from archstone.messaging.broker import Backlog, Broker, Channel, DeadLetter, DeadLetters, Deliveries, Delivery, UnderWay
 from archstone.messaging.bus import Bus, Group
 from archstone.messaging.errors import (
     BacklogFullError,
@@ -44,5 +44,6 @@ __all__ = [
     "Subscription",
     "SubscriptionError",
     "TransactionHandler",
+    "UnderWay",
     "UnknownBrokerError",
 ]

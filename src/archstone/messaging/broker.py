@@ -8,11 +8,11 @@ own passes it and is then found by URL through the entry-point group `archstone.
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from archstone.data import Envelope
 
-__all__ = ["Backlog", "Broker", "Channel", "DeadLetter", "DeadLetters", "Deliveries", "Delivery"]
+__all__ = ["Backlog", "Broker", "Channel", "DeadLetter", "DeadLetters", "Deliveries", "Delivery", "UnderWay"]
 
 
 class Channel(NamedTuple):
@@ -44,6 +44,17 @@ class DeadLetter(NamedTuple):
     error: str
     """What the last attempt said, at most 2,000 characters."""
     buried_at: datetime
+
+
+class UnderWay(NamedTuple):
+    """A message that its group has not settled."""
+
+    channel: Channel
+    envelope: Envelope
+    state: Literal["waiting", "running", "retrying"]
+    """`waiting`: ready, or behind another of its key. `running`: leased. `retrying`: it failed and comes again."""
+    attempts: int
+    """Attempts that have ended; the one that runs is not counted."""
 
 
 class Backlog(NamedTuple):
@@ -116,6 +127,29 @@ class DeadLetters(Protocol):
 
     async def dead(self, *, group: str | None = None, limit: int = 100) -> Sequence[DeadLetter]:
         """Return dead letters, oldest first, at most `limit`; of all groups when `group` is None."""
+        ...
+
+    async def letters(
+        self, *, group: str | None = None, key: str | None = None, before: int | None = None, limit: int = 100
+    ) -> Sequence[DeadLetter]:
+        """Return dead letters, newest first, at most `limit`: for a page, or for one key.
+
+        Args:
+            group: Of this group only. None: of all.
+            key: Of messages with this key only. None: of all.
+            before: Only those with a lower id: the last one of the page before. None: from the newest on.
+        """
+        ...
+
+    async def drop(self, ids: Collection[int]) -> int:
+        """Delete these dead letters for good; return how many there were."""
+        ...
+
+    def under_way(self, key: str) -> Sequence[UnderWay]:
+        """Return what no group has settled of the messages with this key, of each channel in order, at most 100.
+
+        A broker that holds a part of a large backlog in memory may tell of that part only.
+        """
         ...
 
     async def replay(self, ids: Collection[int]) -> int:

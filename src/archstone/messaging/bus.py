@@ -22,7 +22,7 @@ from typing import Final, NamedTuple, Self
 from archstone import context
 from archstone.context import NOBODY, Principal
 from archstone.data import Envelope
-from archstone.messaging.broker import Backlog, Broker, Channel, DeadLetter
+from archstone.messaging.broker import Backlog, Broker, Channel, DeadLetter, UnderWay
 from archstone.messaging.consumer import Consumer
 from archstone.messaging.errors import BusClosedError, SendInTransactionError, SubscriptionError
 from archstone.messaging.registry import find_broker
@@ -197,6 +197,35 @@ class Bus:
     async def dead(self, group: str | None = None, *, limit: int = 100) -> Sequence[DeadLetter]:
         """Return dead letters, oldest first, at most `limit`; of all groups when `group` is None."""
         return await self.broker.dead(group=group, limit=limit)
+
+    async def letters(
+        self, *, group: str | None = None, key: str | None = None, before: int | None = None, limit: int = 100
+    ) -> Sequence[DeadLetter]:
+        """Return dead letters, newest first, at most `limit`.
+
+        Args:
+            group: Of this group only. None: of all.
+            key: Of messages with this key only. None: of all.
+            before: Only those with a lower id: the last one of the page before. None: from the newest on.
+            limit: At least 1.
+        """
+        return await self.broker.letters(group=group, key=key, before=before, limit=limit)
+
+    async def drop(self, *ids: int) -> int:
+        """Delete dead letters for good; return how many there were."""
+        return await self.broker.drop(ids)
+
+    def under_way(self, key: str) -> Sequence[UnderWay]:
+        """Return what groups have not settled of the messages with this key, at most 100; see `Broker.under_way`."""
+        return self.broker.under_way(key)
+
+    def wanting(self, topic: str, name: str) -> list[str]:
+        """Return the groups of this process that get messages of this name, sorted."""
+        return sorted(
+            channel.group
+            for channel, subscription in self._subscriptions.items()
+            if channel.topic == topic and (subscription.names is None or name in subscription.names)
+        )
 
     async def replay(self, *ids: int, group: str | None = None) -> int:
         """Send dead letters to their groups again: these ids, and all of `group` (at most 10,000 a call).

@@ -7,18 +7,16 @@ lease), the handler is cancelled, and what it settles is refused by the token.
 """
 
 import asyncio
-from functools import lru_cache
 from typing import Final
 
-import orjson
-
 from archstone import context, world
-from archstone.context import Call, Trace
+from archstone.context import Call
 from archstone.data import Envelope
 from archstone.messaging.broker import Broker, Delivery
+from archstone.messaging.headers import trace_of
 from archstone.messaging.outcomes import Outcomes
 from archstone.messaging.subscription import Subscription
-from archstone.observability import get_logger, parse_traceparent, span
+from archstone.observability import get_logger, span
 from archstone.resilience import Exponential, within
 
 __all__ = ["BEFORE_HANDLER", "Consumer"]
@@ -114,7 +112,10 @@ class Consumer:
                 await self._outcomes.bury(delivery, f"its lease was lost {delivery.attempt - 1} times")
                 return
             world.point(BEFORE_HANDLER)
-            with span(self._span, kind="consumer", ref=envelope.key, message=envelope.name, attempt=delivery.attempt):
+            with span(
+                self._span, kind="consumer", ref=envelope.key, message=envelope.name, attempt=delivery.attempt,
+                message_id=envelope.id, published_us=envelope.at,
+            ):  # fmt: skip
                 if subscription.retry.per_attempt_s is None:
                     await subscription.handler(envelope)
                 else:
@@ -169,7 +170,7 @@ class Consumer:
 
 def _call_of(envelope: Envelope, subscription: Subscription) -> Call:
     """Return the call in which a message is handled: its trace and correlation, and itself as the cause."""
-    trace, correlation_id = _trace_of(envelope.headers)
+    trace, correlation_id = trace_of(envelope.headers)
     return Call(
         subscription.principal,
         None,
@@ -178,16 +179,6 @@ def _call_of(envelope: Envelope, subscription: Subscription) -> Call:
         correlation_id or envelope.id,
         envelope.id,
     )
-
-
-@lru_cache(maxsize=1024)  # a message comes once for each group, and its headers with it
-def _trace_of(headers: bytes) -> tuple[Trace | None, str | None]:
-    """Return the trace and the correlation that headers name. Broken ones name none: they are no condition."""
-    try:
-        found = orjson.loads(headers)
-        return parse_traceparent(found.get("traceparent")), found.get("correlation_id")
-    except (ValueError, AttributeError, TypeError):
-        return None, None
 
 
 async def _end(task: asyncio.Task[None] | None) -> None:

@@ -26,9 +26,12 @@ from typing import Any, Final, cast
 
 from archstone import world
 from archstone.data import Envelope
-from archstone.messaging.broker import Channel, Delivery
+from archstone.messaging.broker import Channel, Delivery, UnderWay
 
-__all__ = ["Lane", "Row"]
+__all__ = ["UNDER_WAY_LIMIT", "Lane", "Row"]
+
+UNDER_WAY_LIMIT: Final = 100
+"""Messages of one key that a broker tells of at most."""
 
 _NEVER: Final = float("inf")
 
@@ -105,6 +108,20 @@ class Lane:
         """Return how many messages wait behind the one of `key` that goes first."""
         followers = self._held.get(key)
         return len(followers) if followers else 0
+
+    def under_way(self, key: str) -> list[UnderWay]:
+        """Return the messages of `key` in order, that which goes first with its state. Free for a key without any."""
+        if not key or key not in self._held:
+            return []
+        first = [UnderWay(self.channel, row.envelope, "running", row.attempts) for row in self.leased.values()
+                 if row.key == key]  # fmt: skip
+        if not first:
+            later = [row for _, _, row in self._later if row.key == key]
+            ready = [row for row in (*self._ready, *self._suspects) if row.key == key]
+            first = [UnderWay(self.channel, row.envelope, "retrying", row.attempts) for row in later]
+            first += [UnderWay(self.channel, row.envelope, "waiting", row.attempts) for row in ready]
+        behind = self._held[key] or ()
+        return [*first, *(UnderWay(self.channel, row.envelope, "waiting", row.attempts) for row in behind)]
 
     def arrive(self, row: Row, *, due_s: float | None = None) -> None:
         """Put a message behind those of its key. With `due_s` it goes out at that instant, not before."""

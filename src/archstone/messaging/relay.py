@@ -20,7 +20,8 @@ from typing import Final, Protocol, Self
 from archstone import context, world
 from archstone.context import Call
 from archstone.data import Database, Envelope
-from archstone.observability import counter, gauge, get_logger
+from archstone.messaging.headers import trace_of
+from archstone.observability import Attribute, SpanRecord, counter, gauge, get_logger, record_span, recorders
 from archstone.resilience import Exponential, check
 
 __all__ = ["AFTER_DELETE", "AFTER_SEND", "BEFORE_SEND", "Relay", "RelayStatistics", "Sender"]
@@ -152,6 +153,7 @@ class Relay:
         await self._delete(rows)
         # Whatever was published meanwhile is younger than the last of these.
         self._oldest_us = rows[-1][-1] if self._wake.is_set() or len(rows) == self.batch else None
+        _tell(rows, self._db.name)
         self._sent += len(rows)
         _relayed.labels(self._db.name).inc(len(rows))
         world.point(AFTER_DELETE)
@@ -220,3 +222,22 @@ class Relay:
                 # One that ignores its cancellation is left behind. Should it wake and send, receivers know the ids.
                 await asyncio.wait([shift], timeout=self.stall_s)
                 return
+
+
+def _tell(rows: Sequence[_Outgoing], database: str) -> None:
+    """Record for each event that was published in a sampled trace how long it lay in the outbox."""
+    if not recorders():
+        return
+    now_us, chance = world.now_us(), world.random()
+    for _, message_id, _, name, _, key, _, headers, at in rows:
+        trace, _ = trace_of(headers)
+        if trace is None or not trace.sampled:
+            continue
+        about: dict[str, Attribute] = {"message": name, "message_id": message_id}
+        about |= {"published_us": at, "database": database}
+        span_id, waited_us = chance.getrandbits(64) or 1, max(0, now_us - at)
+        record_span(
+            SpanRecord(
+                trace.trace_id, span_id, trace.span_id, f"send {name}", "producer", at, waited_us, "ok", key, about
+            )
+        )

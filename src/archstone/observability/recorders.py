@@ -18,6 +18,7 @@ __all__ = [
     "Wants",
     "add_opening_recorder",
     "add_recorder",
+    "record_span",
     "recorded",
     "recorders",
     "remove_recorder",
@@ -124,6 +125,15 @@ def add_opening_recorder(recorder: Recorder) -> None:
     """
     if recorder not in recording.openings:
         recording.openings = (*recording.openings, recorder)
+
+
+def record_span(record: SpanRecord) -> None:
+    """Tell all recorders of something that was measured without a `with` block."""
+    for recorder in recording.listeners:
+        try:
+            recorder(record)
+        except Exception as broke:  # noqa: BLE001 - whatever it is, the work goes on
+            broken(recorder, broke)
 
 
 @contextmanager

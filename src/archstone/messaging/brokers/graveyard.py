@@ -14,6 +14,7 @@ from archstone.messaging.brokers.tables import Dead
 
 __all__ = ["Graveyard"]
 
+_HIGHEST: Final = 1 << 62
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -26,6 +27,21 @@ class Graveyard:
     async def oldest(self, *, group: str | None, limit: int) -> Sequence[DeadLetter]:
         """Return dead letters, oldest first, at most `limit`."""
         return [_letter(dead) for dead in await self._database.all(Dead, tables.DEAD, group=group, limit=limit)]
+
+    async def newest(
+        self, *, group: str | None, key: str | None, before: int | None, limit: int
+    ) -> Sequence[DeadLetter]:
+        """Return dead letters below `before`, newest first, at most `limit`."""
+        below = _HIGHEST if before is None else before
+        if key is not None:
+            found = await self._database.all(Dead, tables.DEAD_OF_KEY, key=key, group=group, before=below, limit=limit)
+        else:
+            found = await self._database.all(Dead, tables.DEAD_NEWEST, group=group, before=below, limit=limit)
+        return [_letter(dead) for dead in found]
+
+    async def drop(self, ids: Collection[int]) -> int:
+        """Delete these for good."""
+        return await self._database.execute(tables.DROP_DEAD, ids=orjson.dumps(sorted(ids)).decode())
 
     async def by_id(self, ids: Collection[int]) -> Sequence[DeadLetter]:
         """Return those of these ids that are there, oldest first."""

@@ -10,9 +10,9 @@ from itertools import count
 
 from archstone import world
 from archstone.data import Envelope
-from archstone.messaging.broker import Backlog, Channel, DeadLetter, Delivery
+from archstone.messaging.broker import Backlog, Channel, DeadLetter, Delivery, UnderWay
 from archstone.messaging.errors import BacklogFullError
-from archstone.messaging.lane import Lane, Row
+from archstone.messaging.lane import UNDER_WAY_LIMIT, Lane, Row
 
 __all__ = ["MemoryBroker"]
 
@@ -130,6 +130,27 @@ class MemoryBroker:
         """Return dead letters, oldest first."""
         letters = [letter for letter in self._dead.values() if group is None or letter.channel.group == group]
         return letters[:limit]
+
+    async def letters(
+        self, *, group: str | None = None, key: str | None = None, before: int | None = None, limit: int = 100
+    ) -> Sequence[DeadLetter]:
+        """Return dead letters, newest first."""
+        letters = [
+            letter
+            for letter in reversed(self._dead.values())
+            if (group is None or letter.channel.group == group)
+            and (key is None or letter.envelope.key == key)
+            and (before is None or letter.id < before)
+        ]
+        return letters[:limit]
+
+    async def drop(self, ids: Collection[int]) -> int:
+        """Delete these for good."""
+        return sum(self._dead.pop(id_, None) is not None for id_ in set(ids))
+
+    def under_way(self, key: str) -> Sequence[UnderWay]:
+        """Return what is not settled of a key."""
+        return [each for queue in self._queues.values() for each in queue.lane.under_way(key)][:UNDER_WAY_LIMIT]
 
     async def replay(self, ids: Collection[int]) -> int:
         """Send these to their channels again."""

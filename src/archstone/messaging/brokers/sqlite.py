@@ -23,7 +23,7 @@ import orjson
 
 from archstone import world
 from archstone.data import Database, Envelope
-from archstone.messaging.broker import Backlog, Channel, DeadLetter, Delivery
+from archstone.messaging.broker import Backlog, Channel, DeadLetter, Delivery, UnderWay
 from archstone.messaging.brokers import tables
 from archstone.messaging.brokers.graveyard import Graveyard
 from archstone.messaging.brokers.reader import Reader
@@ -31,7 +31,7 @@ from archstone.messaging.brokers.tables import Registered
 from archstone.messaging.brokers.window import SLOT_BITS, Sizes, Window
 from archstone.messaging.brokers.writer import Writer
 from archstone.messaging.errors import BacklogFullError, BusClosedError
-from archstone.messaging.lane import Lane, Row
+from archstone.messaging.lane import UNDER_WAY_LIMIT, Lane, Row
 
 __all__ = ["AFTER_COUNT", "DEATH_LIMIT", "Sizes", "SqliteBroker"]
 
@@ -298,6 +298,20 @@ class SqliteBroker:
     async def dead(self, *, group: str | None = None, limit: int = 100) -> Sequence[DeadLetter]:
         """Return dead letters, oldest first."""
         return await self._graveyard.oldest(group=group, limit=limit)
+
+    async def letters(
+        self, *, group: str | None = None, key: str | None = None, before: int | None = None, limit: int = 100
+    ) -> Sequence[DeadLetter]:
+        """Return dead letters, newest first."""
+        return await self._graveyard.newest(group=group, key=key, before=before, limit=limit)
+
+    async def drop(self, ids: Collection[int]) -> int:
+        """Delete these for good."""
+        return await self._graveyard.drop(ids)
+
+    def under_way(self, key: str) -> Sequence[UnderWay]:
+        """Return what is not settled of a key, as far as it is in memory."""
+        return [each for window in self._windows.values() for each in window.lane.under_way(key)][:UNDER_WAY_LIMIT]
 
     async def replay(self, ids: Collection[int]) -> int:
         """Send these to their channels again, in one transaction with their end as dead letters."""

@@ -30,6 +30,8 @@ SCHEMA: Final = Schema(
                 headers BLOB NOT NULL, at INTEGER NOT NULL, attempts INTEGER NOT NULL, error TEXT NOT NULL,
                 buried INTEGER NOT NULL)""",
         ),
+        # A page about one order asks for the letters of its key. There are few letters, so the index costs nothing.
+        ("CREATE INDEX _archstone_bus_dead_by_key ON _archstone_bus_dead (key)",),
     ),
 )
 
@@ -82,6 +84,10 @@ BURY: Final = (
     "VALUES (:number, :id, :name, :version, :key, :payload, :headers, :at, :attempts, :error, :buried)"
 )
 DEAD: Final = f"SELECT {_DEAD} WHERE (:group IS NULL OR group_name = :group) ORDER BY dead_id LIMIT :limit"
+_NEWEST: Final = "dead_id < :before AND (:group IS NULL OR group_name = :group) ORDER BY dead_id DESC LIMIT :limit"
+DEAD_NEWEST: Final = f"SELECT {_DEAD} WHERE {_NEWEST}"
+DEAD_OF_KEY: Final = f"SELECT {_DEAD} WHERE key = :key AND {_NEWEST}"
+DROP_DEAD: Final = "DELETE FROM _archstone_bus_dead WHERE dead_id IN (SELECT value FROM json_each(:ids))"
 DEAD_BY_ID: Final = f"SELECT {_DEAD} WHERE dead_id IN (SELECT value FROM json_each(:ids)) ORDER BY dead_id"
 DEAD_COUNTS: Final = "SELECT number, COUNT(*) AS dead FROM _archstone_bus_dead GROUP BY number"
 EXHUME: Final = "DELETE FROM _archstone_bus_dead WHERE dead_id = :dead_id"

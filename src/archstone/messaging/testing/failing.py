@@ -82,6 +82,52 @@ class FailingConformance(Suite):
         assert [int(letter.envelope.payload) for letter in mine] == [0, 1]
         assert len(await broker.dead(group=other.channel.group, limit=10)) == 1
 
+    async def test_letters_are_listed_newest_first_page_by_page_by_group_or_key(self, broker: Broker) -> None:
+        desk = await self.desk(broker, group=f"g{world.new_id()}")
+        group, key = desk.channel.group, world.new_id()
+        for number in range(4):
+            await desk.send(number, key=key if number % 2 else None)
+            await broker.bury(desk.channel, await desk.one(), error="x")
+        first = await broker.letters(group=group, limit=3)
+        assert [int(letter.envelope.payload) for letter in first] == [3, 2, 1]
+        second = await broker.letters(group=group, before=first[-1].id, limit=3)
+        assert [int(letter.envelope.payload) for letter in second] == [0]
+        assert [int(letter.envelope.payload) for letter in await broker.letters(key=key)] == [3, 1]
+        assert await broker.letters(group="somebody else", key=key) == []
+
+    async def test_a_dropped_dead_letter_is_gone_and_the_others_stay(self, broker: Broker) -> None:
+        desk = await self.desk(broker, group=f"g{world.new_id()}")
+        for number in range(3):
+            await desk.send(number)
+            await broker.bury(desk.channel, await desk.one(), error="x")
+        ids = [letter.id for letter in await desk.dead()]
+        assert await broker.drop(ids[:2]) == 2
+        assert await broker.drop(ids[:2]) == 0
+        assert [letter.id for letter in await desk.dead()] == ids[2:]
+        assert await broker.replay(ids[:2]) == 0
+
+    async def test_what_is_under_way_of_a_key_is_told_with_its_state(self, broker: Broker) -> None:
+        desk = await self.desk(broker)
+        for number in range(3):
+            await desk.send(number, key="k")
+        await desk.send(3, key="other")
+
+        def told() -> list[tuple[int, str, int]]:
+            found = [each for each in broker.under_way("k") if each.channel == desk.channel]
+            return [(int(each.envelope.payload), each.state, each.attempts) for each in found]
+
+        assert told() == [(0, "waiting", 0), (1, "waiting", 0), (2, "waiting", 0)]
+        first, other = await desk.lease()
+        assert told() == [(0, "running", 0), (1, "waiting", 0), (2, "waiting", 0)]
+        await broker.retry(desk.channel, first, delay_s=self.lease_s / 2)
+        assert told()[0] == (0, "retrying", 1)
+        await self.pass_time(self.lease_s * 0.6)
+        await desk.settle(await desk.one())
+        assert told() == [(1, "waiting", 0), (2, "waiting", 0)]
+        await desk.settle(other)
+        assert await desk.numbers() == [1, 2]
+        assert told() == []
+
     async def test_a_sweep_drops_old_dead_letters_and_surplus_ones(self, broker: Broker) -> None:
         desk = await self.desk(broker)
         for number in range(4):
