@@ -20,7 +20,7 @@ export PYRIGHT_PYTHON_USE_BUNDLED_PYRIGHT := 1
 export PYRIGHT_PYTHON_GLOBAL_NODE := 0
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help setup shop test test-slow browser check format bench lock ci clean
+.PHONY: help setup shop test test-slow browser pictures check format bench lock ci clean
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 | \2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -56,6 +56,9 @@ test-slow: $(DEV_STAMP) ## the long tests: crash, fuzzing, the shop in a browser
 
 browser: $(DEV_STAMP) ## only the tests of the shop in a browser
 	$(PYTEST) tests/browser $(ARGS)
+
+pictures: $(DEV_STAMP) ## the pictures of the shop in docs/images, anew (needs chromium)
+	PYTHONPATH=tests/support:tests/browser $(BIN)/python docs/pictures.py
 
 check: $(DEV_STAMP) ## lint, format, types, import layers, names that must not be committed
 	$(BIN)/ruff check

@@ -185,7 +185,7 @@ class Devices:
         motion = "reduce" if still else "no-preference"
         context = self.browser.new_context(
             base_url=self.url, locale="en-GB", timezone_id="UTC", color_scheme=scheme, reduced_motion=motion,
-            **SCREENS[screen], **options,
+            **{**SCREENS[screen], **options},
         )  # fmt: skip
         context.set_default_timeout(WAIT_MS)
         device = Device(context.new_page()).listen()
@@ -193,10 +193,10 @@ class Devices:
         return device
 
     def close(self) -> list[str]:
-        """Close them all and return their faults."""
+        """Close them all and return their faults, each once."""
         for device in self.made:
             ended(device.page.context.close)
-        return [fault for device in self.made for fault in device.faults]
+        return list(dict.fromkeys(fault for device in self.made for fault in device.faults))
 
 
 def ended(close: Callable[[], None]) -> None:
