@@ -17,6 +17,7 @@ import typer
 from rich.markup import escape
 
 from archstone.cli.find import TRACEBACK, built_in, find_system
+from archstone.cli.live import LiveView, wants_view
 from archstone.cli.show import err, out, print_fields, print_json, print_table, say
 from archstone.errors import ArchstoneError, ConfigError
 from archstone.runtime import Loaded, Settings, ask_system, load_settings, restore
@@ -92,8 +93,16 @@ def up(
     folder = _folder(found, data)
     if chaos and lifeline is None:
         serve_again_when_killed(folder, loaded.settings, [sys.executable, *sys.orig_argv[1:]])
-    ready = None if plain else _say_ready
-    run_loop(serve(found, folder, loaded, fresh=fresh, ready=ready, lifeline=lifeline))
+    if plain or not wants_view():
+        run_loop(serve(found, folder, loaded, fresh=fresh, ready=_say_ready, lifeline=lifeline))
+        return
+    view = LiveView()
+    try:
+        say(f"starting {escape(found.name)}")
+        run_loop(serve(found, folder, loaded, fresh=fresh, lifeline=lifeline, view=view))
+    finally:
+        if said := view.said():
+            say(escape(said))
 
 
 @app.command(epilog=_examples("archstone admin shop ann@example.org"))

@@ -24,11 +24,11 @@ from typing import IO, Any, Final
 from archstone import world
 from archstone.data import Database, Pin
 from archstone.errors import ConfigError
-from archstone.runtime.folder import FORMAT, owner_of, refuse_strange
+from archstone.runtime.folder import FORMAT, LOG, owner_of, refuse_strange
 
 __all__ = ["BackupError", "BackupInfo", "back_up", "restore"]
 
-LEFT_OUT: Final = frozenset({"owner", "control.sock"})
+LEFT_OUT: Final = frozenset({"owner", "control.sock", LOG, f"{LOG}.1"})
 UNFINISHED: Final = ("-wal", "-shm", ".lock", ".new", ".tmp", ".part")
 """Ends of names of files that belong to another, or are not whole yet."""
 MANIFEST: Final = "manifest.json"

@@ -19,6 +19,7 @@ from archstone.errors import ConfigError, RejectedError
 
 __all__ = [
     "FORMAT",
+    "LOG",
     "UNKNOWN",
     "DataFolder",
     "FolderError",
@@ -32,6 +33,8 @@ FORMAT: Final = 1
 """Version of the folder's layout. A folder of a newer format is refused; an older one is opened."""
 UNKNOWN: Final = "unknown"
 """Stands for the name of an owner that has not written its name yet."""
+LOG: Final = "archstone.log"
+"""What is logged while a view has the terminal; the lines before these are in the file with `.1` behind its name."""
 _FORMAT: Final = "format.json"
 _FORMAT_ASIDE: Final = "format.new"
 _EMPTYING: Final = "emptying"

@@ -11,9 +11,9 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import IO, Any, Final, NoReturn, Protocol
 
 from archstone import world
 from archstone.errors import ConfigError
@@ -35,7 +35,7 @@ except ImportError as error:  # pragma: no cover: shown by the test of the core 
     message = "serving needs an HTTP server: pip install 'archstone[systems]'"
     raise ConfigError(message) from error
 
-__all__ = ["PortInUseError", "run_loop", "serve", "serve_again_when_killed"]
+__all__ = ["PortInUseError", "View", "run_loop", "serve", "serve_again_when_killed"]
 
 _BACKLOG: Final = 2048
 _COLLECT_AFTER: Final = (50_000, 20, 50)
@@ -53,6 +53,19 @@ class PortInUseError(ConfigError, code="runtime.port-in-use"):
 
     def __str__(self) -> str:
         return f"cannot listen on {self.host}:{self.port} ({self.why}): choose another with --port, or --port 0"
+
+
+class View(Protocol):
+    """Shows the running system to a person, who has the terminal then; log lines go to the view."""
+
+    @property
+    def log(self) -> IO[Any]:
+        """Takes the lines of the log, as JSON."""
+        ...
+
+    async def show(self, embedded: Embedded, url: str) -> None:
+        """Show it from when it is ready until it has drained; this is cancelled then."""
+        ...
 
 
 class _Server(uvicorn.Server):
@@ -88,6 +101,7 @@ async def serve(
     fresh: bool = False,
     ready: Callable[[str], None] | None = None,
     lifeline: Lifeline | None = None,
+    view: View | None = None,
 ) -> None:
     """Run `system` on the data folder until a signal comes, then drain. Files that the process makes are private.
 
@@ -95,6 +109,7 @@ async def serve(
         fresh: Empty the folder first; refused while a process runs on it.
         ready: Called with the URL once requests are answered.
         lifeline: To the parent that starts this process again when it is killed, and has listened for it.
+        view: Shows how it does, and takes the log. None: the log goes to stderr.
 
     Raises:
         FolderInUseError: another process runs on the folder.
@@ -104,7 +119,10 @@ async def serve(
     settings = loaded.settings
     if lifeline is not None:
         lifeline.watch(drain_s=settings.drain_s)
-    configure_logging(settings.log_level, json=_logs_json(settings))
+    if view is None:
+        configure_logging(settings.log_level, json=_logs_json(settings))
+    else:
+        configure_logging(settings.log_level, stream=view.log)
     take_over_log()
     _refuse_used(folder)
     listener = _listen(settings) if lifeline is None else lifeline.listener
@@ -118,15 +136,21 @@ async def serve(
             life.push_async_callback(control.close)
             host, port = listener.getsockname()[:2]
             url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-            await _serve_until_signal(embedded, listener, url, settings, ready)
+            embedded.url = url
+            await _serve_until_signal(embedded, listener, url, ready=ready, view=view)
     finally:
         listener.close()
 
 
 async def _serve_until_signal(
-    embedded: Embedded, listener: socket.socket, url: str, settings: Settings, ready: Callable[[str], None] | None
+    embedded: Embedded,
+    listener: socket.socket,
+    url: str,
+    *,
+    ready: Callable[[str], None] | None,
+    view: View | None,
 ) -> None:
-    log = get_logger("archstone.runtime")
+    log, settings = get_logger("archstone.runtime"), embedded.settings
     server = _Server(
         uvicorn.Config(
             embedded.asgi, log_config=None, access_log=False, lifespan="off", http=Connection, loop="none", ws="none",
@@ -156,12 +180,34 @@ async def _serve_until_signal(
             embedded.lifeline.ready()
         if ready is not None:
             ready(url)
-        await server.serve(sockets=[listener])
-        log.info("draining", after_s=round(world.monotonic() - begun, 1))
-        await embedded.drain()
+        async with _shown(view, embedded, url):
+            await server.serve(sockets=[listener])
+            log.info("draining", after_s=round(world.monotonic() - begun, 1))
+            await embedded.drain()
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+
+
+@contextlib.asynccontextmanager
+async def _shown(view: View | None, embedded: Embedded, url: str) -> AsyncGenerator[None]:
+    """Show the system for the block. A view that fails is told of in the log, and the system goes on without."""
+    if view is None:
+        yield
+        return
+    showing = asyncio.create_task(view.show(embedded, url), name="archstone view")
+    showing.add_done_callback(lambda done: _tell_failed(done, embedded.settings))
+    try:
+        yield
+    finally:
+        showing.cancel()
+        await asyncio.wait([showing])
+
+
+def _tell_failed(showing: asyncio.Task[None], settings: Settings) -> None:
+    if not showing.cancelled() and (error := showing.exception()) is not None:
+        configure_logging(settings.log_level, json=_logs_json(settings))
+        get_logger("archstone.runtime").error("the view failed; the system runs on", exc_info=error)
 
 
 def _logs_json(settings: Settings) -> bool:

@@ -12,6 +12,7 @@ from archstone.context import Principal
 from archstone.data import Database
 from archstone.messaging import Bus, Relay
 from archstone.runtime.config import Settings
+from archstone.runtime.counted import CountedBus
 from archstone.runtime.folder import DataFolder
 from archstone.sagas import SagaSettings
 from archstone.services import (
@@ -113,7 +114,7 @@ async def wire(
         )
         await dispatcher.open()
         ways[service].connect(dispatcher)
-        parts[info.name] = Part(info.name, dispatcher.service, dispatcher, Relay(database, bus))
+        parts[info.name] = Part(info.name, dispatcher.service, dispatcher, Relay(database, CountedBus(bus)))
     wired = Parts(parts, provided, {**databases, **_brought(provided, folder.path)})
     life.push_async_callback(_close, wired)
     return wired
