@@ -30,10 +30,13 @@ ELSEWHERE = {
     "messaging.after_count": "tests/messaging/test_messaging_crash_points.py",
     "messaging.after_failure": "tests/messaging/test_messaging_crash_points.py",
     "services.after_rollback_before_record": "tests/services/test_services_crash_points.py",
+    "shop.bank_after_part_refund": "tests/systems/test_shop_refund_crash.py",
     "shop.import_after_clearing": "tests/systems/test_shop_import_crash.py",
     "shop.import_after_staging": "tests/systems/test_shop_import_crash.py",
     "shop.import_after_switch": "tests/systems/test_shop_import_crash.py",
     "shop.import_after_telling": "tests/systems/test_shop_import_crash.py",
+    "shop.refund_after_asked": "tests/systems/test_shop_refund_crash.py",
+    "shop.refund_after_booked": "tests/systems/test_shop_refund_crash.py",
 }
 """Points that no checkout passes, and the test that kills there."""
 

@@ -21,6 +21,9 @@ PUBLIC = {
     ("GET", "/stock", 200),
     ("POST", "/stock/{sku}/corrections", 201),
     ("GET", "/stock/{sku}/corrections", 200),
+    ("GET", "/orders", 200),
+    ("GET", "/orders/{order_id}/dossier", 200),
+    ("POST", "/orders/{order_id}/refunds", 202),
 }
 
 
@@ -36,14 +39,14 @@ def test_what_moves_goods_money_and_parcels_is_for_services_alone() -> None:
     inner = {each.full_name for each in shop.operations if each.requires == "service"}
     assert inner >= {
         "Inventory.reserve", "Inventory.commit", "Inventory.release", "Payments.charge", "Payments.refund",
-        "Shipping.create", "Shipping.cancel", "UserRead.contact",
+        "Payments.refund_part", "Shipping.create", "Shipping.cancel", "UserRead.contact",
     }  # fmt: skip
     assert not any(each.public for each in shop.operations if each.requires == "service")
 
 
 def test_only_placing_an_order_needs_a_key_from_outside_and_bookings_of_goods() -> None:
     needed = {each.full_name for each in shop.operations if each.public and each.key_required}
-    assert needed == {"Orders.place", "Inventory.restock", "StockAdmin.correct"}
+    assert needed == {"Orders.place", "Inventory.restock", "StockAdmin.correct", "OrderAdmin.refund"}
 
 
 def test_answers_with_secrets_are_not_kept() -> None:

@@ -5,9 +5,17 @@ from typing import Any
 
 import pytest
 
-from archstone.systems.shop.invariants import Figures, MailFigure, OrderFigure, StockFigure, check, faults_of
+from archstone.systems.shop.invariants import (
+    Figures,
+    MailFigure,
+    OrderFigure,
+    RefundFigure,
+    StockFigure,
+    check,
+    faults_of,
+)
 
-A, B = "a" * 32, "b" * 32
+A, B, C, R = "a" * 32, "b" * 32, "c" * 32, "d" * 32
 
 WELL = Figures(
     orders=(OrderFigure(A, "confirmed", 100, 2), OrderFigure(B, "cancelled", 70, 2)),
@@ -17,7 +25,8 @@ WELL = Figures(
     ledger=0,
     shop_balance=100,
     captures=((A, 100), (B, 70)),
-    refunds=((B, 70),),
+    refunds=(RefundFigure(B, B, 70),),
+    refunds_booked=(RefundFigure(B, B, 70),),
     payments=((A, "captured"), (B, "refunded")),
     shipments=((A, "created"), (B, "cancelled")),
     mails=(MailFigure("1.eml", A, "confirmed"), MailFigure("2.eml", B, "cancelled")),
@@ -32,6 +41,46 @@ def test_a_shop_in_order_has_no_faults(tmp_path: Path) -> None:
 
 def test_an_order_that_was_cancelled_after_it_was_confirmed_has_two_mails() -> None:
     assert faults_of(WELL._replace(mails=(*WELL.mails, MailFigure("3.eml", B, "confirmed")))) == []
+
+
+PART = RefundFigure(R, A, 30)
+PARTLY = WELL._replace(
+    shop_balance=70,
+    refunds=(*WELL.refunds, PART),
+    refunds_booked=(*WELL.refunds_booked, PART),
+    refunds_told=(PART,),
+    mails=(*WELL.mails, MailFigure("3.eml", A, "refunded")),
+)
+
+
+def test_an_order_of_which_a_part_was_refunded_is_in_order() -> None:
+    assert faults_of(PARTLY) == []
+
+
+def test_an_order_of_which_all_was_refunded_is_in_order_and_payments_says_so() -> None:
+    whole = RefundFigure(R, A, 100)
+    changed = {"refunds": (*WELL.refunds, whole), "refunds_booked": (*WELL.refunds, whole), "refunds_told": (whole,)}
+    figures = PARTLY._replace(shop_balance=0, payments=((A, "refunded"), (B, "refunded")), **changed)
+    assert faults_of(figures) == []
+    assert any("payments has it as captured" in fault for fault in faults_of(figures._replace(payments=WELL.payments)))
+
+
+@pytest.mark.parametrize(
+    ("planted", "told"),
+    [
+        ({"refunds_asked": ((C, A),)}, f"refund {C} of order {A} has not ended"),
+        ({"refunds_told": ()}, f"refund {R} of order {A}: 30 were given back and its history does not tell"),
+        ({"refunds_told": ()}, f"order {A} is confirmed: 70 of its money is kept, 100 is due"),
+        ({"refunds_booked": WELL.refunds}, f"refund {R} of order {A}: 30 were given back by the bank alone"),
+        ({"refunds": WELL.refunds}, f"refund {R} of order {A}: 30 were given back in the books of payments alone"),
+        ({"refunds": WELL.refunds}, f"refund {R} of order {A}: 30 were given back by its history alone"),
+        ({"refunds": (*PARTLY.refunds, PART)}, f"order {R} has 2 refunds of one id"),
+        ({"mails": WELL.mails}, f"order {A} has 1 refunds, and 0 mails that say so"),
+        ({"shop_balance": 100}, "the shop's account holds 100, captures less refunds are 70"),
+    ],
+)
+def test_each_planted_fault_of_a_refund_is_named(planted: dict[str, Any], told: str) -> None:
+    assert any(told in fault for fault in faults_of(PARTLY._replace(**planted)))
 
 
 @pytest.mark.parametrize(

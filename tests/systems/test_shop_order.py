@@ -5,7 +5,8 @@ from itertools import product
 
 import pytest
 from hypothesis import settings
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.strategies import booleans, integers
 
 from archstone.systems.shop.orders.events import OrderLine, OrderPlaced
 from archstone.systems.shop.orders.order import MOVES, SHOWN, Happening, IllegalMoveError, Order, State, rebuild
@@ -15,7 +16,9 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOME = Address(name="Ann", street="Mill Lane 1", city="Tarn", postcode="12345", country="DE")
 LINE = OrderLine(sku="KIT-001", name="Pan", quantity=2, price=Money(amount=1000))
 PLACED = OrderPlaced(order_id="0" * 32, customer_id="1" * 32, lines=(LINE,), total=LINE.total, address=HOME, at=NOON)
-ALL_MOVES = ("confirm", "ask", "refuse", "cancel", "packed", "shipped", "delivered")
+ALL_MOVES = (
+    "confirm", "ask", "refuse", "cancel", "packed", "shipped", "delivered", "ask-refund", "refund", "refuse-refund",
+)  # fmt: skip
 
 
 def decide(order: Order, move: str, at: datetime) -> Happening:
@@ -40,7 +43,8 @@ class Orders(RuleBasedStateMachine):
         self.history: list[Happening] = [PLACED]
         self.order = rebuild(self.history)
         self.model = "pending"
-        self.confirmations = self.cancellations = 0
+        self.confirmations = self.cancellations = self.refunded = 0
+        self.asked: list[tuple[str, int]] = []
 
     def try_move(self, move: str) -> bool:
         legal = {
@@ -92,6 +96,40 @@ class Orders(RuleBasedStateMachine):
     @rule()
     def deliver(self) -> None:
         self.try_move("delivered")
+
+    @rule(amount=integers(1, 500))
+    def ask_refund(self, amount: int) -> None:
+        at = NOON + timedelta(seconds=len(self.history))
+        refund_id, money = f"{len(self.history):032x}", Money(amount=amount)
+        if self.model not in {"confirmed", "shipped", "delivered"}:
+            with pytest.raises(IllegalMoveError):
+                self.order.ask_refund(refund_id, money, reason="scratched", at=at)
+        elif amount <= self.order.refundable.amount:
+            self.happened(self.order.ask_refund(refund_id, money, reason="scratched", at=at))
+            self.asked.append((refund_id, amount))
+
+    @precondition(lambda self: self.asked)
+    @rule(given=booleans())
+    def end_refund(self, given: bool) -> None:
+        refund_id, amount = self.asked.pop(0)
+        at = NOON + timedelta(seconds=len(self.history))
+        if given:
+            self.refunded += amount
+            event = self.order.tell_refunded(refund_id, at)
+            assert event.refunded.amount == self.refunded
+            assert event.was_cancelled == (self.model == "cancelled")
+            self.happened(event)
+        else:
+            self.happened(self.order.refuse_refund(refund_id, at))
+
+    def happened(self, event: Happening) -> None:
+        self.history.append(event)
+        self.order = self.order.after(event)
+
+    @invariant()
+    def what_was_refunded_is_counted(self) -> None:
+        assert self.order.refunded.amount == self.refunded
+        assert self.order.refundable.amount == 2000 - self.refunded - sum(amount for _, amount in self.asked)
 
     @invariant()
     def the_order_is_what_its_history_makes(self) -> None:

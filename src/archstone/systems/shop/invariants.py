@@ -14,7 +14,7 @@ from email import message_from_bytes, policy
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-__all__ = ["Figures", "MailFigure", "OrderFigure", "StockFigure", "check", "faults_of", "read"]
+__all__ = ["Figures", "MailFigure", "OrderFigure", "RefundFigure", "StockFigure", "check", "faults_of", "read"]
 
 MAX_TOLD: Final = 50
 """Faults told at most."""
@@ -41,7 +41,24 @@ class OrderFigure(NamedTuple):
     version: int
 
 
+_REFUND: Final = "json_extract(data, '$.refund_id')"
+_TOLD: Final = (
+    f"SELECT {_REFUND}, stream, json_extract(data, '$.amount.amount') FROM events"  # noqa: S608 - constants, as below
+    " WHERE type = 'orders.order-refunded'"
+)
+_ASKED: Final = (
+    f"SELECT {_REFUND}, stream FROM events WHERE type IN"  # noqa: S608
+    " ('orders.refund-asked', 'orders.order-refunded', 'orders.refund-refused') GROUP BY 1, 2 HAVING count(*) = 1"
+)
 _STOCK: Final = "SELECT sku, free, held, sold, initial, corrected FROM stock"
+
+
+class RefundFigure(NamedTuple):
+    """Money that was given back. Its id is the order's where all that was left was."""
+
+    id: str
+    order_id: str
+    amount: int
 
 
 class MailFigure(NamedTuple):
@@ -68,7 +85,14 @@ class Figures(NamedTuple):
     shop_balance: int = 0
     captures: tuple[tuple[str, int], ...] = ()
     """Order and amount."""
-    refunds: tuple[tuple[str, int], ...] = ()
+    refunds: tuple[RefundFigure, ...] = ()
+    """As the bank gave them back."""
+    refunds_booked: tuple[RefundFigure, ...] = ()
+    """The same as payments has written them down."""
+    refunds_told: tuple[RefundFigure, ...] = ()
+    """Those of orders that stand, as the orders' histories tell."""
+    refunds_asked: tuple[tuple[str, str], ...] = ()
+    """Id and order of refunds that have not ended."""
     payments: tuple[tuple[str, str], ...] = ()
     """Order and state, as payments has recorded them."""
     shipments: tuple[tuple[str, str], ...] = ()
@@ -83,15 +107,26 @@ def check(data_folder: Path) -> list[str]:
 
 def faults_of(figures: Figures) -> list[str]:
     """Return what is false about these figures, at most 50 sentences."""
-    rules = (unfinished, histories_agree, stock_adds_up, reservations_fit, money_adds_up, parcels_fit, mails_fit)
+    rules = (
+        unfinished,
+        histories_agree,
+        stock_adds_up,
+        reservations_fit,
+        money_adds_up,
+        refunds_are_recorded,
+        parcels_fit,
+        mails_fit,
+    )
     return [fault for rule in rules for fault in rule(figures)][:MAX_TOLD]
 
 
 def unfinished(figures: Figures) -> Iterator[str]:
-    """An order that was acknowledged ends confirmed or cancelled."""
+    """An order that was acknowledged ends confirmed or cancelled, and a refund done or refused."""
     for order in figures.orders:
         if order.state in {"pending", "stopping", "returning"}:
             yield f"order {order.id} has not ended: it is {order.state}"
+    for refund_id, order_id in figures.refunds_asked:
+        yield f"refund {refund_id} of order {order_id} has not ended"
 
 
 def histories_agree(figures: Figures) -> Iterator[str]:
@@ -132,28 +167,53 @@ def reservations_fit(figures: Figures) -> Iterator[str]:
 
 
 def money_adds_up(figures: Figures) -> Iterator[str]:
-    """The books balance; a confirmed order is paid once, a cancelled one keeps no money."""
+    """The books balance: what is kept is what the orders that stand cost, less what was refunded of them."""
     if figures.ledger:
         yield f"the ledger sums to {figures.ledger}, not to zero"
-    captured, refunded = Counter(dict(figures.captures)), Counter(dict(figures.refunds))
-    totals = sum(order.amount for order in figures.orders if order.state in _CONFIRMED)
-    kept = captured.total() - refunded.total()
-    if kept != totals:
-        yield f"captures less refunds are {kept}, the confirmed orders cost {totals}"
+    captured = Counter(dict(figures.captures))
+    told = _sums(figures.refunds_told)
+    costs = {order.id: order.amount - told[order.id] for order in figures.orders if order.state in _CONFIRMED}
+    kept = captured.total() - _sums(figures.refunds).total()
+    if kept != sum(costs.values()):
+        yield f"captures less refunds are {kept}, the confirmed orders cost {sum(costs.values())} less their refunds"
     if figures.shop_balance != kept:
         yield f"the shop's account holds {figures.shop_balance}, captures less refunds are {kept}"
     yield from _repeated("captures", (order_id for order_id, _ in figures.captures))
-    yield from _repeated("refunds", (order_id for order_id, _ in figures.refunds))
-    recorded = dict(figures.payments)
+    yield from _each_is_paid(figures, captured, costs)
+
+
+def _each_is_paid(figures: Figures, captured: Counter[str], costs: dict[str, int]) -> Iterator[str]:
+    """A confirmed order is paid once, less its refunds; a cancelled one keeps no money."""
+    refunded, recorded = _sums(figures.refunds), dict(figures.payments)
     for order in figures.orders:
-        money = captured[order.id] - refunded[order.id]
-        due = order.amount if order.state in _CONFIRMED else 0
+        money, due = captured[order.id] - refunded[order.id], costs.get(order.id, 0)
         if order.state in _CONFIRMED | {"cancelled"} and money != due:
             yield f"order {order.id} is {order.state}: {money} of its money is kept, {due} is due"
-        if order.state in _CONFIRMED and recorded.get(order.id) != "captured":
+        expected = "captured" if due or not refunded[order.id] else "refunded"
+        if order.state in _CONFIRMED and recorded.get(order.id) != expected:
             yield f"order {order.id} is {order.state} and payments has it as {recorded.get(order.id)}"
         if order.state == "cancelled" and recorded.get(order.id) == "captured":
             yield f"order {order.id} is cancelled and payments has it as captured"
+
+
+def refunds_are_recorded(figures: Figures) -> Iterator[str]:
+    """Every refund of the bank is in the books of payments and, unless an order was cancelled, in its history."""
+    yield from _repeated("refunds of one id", (refund.id for refund in figures.refunds))
+    given, booked = set(figures.refunds), set(figures.refunds_booked)
+    for refund in sorted(given ^ booked):
+        where = "by the bank alone" if refund in given else "in the books of payments alone"
+        yield f"refund {refund.id} of order {refund.order_id}: {refund.amount} were given back {where}"
+    parts = {refund for refund in given if refund.id != refund.order_id}
+    for refund in sorted(parts ^ set(figures.refunds_told)):
+        where = "and its history does not tell" if refund in parts else "by its history alone"
+        yield f"refund {refund.id} of order {refund.order_id}: {refund.amount} were given back {where}"
+
+
+def _sums(refunds: tuple[RefundFigure, ...]) -> Counter[str]:
+    sums: Counter[str] = Counter()
+    for refund in refunds:
+        sums[refund.order_id] += refund.amount
+    return sums
 
 
 def parcels_fit(figures: Figures) -> Iterator[str]:
@@ -169,7 +229,8 @@ def parcels_fit(figures: Figures) -> Iterator[str]:
 
 
 def mails_fit(figures: Figures) -> Iterator[str]:
-    """Each order that was confirmed has exactly one mail that says so, each cancelled one exactly one that says so."""
+    """Exactly one mail tells of each confirmation, of each cancellation, and of each refund of an order that stands."""
+    refunds = Counter(refund.order_id for refund in figures.refunds_told)
     sent = Counter((mail.order_id, mail.about) for mail in figures.mails)
     for order in figures.orders:
         confirmed, cancelled = sent.pop((order.id, "confirmed"), 0), sent.pop((order.id, "cancelled"), 0)
@@ -177,6 +238,9 @@ def mails_fit(figures: Figures) -> Iterator[str]:
             yield f"order {order.id} is {order.state}: {confirmed} mails say confirmed and {cancelled} cancelled"
         if order.state == "cancelled" and (confirmed > 1 or cancelled != 1):
             yield f"order {order.id} is cancelled: {confirmed} mails say confirmed and {cancelled} cancelled"
+        refunded = sent.pop((order.id, "refunded"), 0)
+        if refunded != refunds[order.id]:
+            yield f"order {order.id} has {refunds[order.id]} refunds, and {refunded} mails that say so"
     for order_id, about in sent:
         yield f"a mail says {about} of order {order_id}, which is not there"
 
@@ -196,6 +260,9 @@ def read(data_folder: Path) -> Figures:
     def pairs(name: str, sql: str) -> tuple[Any, ...]:
         return rows(name, sql)
 
+    def refunds(name: str, sql: str) -> tuple[RefundFigure, ...]:
+        return tuple(RefundFigure._make(row) for row in pairs(name, sql))
+
     balance = "SELECT coalesce(sum(amount), 0), coalesce(sum(amount) FILTER (WHERE account = 'shop'), 0) FROM ledger"
     ledger, shop_balance = next(iter(pairs("bank", balance)), (0, 0))
     return Figures(
@@ -207,7 +274,10 @@ def read(data_folder: Path) -> Figures:
         ledger=ledger,
         shop_balance=shop_balance,
         captures=pairs("bank", "SELECT key, amount FROM captures"),
-        refunds=pairs("bank", "SELECT key, amount FROM refunds"),
+        refunds=refunds("bank", "SELECT id, key, amount FROM refunds"),
+        refunds_booked=refunds("payments", "SELECT id, order_id, amount FROM refunds WHERE state = 'done'"),
+        refunds_told=refunds("orders", _TOLD),
+        refunds_asked=pairs("orders", _ASKED),
         payments=pairs("payments", "SELECT order_id, state FROM payments"),
         shipments=pairs("shipping", "SELECT order_id, state FROM shipments"),
         mails=tuple(_mail(file) for file in sorted((data_folder / "mails").glob("*.eml"))),

@@ -22,6 +22,7 @@ __all__ = [
     "Money",
     "OrderId",
     "PageSize",
+    "RefundId",
     "TooManyError",
     "UserId",
     "Value",
@@ -56,6 +57,8 @@ SKU = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9][A-Z0-9-]{2,19}$")]
 UserId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 """32 hex digits, as `world.new_id()` makes them."""
 OrderId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+"""32 hex digits, as `world.new_id()` makes them."""
+RefundId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 """32 hex digits, as `world.new_id()` makes them."""
 Email = Annotated[
     str,

@@ -42,7 +42,7 @@ class Summary(Value):
     """Orders that were confirmed, also if cancelled later."""
     cancelled: int
     revenue: int
-    """Minor units of confirmed orders, less those cancelled later."""
+    """Minor units of confirmed orders, less those cancelled and what was refunded later."""
     currency: str
     conversion_ratio: float
     """Confirmed over placed, in [0, 1]; 0 before the first order."""

@@ -144,6 +144,11 @@ class StockAdmin(Contract, version="1.0"):
         """List the stock by SKU; with `low`, only products with at most so many free pieces, the fewest first."""
         ...
 
+    @query("/stock/{sku}/books", public=True, requires="admin", raises=(UnknownStockError,))
+    async def books(self, sku: SKU) -> StockRow:
+        """Return what the books say of one product."""
+        ...
+
     @command(
         "/stock/{sku}/corrections", public=True, requires="admin", status=201,
         raises=(UnknownStockError, HeldStockError, CorrectionUnclearError),

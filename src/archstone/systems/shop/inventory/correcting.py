@@ -18,7 +18,7 @@ from archstone.systems.shop.inventory.administration import (
 from archstone.systems.shop.inventory.contract import UnknownStockError
 from archstone.systems.shop.paging import decode_cursor, encode_cursor
 
-__all__ = ["correct", "corrections_of", "stocks"]
+__all__ = ["books", "correct", "corrections_of", "stocks"]
 
 _STOCK: Final = "SELECT sku, free, held, sold, initial, corrected FROM stock"
 _BY_SKU: Final = f"{_STOCK} WHERE sku > :sku ORDER BY sku LIMIT :limit"
@@ -91,6 +91,18 @@ async def stocks(db: Database, low: int | None, *, limit: int, cursor: str | Non
     page = rows[:limit]
     key = () if not page else ((page[-1].sku,) if low is None else (page[-1].free, page[-1].sku))
     return StockPage(items=tuple(page), next_cursor=encode_cursor(question, key) if len(rows) > limit else None)
+
+
+async def books(db: Database, sku: str) -> StockRow:
+    """Return a product's row.
+
+    Raises:
+        UnknownStockError: no stock of it is kept.
+    """
+    found = await db.first(StockRow, _ONE, sku=sku)
+    if found is None:
+        raise UnknownStockError(sku)
+    return found
 
 
 async def corrections_of(db: Database, sku: str, *, limit: int, cursor: str | None) -> CorrectionPage:

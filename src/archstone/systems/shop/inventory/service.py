@@ -6,7 +6,7 @@ given up; final). Every change is one transaction of conditional updates, so tha
 
 from collections.abc import Awaitable
 from datetime import UTC, datetime
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol, cast
 
 from archstone import world
 from archstone.services import Service, every, on
@@ -18,6 +18,7 @@ from archstone.systems.shop.inventory.administration import (
     GoodsOfOrder,
     StockAdmin,
     StockPage,
+    StockRow,
 )
 from archstone.systems.shop.inventory.contract import (
     Inventory,
@@ -53,14 +54,15 @@ class _Reserved(NamedTuple):
 
 class _Goods(NamedTuple):
     order_id: str
-    state: Literal["held", "sold", "expired", "released"]
+    state: str
     lines: tuple[Line, ...]
     expires_at: int
     at: int
 
     def told(self) -> GoodsOfOrder:
+        state = cast("Literal['held', 'sold', 'expired', 'released']", self.state)
         return GoodsOfOrder(
-            order_id=self.order_id, state=self.state, lines=self.lines,
+            order_id=self.order_id, state=state, lines=self.lines,
             expires_at=_instant(self.expires_at), at=_instant(self.at),
         )  # fmt: skip
 
@@ -106,6 +108,9 @@ class InventoryService(Service, Inventory, StockAdmin, name="inventory"):
 
     async def stocks(self, low: int | None = None, limit: int = 20, cursor: str | None = None) -> StockPage:
         return await correcting.stocks(self.db, low, limit=limit, cursor=cursor)
+
+    async def books(self, sku: str) -> StockRow:
+        return await correcting.books(self.db, sku)
 
     async def correct(
         self, sku: str, reason: str, delta: int | None = None, counted: int | None = None

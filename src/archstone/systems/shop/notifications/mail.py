@@ -5,10 +5,11 @@ from typing import Annotated, Final, Literal
 
 from pydantic import StringConstraints
 
-from archstone.systems.shop.orders.events import OrderCancelled, OrderConfirmed
+from archstone.systems.shop.notifications.contract import About
+from archstone.systems.shop.orders.events import OrderCancelled, OrderConfirmed, OrderRefunded
 from archstone.systems.shop.values import OrderId, Value, VisibleText
 
-__all__ = ["Language", "Mail", "cancelled_mail", "confirmed_mail"]
+__all__ = ["Language", "Mail", "cancelled_mail", "confirmed_mail", "refunded_mail"]
 
 Language = Literal["en", "de"]
 
@@ -22,7 +23,7 @@ class Mail(Value):
     """An address as `users` keeps it: checked when it was given, and dear to check again for each mail."""
     subject: VisibleText
     text: str
-    about: Literal["confirmed", "cancelled"]
+    about: About
     order_id: OrderId
     at: datetime
     """When the fact happened."""
@@ -32,21 +33,29 @@ _WORDS: Final = {
     "en": {
         "confirmed": "Your order {order} is confirmed",
         "cancelled": "Your order {order} is cancelled",
+        "refunded": "We give you money back for your order {order}",
         "hello": "Hello {name},",
         "thanks": "thank you for your order. It is paid, and we are packing it:",
         "sorry": "your order has been cancelled: {reason}.",
         "money": "No money has been kept. It was about:",
         "total": "Total: {total}",
+        "back": "we have given you back {amount} of what you paid for your order.",
+        "why": "The reason: {reason}.",
+        "so_far": "Given back so far: {refunded} of {total}",
         "bye": "Archstone Shop",
     },
     "de": {
         "confirmed": "Ihre Bestellung {order} ist bestätigt",
         "cancelled": "Ihre Bestellung {order} ist storniert",
+        "refunded": "Sie bekommen Geld zurück für Ihre Bestellung {order}",
         "hello": "Guten Tag {name},",
         "thanks": "danke für Ihre Bestellung. Sie ist bezahlt, und wir packen sie gerade:",
         "sorry": "Ihre Bestellung wurde storniert: {reason}.",
         "money": "Es wurde kein Geld einbehalten. Es ging um:",
         "total": "Summe: {total}",
+        "back": "wir haben Ihnen {amount} für Ihre Bestellung erstattet.",
+        "why": "Der Grund: {reason}.",
+        "so_far": "Bisher erstattet: {refunded} von {total}",
         "bye": "Archstone Shop",
     },
 }
@@ -67,17 +76,26 @@ def cancelled_mail(event: OrderCancelled, *, mail_id: str, to: str, name: str, l
     return _mail(event, mail_id=mail_id, to=to, about="cancelled", language=language, text=text)
 
 
+def refunded_mail(event: OrderRefunded, *, mail_id: str, to: str, name: str, language: Language) -> Mail:
+    """Return the mail that tells of money that was given back, and why."""
+    words = _WORDS[language]
+    back, why = words["back"].format(amount=event.amount), words["why"].format(reason=event.reason.rstrip("."))
+    so_far = words["so_far"].format(refunded=event.refunded, total=event.total)
+    text = [words["hello"].format(name=name), "", back, why, "", so_far]
+    return _mail(event, mail_id=mail_id, to=to, about="refunded", language=language, text=text)
+
+
 def _goods(event: OrderConfirmed | OrderCancelled, language: Language) -> list[str]:
     lines = [f"  {line.quantity} x {line.name} ({line.sku})  {line.total}" for line in event.lines]
     return [*lines, "", _WORDS[language]["total"].format(total=event.total)]
 
 
 def _mail(
-    event: OrderConfirmed | OrderCancelled,
+    event: OrderConfirmed | OrderCancelled | OrderRefunded,
     *,
     mail_id: str,
     to: str,
-    about: Literal["confirmed", "cancelled"],
+    about: About,
     language: Language,
     text: list[str],
 ) -> Mail:

@@ -1,17 +1,30 @@
-"""Writing to a customer: look up how, compose, hand over. One coroutine per kind of mail, each a step of a saga."""
+"""Writing to a customer: look up how, compose, hand over, write down. A coroutine per kind of mail, each a saga's step.
 
-from archstone.systems.shop.notifications.mail import cancelled_mail, confirmed_mail
+What is written down is for administrators who look into an order; the mailer alone decides what was sent before.
+"""
+
+from typing import Final
+
+from archstone import world
+from archstone.data import Database
+from archstone.systems.shop.notifications.mail import Mail, cancelled_mail, confirmed_mail, refunded_mail
 from archstone.systems.shop.notifications.mailer import Mailer
-from archstone.systems.shop.orders.events import OrderCancelled, OrderConfirmed
+from archstone.systems.shop.orders.events import OrderCancelled, OrderConfirmed, OrderRefunded
 from archstone.systems.shop.users.contract import UserRead
 
 __all__ = ["Post"]
+
+_SENT: Final = (
+    "INSERT INTO mails (id, order_id, recipient, subject, about, sent_at)"
+    " VALUES (:id, :order_id, :recipient, :subject, :about, :at) ON CONFLICT DO NOTHING"
+)
 
 
 class Post:
     """Tells a customer of an event. Telling again is harmless: the event's id is the mail's."""
 
-    def __init__(self, users: UserRead, mailer: Mailer) -> None:
+    def __init__(self, db: Database, *, users: UserRead, mailer: Mailer) -> None:
+        self._db = db
         self._users = users
         self._mailer = mailer
 
@@ -19,10 +32,23 @@ class Post:
         """Tell that the order is confirmed."""
         to = await self._users.contact(event.customer_id)
         mail = confirmed_mail(event, mail_id=event_id, to=to.email, name=to.name, language=to.language)
-        await self._mailer.send(mail)
+        await self._send(mail)
 
     async def cancelled(self, event: OrderCancelled, event_id: str) -> None:
         """Tell that the order is cancelled, and why."""
         to = await self._users.contact(event.customer_id)
         mail = cancelled_mail(event, mail_id=event_id, to=to.email, name=to.name, language=to.language)
+        await self._send(mail)
+
+    async def refunded(self, event: OrderRefunded, event_id: str) -> None:
+        """Tell that money was given back, and why."""
+        to = await self._users.contact(event.customer_id)
+        mail = refunded_mail(event, mail_id=event_id, to=to.email, name=to.name, language=to.language)
+        await self._send(mail)
+
+    async def _send(self, mail: Mail) -> None:
         await self._mailer.send(mail)
+        await self._db.execute(
+            _SENT, id=mail.id, order_id=mail.order_id, recipient=mail.to, subject=mail.subject, about=mail.about,
+            at=world.now_us(),
+        )  # fmt: skip

@@ -1,18 +1,20 @@
-"""Notifications: an e-mail for each confirmed and each cancelled order. It only listens, so it has no contract.
+"""Notifications: an e-mail for each confirmed and each cancelled order, and for each refund.
 
 Sending is a step of a saga, not part of a transaction: a mail that has left cannot be rolled back. The mail's id is
 that of the event, so a step that is repeated after a crash sends the same mail, which the mailer knows.
 """
 
+from datetime import UTC, datetime
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple, cast
 
 from archstone.resilience import Exponential, Retry
 from archstone.sagas import saga
 from archstone.services import Service, on
+from archstone.systems.shop.notifications.contract import About, Mails, SentMail
 from archstone.systems.shop.notifications.mailer import Mailer
 from archstone.systems.shop.notifications.post import Post
-from archstone.systems.shop.orders.events import OrderCancelled, OrderConfirmed
+from archstone.systems.shop.orders.events import OrderCancelled, OrderConfirmed, OrderRefunded
 from archstone.systems.shop.users.contract import UserRead
 
 __all__ = ["NotificationsService"]
@@ -23,8 +25,25 @@ SEND_TIMEOUT_S: Final = 30.0
 """Seconds for one attempt to hand a mail over."""
 
 
-class NotificationsService(Service, name="notifications"):
-    """Tells customers what became of their orders."""
+MAX_TOLD: Final = 100
+
+
+class _Row(NamedTuple):
+    id: str
+    recipient: str
+    subject: str
+    about: str
+    sent_at: int
+
+    def mail(self) -> SentMail:
+        at = datetime.fromtimestamp(self.sent_at / 1_000_000, UTC)
+        return SentMail(
+            id=self.id, to=self.recipient, subject=self.subject, about=cast("About", self.about), sent_at=at
+        )
+
+
+class NotificationsService(Service, Mails, name="notifications"):
+    """Tells customers what became of their orders. Keeps `Mails`."""
 
     users: UserRead
     mailer: Mailer
@@ -32,7 +51,7 @@ class NotificationsService(Service, name="notifications"):
     @cached_property
     def post(self) -> Post:
         """What the steps of the sagas call."""
-        return Post(self.users, self.mailer)
+        return Post(self.db, users=self.users, mailer=self.mailer)
 
     @on(OrderConfirmed)
     @saga(version=1)
@@ -45,6 +64,21 @@ class NotificationsService(Service, name="notifications"):
     async def tell_cancelled(self, event: OrderCancelled) -> None:
         """Write to the customer that the order is cancelled, and why."""
         await self.step(self.post.cancelled, event, self._event_id, retry=PATIENT, timeout_s=SEND_TIMEOUT_S)
+
+    @on(OrderRefunded)
+    @saga(version=1)
+    async def tell_refunded(self, event: OrderRefunded) -> None:
+        """Write to the customer that money was given back, and why."""
+        await self.step(self.post.refunded, event, self._event_id, retry=PATIENT, timeout_s=SEND_TIMEOUT_S)
+
+    async def mails_of(self, order_id: str) -> tuple[SentMail, ...]:
+        rows = await self.db.all(
+            _Row,
+            "SELECT id, recipient, subject, about, sent_at FROM mails WHERE order_id = :order_id"
+            " ORDER BY sent_at, id LIMIT :limit",
+            order_id=order_id, limit=MAX_TOLD,
+        )  # fmt: skip
+        return tuple(row.mail() for row in rows)
 
     @property
     def _event_id(self) -> str:

@@ -18,6 +18,7 @@ from archstone.systems.shop.values import (
     Money,
     OrderId,
     PageSize,
+    RefundId,
     TooManyError,
     UserId,
     Value,
@@ -36,6 +37,7 @@ __all__ = [
     "OrderView",
     "Orders",
     "Recorded",
+    "RefundView",
     "Status",
 ]
 
@@ -103,6 +105,19 @@ class Entry(Value):
     what: Text
 
 
+class RefundView(Value):
+    """Money of an order that is given back."""
+
+    id: RefundId
+    amount: Money
+    reason: str
+    status: Literal["pending", "done", "refused"]
+    """`refused`: less was left. Nothing was given back."""
+    asked_at: datetime
+    ended_at: datetime | None
+    """None while it is pending."""
+
+
 class OrderView(Value):
     """An order as its customer sees it."""
 
@@ -118,6 +133,10 @@ class OrderView(Value):
     placed_at: datetime
     parcel: ParcelState | None
     """How far the parcel is; None before it is packed."""
+    refunds: tuple[RefundView, ...] = ()
+    """What was given back of it, oldest first. A cancelled order gets back all, which is not among it."""
+    refunded: Money | None = None
+    """Sum of the refunds that are done. None: there are none."""
 
 
 class OrderSummary(Value):

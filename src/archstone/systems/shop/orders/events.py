@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from archstone.data import Event
-from archstone.systems.shop.values import SKU, Address, Money, OrderId, UserId, Value, VisibleText
+from archstone.systems.shop.values import SKU, Address, Money, OrderId, RefundId, UserId, Value, VisibleText
 
 __all__ = [
     "CancellationAsked",
@@ -15,9 +15,12 @@ __all__ = [
     "OrderConfirmed",
     "OrderLine",
     "OrderPlaced",
+    "OrderRefunded",
     "ParcelMoved",
     "ParcelState",
     "Reason",
+    "RefundAsked",
+    "RefundRefused",
 ]
 
 ParcelState = Literal["packed", "shipped", "delivered"]
@@ -72,6 +75,8 @@ class OrderCancelled(Event, name="orders.order-cancelled", version=1, key="order
     was_confirmed: bool
     """Whether it had been confirmed before, so that its revenue was counted."""
     at: datetime
+    refunded: Money | None = None
+    """What had been given back before, in parts. None: nothing."""
 
 
 class CancellationAsked(Event, name="orders.cancellation-asked", version=1, key="order_id"):
@@ -95,4 +100,40 @@ class ParcelMoved(Event, name="orders.parcel-moved", version=1, key="order_id"):
 
     order_id: OrderId
     to: ParcelState
+    at: datetime
+
+
+class RefundAsked(Event, name="orders.refund-asked", version=1, key="order_id"):
+    """An administrator wants money of an order given back. In the history only."""
+
+    order_id: OrderId
+    refund_id: RefundId
+    amount: Money
+    reason: Reason
+    at: datetime
+
+
+class OrderRefunded(Event, name="orders.order-refunded", version=1, key="order_id"):
+    """Money of an order that stands has been given back. Said once per refund."""
+
+    order_id: OrderId
+    customer_id: UserId
+    refund_id: RefundId
+    amount: Money
+    refunded: Money
+    """So far, with this one."""
+    total: Money
+    """Of the order, as it was placed."""
+    reason: Reason
+    was_cancelled: bool
+    """Whether the order was cancelled meanwhile, so that its revenue was taken back already."""
+    at: datetime
+
+
+class RefundRefused(Event, name="orders.refund-refused", version=1, key="order_id"):
+    """Less was left than should be given back, so nothing was. In the history only."""
+
+    order_id: OrderId
+    refund_id: RefundId
+    amount: Money
     at: datetime

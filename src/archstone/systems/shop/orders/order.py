@@ -6,6 +6,9 @@
                STOPPING             RETURNING
                  └──cancel──> CANCELLED <──cancel──┘     (cancel is also legal from PENDING and CONFIRMED)
 
+Money of an order that stands can be given back in parts, which leaves it where it is: `ask-refund`, then `refund` or
+`refuse-refund`, which can come after the order has moved on.
+
 Pure: no clock, no database. A decision (`confirm`, `cancel`, ...) looks at the order and returns the event that says
 what happened, or raises; `after` gives the order that follows an event. `MOVES` is the only place that says what is
 legal, and a move that is not in it raises, when deciding and when replaying.
@@ -26,18 +29,31 @@ from archstone.systems.shop.orders.events import (
     OrderConfirmed,
     OrderLine,
     OrderPlaced,
+    OrderRefunded,
     ParcelMoved,
     ParcelState,
+    RefundAsked,
+    RefundRefused,
 )
 from archstone.systems.shop.values import Address, Money
 
-__all__ = ["MOVES", "SHOWN", "Happening", "IllegalMoveError", "Order", "State", "Status", "rebuild"]
+__all__ = ["MOVES", "SHOWN", "Happening", "IllegalMoveError", "Order", "Refund", "State", "Status", "rebuild"]
 
 Status = Literal["pending", "confirmed", "cancelled"]
 Happening: TypeAlias = (
-    OrderPlaced | OrderConfirmed | OrderCancelled | CancellationAsked | CancellationRefused | ParcelMoved
+    OrderPlaced
+    | OrderConfirmed
+    | OrderCancelled
+    | CancellationAsked
+    | CancellationRefused
+    | ParcelMoved
+    | RefundAsked
+    | OrderRefunded
+    | RefundRefused
 )
-Move = Literal["confirm", "ask", "refuse", "cancel", "packed", "shipped", "delivered"]
+Move = Literal[
+    "confirm", "ask", "refuse", "cancel", "packed", "shipped", "delivered", "ask-refund", "refund", "refuse-refund"
+]
 
 
 class State(Enum):
@@ -74,6 +90,20 @@ MOVES: Final = MappingProxyType(
         (State.SHIPPED, "refuse"): State.SHIPPED,
         (State.SHIPPED, "delivered"): State.DELIVERED,
         (State.DELIVERED, "refuse"): State.DELIVERED,
+        (State.CONFIRMED, "ask-refund"): State.CONFIRMED,
+        (State.SHIPPED, "ask-refund"): State.SHIPPED,
+        (State.DELIVERED, "ask-refund"): State.DELIVERED,
+        # The order may be cancelled while the bank is asked; what it said is written down all the same.
+        (State.CONFIRMED, "refund"): State.CONFIRMED,
+        (State.RETURNING, "refund"): State.RETURNING,
+        (State.SHIPPED, "refund"): State.SHIPPED,
+        (State.DELIVERED, "refund"): State.DELIVERED,
+        (State.CANCELLED, "refund"): State.CANCELLED,
+        (State.CONFIRMED, "refuse-refund"): State.CONFIRMED,
+        (State.RETURNING, "refuse-refund"): State.RETURNING,
+        (State.SHIPPED, "refuse-refund"): State.SHIPPED,
+        (State.DELIVERED, "refuse-refund"): State.DELIVERED,
+        (State.CANCELLED, "refuse-refund"): State.CANCELLED,
     }
 )
 """Every legal move. What is not here cannot happen."""
@@ -107,6 +137,18 @@ class IllegalMoveError(ConflictError, code="orders.illegal-move"):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Refund:
+    """Money of an order that is given back, or was asked to be."""
+
+    id: str
+    amount: Money
+    reason: str
+    asked_at: datetime
+    state: Literal["asked", "done", "refused"] = "asked"
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """An order as it stands after `version` events."""
 
@@ -125,6 +167,30 @@ class Order:
     """Whether it ever was confirmed."""
     parcel: ParcelState | None = None
     """How far the parcel is; None before it is packed."""
+    refunds: tuple[Refund, ...] = ()
+    """What was given back of an order that stands, oldest first; what a cancellation gives back is not among it."""
+
+    @property
+    def refunded(self) -> Money:
+        """What has been given back in refunds."""
+        return self._refunds_that_are({"done"})
+
+    @property
+    def refundable(self) -> Money:
+        """What can still be given back: neither given back nor asked to be."""
+        spoken_for = self._refunds_that_are({"done", "asked"})
+        return Money(amount=self.total.amount - spoken_for.amount, currency=self.total.currency)
+
+    def refund(self, refund_id: str) -> Refund:
+        """Return one of the refunds.
+
+        Raises:
+            KeyError: there is none with this id.
+        """
+        for each in self.refunds:
+            if each.id == refund_id:
+                return each
+        raise KeyError(refund_id)
 
     @staticmethod
     def placed(event: OrderPlaced) -> "Order":
@@ -168,7 +234,34 @@ class Order:
             reason=reason,
             was_confirmed=self.was_confirmed,
             at=at,
+            refunded=self.refunded if self.refunded.amount else None,
         )
+
+    def ask_refund(self, refund_id: str, amount: Money, *, reason: str, at: datetime) -> RefundAsked:
+        """Decide that money is to be given back. Whether so much is left is the caller's question."""
+        self._check("ask-refund")
+        return RefundAsked(order_id=self.id, refund_id=refund_id, amount=amount, reason=reason, at=at)
+
+    def tell_refunded(self, refund_id: str, at: datetime) -> OrderRefunded:
+        """Decide that a refund that was asked for has been given back."""
+        self._check("refund")
+        found = self.refund(refund_id)
+        return OrderRefunded(
+            order_id=self.id,
+            customer_id=self.customer_id,
+            refund_id=refund_id,
+            amount=found.amount,
+            refunded=self.refunded + found.amount,
+            total=self.total,
+            reason=found.reason,
+            was_cancelled=self.state is State.CANCELLED,
+            at=at,
+        )
+
+    def refuse_refund(self, refund_id: str, at: datetime) -> RefundRefused:
+        """Decide that a refund that was asked for cannot be given back."""
+        self._check("refuse-refund")
+        return RefundRefused(order_id=self.id, refund_id=refund_id, amount=self.refund(refund_id).amount, at=at)
 
     def move_parcel(self, to: ParcelState, at: datetime) -> ParcelMoved:
         """Decide that the parcel is where shipping says it is."""
@@ -192,8 +285,27 @@ class Order:
                 return self._moved("cancel", reason=reason)
             case ParcelMoved(to=to):
                 return self._moved(to, parcel=to)
+            case RefundAsked() | OrderRefunded() | RefundRefused():
+                return self._after_refund(event)
             case OrderPlaced():
                 raise IllegalMoveError(self.id, self.state.value, "place")
+
+    def _after_refund(self, event: RefundAsked | OrderRefunded | RefundRefused) -> "Order":
+        match event:
+            case RefundAsked(refund_id=refund_id, amount=amount, reason=reason, at=at):
+                asked = Refund(id=refund_id, amount=amount, reason=reason, asked_at=at)
+                return self._moved("ask-refund", refunds=(*self.refunds, asked))
+            case OrderRefunded(refund_id=refund_id, at=at):
+                return self._moved("refund", refunds=self._ended(refund_id, "done", at))
+            case RefundRefused(refund_id=refund_id, at=at):
+                return self._moved("refuse-refund", refunds=self._ended(refund_id, "refused", at))
+
+    def _refunds_that_are(self, states: set[str]) -> Money:
+        amount = sum(each.amount.amount for each in self.refunds if each.state in states)
+        return Money(amount=amount, currency=self.total.currency)
+
+    def _ended(self, refund_id: str, state: Literal["done", "refused"], at: datetime) -> tuple[Refund, ...]:
+        return tuple(replace(each, state=state, ended_at=at) if each.id == refund_id else each for each in self.refunds)
 
     def _check(self, move: Move) -> State:
         found = MOVES.get((self.state, move))

@@ -14,10 +14,10 @@ from archstone.systems.shop.inventory.contract import Inventory
 from archstone.systems.shop.orders.endings import Endings
 from archstone.systems.shop.orders.order import State
 from archstone.systems.shop.orders.store import load, record
-from archstone.systems.shop.payments.contract import Payments
+from archstone.systems.shop.payments.contract import Payments, RefundReason
 from archstone.systems.shop.payments.provider import PaymentToken
 from archstone.systems.shop.shipping.contract import ParcelLeftError, Shipping
-from archstone.systems.shop.values import Address, Lines, Money, OrderId, UserId
+from archstone.systems.shop.values import Address, Lines, Money, OrderId, RefundId, UserId
 
 __all__ = ["Partners"]
 
@@ -62,6 +62,13 @@ class Partners:
         except ParcelLeftError:
             return False
         return True
+
+    async def give_money_back(
+        self, order_id: OrderId, refund_id: RefundId, amount: Money, reason: RefundReason
+    ) -> bool:
+        """Have a part of the money given back; False if less is left."""
+        answer = await self._payments.refund_part(order_id, refund_id, amount, reason)
+        return answer.state == "done"
 
     async def give_up(self, order_id: OrderId) -> None:
         """Have the goods put back, and end the order as cancelled, with the reason that was kept.

@@ -5,19 +5,22 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final, NamedTuple, assert_never
 
-from archstone.systems.shop.orders.contract import Entry, OrderSummary, OrderView, Recorded
+from archstone.systems.shop.orders.contract import Entry, OrderSummary, OrderView, Recorded, RefundView
 from archstone.systems.shop.orders.events import (
     CancellationAsked,
     CancellationRefused,
     OrderCancelled,
     OrderConfirmed,
     OrderPlaced,
+    OrderRefunded,
     ParcelMoved,
+    RefundAsked,
+    RefundRefused,
 )
-from archstone.systems.shop.orders.order import SHOWN, Happening, Order, State
+from archstone.systems.shop.orders.order import SHOWN, Happening, Order, Refund, State
 from archstone.systems.shop.values import Money
 
-__all__ = ["EventRow", "SummaryRow", "entry_of", "recorded_of", "summary_of", "view_of"]
+__all__ = ["EventRow", "SummaryRow", "entry_of", "recorded_of", "refund_view", "summary_of", "view_of"]
 
 SUMMARY_COLUMNS: Final = "id, state, amount, currency, pieces, placed_at"
 EVENT_COLUMNS: Final = "version, type, metadata, at"
@@ -55,6 +58,20 @@ def view_of(order: Order, history: Iterable[Happening]) -> OrderView:
         address=order.address,
         placed_at=order.placed_at,
         parcel=order.parcel,
+        refunds=tuple(refund_view(each) for each in order.refunds),
+        refunded=order.refunded if order.refunded.amount else None,
+    )
+
+
+def refund_view(refund: Refund) -> RefundView:
+    """Return a refund as the customer sees it."""
+    return RefundView(
+        id=refund.id,
+        amount=refund.amount,
+        reason=refund.reason,
+        status="pending" if refund.state == "asked" else refund.state,
+        asked_at=refund.asked_at,
+        ended_at=refund.ended_at,
     )
 
 
@@ -73,9 +90,21 @@ def entry_of(event: Happening) -> Entry:
             what = f"not cancelled: {reason}"
         case ParcelMoved(to=to):
             what = to
+        case RefundAsked() | OrderRefunded() | RefundRefused():
+            what = _refund_words(event)
         case _:
             assert_never(event)
     return Entry(at=event.at, what=what)
+
+
+def _refund_words(event: RefundAsked | OrderRefunded | RefundRefused) -> str:
+    match event:
+        case RefundAsked():
+            return f"refund of {event.amount} asked for: {event.reason}"
+        case OrderRefunded():
+            return f"refunded {event.amount}"
+        case RefundRefused():
+            return f"refund of {event.amount} not possible: less is left"
 
 
 def summary_of(row: SummaryRow) -> OrderSummary:

@@ -4,15 +4,21 @@
 after however many crashes. Every step names the order wherever it arrives, so it can be repeated.
 """
 
+from datetime import datetime
 from functools import cached_property
 from typing import Final
 
 from archstone import world
 from archstone.resilience import Exponential, Retry
 from archstone.sagas import saga
-from archstone.services import Service, on
+from archstone.services import Service, every, on
 from archstone.systems.shop.catalog.contract import Catalog, Product
+from archstone.systems.shop.catalog.search import match_expression
+from archstone.systems.shop.inventory.administration import StockAdmin
 from archstone.systems.shop.inventory.contract import Inventory
+from archstone.systems.shop.notifications.contract import Mails
+from archstone.systems.shop.orders import finding, refunding
+from archstone.systems.shop.orders.administration import OrderAdmin, OrderDossier, OrderList, OrderState
 from archstone.systems.shop.orders.contract import (
     CancellationAskedError,
     CannotCancelError,
@@ -23,9 +29,12 @@ from archstone.systems.shop.orders.contract import (
     OrderStatus,
     OrderUnknownError,
     OrderView,
+    RefundView,
+    Status,
 )
+from archstone.systems.shop.orders.dossier import Witnesses, dossier_of
 from archstone.systems.shop.orders.endings import Endings
-from archstone.systems.shop.orders.events import OrderLine, OrderPlaced
+from archstone.systems.shop.orders.events import OrderLine, OrderPlaced, Reason
 from archstone.systems.shop.orders.order import SHOWN, Order, State, rebuild
 from archstone.systems.shop.orders.partners import Partners
 from archstone.systems.shop.orders.reading import (
@@ -34,16 +43,19 @@ from archstone.systems.shop.orders.reading import (
     EventRow,
     SummaryRow,
     recorded_of,
+    refund_view,
     summary_of,
     view_of,
 )
 from archstone.systems.shop.orders.store import history_of, load, record
 from archstone.systems.shop.paging import decode_cursor, encode_cursor
+from archstone.systems.shop.payments.administration import PaymentAdmin
 from archstone.systems.shop.payments.contract import Payments
 from archstone.systems.shop.payments.provider import PaymentToken
+from archstone.systems.shop.shipping.administration import ShippingAdmin
 from archstone.systems.shop.shipping.contract import Shipping
 from archstone.systems.shop.shipping.events import ShipmentMoved
-from archstone.systems.shop.values import Address, Line, Lines, Money, OrderId, UserId, merged
+from archstone.systems.shop.values import Address, Line, Lines, Money, OrderId, RefundId, UserId, merged
 
 __all__ = ["OrdersService"]
 
@@ -55,13 +67,17 @@ BY_CUSTOMER: Final = "cancelled by the customer"
 PARCEL_LEFT: Final = "the parcel had left"
 
 
-class OrdersService(Service, Orders, name="orders"):
-    """Keeps `Orders`."""
+class OrdersService(Service, Orders, OrderAdmin, name="orders"):
+    """Keeps `Orders` and `OrderAdmin`."""
 
     catalog: Catalog
     inventory: Inventory
     payments: Payments
     shipping: Shipping
+    money: PaymentAdmin
+    parcels: ShippingAdmin
+    stock: StockAdmin
+    mails: Mails
 
     @cached_property
     def partners(self) -> Partners:
@@ -157,6 +173,36 @@ class OrdersService(Service, Orders, name="orders"):
             await record(self.tx, order, event)
             self.tx.publish(event)
 
+    async def refund(self, order_id: OrderId, reason: str, amount: int | None = None) -> RefundView:
+        asked = await refunding.ask(self.tx, order_id, amount=amount, reason=reason)
+        await self.tx.start(
+            self.give_money_back, order_id, asked.id, asked.amount, asked.reason, id=f"refund-{asked.id}"
+        )
+        return refund_view(asked)
+
+    @saga(version=1)
+    async def give_money_back(self, order_id: OrderId, refund_id: RefundId, amount: Money, reason: Reason) -> None:
+        """Carry a refund to its end: payments decides whether so much is left."""
+        given = await self.step(
+            self.partners.give_money_back, order_id, refund_id, amount, reason,
+            retry=PATIENT, timeout_s=PAYMENT_TIMEOUT_S,
+        )  # fmt: skip
+        await self.step(self.tell_refunded if given else self.refuse_refund, order_id, refund_id, retry=PATIENT)
+
+    async def tell_refunded(self, order_id: OrderId, refund_id: RefundId) -> None:
+        """Step: the money has gone back."""
+        order = await self._load(order_id)
+        if order.refund(refund_id).state == "asked":
+            event = order.tell_refunded(refund_id, world.now())
+            await record(self.tx, order, event)
+            self.tx.publish(event)
+
+    async def refuse_refund(self, order_id: OrderId, refund_id: RefundId) -> None:
+        """Step: a cancellation was faster, so less was left."""
+        order = await self._load(order_id)
+        if order.refund(refund_id).state == "asked":
+            await record(self.tx, order, order.refuse_refund(refund_id, world.now()))
+
     @on(ShipmentMoved)
     async def follow_parcel(self, event: ShipmentMoved) -> None:
         """Write down how far the parcel is."""
@@ -206,6 +252,40 @@ class OrdersService(Service, Orders, name="orders"):
         page, more = rows[:limit], rows[limit:]
         next_cursor = encode_cursor(question, (page[-1].placed_at, page[-1].id)) if more else None
         return OrderPage(items=tuple(summary_of(row) for row in page), next_cursor=next_cursor)
+
+    async def orders(  # noqa: PLR0913, PLR0917 - as the contract has it
+        self,
+        status: Status | None = None,
+        state: OrderState | None = None,
+        customer: str | None = None,
+        sku: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        at_least: int | None = None,
+        at_most: int | None = None,
+        search: str | None = None,
+        limit: int = 20,
+        cursor: str | None = None,
+    ) -> OrderList:
+        expression = None if search is None else match_expression(search)
+        states = finding.states_of(status, state)
+        if (search is not None and expression is None) or states == ():
+            return OrderList(items=(), next_cursor=None)
+        wanted = finding.Wanted(
+            expression=expression, sku=sku, customer_id=customer, states=states, since=since, until=until,
+            at_least=at_least, at_most=at_most,
+        )  # fmt: skip
+        return await finding.page(self.db, wanted, limit=limit, cursor=cursor)
+
+    async def dossier(self, order_id: OrderId) -> OrderDossier:
+        return await dossier_of(self.db, order_id, ask=Witnesses(self.money, self.parcels, self.stock, self.mails))
+
+    @every(1.0)
+    async def index_orders(self) -> None:
+        """Make orders that were placed since findable by product and by words, at most ten thousand events."""
+        for _ in range(50):
+            if not await finding.index_some(self.db):
+                return
 
     def _may_see(self, customer_id: str) -> bool:
         return self.principal.id == customer_id or "admin" in self.principal.roles

@@ -23,10 +23,10 @@ _APPEND: Final = (
     " VALUES (:stream, :version, :type, :type_version, :data, :metadata, :at)"
 )
 _INSERT: Final = (
-    "INSERT INTO orders (id, customer_id, state, version, amount, currency, pieces, placed_at)"
-    " VALUES (:id, :customer_id, :state, :version, :amount, :currency, :pieces, :placed_at)"
+    "INSERT INTO orders (id, customer_id, recipient, state, version, amount, currency, pieces, placed_at)"
+    " VALUES (:id, :customer_id, :recipient, :state, :version, :amount, :currency, :pieces, :placed_at)"
 )
-_UPDATE: Final = "UPDATE orders SET state = :state, version = :version WHERE id = :id"
+_UPDATE: Final = "UPDATE orders SET state = :state, version = :version, refunded = :refunded WHERE id = :id"
 
 
 class Reads(Protocol):
@@ -73,12 +73,16 @@ async def record(tx: Writes, order: Order | None, event: Happening) -> Order:
     if order is None:
         await tx.execute(
             _INSERT,
-            id=changed.id, customer_id=changed.customer_id, state=changed.state.value, version=changed.version,
+            id=changed.id, customer_id=changed.customer_id, recipient=changed.address.name, state=changed.state.value,
+            version=changed.version,
             amount=changed.total.amount, currency=changed.total.currency,
             pieces=sum(line.quantity for line in changed.lines), placed_at=_microseconds(changed.placed_at),
         )  # fmt: skip
     else:
-        await tx.execute(_UPDATE, id=changed.id, state=changed.state.value, version=changed.version)
+        await tx.execute(
+            _UPDATE, id=changed.id, state=changed.state.value, version=changed.version,
+            refunded=changed.refunded.amount if changed.refunds else 0,
+        )  # fmt: skip
     await _append(tx, changed, event)
     return changed
 

@@ -1,7 +1,7 @@
 """A bank in a file: the embedded payment provider, for tests and for a shop that is tried out.
 
-It holds accounts, authorises, captures and refunds, once per key, and keeps a double-entry ledger that sums to zero
-after every transaction. Test tokens choose what it does:
+It holds accounts, authorises, captures and refunds, whole or in parts, once per key, and keeps a double-entry ledger
+that sums to zero after every transaction. Test tokens choose what it does:
 
     tok_ok        takes the money
     tok_declined  refuses: insufficient funds
@@ -13,18 +13,21 @@ It is not a payment provider for real money: plug one in (see `provider.py`).
 """
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, Literal, NamedTuple, Self, TypeAlias, cast
 
 from archstone import world
 from archstone.data import Database, Transaction
 from archstone.systems.shop.payments.provider import (
+    Authorisation,
     PaymentDeclinedError,
     PaymentKey,
     PaymentToken,
     ProviderUnreachableError,
     Receipt,
+    RefundRefusedError,
 )
 from archstone.systems.shop.values import Money
 
@@ -42,6 +45,23 @@ AFTER_CAPTURE: Final = world.declare_point(
 AFTER_REFUND: Final = world.declare_point(
     "shop.bank_after_refund", "the bank has given the money back, on disk; the shop has not heard of it"
 )
+AFTER_PART_REFUND: Final = world.declare_point(
+    "shop.bank_after_part_refund", "the bank has given a part of the money back, on disk; the shop has not heard of it"
+)
+_LEFT: Final = (
+    "SELECT coalesce((SELECT amount FROM captures WHERE key = :key), 0)"
+    " - coalesce((SELECT sum(amount) FROM refunds WHERE key = :key), 0)"
+)
+_GIVEN: Final = "SELECT key, amount, currency FROM refunds WHERE id = :id"
+_KNOWN: Final = (
+    "SELECT key, state, amount, currency, reason, at,"
+    " coalesce((SELECT amount FROM captures c WHERE c.key = a.key), 0) AS captured,"
+    " coalesce((SELECT sum(amount) FROM refunds r WHERE r.key = a.key), 0) AS refunded"
+    " FROM authorisations a WHERE key = :key"
+)
+
+
+_State: TypeAlias = Literal["open", "declined", "captured", "refunded", "void"]
 
 
 class _Authorisation(NamedTuple):
@@ -51,6 +71,27 @@ class _Authorisation(NamedTuple):
     state: str
     reason: str
     attempts: int
+
+
+class _Known(NamedTuple):
+    key: str
+    state: str
+    amount: int
+    currency: str
+    reason: str
+    at: int
+    captured: int
+    refunded: int
+
+    def authorisation(self) -> Authorisation:
+        def money(amount: int) -> Money:
+            return Money(amount=amount, currency=self.currency)
+
+        return Authorisation(
+            key=self.key, state=cast("_State", self.state), amount=money(self.amount), reason=self.reason,
+            captured=money(self.captured), refunded=money(self.refunded),
+            at=datetime.fromtimestamp(self.at / 1_000_000, UTC),
+        )  # fmt: skip
 
 
 class _Outcome(NamedTuple):
@@ -106,6 +147,19 @@ class Bank:
             receipt = await _give_back(tx, key, known)
         world.point(AFTER_REFUND)
         return receipt
+
+    async def refund_part(self, key: PaymentKey, refund_id: PaymentKey, amount: Money) -> Receipt:
+        """Give back `amount`, once per `refund_id`. See `PaymentProvider.refund_part`."""
+        async with self.db.transaction() as tx:
+            known = await _find(tx, key)
+            receipt = await _give_part(tx, key, known, refund_id=refund_id, amount=amount)
+        world.point(AFTER_PART_REFUND)
+        return receipt
+
+    async def look_up(self, key: PaymentKey) -> Authorisation | None:
+        """Return what is known of a key. See `PaymentProvider.look_up`."""
+        found = await self.db.first(_Known, _KNOWN, key=key)
+        return None if found is None else found.authorisation()
 
     async def balance(self, account: str) -> int:
         """Return what the ledger says an account holds, in minor units. An unknown account holds 0."""
@@ -186,20 +240,51 @@ async def _give_back(tx: Transaction, key: str, known: _Authorisation | None) ->
         # The charge was given up before it came here; when it does come, it must find the key closed.
         await _remember(tx, key, amount=Money(amount=0), token="", state="void", reason=CALLED_OFF)
         return Receipt(key=key, state="void", amount=Money(amount=0))
-    paid = Money(amount=known.amount, currency=known.currency)
     if known.state == "refunded":
-        return Receipt(key=key, state="refunded", amount=paid)
+        given = await tx.first(tuple[str, int, str], _GIVEN, id=key)
+        return Receipt(
+            key=key, state="refunded", amount=Money(amount=given[1] if given else 0, currency=known.currency)
+        )
     if known.state != "captured":
         await tx.execute("UPDATE authorisations SET state = 'void' WHERE key = :key AND state = 'open'", key=key)
         return Receipt(key=key, state="void", amount=Money(amount=0, currency=known.currency))
+    rest = Money(amount=await tx.one(int, _LEFT, key=key), currency=known.currency)
+    return await _refund(tx, key, known, refund_id=key, amount=rest)
+
+
+async def _give_part(
+    tx: Transaction, key: str, known: _Authorisation | None, *, refund_id: str, amount: Money
+) -> Receipt:
+    """Give a part back, or say that it was given back before.
+
+    Raises:
+        RefundRefusedError: nothing has moved.
+    """
+    given = await tx.first(tuple[str, int, str], _GIVEN, id=refund_id)
+    if given == (key, amount.amount, amount.currency):
+        return Receipt(key=key, state="refunded", amount=amount)
+    if given is not None or refund_id == key:
+        raise RefundRefusedError("the id was used for another refund")
+    if known is None or known.state not in {"captured", "refunded"} or known.currency != amount.currency:
+        raise RefundRefusedError("no such money was taken")
+    left = await tx.one(int, _LEFT, key=key)
+    if not 0 < amount.amount <= left:
+        raise RefundRefusedError(f"{amount} are asked for, {Money(amount=left, currency=amount.currency)} are left")
+    return await _refund(tx, key, known, refund_id=refund_id, amount=amount)
+
+
+async def _refund(tx: Transaction, key: str, known: _Authorisation, *, refund_id: str, amount: Money) -> Receipt:
+    """Move money back that is known to be there; when nothing is left of it, the key is closed."""
     at = world.now_us()
-    await tx.execute("UPDATE authorisations SET state = 'refunded' WHERE key = :key", key=key)
-    await tx.execute(
-        "INSERT INTO refunds (key, amount, currency, at) VALUES (:key, :amount, :currency, :at)",
-        key=key, amount=paid.amount, currency=paid.currency, at=at,
-    )  # fmt: skip
-    await _book(tx, key, amount=paid, source="shop", target=f"card:{known.token}", at=at)
-    return Receipt(key=key, state="refunded", amount=paid)
+    if amount.amount:
+        await tx.execute(
+            "INSERT INTO refunds (id, key, amount, currency, at) VALUES (:id, :key, :amount, :currency, :at)",
+            id=refund_id, key=key, amount=amount.amount, currency=amount.currency, at=at,
+        )  # fmt: skip
+        await _book(tx, key, amount=amount, source="shop", target=f"card:{known.token}", at=at)
+    if not await tx.one(int, _LEFT, key=key):
+        await tx.execute("UPDATE authorisations SET state = 'refunded' WHERE key = :key", key=key)
+    return Receipt(key=key, state="refunded", amount=amount)
 
 
 async def _book(tx: Transaction, key: str, *, amount: Money, source: str, target: str, at: int) -> None:

@@ -1,14 +1,19 @@
 """What payments promises: to charge an order once, to give it back once, and an invoice."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import StringConstraints
 
 from archstone.errors import DomainError
 from archstone.services import Contract, command, query
 from archstone.systems.shop.payments.provider import PaymentDeclinedError, PaymentToken
-from archstone.systems.shop.values import Money, OrderId, UserId, Value
+from archstone.systems.shop.values import Money, OrderId, RefundId, UserId, Value
 
-__all__ = ["Invoice", "NoInvoiceError", "Payment", "Payments"]
+__all__ = ["Invoice", "NoInvoiceError", "PartRefund", "Payment", "Payments", "RefundReason"]
+
+RefundReason = Annotated[str, StringConstraints(min_length=1, max_length=300)]
+"""Why, in words for the customer."""
 
 
 class NoInvoiceError(DomainError, code="payments.no-invoice", status=404):
@@ -30,6 +35,16 @@ class Payment(Value):
     state: Literal["captured", "refunded"]
 
 
+class PartRefund(Value):
+    """What became of the wish to give money back."""
+
+    id: RefundId
+    order_id: OrderId
+    amount: Money
+    state: Literal["done", "refused"]
+    """`refused`: it was more than is left. Nothing has moved."""
+
+
 class Invoice(Value):
     """What a customer owes nothing more of."""
 
@@ -39,8 +54,12 @@ class Invoice(Value):
     customer_id: UserId
     amount: Money
     state: Literal["captured", "refunded"]
+    """`refunded`: all of it has been given back."""
     issued_at: datetime
     refunded_at: datetime | None
+    """When all of it had been given back."""
+    refunded: Money
+    """Given back so far."""
 
 
 class Payments(Contract, version="1.0"):
@@ -56,7 +75,14 @@ class Payments(Contract, version="1.0"):
 
     @command("/payments/{order_id}/refund", requires="service")
     async def refund(self, order_id: OrderId) -> None:
-        """Give back whatever was taken for an order, and take nothing for it any more. Nothing taken is fine."""
+        """Give back whatever is left of an order's money, and take nothing for it any more. Nothing taken is fine."""
+        ...
+
+    @command("/payments/{order_id}/refunds", requires="service")
+    async def refund_part(
+        self, order_id: OrderId, refund_id: RefundId, amount: Money, reason: RefundReason
+    ) -> PartRefund:
+        """Give back a part of an order's money, once per refund, never more than was taken less what was given back."""
         ...
 
     @query("/orders/{order_id}/invoice", public=True, raises=(NoInvoiceError,))

@@ -4,12 +4,16 @@ A provider is reached from a step of a saga, so its promise is about repeats: `k
 comes again with the same key changes nothing and gives the same answer. After `refund` no charge of that key can
 succeed any more, whether one had succeeded before or not: a charge that was given up may still be on its way.
 
+A part can be given back before that, any number of times: `refund_part` is known by an id of its own, and the provider
+refuses what would be more than is left.
+
 A plug-in is an entry point of the group `archstone.payment_providers`: a function that takes the system's data folder
 and options and gives an async context manager whose value is the provider. The option `payments=NAME` chooses it.
 """
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Final, Literal, Protocol
@@ -21,6 +25,7 @@ from archstone.systems.shop.values import Money, Value
 
 __all__ = [
     "GROUP",
+    "Authorisation",
     "MakeProvider",
     "PaymentDeclinedError",
     "PaymentKey",
@@ -28,6 +33,7 @@ __all__ = [
     "PaymentToken",
     "ProviderUnreachableError",
     "Receipt",
+    "RefundRefusedError",
     "find_provider",
 ]
 
@@ -46,7 +52,24 @@ class Receipt(Value):
     state: Literal["captured", "refunded", "void"]
     """`void`: nothing was captured, and nothing will be."""
     amount: Money
-    """What was captured, or given back; zero when void."""
+    """What was captured, or given back by this call; zero when void or when nothing was left."""
+
+
+class Authorisation(Value):
+    """What the provider knows of a key, for people who look into a payment."""
+
+    key: PaymentKey
+    state: Literal["open", "declined", "captured", "refunded", "void"]
+    """`open`: asked for, not answered yet; `void`: called off before anything was captured."""
+    amount: Money
+    """What was asked for."""
+    reason: str
+    """Why it was declined or called off; empty otherwise."""
+    captured: Money
+    refunded: Money
+    """Given back so far."""
+    at: datetime
+    """When it was asked for."""
 
 
 class PaymentDeclinedError(DomainError, code="payments.declined", status=402):
@@ -58,6 +81,17 @@ class PaymentDeclinedError(DomainError, code="payments.declined", status=402):
 
     def __str__(self) -> str:
         return f"payment declined: {self.reason}"
+
+
+class RefundRefusedError(DomainError, code="payments.refund-refused", status=409):
+    """The provider will not give so much back. Nothing was moved; asking again gives the same answer."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"refund refused: {self.reason}"
 
 
 class ProviderUnreachableError(BackendError, code="payments.provider-unreachable"):
@@ -73,7 +107,7 @@ class ProviderUnreachableError(BackendError, code="payments.provider-unreachable
 
 
 class PaymentProvider(Protocol):
-    """Moves money. Both calls are idempotent by key, from any number of callers at once."""
+    """Moves money. What moves it is idempotent by key, from any number of callers at once."""
 
     async def charge(self, key: PaymentKey, amount: Money, token: PaymentToken) -> Receipt:
         """Authorise and capture `amount`, once per key. The money has moved when this returns.
@@ -85,10 +119,27 @@ class PaymentProvider(Protocol):
         ...
 
     async def refund(self, key: PaymentKey) -> Receipt:
-        """Give back all that was captured for the key, and let nothing be captured for it any more.
+        """Give back all that is left of what was captured for the key, and let nothing be captured for it any more.
 
         Raises:
             ProviderUnreachableError: no answer; the money may have moved.
+        """
+        ...
+
+    async def refund_part(self, key: PaymentKey, refund_id: PaymentKey, amount: Money) -> Receipt:
+        """Give back `amount` of what was captured for the key, once per `refund_id`.
+
+        Raises:
+            RefundRefusedError: that is more than is left, or nothing was captured. Nothing has moved.
+            ProviderUnreachableError: no answer; the money may have moved.
+        """
+        ...
+
+    async def look_up(self, key: PaymentKey) -> Authorisation | None:
+        """Return what is known of a key. None: it was never heard of.
+
+        Raises:
+            ProviderUnreachableError: no answer.
         """
         ...
 

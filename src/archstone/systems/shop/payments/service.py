@@ -8,17 +8,39 @@ from datetime import UTC, datetime
 from typing import Final, Literal, NamedTuple, cast
 
 from archstone import world
+from archstone.errors import ArchstoneError
+from archstone.resilience import Exponential, Retry, within
 from archstone.sagas import saga
 from archstone.services import Service
-from archstone.systems.shop.payments.contract import Invoice, NoInvoiceError, Payment, Payments
+from archstone.systems.shop.payments import refunds
+from archstone.systems.shop.payments.administration import MoneyOfOrder, PaymentAdmin
+from archstone.systems.shop.payments.contract import (
+    Invoice,
+    NoInvoiceError,
+    PartRefund,
+    Payment,
+    Payments,
+    RefundReason,
+)
 from archstone.systems.shop.payments.events import PaymentCaptured, PaymentRefunded
-from archstone.systems.shop.payments.provider import PaymentDeclinedError, PaymentProvider, PaymentToken, Receipt
-from archstone.systems.shop.values import Money, OrderId, UserId
+from archstone.systems.shop.payments.provider import (
+    Authorisation,
+    PaymentDeclinedError,
+    PaymentProvider,
+    PaymentToken,
+    Receipt,
+    RefundRefusedError,
+)
+from archstone.systems.shop.values import Money, OrderId, RefundId, UserId
 
 __all__ = ["PaymentsService"]
 
 CHARGE_TIMEOUT_S: Final = 2.0
 """Seconds that the provider has for one attempt. It is asked again with the same key."""
+LOOK_UP_S: Final = 1.0
+"""Seconds that the provider has to tell what it knows."""
+PATIENT: Final = Retry(100, backoff=Exponential(0.1, cap_s=60.0), on=(Exception,))
+"""A part that is given back cannot be taken again, so from there it only goes forward."""
 CALLED_OFF: Final = "the payment was called off"
 
 
@@ -31,16 +53,17 @@ class _Row(NamedTuple):
     invoice: int | None
     captured_at: int | None
     refunded_at: int | None
+    refunded: int
 
 
 _FIND: Final = (
-    "SELECT order_id, customer_id, amount, currency, state, invoice, captured_at, refunded_at"
+    "SELECT order_id, customer_id, amount, currency, state, invoice, captured_at, refunded_at, refunded"
     " FROM payments WHERE order_id = :order_id"
 )
 
 
-class PaymentsService(Service, Payments, name="payments"):
-    """Keeps `Payments`."""
+class PaymentsService(Service, Payments, PaymentAdmin, name="payments"):
+    """Keeps `Payments` and `PaymentAdmin`."""
 
     provider: PaymentProvider
     """Who moves the money."""
@@ -59,6 +82,37 @@ class PaymentsService(Service, Payments, name="payments"):
     async def refund(self, order_id: OrderId) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         receipt = await self.step(self.provider.refund, order_id, timeout_s=CHARGE_TIMEOUT_S)
         await self.step(self.record_refund, order_id, receipt)
+
+    @saga(version=1)
+    async def refund_part(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, order_id: OrderId, refund_id: RefundId, amount: Money, reason: RefundReason
+    ) -> PartRefund:
+        done = await self.step(self.open_refund, order_id, refund_id, amount, reason)
+        if done:
+            done = await self.step(
+                self.give_part, order_id, refund_id, amount, retry=PATIENT, timeout_s=CHARGE_TIMEOUT_S
+            )
+            await self.step(self.close_refund, order_id, refund_id, amount, done, retry=PATIENT)
+        return PartRefund(id=refund_id, order_id=order_id, amount=amount, state="done" if done else "refused")
+
+    async def open_refund(self, order_id: OrderId, refund_id: RefundId, amount: Money, reason: RefundReason) -> bool:
+        """Step: promise a part to a refund; False if that is more than is left."""
+        return await refunds.open_part(self.tx, order_id, refund_id, amount=amount, reason=reason)
+
+    async def give_part(self, order_id: OrderId, refund_id: RefundId, amount: Money) -> bool:
+        """Step: have the provider give a part back; False if it refuses."""
+        try:
+            await self.provider.refund_part(order_id, refund_id, amount)
+        except RefundRefusedError:
+            return False
+        return True
+
+    async def close_refund(self, order_id: OrderId, refund_id: RefundId, amount: Money, given: bool) -> None:  # noqa: FBT001 - a step's arguments are journaled by position
+        """Step: write down what became of a refund."""
+        if given:
+            await refunds.book(self.tx, order_id, refund_id, amount=amount)
+        else:
+            await refunds.refuse(self.tx, refund_id)
 
     async def record_capture(self, order_id: OrderId, customer_id: UserId, amount: Money) -> Payment:
         """Write down that an order is paid, give it an invoice and say so; once."""
@@ -89,10 +143,7 @@ class PaymentsService(Service, Payments, name="payments"):
                 order_id=order_id, amount=receipt.amount.amount, currency=receipt.amount.currency, at=world.now_us(),
             )  # fmt: skip
         elif known.state == "captured":
-            await self.tx.execute(
-                "UPDATE payments SET state = 'refunded', refunded_at = :at WHERE order_id = :order_id",
-                order_id=order_id, at=world.now_us(),
-            )  # fmt: skip
+            await refunds.book_rest(self.tx, order_id, receipt.amount)
             amount = Money(amount=known.amount, currency=known.currency)
             self.tx.publish(PaymentRefunded(order_id=order_id, customer_id=known.customer_id, amount=amount, at=now))
 
@@ -109,7 +160,32 @@ class PaymentsService(Service, Payments, name="payments"):
             state=cast("Literal['captured', 'refunded']", row.state),
             issued_at=_instant(row.captured_at),
             refunded_at=None if row.refunded_at is None else _instant(row.refunded_at),
+            refunded=Money(amount=row.refunded, currency=row.currency),
         )
+
+    async def money_of(self, order_id: OrderId) -> MoneyOfOrder:
+        answered, authorisation = await self._looked_up(order_id)
+        row = await self.db.first(_Row, _FIND, order_id=order_id)
+        taken = None if row is None or row.captured_at is None else Money(amount=row.amount, currency=row.currency)
+        return MoneyOfOrder(
+            order_id=order_id,
+            state="none" if row is None else cast("Literal['captured', 'refunded', 'closed']", row.state),
+            amount=taken,
+            captured_at=None if row is None or row.captured_at is None else _instant(row.captured_at),
+            refunded=None if row is None or taken is None else Money(amount=row.refunded, currency=row.currency),
+            refunds=await refunds.refunds_of(self.db, order_id),
+            invoice=None if row is None or row.invoice is None else f"INV-{row.invoice:06d}",
+            authorisation=authorisation,
+            provider_answered=answered,
+        )
+
+    async def _looked_up(self, order_id: str) -> tuple[bool, Authorisation | None]:
+        """Return whether the provider answered, and what it knows."""
+        try:
+            async with within(LOOK_UP_S):
+                return True, await self.provider.look_up(order_id)
+        except ArchstoneError:
+            return False, None
 
 
 def _instant(microseconds: int) -> datetime:

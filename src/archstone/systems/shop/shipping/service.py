@@ -12,6 +12,7 @@ from archstone import world
 from archstone.resilience import check
 from archstone.services import Service, every, on
 from archstone.systems.shop.orders.events import OrderConfirmed, ParcelState
+from archstone.systems.shop.shipping.administration import ParcelOfOrder, ShippingAdmin
 from archstone.systems.shop.shipping.contract import (
     NoShipmentError,
     ParcelLeftError,
@@ -64,8 +65,14 @@ class _Row(NamedTuple):
         return Shipment(
             order_id=self.order_id,
             state=cast("ShipmentState", self.state),
-            moved_at=datetime.fromtimestamp(self.moved_at / 1_000_000, UTC),
+            moved_at=_instant(self.moved_at),
         )
+
+
+class _Progress(NamedTuple):
+    state: str
+    moved_at: int
+    due_at: int | None
 
 
 _FIND: Final = "SELECT order_id, state, moved_at FROM shipments WHERE order_id = :order_id"
@@ -75,8 +82,8 @@ _MOVE: Final = (
 )
 
 
-class ShippingService(Service, Shipping, name="shipping"):
-    """Keeps `Shipping`."""
+class ShippingService(Service, Shipping, ShippingAdmin, name="shipping"):
+    """Keeps `Shipping` and `ShippingAdmin`."""
 
     pace: Pace
     """How fast parcels come along."""
@@ -110,6 +117,16 @@ class ShippingService(Service, Shipping, name="shipping"):
             raise NoShipmentError(order_id)
         return row.shipment()
 
+    async def parcel_of(self, order_id: str) -> ParcelOfOrder | None:
+        row = await self.db.first(
+            _Progress, "SELECT state, moved_at, due_at FROM shipments WHERE order_id = :order_id", order_id=order_id
+        )
+        if row is None:
+            return None
+        due_at = None if row.due_at is None else _instant(row.due_at)
+        state = cast("ShipmentState", row.state)
+        return ParcelOfOrder(order_id=order_id, state=state, moved_at=_instant(row.moved_at), due_at=due_at)
+
     @on(OrderConfirmed)
     async def let_go(self, event: OrderConfirmed) -> None:
         """Let the parcel of a confirmed order be packed. One that was cancelled meanwhile stays where it is."""
@@ -136,3 +153,7 @@ class ShippingService(Service, Shipping, name="shipping"):
         stays_s = self.pace.after(to)
         due = None if stays_s is None else at + int(stays_s * 1_000_000)
         await self.tx.execute(_MOVE, order_id=row.order_id, state=row.state, to=to, at=at, due=due)
+
+
+def _instant(microseconds: int) -> datetime:
+    return datetime.fromtimestamp(microseconds / 1_000_000, UTC)

@@ -1,0 +1,223 @@
+"""Finding orders for administrators: one index leads, the other conditions are tested on what it brings.
+
+The most selective condition leads: words, then product, then customer, then state, then time alone. With several
+states each leads a query of its own, and the results are merged, so that a rare state costs as little as a common one.
+By words the order is that in which orders were placed, else it is their time; both are newest first.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from heapq import merge
+from itertools import islice
+from typing import Final, NamedTuple, cast
+
+from archstone.data import Database
+from archstone.systems.shop.orders.administration import ListedOrder, OrderList, OrderState
+from archstone.systems.shop.orders.order import SHOWN, State, Status
+from archstone.systems.shop.paging import decode_cursor, encode_cursor
+from archstone.systems.shop.values import Money
+
+__all__ = ["Found", "Wanted", "find", "index_some", "page", "states_of"]
+
+BATCH: Final = 200
+"""Events that are looked through in one transaction."""
+
+_COLUMNS: Final = "o.id, o.customer_id, o.recipient, o.state, o.amount, o.currency, o.refunded, o.pieces, o.placed_at"
+_LEADING: Final = {
+    "words": (
+        "e.position",
+        "order_search f CROSS JOIN events e ON e.position = f.rowid CROSS JOIN orders o ON o.id = e.stream",
+        "order_search MATCH :expression AND f.rowid < :position", "f.rowid DESC",
+    ),
+    "sku": (
+        "0", "order_lines l CROSS JOIN orders o ON o.id = l.order_id",
+        "l.sku = :sku AND (l.placed_at, l.order_id) < (:at, :id)", "l.placed_at DESC, l.order_id DESC",
+    ),
+    "customer_id": (
+        "0", "orders o", "o.customer_id = :customer_id AND (o.placed_at, o.id) < (:at, :id)",
+        "o.placed_at DESC, o.id DESC",
+    ),
+    "state": ("0", "orders o", "o.state = :state AND (o.placed_at, o.id) < (:at, :id)", "o.placed_at DESC, o.id DESC"),
+    "time": ("0", "orders o", "(o.placed_at, o.id) < (:at, :id)", "o.placed_at DESC, o.id DESC"),
+}  # fmt: skip
+"""What leads: position, tables, condition, order."""
+_TESTED: Final = {
+    "sku": "(:sku, o.placed_at, o.id) IN (SELECT sku, placed_at, order_id FROM order_lines)",
+    "customer_id": "o.customer_id = :customer_id",
+    "states": "o.state IN (SELECT value FROM json_each(:states))",
+    "since": "o.placed_at >= :since",
+    "until": "o.placed_at < :until",
+    "at_least": "o.amount >= :at_least",
+    "at_most": "o.amount <= :at_most",
+}
+_NEW: Final = "FROM events e JOIN orders o ON o.id = e.stream WHERE e.position > :after AND e.position <= :to"
+_PLACED: Final = "AND e.type = 'orders.order-placed'"
+_INDEX_LINES: Final = (
+    "INSERT OR IGNORE INTO order_lines (sku, placed_at, order_id)"  # noqa: S608 - constants
+    " SELECT json_extract(l.value, '$.sku'), o.placed_at, o.id FROM events e JOIN orders o ON o.id = e.stream,"
+    f" json_each(e.data, '$.lines') l WHERE e.position > :after AND e.position <= :to {_PLACED}"
+)
+_INDEX_WORDS: Final = (
+    "INSERT INTO order_search (rowid, words)"  # noqa: S608 - constants
+    " SELECT e.position, o.id || ' ' || substr(o.id, -8) || ' ' || o.customer_id || ' ' || o.recipient || ' ' ||"
+    " (SELECT group_concat(json_extract(value, '$.name') || ' ' || json_extract(value, '$.sku'), ' ')"
+    f" FROM json_each(e.data, '$.lines')) {_NEW} {_PLACED}"
+)
+
+
+class Wanted(NamedTuple):
+    """What is looked for; None: anything."""
+
+    expression: str | None = None
+    """Of the full-text index."""
+    sku: str | None = None
+    customer_id: str | None = None
+    states: tuple[str, ...] | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    at_least: int | None = None
+    at_most: int | None = None
+
+    @property
+    def leads(self) -> str:
+        """Which condition leads."""
+        if self.expression is not None:
+            return "words"
+        if self.sku is not None:
+            return "sku"
+        if self.customer_id is not None:
+            return "customer_id"
+        return "time" if self.states is None else "state"
+
+
+class Found(NamedTuple):
+    """An order that was found, as stored."""
+
+    position: int
+    id: str
+    customer_id: str
+    recipient: str
+    state: str
+    amount: int
+    currency: str
+    refunded: int
+    pieces: int
+    placed_at: int
+
+    def listed(self) -> ListedOrder:
+        """Return it as the contract has it."""
+        return ListedOrder(
+            id=self.id, customer_id=self.customer_id, recipient=self.recipient, status=SHOWN[State(self.state)],
+            state=cast("OrderState", self.state), total=Money(amount=self.amount, currency=self.currency),
+            refunded=Money(amount=self.refunded, currency=self.currency) if self.refunded else None,
+            pieces=self.pieces, placed_at=datetime.fromtimestamp(self.placed_at / 1_000_000, UTC),
+        )  # fmt: skip
+
+
+def states_of(status: Status | None, state: OrderState | None) -> tuple[str, ...] | None:
+    """Return the states that are wanted; None: all; empty: no order can be both."""
+    if status is None:
+        return None if state is None else (state,)
+    shown = tuple(each.value for each, told in SHOWN.items() if told == status)
+    if state is None:
+        return shown
+    return (state,) if state in shown else ()
+
+
+async def page(db: Database, wanted: Wanted, *, limit: int, cursor: str | None) -> OrderList:
+    """Return a page of what is found.
+
+    Raises:
+        BadCursorError: the cursor is of another search.
+    """
+    question = f"order-list|{wanted}"
+    by_words = wanted.leads == "words"
+    before: tuple[object, ...] = (2**62, "")
+    if cursor is not None:
+        before = decode_cursor(question, cursor, like=(0, ""))
+    rows = await find(db, wanted, before=cast("tuple[int, str]", before), limit=limit + 1)
+    shown = rows[:limit]
+    key = (0, "") if not shown else (shown[-1].position if by_words else shown[-1].placed_at, shown[-1].id)
+    return OrderList(
+        items=tuple(row.listed() for row in shown),
+        next_cursor=encode_cursor(question, key) if len(rows) > limit else None,
+    )
+
+
+async def find(db: Database, wanted: Wanted, *, before: tuple[int, str], limit: int) -> list[Found]:
+    """Return orders, newest first, from behind `before`.
+
+    Args:
+        db: Of orders.
+        wanted: What they must fit.
+        before: Position and nothing where words lead, else time in microseconds and id, of the last one known.
+        limit: Most that are wanted.
+    """
+    leads = wanted.leads
+    if leads != "state":
+        return await _query(db, wanted, leads, before=before, limit=limit)
+    found = [await _query(db, wanted, leads, before=before, limit=limit, state=state) for state in wanted.states or ()]
+    newest = merge(*found, key=lambda each: (each.placed_at, each.id), reverse=True)
+    return list(islice(newest, limit))
+
+
+async def _query(
+    db: Database, wanted: Wanted, leads: str, *, before: tuple[int, str], limit: int, state: str | None = None
+) -> list[Found]:
+    position, tables, condition, order = _LEADING[leads]
+    given: dict[str, object] = {}
+    tests: list[str] = []
+    for name, value in _conditions(wanted):
+        if name == leads or (name == "states" and leads == "state"):
+            continue
+        tests.append(_TESTED[name])
+        given[name] = value
+    match leads:
+        case "words":
+            given |= {"expression": wanted.expression, "position": before[0]}
+        case "sku" | "customer_id":
+            given |= {leads: getattr(wanted, leads), "at": before[0], "id": before[1]}
+        case "state":
+            given |= {"state": state, "at": before[0], "id": before[1]}
+        case _:
+            given |= {"at": before[0], "id": before[1]}
+    where = " AND ".join((condition, *tests))
+    sql = f"SELECT {position} AS position, {_COLUMNS} FROM {tables} WHERE {where} ORDER BY {order} LIMIT :limit"  # noqa: S608 - constants
+    return await db.all(Found, sql, limit=limit, **given)
+
+
+def _conditions(wanted: Wanted) -> Sequence[tuple[str, object]]:
+    return [
+        (name, value)
+        for name, value in (
+            ("sku", wanted.sku),
+            ("customer_id", wanted.customer_id),
+            ("states", None if wanted.states is None else json.dumps(wanted.states)),
+            ("since", _microseconds(wanted.since)),
+            ("until", _microseconds(wanted.until)),
+            ("at_least", wanted.at_least),
+            ("at_most", wanted.at_most),
+        )
+        if value is not None
+    ]
+
+
+async def index_some(db: Database) -> bool:
+    """Put the next placed orders into the indexes of products and words; False: there was nothing left to look at."""
+    async with db.transaction() as tx:
+        after, newest = await tx.one(
+            tuple[int, int], "SELECT position, coalesce((SELECT max(position) FROM events), 0) FROM indexed"
+        )
+        to = min(newest, after + BATCH)
+        if to > after:
+            await tx.execute(_INDEX_LINES, after=after, to=to)
+            await tx.execute(_INDEX_WORDS, after=after, to=to)
+            await tx.execute("UPDATE indexed SET position = :to", to=to)
+    return newest > to
+
+
+def _microseconds(at: datetime | None) -> int | None:
+    if at is None:
+        return None
+    return round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1_000_000)
