@@ -127,6 +127,20 @@ def test_the_journal_keeps_faults_and_what_is_printed(tmp_path: Path) -> None:
     assert (tmp_path / "archstone.log").stat().st_mode & 0o777 == 0o600
 
 
+def test_what_is_said_again_and_again_is_one_fault() -> None:
+    book = Journal()
+    for number in range(5):
+        book.write(line("error", "failed", number=number) + "\n")
+        book.write(line("warning", f"other {number}") + "\n")
+    assert book.faults[-2] == Fault("03:04:05", "error", "failed  number=4", 5)
+    assert [each.times for each in book.faults] == [1, 1, 1, 1, 5, 1]
+    told = "\n".join(lines_of(faults=book.faults[-2:]))
+    assert "03:04:05 error 5 times, the last: failed  number=4" in told
+    for number in range(500):
+        book.write(line("error", f"another {number}") + "\n")
+    assert len(book.faults) == 100
+
+
 def test_the_journal_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "FILE_BYTES", 1_000)
     book = Journal()

@@ -120,7 +120,9 @@ def _own(vitals: Vitals) -> Iterator[Line]:
 def _faults(faults: Sequence[Fault]) -> Iterator[Line]:
     for number, fault in enumerate(list(faults)[-_MOST_FAULTS:]):
         label = _label("log" if not number else "")
-        yield [*label, (f"{fault.at} ", "dim"), (f"{fault.level} ", _LEVELS.get(fault.level, "dim")), (fault.text, "")]
+        often = f"{fault.times:,} times, the last: " if fault.times > 1 else ""
+        level = (f"{fault.level} ", _LEVELS.get(fault.level, "dim"))
+        yield [*label, (f"{fault.at} ", "dim"), level, (often, "bold"), (fault.text, "")]
 
 
 def _foot(about: About) -> list[Line]:

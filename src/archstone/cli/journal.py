@@ -29,6 +29,8 @@ class Fault(NamedTuple):
     """Time of day, UTC."""
     level: str
     text: str
+    times: int = 1
+    """How often the like was said: the same words by the same logger. This is the last of them."""
 
 
 class Journal(io.TextIOBase):
@@ -40,13 +42,17 @@ class Journal(io.TextIOBase):
 
     def __init__(self) -> None:
         super().__init__()
-        self.faults: deque[Fault] = deque(maxlen=_FAULTS)
-        """Warnings, errors, and what was printed past the log; newest last."""
+        self._faults: dict[tuple[str, ...], Fault] = {}
         self.warnings = 0
         self.path: Path | None = None
         self._held: deque[str] = deque(maxlen=_HELD)
         self._file: io.FileIO | None = None
         self._part = ""
+
+    @property
+    def faults(self) -> list[Fault]:
+        """Warnings, errors, and what was printed past the log; newest last, at most 100."""
+        return list(self._faults.values())
 
     def open(self, folder: Path) -> None:
         """Write to the data folder from now on."""
@@ -88,15 +94,21 @@ class Journal(io.TextIOBase):
         if found is None:
             at = datetime.fromtimestamp(world.now_us() / 1e6, UTC).isoformat().replace("+00:00", "Z")
             found = {"timestamp": at, "level": "info", "logger": "printed", "event": line}
+            self._note(found, ("printed", line, at))
             line = json.dumps(found)
-            self.faults.append(_fault(found))
         elif found.get("level") not in {"debug", "info"}:
             self.warnings += 1
-            self.faults.append(_fault(found))
+            self._note(found, (str(found.get("logger")), str(found["event"])))
         if self._file is None and self.path is None:
             self._held.append(f"{line}\n")
         else:
             self._write(f"{line}\n")
+
+    def _note(self, line: dict[str, Any], alike: tuple[str, ...]) -> None:
+        before = self._faults.pop(alike, None)
+        self._faults[alike] = _fault(line, 1 if before is None else before.times + 1)
+        if len(self._faults) > _FAULTS:
+            del self._faults[next(iter(self._faults))]
 
     def _write(self, line: str) -> None:
         if self._file is None or self.path is None:
@@ -121,7 +133,7 @@ def _parsed(line: str) -> dict[str, Any] | None:
     return cast("dict[str, Any]", found) if isinstance(found, dict) and "event" in found else None
 
 
-def _fault(line: dict[str, Any]) -> Fault:
+def _fault(line: dict[str, Any], times: int) -> Fault:
     exception = line.get("exception")
     told = [str(line["event"])]
     if isinstance(exception, dict):
@@ -129,4 +141,4 @@ def _fault(line: dict[str, Any]) -> Fault:
         told.append(f"{str(named.get('type')).rpartition('.')[2]}: {named.get('message')}")
     told += [f"{name}={value}" for name, value in line.items() if name not in _PLAIN and name != "exception"]
     text = "".join(each if each.isprintable() else " " for each in "  ".join(told))
-    return Fault(str(line.get("timestamp"))[11:19], str(line.get("level")), text)
+    return Fault(str(line.get("timestamp"))[11:19], str(line.get("level")), text, times)

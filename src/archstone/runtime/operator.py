@@ -1,6 +1,5 @@
 """What an operator can ask of a system: the verbs behind the control socket and the command line."""
 
-import asyncio
 import os
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -35,8 +34,6 @@ _TRACE_ID: Final = re.compile("[0-9a-f]{32}")
 _DIGITS: Final = re.compile("[0-9]{1,18}")
 _ALL_LETTERS: Final = 100_000
 _REPLAYED_AT_ONCE: Final = 10_000
-_FLUSHED_S: Final = 0.1
-"""After this long the answer to whoever has the process killed is on its way."""
 
 
 class VerbError(ConfigError, code="runtime.verb"):
@@ -183,7 +180,7 @@ class Operator:
         lifeline, point = self._embedded.lifeline, arguments.get("point")
         assert lifeline is not None  # or there is no such verb
         if point is None:
-            asyncio.get_running_loop().call_later(_FLUSHED_S, lifeline.kill)
+            lifeline.kill_soon()
         elif point in world.crash_points():
             world.arm(point, strike=lifeline.kill)
         else:
