@@ -1,5 +1,6 @@
 """The administration's pages, in memory: who may see them, figures, users."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -86,7 +87,8 @@ async def test_figures_show_what_was_bought_and_renew_themselves_from_the_same_n
     )
     await root.follow(order)
     figures = before
-    for _ in range(2000):
+    for _ in range(100):
+        await asyncio.sleep(0.1)
         figures = await figures_of(root)
         if figures["tiles"]["conversion"]["text"] == "100%":
             break

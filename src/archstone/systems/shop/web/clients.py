@@ -13,6 +13,7 @@ from archstone.systems.shop.carts.contract import Carts
 from archstone.systems.shop.catalog.contract import Catalog
 from archstone.systems.shop.inventory.administration import StockAdmin
 from archstone.systems.shop.inventory.contract import Inventory
+from archstone.systems.shop.orders.administration import OrderAdmin
 from archstone.systems.shop.orders.contract import Orders
 from archstone.systems.shop.users.contract import BrowserSessions, UserAdmin, UserWrite
 
@@ -35,6 +36,7 @@ class Clients(NamedTuple):
     roles: UserAdmin
     analytics: Analytics
     stock: StockAdmin
+    order_admin: OrderAdmin
 
 
 class _Routes:
@@ -65,4 +67,5 @@ def clients_of(routes: Sequence[tuple[Operation, Transport]]) -> Clients:
         roles=made(UserAdmin),
         analytics=made(Analytics),
         stock=made(StockAdmin),
+        order_admin=made(OrderAdmin),
     )

@@ -41,7 +41,7 @@
       for (const plot of figures.plots) {
         const place = document.querySelector(`[data-plot="${CSS.escape(plot.name)}"]`);
         if (!place) continue;
-        numbers(place.querySelector("tbody"), plot.rows);
+        numbers(place.querySelector(".numbers tbody"), plot.rows);
         const drawn = plots.get(plot.name);
         if (drawn) drawn.setData(plot.data);
         else plots.set(plot.name, draw(place.querySelector(".canvas"), plot));
@@ -80,13 +80,13 @@
     const colour = (name) => () => look.getPropertyValue(name).trim();
     const words = spoken(plot.unit);
     const axis = { stroke: colour("--quiet"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
-    const paths = plot.bars ? uPlot.paths.stepped({ align: 1 }) : undefined;
+    const paths = plot.bars ? uPlot.paths.stepped({ align: 1, extend: true }) : undefined;
     const legend = 28;
     const size = () => ({ width: place.clientWidth, height: place.clientHeight - legend });
     const drawn = new uPlot({
       ...size(),
       cursor: { y: false, drag: { x: false, y: false } },
-      scales: { y: { range: (_, low, high) => [Math.min(0, low), Math.max(plot.unit === "ratio" ? 1 : plot.unit === "s" ? 0.001 : 100 ** (words.minor ? 1 : 0), high * 1.1)] } },
+      scales: { x: { range: (_, low, high) => [low, high + (plot.bars ? 60 : 0)] }, y: { range: (_, low, high) => [Math.min(0, low), Math.max(plot.unit === "ratio" ? 1 : plot.unit === "s" ? 0.001 : 100 ** (words.minor ? 1 : 0), high * 1.1)] } },
       axes: [{ ...axis, values: (_, at) => at.map(clock) }, { ...axis, size: 58, values: (_, all) => all.map(words.short) }],
       series: [
         { label: "At", value: (_, at) => (at == null ? "\u2013" : clock(at)) },

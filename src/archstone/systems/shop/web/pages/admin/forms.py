@@ -6,14 +6,14 @@ What a contract allows is the contract's to say: the fields have its types, and 
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from archstone.systems.shop.inventory.administration import MAX_PIECES, Reason
 from archstone.systems.shop.users.contract import Role
 from archstone.systems.shop.values import Email
 from archstone.systems.shop.web.forms import Filled, shown_again
 
-__all__ = ["ArrivalForm", "CorrectionForm", "RoleForm", "read"]
+__all__ = ["ArrivalForm", "CorrectionForm", "RefundForm", "RoleForm", "read"]
 
 F = TypeVar("F", bound=BaseModel)
 
@@ -21,7 +21,7 @@ _WORDS: Final = {
     "how": "Please choose what the number says.",
     "number": f"Please enter a whole number of at most {MAX_PIECES:,}.",
     "quantity": f"Please enter a whole number from 1 to {MAX_PIECES:,}.",
-    "reason": "Please say why, in at most 300 characters: it is kept with the correction.",
+    "reason": "Please say why, in at most 300 characters: it is kept.",
 }
 _OTHER: Final = "This is not what was expected here: please go back and start again."
 
@@ -43,6 +43,14 @@ class CorrectionForm(_Form):
     how: Literal["counted", "difference"]
     number: Annotated[int, Field(ge=-MAX_PIECES, le=MAX_PIECES)]
     """What was counted, at least 0, or the difference, not 0; the service refuses others."""
+    reason: Reason
+
+
+class RefundForm(_Form):
+    """Money that is given back."""
+
+    amount: Annotated[str, StringConstraints(max_length=20)] = ""
+    """As it is typed. Empty: all that is left."""
     reason: Reason
 
 

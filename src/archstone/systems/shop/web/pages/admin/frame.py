@@ -18,11 +18,19 @@ SURE: Final = "sure"
 _KEY_BYTES: Final = 16
 _KEY_LETTERS: Final = frozenset("0123456789abcdef")
 
-SECTIONS: Final = (("/admin", "Figures"), ("/admin/stock", "Stock"), ("/admin/users", "Users"))
+SECTIONS: Final = (
+    ("/admin", "Figures"),
+    ("/admin/orders", "Orders"),
+    ("/admin/stock", "Stock"),
+    ("/admin/users", "Users"),
+)
 _NOTICES: Final = {
     "granted": "The role has been given. It holds from the next page on.",
     "withdrawn": "The role has been withdrawn, and all sessions of this user have ended.",
     "unknown-user": "There is no such user.",
+    "refunding": "The money is on its way back. This page shows when it is done.",
+    "cancelling": "The order is being cancelled.",
+    "too-late": "It is too late to cancel: the parcel has left. Money can be given back below.",
     "corrected": "The stock has been corrected.",
     "arrived": "The goods have been booked.",
     "broken": "This form was not what was expected here. Nothing has been done.",
