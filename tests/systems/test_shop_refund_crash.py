@@ -20,7 +20,7 @@ OWN = ("shop.bank_after_part_refund", "shop.refund_after_asked", "shop.refund_af
 SHARED = (
     "messaging.after_send",
     "sagas.after_begin:2",
-    "sagas.after_effect:3",
+    "sagas.after_effect",
     "sagas.after_finish",
     "services.after_commit_before_answer",
     "shop.mail_after_link",

@@ -13,15 +13,18 @@ from itertools import islice
 from typing import Final, NamedTuple, cast
 
 from archstone.data import Database
+from archstone.services import Tx
 from archstone.systems.shop.orders.administration import ListedOrder, OrderList, OrderState
 from archstone.systems.shop.orders.order import SHOWN, State, Status
 from archstone.systems.shop.paging import decode_cursor, encode_cursor
 from archstone.systems.shop.values import Money
 
-__all__ = ["Found", "Wanted", "find", "index_some", "page", "states_of"]
+__all__ = ["BEHIND", "Found", "Wanted", "find", "index_some", "page", "states_of"]
 
-BATCH: Final = 200
+BATCH: Final = 500
 """Events that are looked through in one transaction."""
+BEHIND: Final = "SELECT position, coalesce((SELECT max(position) FROM events), 0) FROM indexed"
+"""Finds up to where orders are indexed, and up to where there are any."""
 
 _COLUMNS: Final = "o.id, o.customer_id, o.recipient, o.state, o.amount, o.currency, o.refunded, o.pieces, o.placed_at"
 _LEADING: Final = {
@@ -155,6 +158,10 @@ async def find(db: Database, wanted: Wanted, *, before: tuple[int, str], limit: 
         limit: Most that are wanted.
     """
     leads = wanted.leads
+    if leads != "words" and wanted.until is not None:
+        # Said as a place in the order, so that the leading index begins there.
+        before = min(before, (_microseconds(wanted.until), ""))
+        wanted = wanted._replace(until=None)
     if leads != "state":
         return await _query(db, wanted, leads, before=before, limit=limit)
     found = [await _query(db, wanted, leads, before=before, limit=limit, state=state) for state in wanted.states or ()]
@@ -194,8 +201,8 @@ def _conditions(wanted: Wanted) -> Sequence[tuple[str, object]]:
             ("sku", wanted.sku),
             ("customer_id", wanted.customer_id),
             ("states", None if wanted.states is None else json.dumps(wanted.states)),
-            ("since", _microseconds(wanted.since)),
-            ("until", _microseconds(wanted.until)),
+            ("since", wanted.since and _microseconds(wanted.since)),
+            ("until", wanted.until and _microseconds(wanted.until)),
             ("at_least", wanted.at_least),
             ("at_most", wanted.at_most),
         )
@@ -203,21 +210,15 @@ def _conditions(wanted: Wanted) -> Sequence[tuple[str, object]]:
     ]
 
 
-async def index_some(db: Database) -> bool:
-    """Put the next placed orders into the indexes of products and words; False: there was nothing left to look at."""
-    async with db.transaction() as tx:
-        after, newest = await tx.one(
-            tuple[int, int], "SELECT position, coalesce((SELECT max(position) FROM events), 0) FROM indexed"
-        )
-        to = min(newest, after + BATCH)
-        if to > after:
-            await tx.execute(_INDEX_LINES, after=after, to=to)
-            await tx.execute(_INDEX_WORDS, after=after, to=to)
-            await tx.execute("UPDATE indexed SET position = :to", to=to)
-    return newest > to
+async def index_some(tx: Tx) -> None:
+    """Put the next placed orders into the indexes of products and words, as many as a transaction should hold."""
+    after, newest = await tx.one(tuple[int, int], BEHIND)
+    to = min(newest, after + BATCH)
+    if to > after:
+        await tx.execute(_INDEX_LINES, after=after, to=to)
+        await tx.execute(_INDEX_WORDS, after=after, to=to)
+        await tx.execute("UPDATE indexed SET position = :to", to=to)
 
 
-def _microseconds(at: datetime | None) -> int | None:
-    if at is None:
-        return None
+def _microseconds(at: datetime) -> int:
     return round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1_000_000)

@@ -280,12 +280,12 @@ class OrdersService(Service, Orders, OrderAdmin, name="orders"):
     async def dossier(self, order_id: OrderId) -> OrderDossier:
         return await dossier_of(self.db, order_id, ask=Witnesses(self.money, self.parcels, self.stock, self.mails))
 
-    @every(1.0)
+    @every(0.25)
     async def index_orders(self) -> None:
-        """Make orders that were placed since findable by product and by words, at most ten thousand events."""
-        for _ in range(50):
-            if not await finding.index_some(self.db):
-                return
+        """Make orders that were placed since findable by product and by words, some hundred events at a time."""
+        after, newest = await self.db.one(tuple[int, int], finding.BEHIND)
+        if newest > after:
+            await finding.index_some(self.tx)
 
     def _may_see(self, customer_id: str) -> bool:
         return self.principal.id == customer_id or "admin" in self.principal.roles
