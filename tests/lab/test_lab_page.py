@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 
 from archstone.lab import LabError
 from archstone.lab.child import run_in_child
-from archstone.lab.page import page_of
+from archstone.lab.page import page_of, pictures_of
 from archstone.lab.plot import Plot, Series
 from archstone.lab.prober import Probe
 from archstone.lab.record import Record
@@ -140,3 +141,12 @@ async def test_a_surge_runs_in_a_process_of_its_own(url: str, monkeypatch: pytes
     assert page_of(report)
     with pytest.raises(LabError, match="no load model: module no_such_visits"):
         await run_in_child(settings.model_copy(update={"traffic": "no_such_visits"}), lambda *_: None)
+
+
+def test_a_plot_can_stand_alone_in_a_document(report: dict[str, Any]) -> None:
+    pictures = pictures_of(report)
+    assert len(pictures) == 5
+    for picture in pictures.values():
+        root = ET.fromstring(picture)
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert ">checkout</tspan>" in pictures["Served, by kind"]

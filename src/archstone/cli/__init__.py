@@ -20,9 +20,6 @@ except (ImportError, ConfigError):
     raise SystemExit(2) from None
 
 from archstone.cli.find import find_system
-from archstone.cli.surge import add_to
 from archstone.cli.verbs import app, main
-
-add_to(app)
 
 __all__ = ["app", "find_system", "main"]

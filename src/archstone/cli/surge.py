@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -14,6 +13,7 @@ import typer
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from archstone import world
 from archstone.cli.find import find_system
 from archstone.cli.show import err, print_fields, print_json, print_table, say
 from archstone.errors import ConfigError
@@ -128,7 +128,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _default_file(folder: Path) -> Path:
-    name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
+    name = f"{world.now():%Y%m%d-%H%M%S}.json"
     return folder / "surges" / name if (folder / "format.json").is_file() else Path(f"surge-{name}")
 
 

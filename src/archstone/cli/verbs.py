@@ -19,6 +19,7 @@ from rich.markup import escape
 from archstone.cli.find import TRACEBACK, built_in, find_system
 from archstone.cli.live import LiveView, wants_view
 from archstone.cli.show import err, out, print_fields, print_json, print_table, say
+from archstone.cli.surge import add_to
 from archstone.errors import ArchstoneError, ConfigError
 from archstone.runtime import Loaded, Settings, ask_system, load_settings, restore
 from archstone.runtime.chaos import Lifeline
@@ -306,6 +307,9 @@ def restore_command(
     found = find_system(system)
     info = restore(file, _folder(found, data), found.name, replace=fresh)
     say(f"{len(info.files)} files restored, as of {_instant(info.taken_at_us)}")
+
+
+add_to(app)
 
 
 def _say_ready(url: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from archstone.lab.plot import Band, Plot, Series
 from archstone.lab.summary import lines_of, rows_of
 
-__all__ = ["page_of"]
+__all__ = ["page_of", "pictures_of"]
 
 Report = Mapping[str, Any]
 Second = Mapping[str, Any]
@@ -43,6 +43,23 @@ def page_of(report: Report, *, earlier: Report | None = None) -> str:
         '<meta name="color-scheme" content="light dark">'
         f"<style>{style}</style><main>{''.join(body)}</main></html>\n"
     )
+
+
+def pictures_of(report: Report) -> dict[str, str]:
+    """Return each plot as an SVG file that stands alone, by its title: for documents."""
+    style = files(__package__ or "").joinpath("page.css").read_text()
+    return {
+        plot.title: plot.svg()
+        .replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+        .replace(">", f"><style>{escape(style)}</style>{_key(plot)}", 1)
+        for plot in _plots(report, None)
+    }
+
+
+def _key(plot: Plot) -> str:
+    """Return the names of the lines as text in the picture, where a document has no list beside the picture."""
+    names = [f'<tspan class="key c{each.colour}" dx="10">{escape(each.name)}</tspan>' for each in plot.series]
+    return f'<text x="420" y="20">{"".join(names)}</text>'
 
 
 _HOW: Final = (

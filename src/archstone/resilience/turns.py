@@ -6,8 +6,9 @@ the next begins. So requests of a turn may take a certain time, and those behind
 ordinary ones first: work that suspends and goes on later (sagas, events) makes turns long as well, and then the
 ordinary ones make room for it.
 
-What they may take follows the turns: it shrinks by a third after one that was too long and grows by a twentieth after
-one that was not (AIMD, as TCP finds its rate). One long turn is no overload, it may be a checkpoint or a collection of
+What they may take follows the turns: it shrinks by a third after one that was too long (for those with priority by a
+tenth, so that the others make room first) and grows by a twentieth after one that was not (AIMD, as TCP finds its
+rate). One long turn is no overload, it may be a checkpoint or a collection of
 garbage: nothing is refused before three without a fifth of a second of peace in between.
 Source: Nichols and Jacobson, "Controlling Queue Delay" (2012), for looking at the wait and not at the length of the
 queue. We look at turns, since a loop has no queue of its own to look at.
@@ -22,7 +23,7 @@ __all__ = ["Turns"]
 
 PRIORITY_FACTOR: Final = 2.0
 """How much longer a turn may be before those with priority are refused."""
-_SHRINK: Final = 2 / 3
+_SHRINK: Final = (2 / 3, 9 / 10)
 _GROW: Final = 1 / 20
 _OVERLOADED_FROM: Final = 3
 _CALM_S: Final = 0.2
@@ -129,6 +130,7 @@ class Turns:
     def _adapt(self, spent_s: float) -> None:
         for level, target_s in enumerate(self._target_s):
             allowed_s = self._allowed_s[level]
-            self._allowed_s[level] = (
-                allowed_s * _SHRINK if spent_s > target_s else min(target_s, allowed_s + target_s * _GROW)
-            )
+            if spent_s > target_s:
+                self._allowed_s[level] = allowed_s * _SHRINK[level]
+            else:
+                self._allowed_s[level] = min(target_s, allowed_s + target_s * _GROW)

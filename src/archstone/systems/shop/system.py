@@ -8,6 +8,7 @@ from pathlib import Path
 from archstone.security import Passwords, Tokens
 from archstone.services import Option, System
 from archstone.systems.shop.analytics.service import AnalyticsService
+from archstone.systems.shop.carts.contract import Carts
 from archstone.systems.shop.carts.service import CartsService
 from archstone.systems.shop.catalog.pictures import pictures
 from archstone.systems.shop.catalog.service import CatalogService
@@ -20,11 +21,14 @@ from archstone.systems.shop.payments.provider import PaymentProvider
 from archstone.systems.shop.payments.service import PaymentsService
 from archstone.systems.shop.providers import mailer, pace, passwords, payment_provider, tokens
 from archstone.systems.shop.shipping.service import Pace, ShippingService
-from archstone.systems.shop.users.contract import UserAdmin
+from archstone.systems.shop.users.contract import Sessions, UserAdmin
 from archstone.systems.shop.users.service import UsersService
 from archstone.systems.shop.web.front import Front
 
-__all__ = ["shop"]
+__all__ = ["PAYING", "shop"]
+
+PAYING = (Orders.place, Orders.order, Orders.cancel, Carts.put, Carts.merge, Sessions.login, Sessions.refresh)
+"""What customers do who are about to pay or have paid: served before looking around when not all can be served."""
 
 shop = System(
     "shop",
@@ -39,7 +43,7 @@ shop = System(
         NotificationsService,
         AnalyticsService,
     ],
-    gateway=Front(urgent=(Orders.place,), mounts={"/pictures": pictures}),
+    gateway=Front(urgent=PAYING, mounts={"/pictures": pictures}),
     provide={
         Passwords: passwords,
         Tokens: tokens,
