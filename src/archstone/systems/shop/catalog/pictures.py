@@ -12,14 +12,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-__all__ = ["drawing_of", "picture", "picture_path", "pictures"]
+__all__ = ["drawing_of", "drawing_path", "picture", "picture_path", "pictures"]
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _SOURCE: Final = Path(__file__).with_name("drawings.txt")
-_PATH: Final = re.compile(r"/(?:([a-z]{2,16}|letter-[A-Z0-9])/)?([A-Z0-9][A-Z0-9-]{2,19})\.svg$")
+_PATH: Final = re.compile(r"(?:/pictures)?/(?:([a-z]{2,16}|letter-[A-Z0-9])/)?([A-Z0-9][A-Z0-9-]{2,19})\.svg")
 _WORD: Final = re.compile(r"[a-z0-9]+")
 _OF_SHELF: Final = {
     "kitchen": "pan", "garden": "can", "desk": "notebook", "audio": "speaker", "outdoor": "tent", "toys": "blocks",
@@ -91,6 +91,11 @@ def picture_path(sku: str, name: str, category: str) -> str:
     return f"/pictures/{drawing_of(name, category)}/{sku}.svg?v={_VERSION}"
 
 
+def drawing_path(drawing: str) -> str:
+    """Return where a drawing is that belongs to no product; its name chooses the colours."""
+    return f"/pictures/{drawing}/{drawing.upper()}.svg?v={_VERSION}"
+
+
 @lru_cache(maxsize=2048)
 def picture(sku: str, drawing: str = "") -> str:
     """Return the picture of a product as SVG text, 320 by 320 units; less than 2 KB.
@@ -104,6 +109,10 @@ def picture(sku: str, drawing: str = "") -> str:
     colours = {**_FIXED, **dict(zip("abcd", own, strict=True))}
     name = drawing or _OF_PREFIX.get(sku[:3], f"letter-{sku[0]}")
     shape = _drawn(_DRAWINGS[name], colours) if name in _DRAWINGS else _letter(name[-1], colours)
+    if not drawing:
+        # By number alone, neighbours show the same thing: a spot of its own tells them apart.
+        x, y = 30 + chance[1], 24 + chance[2] % 64
+        shape = f'<circle cx="{x}" cy="{y}" r="11" fill="{shadow}"/>{shape}'
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 320 320">'
         f'<path fill="{ground}" d="M0 0h320v320H0z"/>'
@@ -116,7 +125,7 @@ async def pictures(scope: Scope, receive: Receive, send: Send) -> None:
     del receive
     if scope["type"] != "http":
         return
-    found = _PATH.search(scope["path"]) if scope["method"] in {"GET", "HEAD"} else None
+    found = _PATH.fullmatch(scope["path"]) if scope["method"] in {"GET", "HEAD"} else None
     if found is not None and found[1] and found[1] not in _DRAWINGS and not found[1].startswith("letter-"):
         found = None
     body = picture(found[2], found[1] or "").encode() if found is not None else b""

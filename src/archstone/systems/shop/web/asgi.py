@@ -1,5 +1,6 @@
 """The words of ASGI 3 as far as pages need them, and one answer as a value."""
 
+import gzip
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ __all__ = [
     "Response",
     "Scope",
     "Send",
+    "accepts_gzip",
     "headers_of",
 ]
 
@@ -29,6 +31,11 @@ MOST_BYTES: Final = 32_768
 _ONCE: Final = frozenset({b"content-type", b"host", b"last-event-id", b"origin", b"sec-fetch-site"})
 """Headers that decide something: what came twice cannot be trusted."""
 _BODILESS: Final = frozenset({204, 304})
+_LONGEST_ACCEPT: Final = 500
+WORTH_PACKING: Final = 1_000
+"""Bytes from which an answer is packed."""
+_LEVEL: Final = 3
+"""Of gzip, for what is packed anew each time: 20 KB in 0.2 ms."""
 
 
 class ClientGoneError(Exception):
@@ -40,14 +47,30 @@ class BrokenRequestError(Exception):
 
 
 class Response:
-    """A whole answer: status, headers without Content-Length, and body."""
+    """A whole answer: status, headers without Content-Length, and body; `packed` is the body by gzip, if it is kept."""
 
-    __slots__ = ("body", "headers", "status")
+    __slots__ = ("body", "headers", "packed", "status")
 
-    def __init__(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes = b"") -> None:
+    def __init__(
+        self, status: int, headers: list[tuple[bytes, bytes]], body: bytes = b"", *, packed: bytes | None = None
+    ) -> None:
         self.status = status
         self.headers = headers
         self.body = body
+        self.packed = packed
+
+    def pack(self, *, wanted: bool) -> None:
+        """Pack the body if the reader wants that and it gets smaller. `Vary` tells caches about it either way.
+
+        Pages hold no secret beside text that another site could choose: there is no token against forgery in them,
+        `Origin` is looked at, and cookies go along with nobody's images. So their size tells nothing (BREACH).
+        """
+        if self.packed is None and len(self.body) < WORTH_PACKING:
+            return
+        self.headers.append((b"vary", b"accept-encoding"))
+        if wanted:
+            self.body = self.packed or gzip.compress(self.body, compresslevel=_LEVEL, mtime=0)
+            self.headers.append((b"content-encoding", b"gzip"))
 
     async def send(self, send: Send) -> None:
         """Send it. The server drops the body of an answer to HEAD."""
@@ -72,3 +95,12 @@ def headers_of(pairs: Iterable[tuple[bytes, bytes]]) -> Headers:
             raise BrokenRequestError
         found[name] = value
     return found
+
+
+def accepts_gzip(pairs: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Return whether the reader takes gzip: it says so, and not with the weight 0."""
+    text = b",".join(value for name, value in pairs if name == b"accept-encoding")[:_LONGEST_ACCEPT].lower()
+    wishes = [part.replace(b" ", b"").partition(b";q=") for part in text.split(b",")]
+    return any(name in {b"gzip", b"*"} and weight.strip(b"0.") != b"" for name, sign, weight in wishes if sign) or any(
+        name == b"gzip" for name, sign, _ in wishes if not sign
+    )

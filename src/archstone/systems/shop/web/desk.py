@@ -1,15 +1,17 @@
 """What every page has at hand: whom to ask, how often a password may be tried, when the shop was opened."""
 
 from datetime import datetime
+from itertools import zip_longest
 from typing import Final
 
 from archstone import context, world
 from archstone.context import Call
 from archstone.errors import ArchstoneError
+from archstone.gateway import Console
 from archstone.observability import get_logger
 from archstone.resilience import Limiter, RateLimit
 from archstone.systems.shop.carts.contract import CartUnknownError
-from archstone.systems.shop.catalog.contract import Category
+from archstone.systems.shop.catalog.contract import Category, Product
 from archstone.systems.shop.users.contract import SessionEndedError, browser_mark
 from archstone.systems.shop.web.clients import PAGES, Clients
 from archstone.systems.shop.web.cookies import CART, SESSION, SetCookie
@@ -19,6 +21,8 @@ __all__ = ["SESSION_KEEP_S", "Desk", "as_pages"]
 
 CART_KEEP_S: Final = 30 * 86_400
 SESSION_KEEP_S: Final = 14 * 86_400
+MIX: Final = 20
+"""Products on the front page."""
 SHELVES_KEEP_S: Final = 30.0
 """Seconds for which the list of categories is not asked for again."""
 _TRIES_OF_ONE: Final = RateLimit(0.1, burst=10)
@@ -36,13 +40,16 @@ def as_pages() -> Call:
 class Desk:
     """Made once per run."""
 
-    def __init__(self, clients: Clients) -> None:
+    def __init__(self, clients: Clients, console: Console | None = None) -> None:
         self.clients = clients
+        self.console = console
+        """What is known of the run behind the pages. None: nothing."""
         self.opened_at: datetime = world.now()
         """When this process began to serve pages."""
         self._of_one: Limiter = _TRIES_OF_ONE.bind("shop passwords of one")
         self._from_one: Limiter = _TRIES_FROM_ONE.bind("shop passwords from one place")
         self._shelves: tuple[float, tuple[Category, ...]] | None = None
+        self._mix: tuple[float, tuple[Product, ...]] | None = None
 
     def count_try(self, request: Request, email: str) -> None:
         """Count that a password is tried.
@@ -75,6 +82,24 @@ class Desk:
         if self._shelves is None or now_s - self._shelves[0] > SHELVES_KEEP_S:
             self._shelves = now_s, (await self.clients.catalog.categories()).items
         return self._shelves[1]
+
+    @property
+    def chaos(self) -> bool:
+        """Whether visitors may kill the process: the operator has said so, and somebody starts it again."""
+        return self.console is not None and self.console.chaos
+
+    async def mix(self) -> tuple[Product, ...]:
+        """Return a few products of every shelf, neighbours from different ones, at most half a minute old."""
+        now_s = world.monotonic()
+        if self._mix is None or now_s - self._mix[0] > SHELVES_KEEP_S:
+            full = sorted(
+                (shelf for shelf in await self.shelves() if shelf.products), key=lambda shelf: -shelf.products
+            )
+            each = -(-MIX // max(1, min(len(full), MIX)))
+            piles = [(await self.clients.catalog.products(category=shelf.id, limit=each)).items for shelf in full[:MIX]]
+            mixed = [product for layer in zip_longest(*piles) for product in layer if product is not None]
+            self._mix = now_s, tuple(mixed[:MIX])
+        return self._mix[1]
 
     async def pieces(self, request: Request) -> int:
         """Return how many pieces are in the visitor's cart."""

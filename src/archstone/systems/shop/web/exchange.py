@@ -84,6 +84,8 @@ class Page:
     """More headers, names in lower case."""
     retry_after_s: float | None = None
     """When to try again. None: nothing is said about it."""
+    part: bool = False
+    """Whether it is a part of a page, which needs nothing of the frame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

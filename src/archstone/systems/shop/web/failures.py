@@ -37,12 +37,14 @@ class _Words(NamedTuple):
     status: int
     title: str
     text: str
+    drawing: str = "cable"
+    """What is drawn beside it."""
 
 
 _WORDS: Final[tuple[tuple[tuple[type[Exception], ...], _Words], ...]] = (
     (
         (PageMissingError,),
-        _Words(404, "There is no such page", "It may have moved, or the product is not for sale any more."),
+        _Words(404, "There is no such page", "It may have moved, or the product is not for sale any more.", "compass"),
     ),
     ((MethodError,), _Words(405, "This does not work that way", "Please go back and use the button on the page.")),
     (
@@ -60,7 +62,7 @@ _WORDS: Final[tuple[tuple[tuple[type[Exception], ...], _Words], ...]] = (
     ),
     (
         (NotSignedInError, ForbiddenError),
-        _Words(403, "This is not for you", "You are signed in as somebody who may not see this."),
+        _Words(403, "This is not for you", "You are signed in as somebody who may not see this.", "clamp"),
     ),
     (
         (RejectedError,),
@@ -109,7 +111,12 @@ def failure_page(error: Exception) -> Page:
 def _page(words: _Words, *, retry_after_s: float | None = None) -> Page:
     return Page(
         template="message.html",
-        values={"title": words.title, "text": words.text},
+        values={
+            "title": words.title,
+            "text": words.text,
+            "drawing": words.drawing,
+            "code": str(words.status),
+        },
         status=words.status,
         retry_after_s=retry_after_s,
     )

@@ -26,5 +26,5 @@ class Front(Gateway):
             gate=None if self.shed is None else self.shed.bind("shop pages", lag=parts.lag),
             time_limit_s=self.time_limit_s,
         )
-        site = Site(clients_of(parts.routes), limits, ready=lambda: parts.ready()[0])
+        site = Site(clients_of(parts.routes), limits, ready=lambda: parts.ready()[0], console=parts.console)
         return Gateway.build(self, replace(parts, mounts={**parts.mounts, "": site}))

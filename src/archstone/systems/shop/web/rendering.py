@@ -3,6 +3,7 @@
 The Content-Security-Policy allows what comes from the shop itself and nothing that stands in the page.
 """
 
+import gzip
 import hashlib
 import mimetypes
 from collections.abc import Mapping
@@ -12,6 +13,8 @@ from typing import Final, NamedTuple, cast
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from archstone.systems.shop.catalog.contract import Product, Suggestion
+from archstone.systems.shop.catalog.pictures import drawing_path, picture_path
 from archstone.systems.shop.values import Money
 from archstone.systems.shop.web.asgi import Response
 from archstone.systems.shop.web.money import Locale, many, written
@@ -36,6 +39,8 @@ _HERE: Final = Path(__file__).parent
 
 class _Asset(NamedTuple):
     body: bytes
+    packed: bytes | None
+    """The same by gzip. None: it is not smaller then."""
     type: str
     version: str
 
@@ -57,7 +62,7 @@ class Assets:
             return None
         keep = b"public, max-age=31536000, immutable" if version == asset.version else b"no-cache"
         headers = [(b"content-type", asset.type.encode()), (b"cache-control", keep)]
-        return Response(200, headers, asset.body)
+        return Response(200, headers, asset.body, packed=asset.packed)
 
 
 class Templates:
@@ -72,6 +77,7 @@ class Templates:
         names.update(asset=assets.path, notices=NOTICES)
         filters = cast("dict[str, object]", self._environment.filters)
         filters.update(day=_day, moment=_moment, many=many)
+        filters.update(picture=_picture, line_picture=_line_picture, drawn=drawing_path)
         filters.update(timeline_words=timeline_words, status_words=status_words, in_stock=in_stock)
 
     def page(self, template: str, locale: Locale, values: Mapping[str, object]) -> str:
@@ -88,7 +94,19 @@ def _asset(file: Path) -> _Asset:
     kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
     if kind.startswith("text/"):
         kind += "; charset=utf-8"
-    return _Asset(body, kind, hashlib.blake2s(body, digest_size=8).hexdigest())
+    packed = gzip.compress(body, compresslevel=9, mtime=0)
+    return _Asset(
+        body, packed if len(packed) < len(body) else None, kind, hashlib.blake2s(body, digest_size=8).hexdigest()
+    )
+
+
+def _picture(product: Product | Suggestion) -> str:
+    return picture_path(product.sku, product.name, product.category)
+
+
+def _line_picture(sku: str, name: str) -> str:
+    """Return the picture of a line of an order, which does not keep the product's shelf."""
+    return picture_path(sku, name, "")
 
 
 def _day(at: datetime) -> str:

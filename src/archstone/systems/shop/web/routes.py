@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from archstone.systems.shop.web.desk import Desk
 from archstone.systems.shop.web.exchange import Answer, Request
-from archstone.systems.shop.web.pages import account, admin, browse, cart, checkout, orders
+from archstone.systems.shop.web.pages import account, admin, behind, browse, cart, checkout, orders
 from archstone.systems.shop.web.pages.admin.data import Data
 
 __all__ = ["Handler", "Route", "find"]
@@ -33,6 +33,7 @@ class Route(NamedTuple):
 ROUTES: Final = (
     Route("GET", "/", browse.home),
     Route("GET", "/search", browse.search),
+    Route("GET", "/suggestions", browse.suggestions),
     Route("GET", "/c/{category}", browse.category),
     Route("GET", "/p/{sku}", browse.product),
     Route("GET", "/cart", cart.show),
@@ -44,6 +45,10 @@ ROUTES: Final = (
     Route("GET", "/orders/{order}", orders.order, signed_in=True, urgent=True),
     Route("POST", "/orders/{order}/cancel", orders.cancel, signed_in=True),
     Route("POST", "/orders/{order}/again", orders.again, signed_in=True),
+    Route("GET", "/behind", behind.behind),
+    Route("GET", "/counter", behind.counter),
+    Route("GET", "/orders/{order}/counter", behind.counter, signed_in=True),
+    Route("POST", "/counter/kill", behind.kill, signed_in=True),
     Route("GET", "/account", account.account, signed_in=True),
     Route("POST", "/account/name", account.rename, signed_in=True),
     Route("POST", "/account/preferences", account.prefer, signed_in=True),

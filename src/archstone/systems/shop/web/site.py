@@ -16,31 +16,34 @@ from urllib.parse import parse_qsl, quote
 from archstone import context, world
 from archstone.context import Call
 from archstone.errors import ArchstoneError
+from archstone.gateway import Console, Story
 from archstone.observability import counter, histogram, span
 from archstone.resilience import Gate, Limiter
 from archstone.services import ForbiddenError
 from archstone.systems.shop.orders.contract import OrderUnknownError, OrderView
 from archstone.systems.shop.web.address import address_key
-from archstone.systems.shop.web.asgi import ClientGoneError, Receive, Response, Scope, Send, headers_of
+from archstone.systems.shop.web.asgi import ClientGoneError, Receive, Response, Scope, Send, accepts_gzip, headers_of
 from archstone.systems.shop.web.body import Forms
 from archstone.systems.shop.web.clients import Clients
 from archstone.systems.shop.web.cookies import SESSION, SetCookie, cookie_header, cookies_of
 from archstone.systems.shop.web.desk import SESSION_KEEP_S, Desk
 from archstone.systems.shop.web.exchange import Answer, Page, PageMissingError, Redirect, Request
 from archstone.systems.shop.web.failures import MethodError, failure_page
+from archstone.systems.shop.web.inside import inside
 from archstone.systems.shop.web.money import locale_of
 from archstone.systems.shop.web.origin import CrossSiteError, check_origin
 from archstone.systems.shop.web.pages.admin.data import Data
+from archstone.systems.shop.web.pages.behind import last_order, seen
 from archstone.systems.shop.web.pages.orders import shown
 from archstone.systems.shop.web.rendering import PAGE_HEADERS, Assets, Templates
 from archstone.systems.shop.web.routes import Route, find
-from archstone.systems.shop.web.streams import Streams
+from archstone.systems.shop.web.streams import STREAM_HEADERS, Streams, once
 from archstone.systems.shop.web.words import NOTICES, Told
 
 __all__ = ["Limits", "Site"]
 
 MOST_PARAMETERS: Final = 20
-_EVENTS: Final = re.compile(r"/orders/([0-9a-f]{32})/events")
+_EVENTS: Final = re.compile(r"(?:/orders/([0-9a-f]{32}))?(/counter)?/events")
 _ASSET: Final = re.compile(r"/assets/([a-z0-9][a-z0-9.-]{0,60})")
 
 _requests = counter("shop_page_requests", "Pages answered, by route and status.", ("route", "status"))
@@ -62,9 +65,11 @@ class Limits:
 class Site:
     """An ASGI 3 application."""
 
-    def __init__(self, clients: Clients, limits: Limits, *, ready: Callable[[], bool]) -> None:
-        """Take whom to ask, and what tells whether the shop is open (streams end when it is not)."""
-        self._desk = Desk(clients)
+    def __init__(
+        self, clients: Clients, limits: Limits, *, ready: Callable[[], bool], console: Console | None = None
+    ) -> None:
+        """Take whom to ask, what tells whether the shop is open (streams end when it is not), and of the run behind."""
+        self._desk = Desk(clients, console)
         self._limits = limits
         self._assets = Assets()
         self._templates = Templates(self._assets)
@@ -83,20 +88,24 @@ class Site:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
+        wanted = accepts_gzip(scope["headers"])
         if (asset := _ASSET.fullmatch(path)) is not None and scope["method"] in {"GET", "HEAD"}:
             response = self._assets.answer(asset[1], _query(scope).get("v", ""))
             if response is not None:
+                response.pack(wanted=wanted)
                 await response.send(send)
                 return
-        events = _EVENTS.fullmatch(path)
+        events = _EVENTS.fullmatch(path) if path != "/events" else None
         found = find(path)
-        name = "/orders/{order}/events" if events else "none" if found is None else next(iter(found[0].values())).path
+        name = "none" if found is None else next(iter(found[0].values())).path
+        if events is not None:
+            name = f"/orders/{{order}}{events[2] or ''}/events"
         begun_s = world.monotonic()
         request = _bare(scope, receive)
         try:
             request = replace(request, headers=headers_of(scope["headers"]))
             if events is not None and scope["method"] == "GET":
-                response = await self._stream(events[1], request, send)
+                response = await self._stream(events[1], request, send, behind=events[2] is not None)
             else:
                 with span(f"{request.method} {name}", kind="server") as work:
                     response = _remembering(await self._answered(request, found), request)
@@ -108,6 +117,7 @@ class Site:
         if response is not None:
             _requests.labels(name, str(response.status)).inc()
             _seconds.labels(name).observe(world.monotonic() - begun_s)
+            response.pack(wanted=wanted)
             await response.send(send)
 
     async def _answered(
@@ -149,6 +159,9 @@ class Site:
 
     async def _html(self, request: Request, page: Page) -> Response:
         """Return a page, in the frame that all have. The frame goes without what cannot be had."""
+        if page.part:
+            html = self._templates.page(page.template, request.locale, page.values)
+            return Response(page.status, [*PAGE_HEADERS], html.encode())
         pieces, shelves = 0, ()
         with suppress(ArchstoneError), context.enter(context.current()._replace(principal=request.principal)):
             pieces, shelves = await self._desk.pieces(request), await self._desk.shelves()
@@ -159,6 +172,7 @@ class Site:
             "told": NOTICES.get(request.told),
             "here": request.path,
             "asked": "",
+            "chaos": self._desk.chaos,
         }
         html = self._templates.page(page.template, request.locale, {**frame, **page.values})
         headers = [*PAGE_HEADERS, *page.headers, *(cookie_header(each, https=request.https) for each in page.cookies)]
@@ -166,8 +180,15 @@ class Site:
             headers.append((b"retry-after", b"%d" % math.ceil(page.retry_after_s)))
         return Response(page.status, headers, html.encode())
 
-    async def _stream(self, order_id: str, request: Request, send: Send) -> Response | None:
-        """Tell the open page of an order of its changes; return an answer only if there is nothing to tell."""
+    async def _stream(self, order_id: str | None, request: Request, send: Send, *, behind: bool) -> Response | None:
+        """Tell an open page of changes; return an answer only if there is nothing to tell.
+
+        Args:
+            order_id: Of what. None: the visitor's last order.
+            request: Who asks.
+            send: Where to.
+            behind: Whether of what happens behind the counter, not of the order's page.
+        """
         if request.headers.get(b"sec-fetch-site", b"same-origin") != b"same-origin":
             raise CrossSiteError
         await self._admit(request)
@@ -175,8 +196,10 @@ class Site:
             raise PageMissingError
         # A stream has no deadline of its own: each of its questions has one.
         with context.enter(context.current()._replace(principal=request.principal, deadline_s=None)):
+            if behind:
+                return await self._stream_inside(order_id, request, send)
             try:
-                order = await self._desk.clients.orders.order(order_id)
+                order = await self._desk.clients.orders.order(order_id or "")
             except OrderUnknownError as error:
                 raise PageMissingError from error
 
@@ -194,6 +217,23 @@ class Site:
                 self._desk.clients.orders, order, render, last_id=last_id, whose=request.counted_as,
                 receive=request.receive, send=send,
             )  # fmt: skip
+        return None
+
+    async def _stream_inside(self, order_id: str | None, request: Request, send: Send) -> Response | None:
+        """Tell the panel behind the counter of its order."""
+        order_id = order_id or await last_order(self._desk, request)
+
+        def render(story: Story | None) -> str:
+            values = {"order_id": order_id, "inside": None if story is None else inside(story)}
+            return self._templates.page("_counter.html", request.locale, values)
+
+        console = self._desk.console
+        if order_id is None or console is None:
+            return Response(200, list(STREAM_HEADERS), once("counter", render(None)))
+        await seen(self._desk, order_id)
+        await self._streams.watch(
+            console.watch(order_id), render, whose=request.counted_as, receive=request.receive, send=send
+        )
         return None
 
 

@@ -2,7 +2,7 @@
 
 Each event is the changed part of the page, as HTML, under an id that says how far the order is; who comes back with
 `Last-Event-ID` hears of nothing twice. There is nothing to be missed either: an event tells how the order stands, not
-what has happened since. Promise: at most 500 streams, of one person 4; one ends after 5 minutes (a browser comes back
+what has happened since. Promise: at most 500 streams, of one person 6; one ends after 5 minutes (a browser comes back
 by itself, and is asked again who it is), when the order can change no more, when the client is gone, and within half
 a second when the shop is about to stop; a comment every 15 seconds keeps proxies from closing it.
 
@@ -16,25 +16,28 @@ from typing import Any, Final
 
 from archstone import world
 from archstone.errors import ArchstoneError
+from archstone.gateway import Story, Watch
 from archstone.observability import gauge
 from archstone.resilience import OverloadedError
 from archstone.systems.shop.orders.contract import Orders, OrderView
 from archstone.systems.shop.web.asgi import Message, Receive, Send
 
-__all__ = ["Render", "Streams"]
+__all__ = ["STREAM_HEADERS", "Render", "Streams", "once"]
 
 MOST: Final = 500
-MOST_EACH: Final = 4
+MOST_EACH: Final = 6
 LONGEST_S: Final = 300.0
 HEARTBEAT_S: Final = 15.0
 TICK_S: Final = 0.5
 """How often is looked whether the shop is about to stop."""
+PACE_S: Final = 0.2
+"""Shortest time between two looks behind the counter."""
 PENDING_S: Final = 3.0
 """Longest wait for an order to end before it is looked at again: then it may be slow, and that is told."""
 PARCEL_S: Final = 5.0
 """How often is looked how far the parcel is. Nobody tells of that, and it takes minutes."""
 RETRY_MS: Final = 2_000
-_HEADERS: Final = (
+STREAM_HEADERS: Final = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),
@@ -80,7 +83,7 @@ class Streams:
             OverloadedError: there are too many streams, of all or of this person. Nothing was sent.
         """
         with self._place(whose):
-            await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
+            await send({"type": "http.response.start", "status": 200, "headers": list(STREAM_HEADERS)})
             await send(_part(f"retry: {RETRY_MS}\n\n"))
             gone = asyncio.create_task(_gone(receive))
             try:
@@ -90,6 +93,64 @@ class Streams:
             finally:
                 await _ended(gone)
             await send({"type": "http.response.body", "body": b""})
+
+    async def watch(
+        self, stories: Watch, render: Callable[[Story], str], *, whose: str, receive: Receive, send: Send
+    ) -> None:
+        """Tell of what happens behind the counter, until the client is gone, 5 minutes are over, or the shop stops.
+
+        Args:
+            stories: Where they come from; closed in the end.
+            render: Makes the panel.
+            whose: What the person is counted by.
+            receive: Of the connection.
+            send: Of the connection.
+
+        Raises:
+            OverloadedError: there are too many streams, of all or of this person. Nothing was sent.
+        """
+        try:
+            with self._place(whose):
+                await send({"type": "http.response.start", "status": 200, "headers": list(STREAM_HEADERS)})
+                await send(_part(f"retry: {RETRY_MS}\n\n"))
+                gone = asyncio.create_task(_gone(receive))
+                try:
+                    async with aclosing(self._told(stories, render, gone)) as events:
+                        async for text in events:
+                            await send(_part(text))
+                finally:
+                    await _ended(gone)
+                await send({"type": "http.response.body", "body": b""})
+        finally:
+            await stories.aclose()
+
+    async def _told(
+        self, stories: Watch, render: Callable[[Story], str], gone: "asyncio.Task[None]"
+    ) -> AsyncGenerator[str]:
+        """Yield what to send: the panel whenever it changes, and comments in between."""
+        begun_s = said_s = world.monotonic()
+        last = ""
+        looking = asyncio.create_task(_following(stories))
+        try:
+            while True:
+                await asyncio.wait({looking, gone}, timeout=TICK_S, return_when=asyncio.FIRST_COMPLETED)
+                now_s = world.monotonic()
+                if gone.done() or not self._ready() or now_s - begun_s > LONGEST_S:
+                    return
+                if looking.done():
+                    story = looking.result()
+                    if story is None:
+                        return
+                    if (html := render(story)) != last:
+                        last, said_s = html, now_s
+                        yield _event("counter", story.mark, html)
+                    await asyncio.sleep(PACE_S)
+                    looking = asyncio.create_task(_following(stories))
+                elif now_s - said_s >= HEARTBEAT_S:
+                    said_s = now_s
+                    yield ": still here\n\n"
+        finally:
+            await _ended(looking)
 
     @contextmanager
     def _place(self, whose: str) -> Generator[None]:
@@ -136,6 +197,16 @@ class Streams:
                     order = looking.result()
                 finally:
                     await _ended(looking)
+
+
+def once(name: str, data: str) -> bytes:
+    """Return a whole stream of one event, after which a browser need not come back."""
+    return (_event(name, "once", data) + _event("over", "once", "")).encode()
+
+
+async def _following(stories: Watch) -> Story | None:
+    """Return the next story. None: there will be no more."""
+    return await anext(stories, None)
 
 
 async def _next(orders: Orders, order: OrderView) -> OrderView:

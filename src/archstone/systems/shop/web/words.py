@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from archstone.systems.shop.inventory.contract import Stock
 from archstone.systems.shop.orders.contract import OrderSummary, OrderView
 
-__all__ = ["NOTICES", "SLOW_AFTER", "Told", "about", "in_stock", "status_words", "timeline_words"]
+__all__ = ["NOTICES", "SLOW_AFTER", "Told", "about", "coming", "in_stock", "status_words", "timeline_words"]
 
 SLOW_AFTER: Final = timedelta(seconds=3)
 """A checkout that takes longer is explained."""
@@ -126,6 +126,14 @@ def _cancelled(order: OrderView) -> Told:
         detail = f"Somebody whom we need for it, such as the bank, did not answer for too long. {_NOT_CHARGED}"
         return Told("We could not complete this order.", f"{detail} Please try again.", "bad", over=True, again=True)
     return Told("This order has been cancelled.", f"The reason: {order.reason}. {_NOT_CHARGED}", "bad", over=True)
+
+
+def coming(order: OrderView) -> tuple[str, ...]:
+    """Return what is still to happen to an order if all goes well, as its timeline names it."""
+    known = {entry.what for entry in order.timeline}
+    if order.status == "cancelled" or "cancellation asked for" in known:
+        return ()
+    return tuple(what for what in ("confirmed", "packed", "shipped", "delivered") if what not in known)
 
 
 def timeline_words(what: str) -> str:

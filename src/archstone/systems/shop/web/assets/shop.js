@@ -1,16 +1,105 @@
-// The page of an order follows the order. Without this script its link "Look again" does the same by hand.
+// What changes by itself: the page of an order, the panel behind the counter. Every page works without this script.
+
+// Follow a stream of events; come back also when the shop was away so long that the browser has given up.
+function follow(url, heard, lost) {
+  let events = null;
+  let timer = 0;
+  let over = false;
+  let tries = 0;
+  const open = () => {
+    events = new EventSource(url);
+    events.addEventListener("open", () => { tries = 0; lost(""); });
+    events.addEventListener("over", () => { over = true; events.close(); });
+    for (const [name, act] of Object.entries(heard)) events.addEventListener(name, (event) => act(event.data));
+    events.addEventListener("error", () => {
+      if (over) return;
+      if (events.readyState !== EventSource.CLOSED) return lost("trying");
+      tries += 1;
+      if (tries > 20) return lost("given up");
+      lost("trying");
+      timer = setTimeout(open, Math.min(5000, 500 * tries));
+    });
+  };
+  open();
+  return () => { over = true; clearTimeout(timer); events.close(); };
+}
+
 const live = document.querySelector("[data-events]");
-if (live && "EventSource" in window) {
+if (live) {
   const state = document.querySelector("[data-connection]");
-  const say = (words) => { if (state) state.textContent = words; };
-  const events = new EventSource(live.dataset.events);
-  events.addEventListener("open", () => say(""));
-  events.addEventListener("error", () => {
-    say(events.readyState === EventSource.CLOSED
-      ? "This page does not change by itself any more. Please look again."
-      : "The connection is gone. Trying again by itself; your order goes on meanwhile.");
-  });
+  const words = {
+    "": "",
+    trying: "The connection is gone. Trying again by itself; your order goes on meanwhile.",
+    "given up": "This page does not change by itself any more. Please look again.",
+  };
   // The text comes from the same template as the page itself, where everything is escaped.
-  events.addEventListener("order", (event) => { live.innerHTML = event.data; });
-  events.addEventListener("over", () => events.close());
+  follow(live.dataset.events, { order: (html) => { live.innerHTML = html; } }, (how) => { state.textContent = words[how]; });
+}
+
+// Behind the counter: the panel at the lower edge, which follows an order from inside, and the button that kills the shop.
+const panel = document.querySelector("details.counter");
+const wide = matchMedia("(min-width: 60rem)").matches;
+
+if (panel) {
+  const room = panel.querySelector("[data-room]");
+  const headline = panel.querySelector("[data-headline]");
+  let stop = null;
+
+  const hear = (html) => {
+    // The text comes from a template of the shop, where everything is escaped.
+    room.innerHTML = html;
+    const told = room.querySelector("[data-now]");
+    panel.dataset.now = told?.dataset.now ?? "";
+    if (told) headline.textContent = told.dataset.headline;
+  };
+  const turn = () => {
+    if (panel.open && panel.dataset.counter && !document.hidden) stop ??= follow(panel.dataset.counter, { counter: hear }, (how) => { if (how) panel.dataset.now = "gone"; });
+    else { stop?.(); stop = null; }
+  };
+  const remembered = () => { try { return localStorage.getItem("counter"); } catch { return null; } };
+
+  panel.addEventListener("toggle", turn);
+  panel.querySelector("summary").addEventListener("click", () => {
+    try { localStorage.setItem("counter", panel.open ? "closed" : "open"); } catch { /* not remembered then */ }
+  });
+  document.addEventListener("visibilitychange", turn);
+  addEventListener("pagehide", () => { stop?.(); stop = null; });
+  const kept = remembered();
+  if (wide && (kept === "open" || (kept === null && "eager" in panel.dataset))) panel.open = true;
+}
+
+for (const form of document.querySelectorAll("[data-kill]")) {
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const button = form.querySelector("button");
+    const begun = performance.now();
+    button.disabled = true;
+    const note = document.createElement("div");
+    note.className = "gone";
+    note.setAttribute("role", "alert");
+    const words = document.createElement("p");
+    note.append(words);
+    document.body.append(note);
+    words.textContent = "Killing the process\u2026";
+    if (panel) panel.dataset.now = "gone";
+    try {
+      const answer = await fetch(form.action, { method: "POST", headers: { "content-type": "application/x-www-form-urlencoded" }, body: "" });
+      if (answer.status >= 400) { words.textContent = "It was not killed: please reload this page and try again."; button.disabled = false; return; }
+    } catch { /* as it should be: nobody is left to answer */ }
+    words.textContent = "The shop is gone. Its process was killed in the middle of whatever it did; another one is being started on the same files.";
+    for (let tries = 0; tries < 240; tries += 1) {
+      await new Promise((resume) => setTimeout(resume, 250));
+      try {
+        const answer = await fetch("/health/ready", { cache: "no-store" });
+        if (!answer.ok) continue;
+        const seconds = ((performance.now() - begun) / 1000).toFixed(1);
+        words.textContent = `The shop is back after ${seconds} s. What it was doing goes on by itself: watch the steps.`;
+        note.classList.add("back-again");
+        button.disabled = false;
+        setTimeout(() => note.remove(), 12000);
+        return;
+      } catch { /* not yet */ }
+    }
+    words.textContent = "The shop does not come back by itself. Start it again in the terminal: archstone up shop --chaos";
+  });
 }

@@ -1,24 +1,33 @@
 """Looking around: the front page, search, shelves and products."""
 
-from archstone.systems.shop.catalog.contract import UnknownProductError
+from contextlib import suppress
+
+from archstone.errors import ArchstoneError
+from archstone.systems.shop.catalog.contract import Product, UnknownProductError
 from archstone.systems.shop.inventory.contract import Stock, UnknownStockError
 from archstone.systems.shop.paging import BadCursorError
 from archstone.systems.shop.web.desk import Desk
 from archstone.systems.shop.web.exchange import Answer, Page, PageMissingError, Redirect, Request
 
-__all__ = ["category", "home", "product", "search"]
+__all__ = ["category", "home", "product", "search", "suggestions"]
 
-FEATURED = 12
 PER_PAGE = 24
 LONGEST_SEARCH = 100
 LONGEST_CURSOR = 500
 
 
 async def home(desk: Desk, request: Request) -> Answer:
-    """Show the shelves and what stands first on them."""
-    del request
-    featured = await desk.clients.catalog.products(limit=FEATURED)
-    return Page(template="home.html", values={"products": featured.items})
+    """Say what this is, and show a few things of every shelf and what goes with what was chosen last."""
+    values = {"products": await desk.mix(), "wanted": await _goes_with(desk, request)}
+    return Page(template="home.html", values=values)
+
+
+async def suggestions(desk: Desk, request: Request) -> Answer:
+    """Return what may be meant by what has been typed so far, as items of a list."""
+    asked = request.query.get("q", "").strip()[:LONGEST_SEARCH]
+    found = (await desk.clients.catalog.suggestions(asked)).items if asked else ()
+    titles = {shelf.id: shelf.title for shelf in await desk.shelves()} if found else {}
+    return Page(template="_suggestions.html", values={"found": found, "titles": titles}, part=True)
 
 
 async def search(desk: Desk, request: Request) -> Answer:
@@ -64,6 +73,21 @@ async def product(desk: Desk, request: Request) -> Answer:
         in_cart = next((line.quantity for line in cart.lines if line.sku == sku), 0)
     values = {"product": shown, "stock": await _stock(desk, sku), "others": others.items, "in_cart": in_cart}
     return Page(template="product.html", values=values)
+
+
+async def _goes_with(desk: Desk, request: Request) -> tuple[Product, ...]:
+    """Return what others bought with what the visitor has in the cart, or has ordered last."""
+    if request.cart is None:
+        return ()
+    with suppress(ArchstoneError):  # the front page goes without
+        lines = (await desk.clients.carts.cart(request.cart)).lines if await desk.pieces(request) else ()
+        chosen = [line.sku for line in lines]
+        if not chosen and request.visitor is not None:
+            latest = (await desk.clients.orders.orders_of(request.principal.id, limit=1)).items
+            chosen = [line.sku for each in latest for line in (await desk.clients.orders.order(each.id)).lines]
+        if chosen:
+            return (await desk.clients.catalog.recommendations(chosen[-1])).items
+    return ()
 
 
 async def _stock(desk: Desk, sku: str) -> Stock | None:

@@ -10,6 +10,7 @@ from archstone import world
 from archstone.errors import BackendError, DeadlineError, DomainError, RejectedError
 from archstone.services import KeyReusedError, StillRunningError, options
 from archstone.systems.shop.catalog.contract import UnknownProductError
+from archstone.systems.shop.catalog.pictures import picture_path
 from archstone.systems.shop.inventory.contract import UnknownStockError
 from archstone.systems.shop.values import Line, Money
 from archstone.systems.shop.web.desk import Desk
@@ -117,14 +118,26 @@ async def _row(desk: Desk, line: Line) -> dict[str, object]:
     try:
         product = await desk.clients.catalog.product(line.sku)
     except UnknownProductError:
-        return {"name": line.sku, "quantity": line.quantity, "total": None, "warning": "Not for sale any more"}
+        return {
+            "name": line.sku,
+            "quantity": line.quantity,
+            "total": None,
+            "warning": "Not for sale any more",
+            "picture": None,
+        }
     try:
         free = (await desk.clients.inventory.stock(line.sku)).free
     except UnknownStockError:
         free = 0
     warning = None if free >= line.quantity else f"Only {free} left" if free else "Sold out"
     total = many(product.price, line.quantity)
-    return {"name": product.name, "quantity": line.quantity, "total": total, "warning": warning}
+    return {
+        "name": product.name,
+        "quantity": line.quantity,
+        "total": total,
+        "warning": warning,
+        "picture": picture_path(product.sku, product.name, product.category),
+    }
 
 
 async def _usual(desk: Desk, request: Request) -> dict[str, str]:

@@ -10,7 +10,7 @@ from archstone.systems.shop.orders.contract import CannotCancelError, OrderUnkno
 from archstone.systems.shop.paging import BadCursorError
 from archstone.systems.shop.web.desk import Desk
 from archstone.systems.shop.web.exchange import Answer, Page, PageMissingError, Redirect, Request
-from archstone.systems.shop.web.words import about
+from archstone.systems.shop.web.words import about, coming
 
 __all__ = ["again", "cancel", "order", "orders", "shown"]
 
@@ -61,7 +61,8 @@ async def again(desk: Desk, request: Request) -> Answer:
 
 def shown(desk: Desk, found: OrderView) -> dict[str, object]:
     """Return what the page, and its part that changes by itself, shows of an order."""
-    return {"order": found, "about": about(found, now=world.now(), started_at=desk.opened_at)}
+    told = about(found, now=world.now(), started_at=desk.opened_at)
+    return {"order": found, "about": told, "coming": coming(found)}
 
 
 async def _found(desk: Desk, request: Request) -> OrderView:

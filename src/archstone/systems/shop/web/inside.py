@@ -1,0 +1,242 @@
+"""What the panel behind the counter shows of an order: the run's own story of it, in words and in bars.
+
+Everything is told of the one order whose id is the story's: its traces as waterfalls, its sagas with their steps, its
+events with who handled them, and when the shop was started again in between.
+"""
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from archstone.gateway import EventTold, Handling, Row, SagaStory, StepStory, Story, TraceStory
+
+__all__ = ["Inside", "inside"]
+
+WIDE: Final = 1000
+"""Units across a waterfall."""
+LEAST: Final = 4
+"""Units of the shortest bar, so that it is seen."""
+MOST_ROWS: Final = 60
+_DEEPEST: Final = 4
+
+_STEPS: Final = {
+    "hold_goods": "Set the goods aside",
+    "give_up": "Put the goods back",
+    "take_money": "Ask the bank for the money",
+    "refund": "Give the money back",
+    "make_out_parcel": "Make out the parcel",
+    "cancel": "Cancel the parcel",
+    "sell_goods": "Take the goods off the shelf",
+    "confirm": "Confirm the order",
+    "stop_parcel": "Stop the parcel",
+    "release": "Put the goods back",
+    "keep": "Keep the order: the parcel had left",
+    "close": "Close the order",
+    "confirmed": "Write the mail of confirmation",
+    "cancelled": "Write the mail of cancellation",
+    "refunded": "Write the mail about the refund",
+    "give_money_back": "Give money back",
+    "sleep": "Wait",
+}
+_SAGAS: Final = {
+    "checkout": "Checkout: from order to confirmation",
+    "call_off": "Cancellation: back to where it was",
+    "tell_confirmed": "Mail: confirmed",
+    "tell_cancelled": "Mail: cancelled",
+    "tell_refunded": "Mail: money given back",
+    "give_money_back": "Refund",
+}
+_EVENTS: Final = {
+    "orders.order-placed": "An order was placed",
+    "orders.order-confirmed": "An order was confirmed",
+    "orders.order-cancelled": "An order was cancelled",
+    "inventory.stock-reserved": "Goods were set aside",
+    "inventory.stock-sold": "Goods were sold",
+    "inventory.stock-released": "Goods were put back",
+    "payments.payment-captured": "Money was taken",
+    "payments.payment-refunded": "Money was given back",
+    "shipping.shipment-created": "A parcel was made out",
+    "shipping.shipment-moved": "The parcel moved on",
+    "shipping.shipment-cancelled": "The parcel was cancelled",
+    "orders.parcel-moved": "The order heard of its parcel",
+}
+_STATES: Final = {"begun": "at work", "done": "done", "failed": "failed", "undone": "undone"}
+
+
+class Bar(NamedTuple):
+    """A row of a waterfall. Places are in units of which a trace is a thousand wide."""
+
+    name: str
+    indent: int
+    at: int
+    width: int
+    kind: str
+    status: str
+    took: str
+    error: str | None
+    told: str
+    """What it says to who cannot see it."""
+
+
+class Fall(NamedTuple):
+    """A trace."""
+
+    title: str
+    took: str
+    bars: tuple[Bar, ...]
+    left_out: int
+
+
+class Step(NamedTuple):
+    """A step of a saga."""
+
+    words: str
+    operation: str
+    state: str
+    told: str
+    error: str | None
+
+
+class Way(NamedTuple):
+    """A saga."""
+
+    title: str
+    method: str
+    told: str
+    going_back: bool
+    steps: tuple[Step, ...]
+    left_out: int
+    error: str | None
+
+
+class Handler(NamedTuple):
+    """A group that was told of an event."""
+
+    group: str
+    state: str
+    told: str
+
+
+class News(NamedTuple):
+    """An event."""
+
+    words: str
+    name: str
+    state: str
+    left: str
+    handlers: tuple[Handler, ...]
+
+
+class Inside(NamedTuple):
+    """Everything."""
+
+    headline: str
+    now: str
+    """`live`, `done` or `nothing`."""
+    restarts: str
+    falls: tuple[Fall, ...]
+    ways: tuple[Way, ...]
+    news: tuple[News, ...]
+
+
+def inside(story: Story) -> Inside:
+    """Return a story as the panel shows it."""
+    began_us = story.began_us or story.now_us
+    ways = tuple(_way(saga, story.now_us) for saga in story.sagas)
+    news = tuple(_news(event) for event in story.events)
+    return Inside(
+        headline=_headline(story),
+        now="nothing" if not story.found else "live" if story.live else "done",
+        restarts=_restarts(story, began_us),
+        falls=tuple(_fall(trace) for trace in story.traces if trace.rows),
+        ways=ways,
+        news=news,
+    )
+
+
+def _headline(story: Story) -> str:
+    if not story.found:
+        return "Nothing is known of this order yet."
+    steps = [step for saga in story.sagas for step in saga.steps]
+    done = sum(step.state in {"done", "undone"} for step in steps)
+    handled = sum(each.state == "handled" for event in story.events for each in event.handlings)
+    counted = f"{done} of {len(steps)} steps, {len(story.events)} events, handled {handled} times"
+    stuck = any(saga.status == "stuck" for saga in story.sagas)
+    return f"{'Stuck' if stuck else 'At work' if story.live else 'All done'}: {counted}"
+
+
+def _restarts(story: Story, began_us: int) -> str:
+    if not story.starts_us:
+        return ""
+    times = ", ".join(f"{_took(at - began_us)} after it began" for at in story.starts_us[-3:])
+    count = len(story.starts_us)
+    return (
+        f"The shop was started again {'once' if count == 1 else f'{count} times'} in between ({times})."
+        " What was done before stayed done; the rest was taken up where the journal says it stood."
+    )
+
+
+def _fall(trace: TraceStory) -> Fall:
+    whole = max(1, trace.duration_us)
+    rows = trace.rows[:MOST_ROWS]
+    bars = tuple(_bar(row, whole) for row in rows)
+    left_out = trace.left_out + len(trace.rows) - len(rows)
+    return Fall(trace.rows[0].name, _took(trace.duration_us), bars, left_out)
+
+
+def _bar(row: Row, whole: int) -> Bar:
+    at = min(WIDE - LEAST, row.offset_us * WIDE // whole)
+    width = max(LEAST, min(WIDE - at, row.duration_us * WIDE // whole))
+    took = f"{_took(row.duration_us)}{'…' if row.status == 'open' else ''}"
+    again = f", attempt {row.attempts}" if row.attempts > 1 else ""
+    told = f"{row.name}: {row.status}{again}, from {_took(row.offset_us)}, took {took}"
+    return Bar(
+        row.name, min(row.depth, _DEEPEST), at, width, row.kind, row.status, took, row.error,
+        f"{told}. {row.error}" if row.error else told,
+    )  # fmt: skip
+
+
+def _way(saga: SagaStory, now_us: int) -> Way:
+    took = _took((saga.ended_us or now_us) - saga.began_us)
+    status = {"running": "goes on", "stuck": "is stuck", "done": "done", "failed": "turned back"}[saga.status]
+    told = f"{status}, {took}" if saga.status != "running" or not saga.going_back else f"is being undone, {took}"
+    return Way(
+        _SAGAS.get(saga.method, saga.method), f"{saga.service}.{saga.method}", told, saga.going_back,
+        tuple(_step(step) for step in saga.steps), saga.left_out, saga.why or saga.error,
+    )  # fmt: skip
+
+
+def _step(step: StepStory) -> Step:
+    verb = step.operation.rpartition(".")[2].rpartition(":")[2]
+    parts = [_STATES[step.state]]
+    if step.begun_us is not None and step.ended_us is not None:
+        parts.append(_took(step.ended_us - step.begun_us))
+    if step.attempts > 1:
+        parts.append(f"{step.attempts} attempts")
+    if step.can_undo and step.state == "done":
+        parts.append("can be undone")
+    return Step(_STEPS.get(verb, verb.replace("_", " ")), step.operation, step.state, ", ".join(parts), step.error)
+
+
+def _news(event: EventTold) -> News:
+    handlers = tuple(Handler(each.group, each.state, _handled(each)) for each in event.handlings)
+    states = {each.state for each in event.handlings}
+    state = "dead" if "dead" in states else "handled" if event.sent_us and states <= {"handled"} else "waiting"
+    left = "in the outbox" if event.sent_us is None else f"left after {_took(event.sent_us - event.published_us)}"
+    return News(_EVENTS.get(event.name, event.name), event.name, state, left, handlers)
+
+
+def _handled(handling: Handling) -> str:
+    parts: Iterable[str] = (
+        handling.state,
+        f"{handling.attempts} attempts" if handling.attempts > 1 else "",
+        handling.error or "",
+    )
+    return ", ".join(part for part in parts if part)
+
+
+def _took(us: int) -> str:
+    if us < 1_000:
+        return f"{max(0, us)} \u00b5s"
+    if us < 1_000_000:
+        return f"{us / 1_000:.1f} ms"
+    return f"{us / 1_000_000:.2f} s" if us < 60_000_000 else f"{us // 60_000_000} min"
