@@ -139,21 +139,20 @@ def buying(film: Film) -> None:
     film.say("The bank will be slow")
     film.press(page.get_by_role("button", name=re.compile("Place the order")))
     page.wait_for_url(re.compile("/orders/"))
-    expect(page.get_by_text("We are working on your order.")).to_be_visible()
+    expect(film.device.main.get_by_text("We are working on your order.")).to_be_visible()
     film.shoot(900)
 
 
 def killing(film: Film, kill: Callable[[], None], start: Callable[[], None]) -> None:
     """The shop dies in the middle, starts again, and finishes."""
-    page = film.device.page
     film.say("kill -9, in the middle of the payment", grave=True)
     film.shoot(900)
     kill()
-    film.follow(page.get_by_text("The connection is gone."))
+    film.follow(film.device.main.get_by_text("The connection is gone."))
     film.shoot(1500)
     film.say("Started again: the order goes on where it was")
     start()
-    film.follow(page.get_by_text(CONFIRMED).first)
+    film.follow(film.device.main.get_by_text(CONFIRMED).first)
     film.say("Finished. Charged once, reserved once, nothing lost")
     film.shoot(2600)
 

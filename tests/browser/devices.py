@@ -9,15 +9,27 @@ import asyncio
 import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, Response, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Error,
+    Locator,
+    Page,
+    Request,
+    Response,
+    expect,
+    sync_playwright,
+)
 from shop_process import ShopProcess
 
 T = TypeVar("T")
@@ -63,10 +75,26 @@ def started(shop: ShopProcess) -> None:
     aside(lambda: asyncio.run(shop.start()))
 
 
+class ShopOfChaos(ShopProcess):
+    """A shop that may be killed from its pages."""
+
+    def spawn(self, **environment: str) -> Self:
+        words = ["up", "shop", "--chaos", "--port", str(self.port), "--data", str(self.data)]
+        words += [f"--set={name}={value}" for name, value in self.options.items()]
+        settings = {f"ARCHSTONE_{name}": value for name, value in self.settings.items()}
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "archstone.cli", *words],
+                env={**os.environ, **settings, **environment}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+        return self
+
+
 @contextmanager
-def open_shop(data: Path, **options: str) -> Iterator[ShopProcess]:
-    """Run the shop for the block, and let it end in peace."""
-    shop = ShopProcess(data, options=options, settings={"RATE_LIMIT_PER_S": "100000"})
+def open_shop(data: Path, *, chaos: bool = False, **options: str) -> Iterator[ShopProcess]:
+    """Run the shop for the block, and let it end in peace. `chaos`: it starts again by itself whenever killed."""
+    kind = ShopOfChaos if chaos else ShopProcess
+    shop = kind(data, options=options, settings={"RATE_LIMIT_PER_S": "100000"})
     try:
         started(shop)
         yield shop
@@ -115,6 +143,11 @@ class Device:
         if "default-src 'none'" not in policy or "unsafe" in policy:
             self.faults.append(f"no strict policy at {response.url}: {policy!r}")
 
+    @property
+    def main(self) -> Locator:
+        """The page without its head, its foot and the panel behind the counter."""
+        return self.page.get_by_role("main")
+
     def open(self, path: str) -> None:
         """Go to a page and wait until it is there."""
         self.page.goto(path, wait_until="load")
@@ -126,34 +159,34 @@ class Device:
     def register(self, email: str, name: str = "Ann Alder") -> None:
         """Make an account and stay signed in."""
         self.open("/register")
-        self.page.get_by_label("Name", exact=True).fill(name)
-        self.page.get_by_label("E-mail address").fill(email)
-        self.page.get_by_label("Password").fill(PASSWORD)
+        self.main.get_by_label("Name", exact=True).fill(name)
+        self.main.get_by_label("E-mail address").fill(email)
+        self.main.get_by_label("Password").fill(PASSWORD)
         self.click("Make the account")
-        expect(self.page.get_by_role("button", name="Sign out", exact=True)).to_be_attached()
+        expect(self.page.locator("form[action='/logout']")).to_be_attached()
 
     def sign_in(self, email: str) -> None:
         """Sign in from where the sign-in page is, or from there."""
         if urlsplit(self.page.url).path != "/login":
             self.open("/login")
-        self.page.get_by_label("E-mail address").fill(email)
-        self.page.get_by_label("Password").fill(PASSWORD)
-        self.page.get_by_role("main").get_by_role("button", name="Sign in").click()
-        expect(self.page.get_by_role("button", name="Sign out", exact=True)).to_be_attached()
+        self.main.get_by_label("E-mail address").fill(email)
+        self.main.get_by_label("Password").fill(PASSWORD)
+        self.main.get_by_role("button", name="Sign in").click()
+        expect(self.page.locator("form[action='/logout']")).to_be_attached()
 
     def put(self, sku: str, pieces: int = 1) -> None:
         """Put a product in the cart from its own page."""
         self.open(f"/p/{sku}")
-        self.page.get_by_label("Pieces", exact=True).fill(str(pieces))
+        self.main.get_by_label("Pieces", exact=True).fill(str(pieces))
         self.click("Put in cart")
         expect(self.page).to_have_url(re.compile(r"/cart\b"))
 
     def fill_in(self, card: str) -> None:
         """Fill in the checkout as it stands open; `card` is the token of a test card."""
         for label, text in (("Name", "Ann Alder"), ("Street", "Mill Lane 1"), ("Postcode", "12345"), ("Town", "Tarn")):
-            self.page.get_by_label(label).first.fill(text)
-        self.page.get_by_label("Country").select_option("DE")
-        self.page.locator(f"input[name=card][value={card}]").check()
+            self.main.get_by_label(label).first.fill(text)
+        self.main.get_by_label("Country").select_option("DE")
+        self.main.locator(f"label[for={card}]").click()
 
     def order(self, card: str = "tok_ok") -> str:
         """Check out what is in the cart and return the path of the order's page, which is open then."""

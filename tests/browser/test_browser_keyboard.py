@@ -91,4 +91,4 @@ def test_a_whole_purchase_needs_the_keyboard_only(device: Devices) -> None:
     make_an_account(page)
     check_out(page)
     expect(page).to_have_url(re.compile("/orders/[0-9a-f]{32}"))
-    expect(page.get_by_text(CONFIRMED).first).to_be_visible()
+    expect(kay.main.get_by_text(CONFIRMED).first).to_be_visible()

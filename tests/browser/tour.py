@@ -16,7 +16,7 @@ CONFIRMED: Final = re.compile("Your order is confirmed|Your parcel")
 
 def guest_pages(guest: Device) -> Iterator[str]:
     """Look around, fill a cart, get the passwords wrong."""
-    page = guest.page
+    page, main = guest.page, guest.main
     guest.excuse("status of (404|422)")
     for name, path in (("home", "/"), ("search", "/search?q=cup"), ("search-nothing", "/search?q=zzzzqqqq")):
         guest.open(path)
@@ -32,10 +32,10 @@ def guest_pages(guest: Device) -> Iterator[str]:
     yield "cart"
     guest.open("/login")
     yield "login"
-    page.get_by_label("E-mail address").fill("nobody@example.org")
-    page.get_by_label("Password").fill("nothing at all")
-    page.get_by_role("main").get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("alert")).to_be_visible()
+    main.get_by_label("E-mail address").fill("nobody@example.org")
+    main.get_by_label("Password").fill("nothing at all")
+    main.get_by_role("button", name="Sign in").click()
+    expect(main.get_by_role("alert")).to_be_visible()
     yield "login-refused"
     guest.open("/register")
     yield "register"
@@ -45,7 +45,7 @@ def guest_pages(guest: Device) -> Iterator[str]:
 
 def buyer_pages(buyer: Device, email: str) -> Iterator[str]:
     """Make an account, buy with a good and a bad card, look at everything of one's own."""
-    page = buyer.page
+    main = buyer.main
     buyer.excuse("status of 422")
     buyer.register(email)
     buyer.open("/account")
@@ -58,18 +58,18 @@ def buyer_pages(buyer: Device, email: str) -> Iterator[str]:
     yield "buyer-cart"
     buyer.open("/checkout")
     yield "checkout"
-    page.locator("form[action='/checkout']").evaluate("form => form.noValidate = true")
-    page.get_by_role("button", name=re.compile("Place the order")).click()
-    expect(page.get_by_role("alert")).to_be_visible()
+    main.locator("form[action='/checkout']").evaluate("form => form.noValidate = true")
+    main.get_by_role("button", name=re.compile("Place the order")).click()
+    expect(main.get_by_role("alert")).to_be_visible()
     yield "checkout-faults"
     buyer.order("tok_declined")
-    expect(page.get_by_text("Your card was declined.")).to_be_visible()
+    expect(main.get_by_text("Your card was declined.")).to_be_visible()
     yield "order-declined"
     buyer.put(SKU)
     buyer.order("tok_timeout")
-    expect(page.get_by_text("We are working on your order.")).to_be_visible()
+    expect(main.get_by_text("We are working on your order.")).to_be_visible()
     yield "order-pending"
-    expect(page.get_by_text(CONFIRMED).first).to_be_visible()
+    expect(main.get_by_text(CONFIRMED).first).to_be_visible()
     yield "order-confirmed"
     buyer.open("/orders")
     yield "orders"
