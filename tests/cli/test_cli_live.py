@@ -55,7 +55,7 @@ ABOUT = About(
     data=".archstone/shop",
     log=".archstone/shop/archstone.log",
     pid=4711,
-    chaos=False,
+    deaths=None,
 )
 FAULT = Fault("12:00:00", "warning", "handler failed  group=analytics")
 
@@ -90,6 +90,15 @@ def test_a_picture_has_as_many_lines_as_the_terminal(rows: int) -> None:
     assert len(lines) == rows
     if rows >= 16:
         assert lines[-1].startswith(" q or ctrl-c")
+
+
+@pytest.mark.parametrize(
+    ("deaths", "told"), [(0, "4711"), (1, "4711  killed 1 time so far"), (2, "killed 2 times so far")]
+)
+def test_a_picture_tells_that_it_may_be_killed(deaths: int, told: str) -> None:
+    last = drawn(replace(ABOUT, deaths=deaths), VITALS, (), up_s=1, size=(100, 40)).plain.split("\n")[-1]
+    assert "killed, it is started again: kill -9 4711" in last
+    assert last.endswith(told)
 
 
 def test_what_is_not_there_is_not_shown() -> None:
@@ -189,7 +198,17 @@ def test_a_view_is_for_a_person_at_a_terminal(
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminals[0])
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminals[1])
+    monkeypatch.setattr(os, "tcgetpgrp", lambda _: os.getpgrp())
     assert live.wants_view() is wanted
+
+
+def test_in_the_background_there_is_no_view(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("CI", raising=False)
+    for stream in (sys.stdout, sys.stderr):
+        monkeypatch.setattr(stream, "isatty", lambda: True)
+    monkeypatch.setattr(os, "tcgetpgrp", lambda _: os.getpgrp() + 1)
+    assert not live.wants_view()
 
 
 class Terminal:
@@ -295,7 +314,7 @@ def test_killed_under_chaos_the_view_comes_back(tmp_path: Path) -> None:
         pid = json.loads((tmp_path / "hello" / "owner").read_text())["pid"]
         os.kill(pid, signal.SIGKILL)
         terminal.until(lambda text: text.count(ENTERED) == 2)
-        assert b"killed: starting it again" in terminal.written
+        terminal.until(lambda text: b"killed 1 time so far" in text)
         terminal.type(b"q")
         assert terminal.process.wait(60) == 0
         terminal.until(lambda _: terminal.restored())

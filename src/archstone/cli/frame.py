@@ -32,7 +32,8 @@ class About:
     data: str
     log: str
     pid: int
-    chaos: bool
+    deaths: int | None
+    """How often it was killed and started again. None: nobody would start it again."""
 
 
 def drawn(about: About, vitals: Vitals, faults: Sequence[Fault], *, up_s: float, size: tuple[int, int]) -> Text:
@@ -126,8 +127,9 @@ def _faults(faults: Sequence[Fault]) -> Iterator[Line]:
 
 
 def _foot(about: About) -> list[Line]:
-    way = f"killed, it is started again: kill -9 {about.pid}   " if about.chaos else ""
-    return [[(f" q or ctrl-c stops it, its data stays   {way}", "dim")]]
+    way = "" if about.deaths is None else f"; killed, it is started again: kill -9 {about.pid}"
+    often = f"  killed {about.deaths} time{'s' if about.deaths > 1 else ''} so far" if about.deaths else ""
+    return [[(f" q or ctrl-c stops it, its data stays{way}", "dim"), (often, "bold magenta")]]
 
 
 def _label(text: str) -> Line:

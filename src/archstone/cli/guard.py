@@ -25,8 +25,8 @@ def main() -> None:
     told = sys.stdin.read()
     if told.rstrip().endswith(DONE):
         return
-    os.write(1, RESTORE)
-    with contextlib.suppress(termios.error, ValueError, SyntaxError):
+    with contextlib.suppress(OSError, termios.error, ValueError, SyntaxError):  # the terminal may be gone, too
+        os.write(1, RESTORE)
         before, ours = (ast.literal_eval(line) for line in told.splitlines()[:2])
         # A shell that has the terminal again may have set it for itself: that is not ours to change.
         if _alike(termios.tcgetattr(1), ours):

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import sys
+import threading
 from collections import deque
 from collections.abc import Generator
 from datetime import UTC, datetime
@@ -48,6 +49,7 @@ class Journal(io.TextIOBase):
         self._held: deque[str] = deque(maxlen=_HELD)
         self._file: io.FileIO | None = None
         self._part = ""
+        self._lock = threading.Lock()  # threads print, too
 
     @property
     def faults(self) -> list[Fault]:
@@ -77,10 +79,11 @@ class Journal(io.TextIOBase):
 
     def write(self, text: str, /) -> int:
         """Take text, a line at a time; what is no line of the log becomes one."""
-        *lines, self._part = (self._part + text).split("\n")
-        for line in lines:
-            if line.strip():
-                self._take(line)
+        with self._lock:
+            *lines, self._part = (self._part + text).split("\n")
+            for line in lines:
+                if line.strip():
+                    self._take(line)
         return len(text)
 
     @contextlib.contextmanager

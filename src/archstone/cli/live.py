@@ -32,9 +32,17 @@ _EVERY_S: Final = 0.5
 
 
 def wants_view() -> bool:
-    """Whether a person looks at this terminal: not in a pipe, not under CI, not where nothing can be redrawn."""
+    """Whether a person looks: not in a pipe, under CI, in the background, or where nothing can be redrawn."""
     terminal = sys.stdout.isatty() and sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-    return terminal and not os.environ.get("CI")
+    return terminal and not os.environ.get("CI") and _in_front()
+
+
+def _in_front() -> bool:
+    """Whether the terminal is ours to change: the shell stops what it runs in the background for trying that."""
+    try:
+        return os.tcgetpgrp(1) == os.getpgrp()
+    except OSError:  # not the terminal that controls us, so that nobody minds
+        return True
 
 
 class LiveView:
@@ -85,7 +93,7 @@ def _about(embedded: Embedded, url: str, log: Journal) -> About:
         data=_short(embedded.folder.path),
         log=_short(log.path) if log.path is not None else "",
         pid=os.getpid(),
-        chaos=embedded.lifeline is not None,
+        deaths=None if embedded.lifeline is None else embedded.lifeline.deaths,
     )
 
 

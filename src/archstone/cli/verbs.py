@@ -5,6 +5,7 @@ system runs, a verb asks the running process through its control socket; otherwi
 """
 
 import asyncio
+import functools
 import importlib.metadata
 import os
 import sys
@@ -95,7 +96,8 @@ def up(
     if chaos and lifeline is None:
         serve_again_when_killed(folder, loaded.settings, [sys.executable, *sys.orig_argv[1:]])
     if plain or not wants_view():
-        run_loop(serve(found, folder, loaded, fresh=fresh, ready=_say_ready, lifeline=lifeline))
+        ready = functools.partial(_say_ready, chaos=chaos)
+        run_loop(serve(found, folder, loaded, fresh=fresh, ready=ready, lifeline=lifeline))
         return
     view = LiveView()
     try:
@@ -312,9 +314,10 @@ def restore_command(
 add_to(app)
 
 
-def _say_ready(url: str) -> None:
+def _say_ready(url: str, *, chaos: bool) -> None:
     if out.is_terminal:
-        say(f"[bold]ready[/] at [link]{url}[/]  (ctrl-c stops it; its data stays)")
+        way = f"; killed, it is started again: kill -9 {os.getpid()}" if chaos else ""
+        say(f"[bold]ready[/] at [link]{url}[/]  (what can be asked: {url}/docs; ctrl-c stops it, its data stays{way})")
 
 
 def _folder(system: System, data: Path | None) -> Path:

@@ -29,8 +29,10 @@ _FLUSHED_S: Final = 0.1
 class Lifeline:
     """What connects the system to the parent that starts it again."""
 
-    def __init__(self, link: socket.socket, listener: socket.socket) -> None:
+    def __init__(self, link: socket.socket, listener: socket.socket, *, deaths: int = 0) -> None:
         self._link = link
+        self.deaths = deaths
+        """How often the system has been killed since it was first started."""
         self.listener = listener
         """Bound and listening; the same for every start."""
 
@@ -40,10 +42,11 @@ class Lifeline:
         told = environ.pop(LIFELINE, None)
         if told is None:
             return None
-        link, listener = (socket.socket(fileno=int(number)) for number in told.split(","))
+        *numbers, deaths = map(int, told.split(","))
+        link, listener = (socket.socket(fileno=number) for number in numbers)
         for each in (link, listener):
             each.set_inheritable(False)
-        return cls(link, listener)
+        return cls(link, listener, deaths=deaths)
 
     def watch(self, *, drain_s: float) -> None:
         """End this process when its parent dies: SIGTERM, and without mercy `drain_s` and 15 s later.

@@ -22,7 +22,7 @@ from typing import Final
 __all__ = ["KILLING", "LIFELINE", "READY", "Reviver", "main"]
 
 LIFELINE: Final = "ARCHSTONE_LIFELINE"
-"""Tells the command the descriptors it was given: of the socket to this process, and of the listener."""
+"""Tells the command the descriptors of the socket to this process and of the listener, and how often it was killed."""
 READY: Final = b"r"
 """The command says that requests are answered."""
 KILLING: Final = b"k"
@@ -48,6 +48,7 @@ class Reviver:
         self._environ = dict(os.environ)
         self._stopping = False
         self._young = 0
+        self._deaths = 0
 
     def run(self) -> int:
         """Run the command until it ends for good, and return the exit code for that; 128 and more is a signal."""
@@ -61,6 +62,7 @@ class Reviver:
                 return code if code >= 0 else 128 - code
             early = READY not in said or time.monotonic() - begun_s < YOUNG_S
             self._young = self._young + 1 if early and KILLING not in said else 0
+            self._deaths += 1
             given_up = self._young == YOUNG_LIMIT
             lived_s = round(time.monotonic() - begun_s, 1)
             self._tell(_GIVEN_UP if given_up else _AGAIN, signal=-code, pid=pid, lived_s=lived_s)
@@ -79,7 +81,7 @@ class Reviver:
         ours, theirs = socket.socketpair()
         with theirs:
             theirs.set_inheritable(True)
-            environ = {**self._environ, LIFELINE: f"{theirs.fileno()},{self._listener.fileno()}"}
+            environ = {**self._environ, LIFELINE: f"{theirs.fileno()},{self._listener.fileno()},{self._deaths}"}
             pid = os.posix_spawn(self._command[0], self._command, environ, setsigmask=[])
         return pid, ours
 
