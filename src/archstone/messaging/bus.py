@@ -219,6 +219,11 @@ class Bus:
         """Return what groups have not settled of the messages with this key, at most 100; see `Broker.under_way`."""
         return self.broker.under_way(key)
 
+    def behind(self) -> frozenset[str]:
+        """Return the groups of whose backlog `under_way` tells only a part; none if the broker does not say."""
+        tell = getattr(self.broker, "behind", None)
+        return frozenset() if tell is None else tell()
+
     def wanting(self, topic: str, name: str) -> list[str]:
         """Return the groups of this process that get messages of this name, sorted."""
         return sorted(

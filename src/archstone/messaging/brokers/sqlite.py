@@ -313,6 +313,10 @@ class SqliteBroker:
         """Return what is not settled of a key, as far as it is in memory."""
         return [each for window in self._windows.values() for each in window.lane.under_way(key)][:UNDER_WAY_LIMIT]
 
+    def behind(self) -> frozenset[str]:
+        """Return the groups whose backlog is larger than what is in memory of it."""
+        return frozenset(each.lane.channel.group for each in self._windows.values() if each.depth > each.loaded)
+
     async def replay(self, ids: Collection[int]) -> int:
         """Send these to their channels again, in one transaction with their end as dead letters."""
         async with self._registering:  # a channel must not be forgotten between reading its letters and sending them
