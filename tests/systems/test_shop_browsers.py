@@ -96,6 +96,8 @@ async def test_withdrawing_a_role_ends_the_sessions_and_granting_holds_at_once(t
         await shop.register("ann@example.com")
         mark = await begun(shop)
         admin = shop.client(UserAdmin, as_=ADMIN)
+        await shop.register("bob@example.com")
+        await admin.grant("bob@example.com", "admin")
         await admin.grant("ann@example.com", "admin")
         visitor = await shop.client(BrowserSessions, as_=SERVICE).visitor(mark)
         assert visitor.user.roles == ("admin", "customer")

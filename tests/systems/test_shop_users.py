@@ -113,6 +113,7 @@ async def test_an_admin_grants_and_withdraws_roles_and_lists_users(tmp_path: Pat
             await shop.register(f"{name}@example.com")
             await asyncio.sleep(0.001)
         admin = shop.client(UserAdmin, as_=ADMIN)
+        await admin.grant("e@example.com", "admin")  # there must always be one
         assert (await admin.grant("a@example.com", "admin")).roles == ("admin", "customer")
         assert (await admin.grant("a@example.com", "admin")).roles == ("admin", "customer")
         session = await shop.client(Sessions).login("a@example.com", "a quiet evening")
@@ -168,7 +169,9 @@ async def test_a_role_withdrawn_during_the_check_of_the_password_is_not_in_the_s
     monkeypatch.setattr(Passwords, "verify", slow)
     async with running_shop(tmp_path) as shop:
         await shop.client(UserWrite).register("eve@example.com", "a quiet evening", "Eve")
-        await shop.client(UserAdmin, as_=ADMIN).grant("eve@example.com", "admin")
+        await shop.register("ann@example.com")
+        for email in ("ann@example.com", "eve@example.com"):
+            await shop.client(UserAdmin, as_=ADMIN).grant(email, "admin")
         login = asyncio.create_task(shop.client(Sessions).login("eve@example.com", "a quiet evening"))
         await checking.wait()
         await shop.client(UserAdmin, as_=ADMIN).withdraw("eve@example.com", "admin")

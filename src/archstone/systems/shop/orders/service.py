@@ -8,6 +8,8 @@ from datetime import datetime
 from functools import cached_property
 from typing import Final
 
+from pydantic import TypeAdapter, ValidationError
+
 from archstone import world
 from archstone.resilience import Exponential, Retry
 from archstone.sagas import saga
@@ -55,7 +57,8 @@ from archstone.systems.shop.payments.provider import PaymentToken
 from archstone.systems.shop.shipping.administration import ShippingAdmin
 from archstone.systems.shop.shipping.contract import Shipping
 from archstone.systems.shop.shipping.events import ShipmentMoved
-from archstone.systems.shop.values import Address, Line, Lines, Money, OrderId, RefundId, UserId, merged
+from archstone.systems.shop.users.contract import User, UserAdmin
+from archstone.systems.shop.values import Address, Email, Line, Lines, Money, OrderId, RefundId, UserId, merged
 
 __all__ = ["OrdersService"]
 
@@ -78,6 +81,7 @@ class OrdersService(Service, Orders, OrderAdmin, name="orders"):
     parcels: ShippingAdmin
     stock: StockAdmin
     mails: Mails
+    users: UserAdmin
 
     @cached_property
     def partners(self) -> Partners:
@@ -271,11 +275,23 @@ class OrdersService(Service, Orders, OrderAdmin, name="orders"):
         states = finding.states_of(status, state)
         if (search is not None and expression is None) or states == ():
             return OrderList(items=(), next_cursor=None)
+        customer_id = customer
+        if customer is not None and "@" in customer:
+            found = await self._with_address(customer)
+            if found is None:
+                return OrderList(items=(), next_cursor=None)
+            customer_id = found.id
         wanted = finding.Wanted(
-            expression=expression, sku=sku, customer_id=customer, states=states, since=since, until=until,
+            expression=expression, sku=sku, customer_id=customer_id, states=states, since=since, until=until,
             at_least=at_least, at_most=at_most,
         )  # fmt: skip
         return await finding.page(self.db, wanted, limit=limit, cursor=cursor)
+
+    async def _with_address(self, text: str) -> User | None:
+        try:
+            return await self.users.user_with(TypeAdapter(Email).validate_python(text))
+        except ValidationError:
+            return None  # nobody can have registered with it
 
     async def dossier(self, order_id: OrderId) -> OrderDossier:
         return await dossier_of(self.db, order_id, ask=Witnesses(self.money, self.parcels, self.stock, self.mails))

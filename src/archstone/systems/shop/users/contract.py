@@ -19,8 +19,11 @@ from archstone.systems.shop.values import Cursor, Email, PageSize, UserId, Value
 __all__ = [
     "BrowserSession",
     "BrowserSessions",
+    "Change",
     "Contact",
+    "DeactivatedError",
     "EmailTakenError",
+    "LastAdminError",
     "Preferences",
     "Role",
     "Session",
@@ -30,6 +33,8 @@ __all__ = [
     "Theme",
     "User",
     "UserAdmin",
+    "UserChange",
+    "UserChanges",
     "UserPage",
     "UserRead",
     "UserUnknownError",
@@ -41,6 +46,10 @@ __all__ = [
 
 Role = Literal["customer", "admin"]
 Theme = Literal["auto", "light", "dark"]
+Change = Literal["granted", "withdrawn", "deactivated", "reactivated"]
+SearchText = Annotated[str, StringConstraints(max_length=100)]
+Reason = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=r"^[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$")]
+"""Why, in 1 to 300 characters, the first not blank, none a control character."""
 NewPassword = Annotated[str, StringConstraints(min_length=8, max_length=200)]
 """8 to 200 characters. What they are is not prescribed: rules about digits make passwords worse (NIST SP 800-63B)."""
 OfferedPassword = Annotated[str, StringConstraints(max_length=200)]
@@ -78,6 +87,20 @@ class SignInError(DomainError, code="users.sign-in", status=401):
         return "e-mail address or password is wrong"
 
 
+class DeactivatedError(SignInError, code="users.deactivated", status=403):
+    """Address and password are right, and the account is closed. Only who knows the password is told."""
+
+    def __str__(self) -> str:
+        return "this account has been deactivated: write to the shop if that should be a mistake"
+
+
+class LastAdminError(DomainError, code="users.last-admin", status=409):
+    """Nobody would be left to administer the shop."""
+
+    def __str__(self) -> str:
+        return "this is the last administrator who can sign in: make somebody else one first"
+
+
 class SessionEndedError(DomainError, code="users.session-ended", status=401):
     """The refresh token gives no new session: unknown, used, expired or revoked."""
 
@@ -100,12 +123,36 @@ class User(Value):
     name: str
     roles: tuple[Role, ...]
     created_at: datetime
+    active: bool = True
+    """Whether signing in is possible."""
 
 
 class UserPage(Value):
     """Some users, oldest first, and where the next ones are."""
 
     items: tuple[User, ...]
+    next_cursor: str | None
+
+
+class UserChange(Value):
+    """A change that was made to an account by an administrator."""
+
+    number: Annotated[int, Field(ge=0)]
+    """Rising; the newest has the highest."""
+    user_id: UserId
+    what: Change
+    role: Role | None
+    """Granted or withdrawn; None otherwise."""
+    reason: str | None
+    by: str
+    """Id of the administrator; `operator` on the command line."""
+    at: datetime
+
+
+class UserChanges(Value):
+    """Some changes, newest first, and where the next ones are."""
+
+    items: tuple[UserChange, ...]
     next_cursor: str | None
 
 
@@ -140,7 +187,10 @@ class Session(Value):
 class Sessions(Contract, version="1.0"):
     """Signing in and out."""
 
-    @command("/sessions", public=True, requires=ANYONE, raises=(SignInError,), record=False, key_required=False)
+    @command(
+        "/sessions", public=True, requires=ANYONE, raises=(SignInError, DeactivatedError), record=False,
+        key_required=False,
+    )  # fmt: skip
     async def login(self, email: Email, password: OfferedPassword) -> Session:
         """Sign in with address and password."""
         ...
@@ -187,7 +237,7 @@ class BrowserSessions(Contract, version="1.0"):
     a role is withdrawn.
     """
 
-    @command("/browser-sessions", requires="service", raises=(SignInError,), record=False)
+    @command("/browser-sessions", requires="service", raises=(SignInError, DeactivatedError), record=False)
     async def begin(
         self, email: Email, password: OfferedPassword, instead_of: BrowserMark | None = None
     ) -> BrowserSession:
@@ -260,8 +310,30 @@ class UserAdmin(Contract, version="1.0"):
     """Administering users."""
 
     @query("/users", public=True, requires="admin", raises=(BadCursorError,))
-    async def users(self, limit: PageSize = 20, cursor: Cursor | None = None) -> UserPage:
-        """List users, oldest first."""
+    async def users(
+        self,
+        search: SearchText | None = None,
+        role: Role | None = None,
+        active: bool | None = None,  # noqa: FBT001 - a field of the query string
+        limit: PageSize = 20,
+        cursor: Cursor | None = None,
+    ) -> UserPage:
+        """List users that fit everything given, oldest first; `search` is a part of a name or of an address."""
+        ...
+
+    @query("/users/{user_id}", public=True, requires="admin", raises=(UserUnknownError,))
+    async def user(self, user_id: UserId) -> User:
+        """Return a user."""
+        ...
+
+    @query("/users-by-address/{email}", requires="admin")
+    async def user_with(self, email: Email) -> User | None:
+        """Return who has registered with an address. None: nobody."""
+        ...
+
+    @query("/users/{user_id}/changes", public=True, requires="admin", raises=(UserUnknownError, BadCursorError))
+    async def user_changes(self, user_id: UserId, limit: PageSize = 20, cursor: Cursor | None = None) -> UserChanges:
+        """List who granted and withdrew what of a user, and closed or opened the account, newest first."""
         ...
 
     @command("/roles", public=True, requires="admin", raises=(UserUnknownError,), key_required=False)
@@ -270,9 +342,28 @@ class UserAdmin(Contract, version="1.0"):
         ...
 
     @command(
-        "/roles/{role}/{email}", method="DELETE", public=True, requires="admin", raises=(UserUnknownError,),
-        key_required=False,
+        "/roles/{role}/{email}", method="DELETE", public=True, requires="admin",
+        raises=(UserUnknownError, LastAdminError), key_required=False,
     )  # fmt: skip
     async def withdraw(self, email: Email, role: Role) -> User:
         """Take a role from a user, and end all their sessions. Access tokens already issued last 15 minutes at most."""
+        ...
+
+    @command(
+        "/users/{user_id}/deactivation", public=True, requires="admin", raises=(UserUnknownError, LastAdminError),
+        key_required=False,
+    )  # fmt: skip
+    async def deactivate(self, user_id: UserId, reason: Reason) -> User:
+        """Close an account: end its sessions and let nobody sign in with it. Access tokens last 15 minutes at most.
+
+        Orders and the address stay: they belong to the shop's books.
+        """
+        ...
+
+    @command(
+        "/users/{user_id}/deactivation", method="DELETE", public=True, requires="admin", raises=(UserUnknownError,),
+        key_required=False,
+    )  # fmt: skip
+    async def reactivate(self, user_id: UserId) -> User:
+        """Open an account again. One that is open stays so."""
         ...

@@ -19,11 +19,12 @@ from archstone.security import (
 from archstone.services import Service, every
 from archstone.systems.shop.notifications.mail import Language
 from archstone.systems.shop.paging import decode_cursor, encode_cursor
-from archstone.systems.shop.users import browsers
+from archstone.systems.shop.users import administering, browsers
 from archstone.systems.shop.users.contract import (
     BrowserSession,
     BrowserSessions,
     Contact,
+    DeactivatedError,
     EmailTakenError,
     Preferences,
     Role,
@@ -34,6 +35,7 @@ from archstone.systems.shop.users.contract import (
     Theme,
     User,
     UserAdmin,
+    UserChanges,
     UserPage,
     UserRead,
     UserUnknownError,
@@ -56,8 +58,14 @@ _GUESSED_FIRST: Final = frozenset(
 """The head of every list of stolen passwords, as far as it is long enough."""
 
 _USERS: Final = (
-    "SELECT u.id, u.email, u.name, u.password_hash, u.created_at,"
+    "SELECT u.id, u.email, u.name, u.password_hash, u.created_at, u.active,"
     " coalesce((SELECT group_concat(role, ' ') FROM roles r WHERE r.user_id = u.id), '') AS roles FROM users u"
+)
+_FITS: Final = (
+    "(u.created_at, u.id) > (:at, :id)"
+    " AND (:search IS NULL OR instr(u.email, :low) OR instr(u.name, :search) OR instr(lower(u.name), :low))"
+    " AND (:role IS NULL OR EXISTS (SELECT 1 FROM roles f WHERE f.user_id = u.id AND f.role = :role))"
+    " AND (:active IS NULL OR u.active = :active)"
 )
 
 
@@ -68,11 +76,14 @@ class _Row(NamedTuple):
     password_hash: str
     created_at: int
     roles: str
+    active: int = 1
 
     def user(self) -> User:
         roles = cast("tuple[Role, ...]", tuple(sorted(self.roles.split())))
         created_at = datetime.fromtimestamp(self.created_at / 1_000_000, UTC)
-        return User(id=self.id, email=self.email, name=self.name, roles=roles, created_at=created_at)
+        return User(
+            id=self.id, email=self.email, name=self.name, roles=roles, created_at=created_at, active=bool(self.active)
+        )
 
 
 class _Preferred(NamedTuple):
@@ -101,7 +112,7 @@ class _Visit(NamedTuple):
 _VISIT: Final = (
     "SELECT u.id, u.email, u.name, u.created_at, u.language, u.theme, b.seen_at,"  # noqa: S608 - constants
     " coalesce((SELECT group_concat(role, ' ') FROM roles r WHERE r.user_id = u.id), '') AS roles"
-    f" FROM browser_sessions b JOIN users u ON u.id = b.user_id WHERE {browsers.ALIVE}"
+    f" FROM browser_sessions b JOIN users u ON u.id = b.user_id WHERE {browsers.ALIVE} AND u.active = 1"
 )
 
 
@@ -154,7 +165,7 @@ class UsersService(Service, Sessions, BrowserSessions, UserRead, UserWrite, User
             rotated = await self._refresh.rotate(refresh_token, self._statements)
         except RefreshTokenError as error:
             raise SessionEndedError from error
-        row = await self.tx.first(_Row, f"{_USERS} WHERE u.id = :id", id=rotated.user_id)
+        row = await self.tx.first(_Row, f"{_USERS} WHERE u.id = :id AND u.active = 1", id=rotated.user_id)
         if row is None:
             raise SessionEndedError
         return self._session(row, rotated.token)
@@ -197,7 +208,9 @@ class UsersService(Service, Sessions, BrowserSessions, UserRead, UserWrite, User
             )  # fmt: skip
         except ConstraintError as error:
             raise EmailTakenError(email) from error
-        await self._add_role(row.id, "customer")
+        await self.tx.execute(
+            "INSERT INTO roles (user_id, role, granted_at) VALUES (:id, 'customer', :at)", id=row.id, at=now_us
+        )
         return row.user()
 
     async def rename(self, name: str) -> User:
@@ -213,31 +226,62 @@ class UsersService(Service, Sessions, BrowserSessions, UserRead, UserWrite, User
             raise UserUnknownError
         return Preferences(language=language, theme=theme)
 
-    async def users(self, limit: int = 20, cursor: str | None = None) -> UserPage:
+    async def users(
+        self,
+        search: str | None = None,
+        role: Role | None = None,
+        active: bool | None = None,  # noqa: FBT001 - as the contract has it
+        limit: int = 20,
+        cursor: str | None = None,
+    ) -> UserPage:
+        question = "users" if (search, role, active) == (None, None, None) else f"users|{search}|{role}|{active}"
         after: tuple[object, ...] = (0, "")
         if cursor is not None:
-            after = decode_cursor("users", cursor, like=(0, ""))
+            after = decode_cursor(question, cursor, like=(0, ""))
         rows = await self.db.all(
-            _Row,
-            f"{_USERS} WHERE (u.created_at, u.id) > (:at, :id) ORDER BY u.created_at, u.id LIMIT :limit",
-            at=after[0],
-            id=after[1],
-            limit=limit + 1,
-        )
+            _Row, f"{_USERS} WHERE {_FITS} ORDER BY u.created_at, u.id LIMIT :limit",
+            at=after[0], id=after[1], search=search, low=search and search.lower(), role=role,
+            active=None if active is None else int(active), limit=limit + 1,
+        )  # fmt: skip
         page, more = rows[:limit], rows[limit:]
-        next_cursor = encode_cursor("users", (page[-1].created_at, page[-1].id)) if more else None
+        next_cursor = encode_cursor(question, (page[-1].created_at, page[-1].id)) if more else None
         return UserPage(items=tuple(row.user() for row in page), next_cursor=next_cursor)
+
+    async def user(self, user_id: str) -> User:
+        row = await self.db.first(_Row, f"{_USERS} WHERE u.id = :id", id=user_id)
+        if row is None:
+            raise UserUnknownError
+        return row.user()
+
+    async def user_with(self, email: str) -> User | None:
+        row = await self.db.first(_Row, f"{_USERS} WHERE u.email = :email", email=email)
+        return None if row is None else row.user()
+
+    async def user_changes(self, user_id: str, limit: int = 20, cursor: str | None = None) -> UserChanges:
+        await self.user(user_id)
+        return await administering.changes_of(self.db, user_id, limit=limit, cursor=cursor)
 
     async def grant(self, email: str, role: Role) -> User:
         row = await self._row("u.email", email)
-        await self._add_role(row.id, role)
+        await administering.add_role(self.tx, row.id, role, by=self.principal.id)
         return (await self._row("u.id", row.id)).user()
 
     async def withdraw(self, email: str, role: Role) -> User:
         row = await self._row("u.email", email)
-        await self.tx.execute("DELETE FROM roles WHERE user_id = :id AND role = :role", id=row.id, role=role)
+        await administering.remove_role(self.tx, row.id, role, by=self.principal.id)
         await self.end_all(row.id)
         return (await self._row("u.id", row.id)).user()
+
+    async def deactivate(self, user_id: str, reason: str) -> User:
+        await self._row("u.id", user_id)
+        await administering.set_active(self.tx, user_id, active=False, by=self.principal.id, reason=reason)
+        await self.end_all(user_id)
+        return (await self._row("u.id", user_id)).user()
+
+    async def reactivate(self, user_id: str) -> User:
+        await self._row("u.id", user_id)
+        await administering.set_active(self.tx, user_id, active=True, by=self.principal.id)
+        return (await self._row("u.id", user_id)).user()
 
     @every(SWEEP_S)
     async def forget_expired(self) -> None:
@@ -261,6 +305,8 @@ class UsersService(Service, Sessions, BrowserSessions, UserRead, UserWrite, User
         current = await self.tx.first(_Row, f"{_USERS} WHERE u.id = :id", id=row.id)
         if current is None or current.password_hash != row.password_hash:
             raise SignInError
+        if not current.active:
+            raise DeactivatedError
         if verdict.new_hash is not None:
             await self.tx.execute(
                 "UPDATE users SET password_hash = :new WHERE id = :id", new=verdict.new_hash, id=row.id
@@ -272,12 +318,6 @@ class UsersService(Service, Sessions, BrowserSessions, UserRead, UserWrite, User
         if row is None:
             raise UserUnknownError
         return row
-
-    async def _add_role(self, user_id: str, role: Role) -> None:
-        await self.tx.execute(
-            "INSERT INTO roles (user_id, role, granted_at) VALUES (:id, :role, :at) ON CONFLICT DO NOTHING",
-            id=user_id, role=role, at=world.now_us(),
-        )  # fmt: skip
 
     def _session(self, row: _Row, refresh: RefreshToken) -> Session:
         access = self.tokens.issue(Principal(row.id, frozenset(row.roles.split())))
