@@ -51,6 +51,7 @@ VITALS = Vitals(
 )
 ABOUT = About(
     system="shop",
+    called="shop",
     addresses=[("http://127.0.0.1:8080", "open this first"), ("http://127.0.0.1:8080/docs", "what can be asked")],
     data=".archstone/shop",
     log=".archstone/shop/archstone.log",
@@ -73,8 +74,8 @@ def test_a_picture_tells_what_to_open_and_how_it_does() -> None:
     assert lines[4] == " data     .archstone/shop   log .archstone/shop/archstone.log"
     assert lines[6] == " requests 120/s     ▄█ most 120"
     assert lines[7] == "          2xx 120  4xx 0  5xx 0.4  shed 0  limited 0   p50 1.2 ms  p95 300 ms"
-    assert lines[9] == " sagas    3 running   1 stuck   "
-    assert lines[10] == " queue    12 waiting   2 failed and tried again   7 dead   "
+    assert lines[9] == " sagas    3 running   1 stuck   archstone sagas shop --status stuck"
+    assert lines[10] == " queue    12 waiting   2 failed and tried again   7 dead   archstone dead shop"
     assert lines[11] == " outbox   10000+ unsent, 2.5 s behind"
     assert lines[12] == " loop     0.3 ms late"
     assert lines[14] == " log      12:00:00 warning handler failed  group=analytics"

@@ -27,6 +27,8 @@ class About:
     """What does not change while it runs."""
 
     system: str
+    called: str
+    """What the command line calls it."""
     addresses: Sequence[tuple[str, str]]
     """Address and what is there, the first to open first."""
     data: str
@@ -39,7 +41,7 @@ class About:
 def drawn(about: About, vitals: Vitals, faults: Sequence[Fault], *, up_s: float, size: tuple[int, int]) -> Text:
     """Return the picture for a terminal of `size`, columns and rows. What does not fit is left out, from below."""
     columns, rows = size
-    lines: list[Line] = [*_head(about, vitals, up_s), [], *_traffic(vitals, columns), [], *_inside(vitals)]
+    lines: list[Line] = [*_head(about, vitals, up_s), [], *_traffic(vitals, columns), [], *_inside(about, vitals)]
     foot = _foot(about)
     for more in (list(_faults(faults)), list(_events(vitals)), list(_own(vitals))):
         room = rows - len(lines) - len(foot) - 2
@@ -88,14 +90,16 @@ def _traffic(vitals: Vitals, columns: int) -> Iterator[Line]:
     yield [*_label(""), *counts, (" ", ""), *times]
 
 
-def _inside(vitals: Vitals) -> Iterator[Line]:
+def _inside(about: About, vitals: Vitals) -> Iterator[Line]:
     stuck, dead = vitals.sagas_stuck, vitals.dead
-    yield [*_label("sagas"), *_count(vitals.sagas_running, "running"), *_count(stuck, "stuck", bad=True)]
+    way = [(f"archstone sagas {about.called} --status stuck", "")] if stuck else []
+    yield [*_label("sagas"), *_count(vitals.sagas_running, "running"), *_count(stuck, "stuck", bad=True), *way]
     yield [
         *_label("queue"),
         *_count(vitals.waiting, "waiting"),
         *_count(vitals.retrying, "failed and tried again", bad=True),
         *_count(dead, "dead", bad=True),
+        *([(f"archstone dead {about.called}", "")] if dead else []),
     ]
     unsent = f"{vitals.unsent}{'+' if vitals.unsent >= 10_000 else ''}"
     late = "yellow" if vitals.behind_s > 1 else "dim"

@@ -89,6 +89,7 @@ def _live(console: Console) -> Live:
 def _about(embedded: Embedded, url: str, log: Journal) -> About:
     return About(
         system=embedded.system.name,
+        called=embedded.system.called,
         addresses=[(url, "open this first"), (f"{url}/docs", "what can be asked"), (f"{url}/metrics", "every figure")],
         data=_short(embedded.folder.path),
         log=_short(log.path) if log.path is not None else "",
