@@ -26,6 +26,8 @@ __all__ = ["Limits", "Sender"]
 _TICK_S: Final = 0.001
 """Shortest wait: loops do not know finer timers."""
 _LONG_TICK_S: Final = 0.05
+_DIALS: Final = 16
+"""Connections being opened at once: hundreds in one instant measure how a kernel queues them, and nothing else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +140,7 @@ class Sender:
         self._more_lines()
 
     def _more_lines(self) -> None:
-        if self._open < self._limits.connections and len(self._dialing) < len(self._waiting):
+        if self._open < self._limits.connections and len(self._dialing) < min(_DIALS, len(self._waiting)):
             if world.monotonic() < self._dial_again_s:
                 return
             self._open += 1
@@ -154,6 +156,8 @@ class Sender:
             self._dial_again_s = world.monotonic() + _LONG_TICK_S  # a flood of attempts would not help
             return
         self._free(line)
+        if len(self._waiting) > len(self._dialing):
+            self._more_lines()
 
     def _send(self, line: Line, flight: _Flight) -> None:
         shot, flight.line = flight.shot, line

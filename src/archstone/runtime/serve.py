@@ -30,7 +30,7 @@ try:
     import uvicorn
     import uvloop
 
-    from archstone.runtime.wire import Connection, take_over_log
+    from archstone.runtime.wire import Connection, doors, take_over_log
 except ImportError as error:  # pragma: no cover: shown by the test of the core install
     message = "serving needs an HTTP server: pip install 'archstone[systems]'"
     raise ConfigError(message) from error
@@ -181,7 +181,7 @@ async def _serve_until_signal(
         if ready is not None:
             ready(url)
         async with _shown(view, embedded, url):
-            await server.serve(sockets=[listener])
+            await server.serve(sockets=doors(listener))
             log.info("draining", after_s=round(world.monotonic() - begun, 1))
             await embedded.drain()
     finally:
