@@ -1,5 +1,6 @@
 """The pages, in memory: looking around, the cart, and the way from a guest to a customer."""
 
+import gzip
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from pages_browser import HOST, Browser, filled, registered
 
 from archstone.runtime import Embedded, running
+from archstone.services.http import ask
 from archstone.systems.shop.system import shop
 
 OPEN = ("/", "/search", "/search?q=kettle", "/c/kitchen", "/p/KIT-001", "/cart", "/login", "/register")
@@ -180,3 +182,41 @@ async def test_the_operations_health_and_documents_stay_where_they_are(run: Embe
     assert (await guest.get("/docs")).status == 200
     assert (await guest.get("/pictures/KIT-001.svg")).headers["content-type"] == "image/svg+xml"
     assert HOST not in (await guest.get("/")).html
+
+
+async def test_what_may_be_meant_is_suggested_while_typing(run: Embedded) -> None:
+    guest = Browser(run.asgi)
+    found = await guest.get("/suggestions?q=ket")
+    assert found.html.strip().startswith('<li role="option" id="s1" data-to="/p/KIT-002">')
+    assert "Harrow copper kettle" in found.text
+    assert "Kitchen" in found.text
+    assert (await guest.get("/suggestions?q=")).html.strip() == ""
+    assert (await guest.get("/suggestions?q=" + "x" * 500)).status == 200
+    assert found.inline == []
+
+
+async def test_the_front_page_shows_something_of_every_shelf_and_what_goes_with_the_cart(run: Embedded) -> None:
+    guest = Browser(run.asgi)
+    page = await guest.get("/")
+    shown = [sku.partition('"')[0] for sku in page.html.split('href="/p/')[1:]]
+    assert len(shown) == len(set(shown)) == 20
+    assert len({sku[:3] for sku in shown[:10]}) == 10, "neighbours are from different shelves"
+    assert "Goes with" not in page.text
+    await filled(guest, ("KIT-001", 1))
+    assert "Goes with what you chose last" in (await guest.get("/")).text
+
+
+async def test_pages_and_their_files_are_packed_for_those_who_take_it(run: Embedded) -> None:
+    guest = Browser(run.asgi)
+    css = (await guest.get("/")).html.partition('href="/assets/shop.css')[2].partition('"')[0]
+    total = 0
+    for path in ("/", f"/assets/shop.css{css}", "/assets/shop.js", "/assets/search.js"):
+        for accept, packed in (("gzip, br", True), ("br", False), ("gzip;q=0", False), ("*", True), ("", False)):
+            answer = await ask(run.asgi, "GET", path, headers=[("accept-encoding", accept), ("host", HOST)])
+            headers = [(name, value) for name, value in answer.headers if name in {b"content-encoding", b"vary"}]
+            assert ((b"content-encoding", b"gzip") in headers) is packed, (path, accept)
+            assert b"accept-encoding" in b",".join(value for name, value in headers if name == b"vary")
+            if accept == "gzip, br":
+                total += len(answer.body)
+                assert gzip.decompress(answer.body)
+    assert total < 30_000

@@ -100,7 +100,9 @@ def headers_of(pairs: Iterable[tuple[bytes, bytes]]) -> Headers:
 def accepts_gzip(pairs: Iterable[tuple[bytes, bytes]]) -> bool:
     """Return whether the reader takes gzip: it says so, and not with the weight 0."""
     text = b",".join(value for name, value in pairs if name == b"accept-encoding")[:_LONGEST_ACCEPT].lower()
-    wishes = [part.replace(b" ", b"").partition(b";q=") for part in text.split(b",")]
-    return any(name in {b"gzip", b"*"} and weight.strip(b"0.") != b"" for name, sign, weight in wishes if sign) or any(
-        name == b"gzip" for name, sign, _ in wishes if not sign
-    )
+    wishes: dict[bytes, bytes] = {}
+    for part in text.split(b","):
+        name, _, weight = part.replace(b" ", b"").partition(b";q=")
+        wishes[name] = weight or b"1"
+    weight = wishes.get(b"gzip", wishes.get(b"*", b"0"))
+    return weight.strip(b"0.") != b""

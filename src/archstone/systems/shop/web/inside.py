@@ -35,6 +35,8 @@ _STEPS: Final = {
     "cancelled": "Write the mail of cancellation",
     "refunded": "Write the mail about the refund",
     "give_money_back": "Give money back",
+    "charge": "Charge the card at the bank",
+    "record_capture": "Note that it is paid",
     "sleep": "Wait",
 }
 _SAGAS: Final = {
@@ -43,7 +45,9 @@ _SAGAS: Final = {
     "tell_confirmed": "Mail: confirmed",
     "tell_cancelled": "Mail: cancelled",
     "tell_refunded": "Mail: money given back",
+    "charge": "Payment: the bank asked until it answers",
     "give_money_back": "Refund",
+    "refund": "Payment: money given back",
 }
 _EVENTS: Final = {
     "orders.order-placed": "An order was placed",
@@ -83,6 +87,8 @@ class Fall(NamedTuple):
     title: str
     took: str
     bars: tuple[Bar, ...]
+    cuts: tuple[int, ...]
+    """Where the shop was started again."""
     left_out: int
 
 
@@ -147,7 +153,7 @@ def inside(story: Story) -> Inside:
         headline=_headline(story),
         now="nothing" if not story.found else "live" if story.live else "done",
         restarts=_restarts(story, began_us),
-        falls=tuple(_fall(trace) for trace in story.traces if trace.rows),
+        falls=tuple(_fall(trace, story.starts_us) for trace in story.traces if trace.rows),
         ways=ways,
         news=news,
     )
@@ -175,12 +181,13 @@ def _restarts(story: Story, began_us: int) -> str:
     )
 
 
-def _fall(trace: TraceStory) -> Fall:
+def _fall(trace: TraceStory, starts_us: Iterable[int]) -> Fall:
     whole = max(1, trace.duration_us)
     rows = trace.rows[:MOST_ROWS]
     bars = tuple(_bar(row, whole) for row in rows)
     left_out = trace.left_out + len(trace.rows) - len(rows)
-    return Fall(trace.rows[0].name, _took(trace.duration_us), bars, left_out)
+    cuts = tuple((at - trace.began_us) * WIDE // whole for at in starts_us if 0 < at - trace.began_us < whole)
+    return Fall(trace.rows[0].name, _took(trace.duration_us), bars, cuts, left_out)
 
 
 def _bar(row: Row, whole: int) -> Bar:

@@ -85,6 +85,8 @@ def about(order: OrderView, *, now: datetime, started_at: datetime) -> Told:
         return Told("We are cancelling your order.", "This takes a moment.", "waiting", slow=True)
     if order.status == "confirmed":
         headline, detail = _PARCEL[order.parcel]
+        if any(order.placed_at < started_at < entry.at for entry in order.timeline if entry.what == "confirmed"):
+            detail += " The shop was restarted in between; your order went on where it was."
         delivered = order.parcel == "delivered"
         return Told(headline, detail, "good", over=delivered, cancellable=order.parcel in {None, "packed"})
     return _pending(order, now=now, started_at=started_at)

@@ -33,7 +33,17 @@ if (live) {
     "given up": "This page does not change by itself any more. Please look again.",
   };
   // The text comes from the same template as the page itself, where everything is escaped.
-  follow(live.dataset.events, { order: (html) => { live.innerHTML = html; } }, (how) => { state.textContent = words[how]; });
+  let stop = null;
+  // A browser has few connections for one shop: a page that nobody looks at gives its own back.
+  const turn = () => {
+    if (document.hidden) { stop?.(); stop = null; }
+    else stop ??= follow(live.dataset.events, { order: (html) => { live.innerHTML = html; } }, (how) => { state.textContent = words[how]; });
+  };
+  document.addEventListener("visibilitychange", turn);
+  addEventListener("pagehide", () => { stop?.(); stop = null; });
+  addEventListener("pageshow", turn);
+  document.addEventListener("shop-back", () => { stop?.(); stop = null; turn(); });
+  turn();
 }
 
 // Behind the counter: the panel at the lower edge, which follows an order from inside, and the button that kills the shop.
@@ -64,6 +74,8 @@ if (panel) {
   });
   document.addEventListener("visibilitychange", turn);
   addEventListener("pagehide", () => { stop?.(); stop = null; });
+  addEventListener("pageshow", turn);
+  document.addEventListener("shop-back", () => { stop?.(); stop = null; turn(); });
   const kept = remembered();
   if (wide && (kept === "open" || (kept === null && "eager" in panel.dataset))) panel.open = true;
 }
@@ -84,7 +96,7 @@ for (const form of document.querySelectorAll("[data-kill]")) {
     if (panel) panel.dataset.now = "gone";
     try {
       const answer = await fetch(form.action, { method: "POST", headers: { "content-type": "application/x-www-form-urlencoded" }, body: "" });
-      if (answer.status >= 400) { words.textContent = "It was not killed: please reload this page and try again."; button.disabled = false; return; }
+      if (answer.status >= 400 || answer.redirected) { words.textContent = "It was not killed: please reload this page and try again."; button.disabled = false; return; }
     } catch { /* as it should be: nobody is left to answer */ }
     words.textContent = "The shop is gone. Its process was killed in the middle of whatever it did; another one is being started on the same files.";
     for (let tries = 0; tries < 240; tries += 1) {
@@ -96,6 +108,7 @@ for (const form of document.querySelectorAll("[data-kill]")) {
         words.textContent = `The shop is back after ${seconds} s. What it was doing goes on by itself: watch the steps.`;
         note.classList.add("back-again");
         button.disabled = false;
+        document.dispatchEvent(new Event("shop-back"));
         setTimeout(() => note.remove(), 12000);
         return;
       } catch { /* not yet */ }
