@@ -81,8 +81,7 @@
     const words = spoken(plot.unit);
     const axis = { stroke: colour("--quiet"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
     const paths = plot.bars ? uPlot.paths.stepped({ align: 1, extend: true }) : undefined;
-    const legend = 28;
-    const size = () => ({ width: place.clientWidth, height: place.clientHeight - legend });
+    const size = () => ({ width: place.clientWidth, height: 204 });
     const drawn = new uPlot({
       ...size(),
       cursor: { y: false, drag: { x: false, y: false } },
@@ -91,7 +90,7 @@
       series: [
         { label: "At", value: (_, at) => (at == null ? "\u2013" : clock(at)) },
         ...plot.labels.map((label, index) => ({
-          label, paths, stroke: colour(`--trace-${index + 1}`), width: 2, points: { show: !plot.bars && undefined },
+          label, paths, stroke: colour(`--trace-${index + 1}`), width: 2, spanGaps: false, points: plot.unit === "ratio" ? { show: true, size: 6 } : { show: false },
           dash: [[], [6, 4], [2, 3]][index % 3], value: (_, value) => (value == null ? "\u2013" : words.long(value)),
         })),
       ],
@@ -115,7 +114,7 @@
     if (unit === "per_s") return each((value) => `${plain.format(value)} /s`);
     if (unit === "count") return each((value) => plain.format(value));
     const money = new Intl.NumberFormat(tongue, { style: "currency", currency: unit });
-    const brief = new Intl.NumberFormat(tongue, { style: "currency", currency: unit, notation: "compact", maximumFractionDigits: 0 });
+    const brief = new Intl.NumberFormat(tongue, { style: "currency", currency: unit, notation: "compact", minimumFractionDigits: 0, maximumFractionDigits: 1 });
     const minor = 10 ** money.resolvedOptions().maximumFractionDigits;
     return { short: (value) => brief.format(value / minor), long: (value) => money.format(value / minor), minor: minor > 1 };
   }

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from archstone.systems.shop.web.pages.admin import figures, orders, stock, users
+from archstone.systems.shop.web.pages.admin import figures, letters, orders, sagas, stock, users
 
 __all__ = ["PAGES"]
 
@@ -13,6 +13,13 @@ PAGES: Final = (
     ("GET", "/admin/orders/{order}", orders.order),
     ("POST", "/admin/orders/{order}/refunds", orders.refund),
     ("POST", "/admin/orders/{order}/cancel", orders.cancel),
+    ("GET", "/admin/sagas", sagas.sagas),
+    ("GET", "/admin/sagas/one", sagas.saga),
+    ("POST", "/admin/sagas/resume", sagas.resume),
+    ("GET", "/admin/letters", letters.letters),
+    ("POST", "/admin/letters/replay", letters.replay),
+    ("POST", "/admin/letters/replay-group", letters.replay_group),
+    ("POST", "/admin/letters/drop", letters.drop),
     ("GET", "/admin/stock", stock.stocks),
     ("GET", "/admin/stock/{sku}", stock.product),
     ("POST", "/admin/stock/{sku}/corrections", stock.correct),

@@ -6,11 +6,14 @@ from archstone.systems.shop.web.exchange import Answer, Request
 from archstone.systems.shop.web.pages.admin.data import Data
 from archstone.systems.shop.web.pages.admin.frame import framed
 from archstone.systems.shop.web.pages.admin.plots import Plot, as_data, of_orders, rows
+from archstone.systems.shop.web.pages.admin.plots import of_run as plots_of_run
 from archstone.systems.shop.web.pages.admin.tiles import Tile, of_shop
+from archstone.systems.shop.web.pages.admin.tiles import of_run as tiles_of_run
 
 __all__ = ["figures", "figures_now"]
 
 MINUTES = 60
+RUN_MINUTES = 5.0
 
 
 async def figures(desk: Desk, request: Request) -> Answer:
@@ -35,4 +38,9 @@ async def figures_now(desk: Desk, request: Request) -> Data:
 async def _gathered(desk: Desk, request: Request) -> tuple[tuple[Tile, ...], tuple[Plot, ...]]:
     summary = await desk.clients.analytics.summary()
     minutes = await desk.clients.analytics.minutes(limit=MINUTES)
-    return of_shop(summary, request.locale), of_orders(minutes, world.now(), minutes_shown=MINUTES)
+    tiles, plots = of_shop(summary, request.locale), of_orders(minutes, world.now(), minutes_shown=MINUTES)
+    if desk.console is None:
+        return tiles, plots
+    now = await desk.console.figures(request.principal)
+    history = desk.console.figures_history(request.principal, RUN_MINUTES)
+    return (*tiles, *tiles_of_run(now, request.locale)), (*plots, *plots_of_run(history))

@@ -23,6 +23,8 @@ SECTIONS: Final = (
     ("/admin/orders", "Orders"),
     ("/admin/stock", "Stock"),
     ("/admin/users", "Users"),
+    ("/admin/sagas", "Sagas"),
+    ("/admin/letters", "Dead letters"),
 )
 _NOTICES: Final = {
     "granted": "The role has been given. It holds from the next page on.",
@@ -33,6 +35,10 @@ _NOTICES: Final = {
     "too-late": "It is too late to cancel: the parcel has left. Money can be given back below.",
     "corrected": "The stock has been corrected.",
     "arrived": "The goods have been booked.",
+    "resumed": "The saga runs again.",
+    "replayed": "It is being delivered again. What fails again comes back to this list.",
+    "dropped": "The dead letter has been dropped.",
+    "no-letter": "There is no such dead letter any more.",
     "broken": "This form was not what was expected here. Nothing has been done.",
 }
 _log = get_logger("archstone.shop.admin")

@@ -118,7 +118,9 @@ async def _dossier(desk: Desk, request: Request) -> OrderDossier:
 
 async def _shown(desk: Desk, request: Request, filled: Filled, *, status: int = 200) -> Page:
     dossier = await _dossier(desk, request)
-    values = {"dossier": dossier, "happenings": happenings(dossier, request.locale), "filled": filled}
+    story = None if desk.console is None else await desk.console.story(dossier.order.id)
+    told = happenings(dossier, story, request.locale)
+    values = {"dossier": dossier, "happenings": told, "filled": filled}
     return framed(request, "order", values, status=status)
 
 

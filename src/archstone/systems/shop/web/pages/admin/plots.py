@@ -1,14 +1,15 @@
 """Plots as values: what the script draws, and the same numbers as a table for who cannot see the drawing."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
+from archstone.gateway import Figures
 from archstone.systems.shop.analytics.contract import MinuteFigures, Minutes
 from archstone.systems.shop.values import Money
 from archstone.systems.shop.web.money import Locale, written
 
-__all__ = ["Plot", "Trace", "as_data", "in_words", "of_orders", "rows"]
+__all__ = ["Plot", "Trace", "as_data", "in_words", "of_orders", "of_run", "rows"]
 
 MINUTE_S: Final = 60
 ROWS: Final = 15
@@ -57,6 +58,37 @@ def of_orders(minutes: Minutes, now: datetime, *, minutes_shown: int) -> tuple[P
         ),
         Plot("revenue", "Revenue per minute", minutes.currency, at, (Trace("Revenue", counted("revenue")),), bars=True),
         Plot("conversion", "Confirmed of those that ended", "ratio", at, (Trace("Confirmed", _conversion(each)),)),
+    )  # fmt: skip
+
+
+def of_run(history: Sequence[Figures]) -> tuple[Plot, ...]:
+    """Return how the run did, a point per second."""
+    at = tuple(each.at_us // 1_000_000 for each in history)
+
+    def per_s(counted: Callable[[Figures], int]) -> tuple[Value, ...]:
+        return tuple(counted(each) / each.over_s if each.over_s > 0 else None for each in history)
+
+    return (
+        Plot(
+            "requests", "Requests", "per_s", at,
+            (Trace("Requests", per_s(lambda each: sum(each.requests.values()))),),
+        ),
+        Plot(
+            "times", "Time to an answer", "s", at,
+            (Trace("95 of 100 within", tuple(each.p95_s for each in history)),
+             Trace("Half within", tuple(each.p50_s for each in history))),
+        ),
+        Plot(
+            "errors", "Errors, and what was refused", "per_s", at,
+            (Trace("Errors", per_s(lambda each: each.errors)), Trace("Full", per_s(lambda each: each.shed)),
+             Trace("Too often", per_s(lambda each: each.limited))),
+        ),
+        Plot("queue", "Events that wait", "count", at, (Trace("Waiting", tuple(each.queued for each in history)),)),
+        Plot(
+            "lag", "Queue lag", "s", at,
+            (Trace("Oldest event not sent", tuple(each.relay_lag_s for each in history)),
+             Trace("Event loop", tuple(each.loop_lag_s for each in history))),
+        ),
     )  # fmt: skip
 
 
