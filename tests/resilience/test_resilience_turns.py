@@ -95,8 +95,17 @@ async def test_other_work_takes_the_place_of_ordinary_requests(house: House) -> 
         for _ in range(100):
             await house.turn(ordinary=50, paying=2, other_s=0.02)
     assert house.seen["paying refused"] == 0
-    # Four a turn are let in whatever else there is, so that nobody starves.
+    # A fifth of a turn is theirs whatever else there is, so that nobody starves.
     assert 400 <= house.seen["ordinary"] < 800
+
+
+async def test_when_refusing_does_not_make_turns_short_requests_keep_their_part(house: House) -> None:
+    with world.use(house.clock):
+        waits_s = [await house.turn(ordinary=200, paying=60, other_s=0.1) for _ in range(100)]
+    # A tenth of a second for others: as much again at most for requests, of which the paying are served more.
+    assert max(waits_s[20:]) < 0.22
+    assert house.seen["paying"] > 1_500
+    assert house.seen["ordinary"] > 1_000
 
 
 async def test_paying_alone_are_refused_too_when_there_are_too_many(house: House) -> None:

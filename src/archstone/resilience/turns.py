@@ -2,14 +2,15 @@
 
 A loop runs all that is ready, then looks for what has arrived. Under a flood a turn holds hundreds of requests, and
 everybody, a health check too, waits for all of them. A bound on requests in flight does not help: each is over before
-the next begins. So requests of a turn may take a certain time, and those behind it in the queue are refused, the
-ordinary ones first: work that suspends and goes on later (sagas, events) makes turns long as well, and then the
-ordinary ones make room for it.
+the next begins. So the requests of a turn may take a certain time, and those behind them in the queue are refused, the
+ordinary ones first.
 
 What they may take follows the turns: it shrinks by a third after one that was too long (for those with priority by a
 tenth, so that the others make room first) and grows by a twentieth after one that was not (AIMD, as TCP finds its
-rate). One long turn is no overload, it may be a checkpoint or a collection of
-garbage: nothing is refused before three without a fifth of a second of peace in between.
+rate). Turns are long for other reasons, too: commits, sagas, a processor that others use. Then refusing everybody would
+not make them short, so requests always have a part of a turn, those with priority half of it. One long turn is no
+overload, it may be a checkpoint or a collection of garbage: nothing is refused before three without a fifth of a second
+of peace in between.
 Source: Nichols and Jacobson, "Controlling Queue Delay" (2012), for looking at the wait and not at the length of the
 queue. We look at turns, since a loop has no queue of its own to look at.
 """
@@ -30,25 +31,17 @@ _CALM_S: Final = 0.2
 """Time without a long turn and without a refusal after which the long ones before are forgotten."""
 _CROWD_FACTOR: Final = 2
 _CROWD: Final = 4
-_ALWAYS: Final = 4
-"""Ordinary requests that every turn takes in, however long it is."""
+_PART: Final = (0.2, 0.5)
+"""Part of a turn that is for requests, ordinary ones and all, however long it is."""
 
 
 class Turns:
     """Watches the turns of one loop while requests come. Costs two callbacks for a request that comes alone."""
 
     __slots__ = (
-        "_allowed_s",
-        "_began_s",
-        "_entered",
-        "_long",
-        "_queued",
-        "_refused",
-        "_seen",
-        "_target_s",
-        "_ticking",
-        "_trouble_s",
-    )
+        "_allowed_s", "_began_s", "_entered", "_first_s", "_last_s", "_long", "_queued", "_refused", "_seen",
+        "_target_s", "_ticking", "_trouble_s",
+    )  # fmt: skip
 
     def __init__(self, target_s: float) -> None:
         """Begin with nothing known.
@@ -58,7 +51,7 @@ class Turns:
         """
         self._target_s = (target_s, target_s * PRIORITY_FACTOR)
         self._allowed_s = [*self._target_s]
-        self._began_s = self._trouble_s = 0.0
+        self._began_s = self._first_s = self._last_s = self._trouble_s = 0.0
         self._ticking = self._seen = self._refused = False
         self._long = self._entered = self._queued = 0
 
@@ -81,25 +74,26 @@ class Turns:
     def over(self, *, priority: bool) -> tuple[float, float] | None:
         """Return by what one more request would be too much, None if it is not.
 
-        The first request of a turn is never too much, nor are four ordinary ones, so that nobody starves.
+        The first request of a turn is never too much.
 
         Returns:
-            Seconds that this turn has taken, and those that it may take.
+            Seconds that the requests of this turn have taken, and those that they may take.
         """
         now_s = world.monotonic()
-        self._seen = True
         if not self._ticking:
             self._ticking = True
             self._began_s = now_s
             self._calm(now_s)
             asyncio.get_running_loop().call_soon(self._tick)
-            self._entered += not priority
-            return None
-        spent_s, allowed_s = now_s - self._began_s, self._allowed_s[priority]
-        starving = not priority and self._entered < _ALWAYS
-        if self.overloaded and spent_s > allowed_s and not starving:
-            self._refused = True
-            return spent_s, allowed_s
+        if not self._seen:
+            self._seen = True
+            self._first_s = now_s
+        elif self.overloaded:
+            used_s = now_s - self._first_s
+            allowed_s = max(self._allowed_s[priority], _PART[priority] * self._last_s)
+            if used_s > allowed_s:
+                self._refused = True
+                return used_s, allowed_s
         self._entered += not priority
         return None
 
@@ -110,7 +104,9 @@ class Turns:
     def _tick(self) -> None:
         """End a turn; begin the next one if requests came in this one."""
         now_s = world.monotonic()
-        spent_s, self._began_s = now_s - self._began_s, now_s
+        spent_s = now_s - self._began_s
+        self._last_s = max(spent_s, self._last_s / 2)  # long turns are followed by short ones that only clear up
+        self._began_s = now_s
         was_overloaded = self.overloaded  # nobody could be refused in the turns that showed the overload
         if spent_s > self._target_s[0]:
             self._long += 1
