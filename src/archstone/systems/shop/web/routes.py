@@ -13,7 +13,12 @@ __all__ = ["Handler", "Route", "find"]
 
 Handler = Callable[[Desk, Request], Awaitable[Answer | Data]]
 
-_PARTS: Final = {"sku": "[A-Z0-9][A-Z0-9-]{2,19}", "category": "[a-z0-9][a-z0-9-]{0,39}", "order": "[0-9a-f]{32}"}
+_PARTS: Final = {
+    "sku": "[A-Z0-9][A-Z0-9-]{2,19}",
+    "category": "[a-z0-9][a-z0-9-]{0,39}",
+    "order": "[0-9a-f]{32}",
+    "user": "[0-9a-f]{32}",
+}
 
 
 class Route(NamedTuple):

@@ -25,7 +25,10 @@ PAGES: Final = (
     ("POST", "/admin/stock/{sku}/corrections", stock.correct),
     ("POST", "/admin/stock/{sku}/arrivals", stock.arrive),
     ("GET", "/admin/users", users.users),
-    ("POST", "/admin/users/grant", users.grant),
-    ("POST", "/admin/users/withdraw", users.withdraw),
+    ("GET", "/admin/users/{user}", users.user),
+    ("POST", "/admin/users/{user}/grant", users.grant),
+    ("POST", "/admin/users/{user}/withdraw", users.withdraw),
+    ("POST", "/admin/users/{user}/close", users.close),
+    ("POST", "/admin/users/{user}/open", users.open_again),
 )
 """Method, path and handler of each page."""

@@ -9,11 +9,9 @@ from typing import Annotated, Final, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from archstone.systems.shop.inventory.administration import MAX_PIECES, Reason
-from archstone.systems.shop.users.contract import Role
-from archstone.systems.shop.values import Email
 from archstone.systems.shop.web.forms import Filled, shown_again
 
-__all__ = ["ArrivalForm", "CorrectionForm", "RefundForm", "RoleForm", "read"]
+__all__ = ["ArrivalForm", "ClosingForm", "CorrectionForm", "RefundForm", "read"]
 
 F = TypeVar("F", bound=BaseModel)
 
@@ -30,11 +28,10 @@ class _Form(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class RoleForm(_Form):
-    """A role for somebody."""
+class ClosingForm(_Form):
+    """An account that is closed."""
 
-    email: Email
-    role: Role
+    reason: Reason
 
 
 class CorrectionForm(_Form):

@@ -6,12 +6,13 @@ page of its own, so that it works without a script; and each act is written into
 
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import urlencode
 
 from archstone import world
 from archstone.observability import get_logger
 from archstone.systems.shop.web.exchange import Page, Request
 
-__all__ = ["cursor_of", "framed", "is_sure", "key_of", "new_key", "sure", "written_down"]
+__all__ = ["cursor_of", "framed", "is_sure", "key_of", "new_key", "sure", "with_query", "written_down"]
 
 LONGEST_CURSOR: Final = 500
 SURE: Final = "sure"
@@ -29,7 +30,9 @@ SECTIONS: Final = (
 _NOTICES: Final = {
     "granted": "The role has been given. It holds from the next page on.",
     "withdrawn": "The role has been withdrawn, and all sessions of this user have ended.",
-    "unknown-user": "There is no such user.",
+    "closed": "The account has been closed, and all its sessions have ended.",
+    "opened": "The account is open again.",
+    "last-admin": "Nothing has been done: nobody would be left to administer the shop. Make somebody else one first.",
     "refunding": "The money is on its way back. This page shows when it is done.",
     "cancelling": "The order is being cancelled.",
     "too-late": "It is too late to cancel: the parcel has left. Money can be given back below.",
@@ -73,6 +76,11 @@ def sure(request: Request, *, title: str, text: str, label: str, back: str) -> P
 def written_down(request: Request, act: str, **facts: object) -> None:
     """Write into the log that an administrator has acted."""
     _log.info("an administrator acted", act=act, by=request.principal.id, **facts)
+
+
+def with_query(path: str, fields: Mapping[str, str]) -> str:
+    """Return the address of a list under its filters, to which the cursor of the next page can be added."""
+    return f"{path}?{urlencode({name: value for name, value in fields.items() if value})}"
 
 
 def cursor_of(request: Request) -> str | None:

@@ -1,10 +1,8 @@
 """Orders: finding any, one with everything that ever happened to it, giving money back, cancelling."""
 
 import re
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final, get_args
-from urllib.parse import urlencode
 
 from archstone.errors import DomainError
 from archstone.services import KeyReusedError, options
@@ -24,6 +22,7 @@ from archstone.systems.shop.web.pages.admin.frame import (
     key_of,
     new_key,
     sure,
+    with_query,
     written_down,
 )
 from archstone.systems.shop.web.pages.admin.happenings import happenings
@@ -53,8 +52,8 @@ async def orders(desk: Desk, request: Request) -> Answer:
             cursor=cursor_of(request),
         )  # fmt: skip
     except BadCursorError:
-        return Redirect(to=_address(typed))
-    values = {"page": page, "typed": typed, "states": _STATES, "address": _address(typed)}
+        return Redirect(to=with_query(_HERE, typed))
+    values = {"page": page, "typed": typed, "states": _STATES, "address": with_query(_HERE, typed)}
     return framed(request, "orders", values)
 
 
@@ -122,11 +121,6 @@ async def _shown(desk: Desk, request: Request, filled: Filled, *, status: int = 
     told = happenings(dossier, story, request.locale)
     values = {"dossier": dossier, "happenings": told, "filled": filled}
     return framed(request, "order", values, status=status)
-
-
-def _address(typed: Mapping[str, str]) -> str:
-    """Return the address of the list under these filters, to be gone on with."""
-    return f"{_HERE}?{urlencode({name: value for name, value in typed.items() if value})}"
 
 
 def _day(text: str) -> datetime | None:
