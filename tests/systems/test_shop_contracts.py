@@ -21,6 +21,12 @@ PUBLIC = {
     ("GET", "/stock", 200),
     ("POST", "/stock/{sku}/corrections", 201),
     ("GET", "/stock/{sku}/corrections", 200),
+    ("GET", "/products/{sku}/edition", 200),
+    ("GET", "/products/{sku}/changes", 200),
+    ("GET", "/retired-products", 200),
+    ("POST", "/products", 201),
+    ("PUT", "/products/{sku}", 200),
+    ("PUT", "/products/{sku}/retirement", 200),
     ("GET", "/users", 200),
     ("GET", "/users/{user_id}", 200),
     ("GET", "/users/{user_id}/changes", 200),
@@ -51,7 +57,13 @@ def test_what_moves_goods_money_and_parcels_is_for_services_alone() -> None:
 
 def test_only_placing_an_order_needs_a_key_from_outside_and_bookings_of_goods() -> None:
     needed = {each.full_name for each in shop.operations if each.public and each.key_required}
-    assert needed == {"Orders.place", "Inventory.restock", "StockAdmin.correct", "OrderAdmin.refund"}
+    assert needed == {
+        "Orders.place",
+        "Inventory.restock",
+        "StockAdmin.correct",
+        "OrderAdmin.refund",
+        "CatalogAdmin.create",
+    }
 
 
 def test_answers_with_secrets_are_not_kept() -> None:

@@ -149,8 +149,7 @@ class Carts(Contract, version="1.0"):
     @command("/carts/me/merge", public=True, key_required=False, record=False)
     async def merge(self, guest: GuestCartName) -> Merged:
         """Move what is in a guest's cart into one's own, and forget the guest's.
-
         Of a product that is in both, the larger quantity stays: who puts the same into two carts means it once. What
         finds no room is dropped and named. Repeating it changes nothing; a cart that is unknown is merged already.
-        """
+        """  # noqa: D205 - the first paragraph alone is public, so it is all of it
         ...

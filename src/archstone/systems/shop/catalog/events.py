@@ -1,9 +1,11 @@
 """What happens in the catalog that others may want to hear of."""
 
+from datetime import datetime
+
 from archstone.data import Event
 from archstone.systems.shop.values import SKU, Value
 
-__all__ = ["ImportedStock", "StockImported"]
+__all__ = ["ImportedStock", "ProductCreated", "StockImported"]
 
 
 class ImportedStock(Value):
@@ -21,3 +23,12 @@ class StockImported(Event, name="catalog.stock-imported", version=1, key="source
     number: int
     """Of the import; a later one has a higher one."""
     lines: tuple[ImportedStock, ...]
+
+
+class ProductCreated(Event, name="catalog.product-created", version=1, key="sku"):
+    """An administrator has put a new product on the shelf."""
+
+    sku: SKU
+    pieces: int
+    """How many there are to begin with."""
+    at: datetime

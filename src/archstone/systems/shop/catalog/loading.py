@@ -85,6 +85,7 @@ class _Version(NamedTuple):
     description: str
     images: str
     pieces: int | None
+    retired: int
 
 
 class _Indexed(NamedTuple):
@@ -103,12 +104,12 @@ OVERDUE: Final = (
 )
 """Finds work for `go_on`."""
 _NEWEST: Final = (
-    "SELECT id, place, sku, name, category, amount, currency, description, images, pieces FROM products"
-    " WHERE replaced_by IS NULL AND sku IN (SELECT value FROM json_each(:skus))"
+    "SELECT id, place, sku, name, category, amount, currency, description, images, pieces, retired"
+    " FROM products WHERE replaced_by IS NULL AND sku IN (SELECT value FROM json_each(:skus))"
 )
 _INSERT: Final = (
-    "INSERT INTO products (id, place, sku, name, category, amount, currency, description, images, pieces)"
-    " VALUES (:id, :place, :sku, :name, :category, :amount, :currency, :description, :images, :pieces)"
+    "INSERT INTO products (id, place, sku, name, category, amount, currency, description, images, pieces, retired)"
+    " VALUES (:id, :place, :sku, :name, :category, :amount, :currency, :description, :images, :pieces, :retired)"
 )
 _INDEX: Final = "INSERT INTO search (rowid, name, category, description) VALUES (:id, :name, :category, :description)"
 _UNINDEX: Final = (
@@ -205,7 +206,7 @@ def _sort(rows: Sequence[LoadedProduct], known: dict[str, _Version], *, base: in
         old = known.get(row.sku)
         if old is not None and old.id > base:
             continue  # it was taken in before, by this import
-        version = _version(row, number=next_id, place=next_id if old is None else old.place)
+        version = _version(row, old, number=next_id)
         if old is not None and old[2:] == version[2:]:
             batch.unchanged += 1
             continue
@@ -213,17 +214,29 @@ def _sort(rows: Sequence[LoadedProduct], known: dict[str, _Version], *, base: in
         known[row.sku] = version
         batch.new.append(version)
         batch.titles[row.category] = row.category_title
-        batch.counts[row.category] += 1
+        batch.counts[row.category] += not version.retired
         if old is not None:
             batch.replaced.append({"id": old.id, "by": version.id})
-            batch.counts[old.category] -= 1
+            batch.counts[old.category] -= not old.retired
     return batch
 
 
-def _version(row: LoadedProduct, *, number: int, place: int) -> _Version:
+def _version(row: LoadedProduct, old: _Version | None, *, number: int) -> _Version:
+    """Return the next version of a product: it keeps its place, and stays retired if it was."""
+    place, retired = (number, 0) if old is None else (old.place, old.retired)
     images = json.dumps(row.images, separators=(",", ":"))
     return _Version(
-        number, place, row.sku, row.name, row.category, row.amount, row.currency, row.description, images, row.pieces
+        number,
+        place,
+        row.sku,
+        row.name,
+        row.category,
+        row.amount,
+        row.currency,
+        row.description,
+        images,
+        row.pieces,
+        retired,
     )
 
 

@@ -6,7 +6,14 @@ from typing import Final, NamedTuple
 
 from archstone import world
 from archstone.services import Service, every, on
-from archstone.systems.shop.catalog import loading, shelf
+from archstone.systems.shop.catalog import editing, loading, shelf
+from archstone.systems.shop.catalog.administration import (
+    CatalogAdmin,
+    Price,
+    ProductChanges,
+    ProductEdition,
+    ProductEditions,
+)
 from archstone.systems.shop.catalog.contract import (
     Catalog,
     Categories,
@@ -37,8 +44,8 @@ class _CategoryRow(NamedTuple):
     products: int
 
 
-class CatalogService(Service, Catalog, CatalogImport, name="catalog"):
-    """Keeps `Catalog` and `CatalogImport`."""
+class CatalogService(Service, Catalog, CatalogAdmin, CatalogImport, name="catalog"):
+    """Keeps `Catalog`, `CatalogAdmin` and `CatalogImport`."""
 
     def __init__(self, **fields: object) -> None:
         super().__init__(**fields)
@@ -93,6 +100,44 @@ class CatalogService(Service, Catalog, CatalogImport, name="catalog"):
             " ON CONFLICT (sku, other) DO UPDATE SET orders = orders + 1",
             [{"sku": sku, "other": other} for sku, other in permutations(skus, 2)],
         )
+
+    async def edition(self, sku: str) -> ProductEdition:
+        return await editing.edition(self.db, sku)
+
+    async def retired(self, limit: int = 20, cursor: str | None = None) -> ProductEditions:
+        return await editing.retired(self.db, limit=limit, cursor=cursor)
+
+    async def product_changes(self, sku: str, limit: int = 20, cursor: str | None = None) -> ProductChanges:
+        return await editing.changes_of(self.db, sku, limit=limit, cursor=cursor)
+
+    async def create(  # noqa: PLR0917 - as the contract has it
+        self,
+        sku: str,
+        name: str,
+        category: str,
+        price: Price,
+        description: str = "",
+        category_title: str | None = None,
+        pieces: int = 0,
+    ) -> ProductEdition:
+        text = editing.Text(name, category, category_title, price, description)
+        return await editing.create(self.tx, sku, text, pieces=pieces, by=self.principal.id)
+
+    async def update(  # noqa: PLR0917 - as the contract has it
+        self,
+        sku: str,
+        version: int,
+        name: str,
+        category: str,
+        price: Price,
+        description: str,
+        category_title: str | None = None,
+    ) -> ProductEdition:
+        text = editing.Text(name, category, category_title, price, description)
+        return await editing.update(self.tx, sku, version, text=text, by=self.principal.id)
+
+    async def retire(self, sku: str, version: int, retired: bool = True) -> ProductEdition:  # noqa: FBT001, FBT002
+        return await editing.retire(self.tx, sku, version, retired=retired, by=self.principal.id)
 
     async def begin(self, source: str) -> ImportState:
         state = await loading.begin(self.tx, source, own=self._import)

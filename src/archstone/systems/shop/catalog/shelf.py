@@ -20,8 +20,8 @@ MAX_CORRECTED: Final = 4
 """Words for which others are looked up; a longer text says enough without."""
 
 _COLUMNS: Final = "p.id, p.place, p.sku, p.name, p.category, p.amount, p.currency, p.description, p.images"
-# Versions that had arrived at the last switch, and that nothing seen replaces; see migrations/0003.
-_SEEN: Final = "p.id <= :top AND (p.replaced_by IS NULL OR p.replaced_by > :top)"
+# Versions that had arrived at the last switch, and that nothing seen replaces; see migrations/0003. None is retired.
+_SEEN: Final = "p.id <= :top AND (p.replaced_by IS NULL OR p.replaced_by > :top) AND p.retired = 0"
 _TOP: Final = "SELECT top FROM shelf"
 _SHELF: Final = f"""
     SELECT {_COLUMNS} FROM products p WHERE p.place > :place AND p.place <= :top AND {_SEEN}

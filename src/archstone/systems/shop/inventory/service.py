@@ -10,7 +10,7 @@ from typing import Final, Literal, NamedTuple, Protocol, cast
 
 from archstone import world
 from archstone.services import Service, every, on
-from archstone.systems.shop.catalog.events import StockImported
+from archstone.systems.shop.catalog.events import ProductCreated, StockImported
 from archstone.systems.shop.inventory import correcting
 from archstone.systems.shop.inventory.administration import (
     CorrectedStock,
@@ -174,6 +174,14 @@ class InventoryService(Service, Inventory, StockAdmin, name="inventory"):
         await self.tx.many(
             _IMPORT, [{"sku": line.sku, "n": line.pieces, "import": event.number} for line in event.lines]
         )
+
+    @on(ProductCreated)
+    async def keep_stock_of(self, event: ProductCreated) -> None:
+        """Keep stock of a product that was put on the shelf, unless it is kept already."""
+        await self.tx.execute(
+            "INSERT INTO stock (sku, free, initial) VALUES (:sku, :n, :n) ON CONFLICT DO NOTHING",
+            sku=event.sku, n=event.pieces,
+        )  # fmt: skip
 
     @every(5.0)
     async def put_back_expired(self) -> None:

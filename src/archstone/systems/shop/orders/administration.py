@@ -158,12 +158,11 @@ class OrderAdmin(Contract, version="1.0"):
         cursor: Cursor | None = None,
     ) -> OrderList:
         """List orders, newest first, that fit everything given.
-
         `customer` is an id or an e-mail address; `since` is the first instant and `until` the first one after, without
         an offset UTC; amounts are minor units, both included. `search` takes words of the recipient's name, of the
         products' names, SKUs, the order's id or its last eight characters, the last word also as a beginning. An order
         is found by SKU or search a second or two after it was placed.
-        """
+        """  # noqa: D205 - the first paragraph alone is public, so it is all of it
         ...
 
     @query("/orders/{order_id}/dossier", public=True, requires="admin", raises=(OrderUnknownError,))
