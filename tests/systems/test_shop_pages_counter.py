@@ -122,7 +122,7 @@ async def test_with_chaos_a_visitor_may_kill_the_shop_and_it_is_known_who(
 
 
 def row(**other: Any) -> Row:
-    fields = {
+    fields: dict[str, Any] = {
         "id": "1", "parent": None, "depth": 0, "name": "Orders.place", "kind": "server", "service": "orders",
         "offset_us": 0, "duration_us": 1_000, "status": "ok", "error": None, "attempts": 1, "journal": False,
         "attributes": {},
@@ -147,7 +147,7 @@ def told(**other: Any) -> Story:
     )  # fmt: skip
     rows = (row(duration_us=500), row(id="2", depth=9, offset_us=999_999, status="lost", duration_us=0))
     trace = TraceStory(id="t", began_us=1_000_000, duration_us=1_000_000, rows=rows, left_out=7)
-    fields = {
+    fields: dict[str, Any] = {
         "ref": "o", "mark": "m", "found": True, "live": True, "now_us": 3_000_000, "began_us": 1_000_000,
         "traces": (trace,), "sagas": (saga,), "events": (event,), "starts_us": (1_500_000,),
     }  # fmt: skip
