@@ -1,8 +1,8 @@
 """Refuse a query while its bytes are being read, where the gate says that more have come than this turn can serve.
 
-A refusal by the application costs a task, a request's worth of bookkeeping in the server and a document: a tenth of a
-millisecond, which at thousands a second is what the served ones would have needed. Here it costs finding the operation
-and one write. It is the same answer, byte for byte but for its values.
+A refusal by the application costs a task, a request's worth of bookkeeping in the server and a document: 50 us, which
+at thousands a second is what the served ones would have needed. Here it costs finding the operation, 10 us, and one
+write. It is the same answer, byte for byte but for its values.
 Only queries without a body that nothing else is under way for on their connection: all others go the long way, which
 refuses them as well. The bound here is loose, twice what the last turn has taken in; the exact one is the gate's.
 """
