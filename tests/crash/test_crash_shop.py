@@ -29,6 +29,8 @@ ELSEWHERE = {
     "data.mid_migration": "tests/data/test_data_crash_points.py",
     "messaging.after_count": "tests/messaging/test_messaging_crash_points.py",
     "messaging.after_failure": "tests/messaging/test_messaging_crash_points.py",
+    "sagas.after_cancel": "tests/sagas/test_sagas_crash.py",
+    "sagas.before_cancel": "tests/sagas/test_sagas_crash.py",
     "services.after_rollback_before_record": "tests/services/test_services_crash_points.py",
     "shop.bank_after_part_refund": "tests/systems/test_shop_refund_crash.py",
     "shop.import_after_clearing": "tests/systems/test_shop_import_crash.py",

@@ -1,14 +1,25 @@
 """The process that the crash tests kill: one saga over a file that says what was done in the world outside."""
 
 import asyncio
+import contextlib
 import os
 import sys
 from pathlib import Path
 
 from archstone import context
 from archstone.data import Database
-from archstone.errors import DomainError
-from archstone.sagas import Sagas, SagaSettings, current_step, saga
+from archstone.errors import DomainError, RejectedError
+from archstone.resilience import Exponential, Retry
+from archstone.sagas import (
+    SagaCancelledError,
+    SagaNotCancellableError,
+    Sagas,
+    SagaSettings,
+    current_step,
+    saga,
+)
+
+RETRY = Retry(5, backoff=Exponential(60, cap_s=60))
 
 
 class Refused(DomainError, code="crash.refused"):
@@ -26,6 +37,8 @@ class Outside:
         self._write("do", what)
         if what == "refused":
             raise Refused(what)
+        if what == "busy":
+            raise RejectedError(what)
         return f"done {what}"
 
     async def undo(self, what: str) -> None:
@@ -46,7 +59,7 @@ class Owner:
     async def three(self, last: str) -> str:
         step = current_step()
         for what in ("first", "second", last):
-            await step(self.outside.do, what, undo=(self.outside.undo, what))
+            await step(self.outside.do, what, undo=(self.outside.undo, what), retry=RETRY)
         return "all done"
 
 
@@ -58,10 +71,20 @@ async def main(folder: Path, last: str) -> None:
     ):
         async with db.transaction() as tx:
             await sagas.start(tx, owner.three, last, id="t1")
+        if last == "busy":
+            await cancelled(sagas)
         try:
             print(await sagas.result("t1"))
-        except Refused as error:
+        except (Refused, SagaCancelledError) as error:
             print(repr(error))
+
+
+async def cancelled(sagas: Sagas) -> None:
+    """Cancel the saga when it waits to try its last step again, as an operator would who insists."""
+    while len((await sagas.inspect("t1")).steps) < 3:
+        await asyncio.sleep(0.005)
+    with contextlib.suppress(SagaNotCancellableError):  # it goes back already, or has come to its end
+        await sagas.cancel("t1", by="ann")
 
 
 if __name__ == "__main__":

@@ -29,6 +29,16 @@ BACK = [
     ("sagas.before_undone", 1),
 ]
 
+CANCELLED = [
+    ("sagas.before_cancel", 1),
+    ("sagas.after_cancel", 1),
+    *(("sagas.before_undo", n) for n in (1, 3)),
+    *(("sagas.after_undo_effect", n) for n in (1, 3)),
+    *(("sagas.after_undo", n) for n in (1, 3)),
+    ("sagas.before_undone", 1),
+]
+ENDINGS = {"third": "all done", "refused": "Refused('refused')", "busy": "SagaCancelledError('t1', 'ann')"}
+
 
 def run(folder: Path, last: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -47,7 +57,7 @@ def survive(folder: Path, last: str, point: str, passes: int) -> list[str]:
     assert (killed.returncode, killed.stdout) == (-signal.SIGKILL, ""), killed.stderr
     second = run(folder, last)
     assert second.returncode == 0, second.stderr
-    assert second.stdout.strip() == ("all done" if last == "third" else "Refused('refused')")
+    assert second.stdout.strip() == ENDINGS[last]
     return (folder / "outside.txt").read_text().splitlines()
 
 
@@ -57,7 +67,7 @@ def without_repeats(lines: list[str]) -> list[str]:
 
 def test_every_point_of_sagas_is_struck_here():
     declared = {name for name in world.crash_points() if name.startswith("sagas.")}
-    assert {name for name, _ in FORWARD + BACK} == declared
+    assert {name for name, _ in FORWARD + BACK + CANCELLED} == declared
 
 
 @pytest.mark.parametrize(("point", "passes"), FORWARD)
@@ -83,3 +93,17 @@ def test_a_crash_on_the_way_back_undoes_everything_in_order_and_repeats_at_most_
         "undo first t1/main/outside.do#1/undo",
     ]
     assert len(lines) <= 7
+
+
+@pytest.mark.parametrize(("point", "passes"), CANCELLED)
+def test_a_crash_while_a_saga_is_cancelled_leaves_it_as_it_was_or_undoes_everything(tmp_path, point, passes):
+    lines = survive(tmp_path, "busy", point, passes)
+    assert without_repeats(lines) == [
+        "do first t1/main/outside.do#1",
+        "do second t1/main/outside.do#2",
+        "do busy t1/main/outside.do#3",
+        "undo busy t1/main/outside.do#3/undo",
+        "undo second t1/main/outside.do#2/undo",
+        "undo first t1/main/outside.do#1/undo",
+    ]
+    assert len(lines) <= 8

@@ -10,8 +10,10 @@ Start with `Sagas`. Do not use a saga where one transaction of one database does
 
 from archstone.sagas.errors import (
     NoSagaError,
+    SagaCancelledError,
     SagaChangedError,
     SagaExistsError,
+    SagaNotCancellableError,
     SagasClosedError,
     SagaStuckError,
     SagaUnknownError,
@@ -31,10 +33,12 @@ from archstone.sagas.steps import Steps
 __all__ = [
     "Invoke",
     "NoSagaError",
+    "SagaCancelledError",
     "SagaChangedError",
     "SagaExistsError",
     "SagaInfo",
     "SagaMark",
+    "SagaNotCancellableError",
     "SagaSettings",
     "SagaStatistics",
     "SagaStatus",

@@ -228,11 +228,12 @@ async def _trouble(run: Run, error: Exception) -> Ending | None:
     await run.flush()
     await saga.shared.table.note(run.id, status="running", attempts=saga.attempts, why=describe(error))
     _log.warning("the body of a saga failed and will run again", saga=run.id, attempts=saga.attempts, exc_info=error)
-    await asyncio.sleep(body_retry.delay_s(saga.attempts))
+    await saga.rest(body_retry.delay_s(saga.attempts))
     return None
 
 
 async def _go_back(run: Run, failure: bytes) -> Ending:
+    run.saga.let_go("ended")
     try:
         await compensate(run)
     except CannotUndoError as error:

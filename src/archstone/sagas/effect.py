@@ -119,7 +119,8 @@ class Effect:
                 if self.work is not None:
                     self.work.set("attempts", self.attempts + 1)
                     self.work.set("last_error", describe(failed))
-                await asyncio.sleep(delay_s)
+                await self._run.saga.rest(delay_s)
+                await self._run.saga.wait_while_held()
                 try:
                     return await self._once()
                 except Exception as error:  # noqa: BLE001 - as above
@@ -175,7 +176,7 @@ class Effect:
             if not shared.draining or isinstance(error, _ANSWERS):
                 raise
         finally:
-            saga.effects -= 1
+            saga.effect_ended()
             shared.effect_ended()
         # Whoever was called may be closing as well. That must not count as a failure that undoes the saga.
         return await shared.park(run.id)

@@ -4,8 +4,10 @@ from archstone.errors import ConfigError, ConflictError, NotFoundError, Rejected
 
 __all__ = [
     "NoSagaError",
+    "SagaCancelledError",
     "SagaChangedError",
     "SagaExistsError",
+    "SagaNotCancellableError",
     "SagaStuckError",
     "SagaUnknownError",
     "SagasClosedError",
@@ -45,6 +47,30 @@ class StepFailedError(RemoteError, code="sagas.step-failed"):
             f"saga {self.saga!r}, step {self.step}: failed for good after {self.attempts} attempt(s), {self.cause}; "
             f"what the saga began is undone, start another one when the cause is mended"
         )
+
+
+class SagaCancelledError(RemoteError, code="sagas.cancelled"):
+    """A person cancelled the saga. Everything that it began is undone."""
+
+    def __init__(self, saga: str, by: str) -> None:
+        super().__init__(saga, by)
+        self.saga = saga
+        self.by = by
+
+    def __str__(self) -> str:
+        return f"cancelled by {self.by}: what saga {self.saga!r} began is undone"
+
+
+class SagaNotCancellableError(ConflictError, code="sagas.not-cancellable"):
+    """The saga cannot be cancelled as it is now. Nothing was done, and it goes on as before."""
+
+    def __init__(self, saga: str, why: str) -> None:
+        super().__init__(saga, why)
+        self.saga = saga
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"saga {self.saga!r} is not cancelled: {self.why}"
 
 
 class SagaExistsError(ConflictError, code="sagas.exists"):

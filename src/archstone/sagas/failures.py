@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from pydantic_core import PydanticSerializationError, to_json
 
 from archstone.errors import ArchstoneError, DomainError
-from archstone.sagas.errors import StepFailedError
+from archstone.sagas.errors import SagaCancelledError, StepFailedError
 
 __all__ = ["describe", "error_from_json", "error_json"]
 
@@ -26,7 +26,7 @@ def describe(error: BaseException) -> str:
     return text if len(text) <= _TEXT_LIMIT else f"{text[:_TEXT_LIMIT]}…"
 
 
-def error_json(error: DomainError | StepFailedError) -> bytes:
+def error_json(error: DomainError | StepFailedError | SagaCancelledError) -> bytes:
     """Return an error as a JSON object: type, code, arguments, text."""
     kind = type(error)
     head: dict[str, object] = {"type": f"{kind.__module__}:{kind.__qualname__}", "code": kind.code, "text": str(error)}
@@ -64,7 +64,7 @@ _ROOTS: Final = frozenset(ArchstoneError.__mro__)
 
 def _find(path: str, code: str) -> type[ArchstoneError] | None:
     """Return the class of `path`, or else the only one of `code`: classes move between modules."""
-    kinds = [StepFailedError, *_below(DomainError)]
+    kinds: list[type[ArchstoneError]] = [StepFailedError, SagaCancelledError, *_below(DomainError)]
     for kind in reversed(kinds):  # the youngest of two that share a path: a module that was loaded again
         if f"{kind.__module__}:{kind.__qualname__}" == path:
             return kind

@@ -6,6 +6,7 @@ from archstone.world import declare_point
 
 __all__ = [
     "AFTER_BEGIN",
+    "AFTER_CANCEL",
     "AFTER_EFFECT",
     "AFTER_FAILURE",
     "AFTER_FINISH",
@@ -13,6 +14,7 @@ __all__ = [
     "AFTER_UNDO",
     "AFTER_UNDO_EFFECT",
     "BEFORE_BEGIN",
+    "BEFORE_CANCEL",
     "BEFORE_FINISH",
     "BEFORE_UNDO",
     "BEFORE_UNDONE",
@@ -24,6 +26,10 @@ AFTER_BEGIN: Final = declare_point("sagas.after_begin", "the step and its undo a
 AFTER_EFFECT: Final = declare_point("sagas.after_effect", "the effect is made, its answer is not on disk")
 BEFORE_FINISH: Final = declare_point("sagas.before_finish", "every step is answered, the end is not on disk")
 AFTER_FINISH: Final = declare_point("sagas.after_finish", "the saga is done on disk, nobody has been told")
+BEFORE_CANCEL: Final = declare_point(
+    "sagas.before_cancel", "a saga is held back, nothing on disk says that it is cancelled"
+)
+AFTER_CANCEL: Final = declare_point("sagas.after_cancel", "that it is cancelled is on disk, nothing is undone")
 AFTER_FAILURE: Final = declare_point("sagas.after_failure", "the failure is on disk, nothing is undone")
 BEFORE_UNDO: Final = declare_point("sagas.before_undo", "an undo is due, its effect is not made")
 AFTER_UNDO_EFFECT: Final = declare_point("sagas.after_undo_effect", "an undo is made, the journal does not know")

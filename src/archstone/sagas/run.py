@@ -8,6 +8,7 @@ from archstone.context import Call, Trace
 from archstone.errors import DomainError
 from archstone.sagas.errors import NoSagaError, StepCutError, StepFailedError
 from archstone.sagas.failures import error_json
+from archstone.sagas.hold import Hold, Outcome
 from archstone.sagas.journal import Past, failed_entry
 from archstone.sagas.shared import Shared
 from archstone.sagas.table import Execute
@@ -23,8 +24,8 @@ class Awake:
     """A saga that this engine has in memory."""
 
     __slots__ = (
-        "accidents", "arguments", "attempts", "causation_id", "correlation_id", "effects", "fresh", "headers", "id",
-        "method", "new", "placed", "run", "shared", "started_us", "task", "trace", "version",
+        "accidents", "arguments", "attempts", "causation_id", "correlation_id", "effects", "fresh", "headers", "hold",
+        "id", "method", "new", "placed", "resting", "run", "shared", "started_us", "task", "trace", "version",
     )  # fmt: skip
 
     task: asyncio.Task[None]
@@ -53,6 +54,10 @@ class Awake:
         """Runs of the body that ended in a bug."""
         self.effects = 0
         """Effects of it in flight."""
+        self.hold: Hold | None = None
+        """What holds it back. None: nothing does."""
+        self.resting = 0
+        """Delays in which it waits for another attempt, of a step or of its body."""
         self.accidents = 0
         """Times that the journal could not be read or written."""
 
@@ -82,6 +87,44 @@ class Awake:
         written = await self.insert(head=head)
         self.new = False
         return written == 1
+
+    async def wait_while_held(self) -> None:
+        """Wait as long as it is held back."""
+        while (hold := self.hold) is not None:
+            hold.asking += 1
+            self.came_to_rest()
+            try:
+                await hold.wait()
+            finally:
+                hold.asking -= 1
+
+    async def rest(self, seconds: float) -> None:
+        """Wait for another attempt."""
+        self.resting += 1
+        self.came_to_rest()
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self.resting -= 1
+
+    def came_to_rest(self) -> None:
+        """Tell who holds it back that nothing of it is in flight, if that is so and it would go on."""
+        hold, run = self.hold, self.run
+        if hold is not None and not self.effects and (hold.asking or self.resting or (run is not None and run.naps)):
+            hold.decide("quiet")
+
+    def effect_ended(self) -> None:
+        """Count one effect in flight less."""
+        self.effects -= 1
+        if self.hold is not None:
+            self.came_to_rest()
+
+    def let_go(self, outcome: Outcome) -> None:
+        """Hold it back no more."""
+        hold, self.hold = self.hold, None
+        if hold is not None:
+            hold.decide(outcome)
+            hold.release()
 
     def may_end(self) -> bool:
         """Whether it can end, or be told of, although no step begins any more."""

@@ -2,13 +2,14 @@
 
 import asyncio
 import contextvars
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Coroutine, Iterable
+from typing import Any, Final
 
 from archstone.observability import get_logger
 from archstone.sagas.drive import Ending, drive
-from archstone.sagas.errors import SagasClosedError
+from archstone.sagas.errors import SagaNotCancellableError, SagasClosedError
 from archstone.sagas.failures import describe
+from archstone.sagas.hold import Hold
 from archstone.sagas.info import SagaStatistics
 from archstone.sagas.run import Awake
 from archstone.sagas.shared import Shared
@@ -34,6 +35,8 @@ class Runner:
         """Number up to which the table was looked through, as long as there is a backlog."""
         self._refill: asyncio.Task[None] | None = None
         self._chores: set[asyncio.Task[None]] = set()
+        self._stopped: set[str] = set()
+        """Sagas that run and are kept out of memory, because somebody is about to cancel them."""
         self._stuck = self._started = self._finished = self._failed = 0
 
     @property
@@ -50,7 +53,7 @@ class Runner:
 
     def admit(self, saga: Awake) -> None:
         """Run a saga that is on disk now, or leave it in the table until there is a place."""
-        if not self.open or saga.id in self._awake:
+        if not self.open or saga.id in self._awake or saga.id in self._stopped:
             return
         if self._backlog or not self._shared.places.take():
             self._backlog = True  # others wait already: it takes its turn
@@ -71,9 +74,7 @@ class Runner:
     def adopt(self, saga: Awake) -> None:
         """Run a saga whose starter was cancelled, if it is on disk."""
         if self.open:
-            chore = asyncio.get_running_loop().create_task(self._adopt(saga), context=self._context)
-            self._chores.add(chore)
-            chore.add_done_callback(self._chores.discard)
+            self.chore(self._adopt(saga))
 
     def look(self) -> None:
         """Look through the table from its beginning for sagas that run nowhere."""
@@ -90,6 +91,56 @@ class Runner:
         """Count a stuck saga that runs again, and run it."""
         self._stuck -= 1
         self.look()
+
+    def chore(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Do something in a task of the engine's own, which its closing cancels."""
+        chore = asyncio.get_running_loop().create_task(work, context=self._context)
+        self._chores.add(chore)
+        chore.add_done_callback(self._chores.discard)
+        chore.add_done_callback(_looked_at)
+        return chore
+
+    def hold_back(self, saga: str) -> Awake:
+        """Begin no more steps of a running saga, and return it: one that waits for a place is given one more.
+
+        Raises:
+            SagasClosedError: The engine is not open.
+            SagaNotCancellableError: Somebody holds it back already.
+        """
+        self.check_taking(saga)
+        held = self._awake.get(saga)
+        if saga in self._stopped or (held is not None and held.hold is not None):
+            raise SagaNotCancellableError(saga, "somebody is about to cancel it already")
+        if held is not None:
+            held.hold = Hold()
+            held.came_to_rest()
+            return held
+        held = Awake(self._shared, saga)
+        held.hold, held.placed = Hold(), False
+        self._launch(held)
+        return held
+
+    async def stop(self, saga: Awake) -> None:
+        """Take a saga that is held back and quiet out of memory, with what it said on disk."""
+        if saga.run is not None and not saga.run.ended:
+            await saga.run.flush()
+        if self._awake.get(saga.id) is saga:
+            self._stopped.add(saga.id)
+            task = saga.task
+            task.cancel()
+            await asyncio.wait([task])
+
+    def let_go(self, saga: Awake) -> None:
+        """Let a saga that was held back go on: in memory where it waits, or from its journal."""
+        saga.let_go("ended")
+        self._stopped.discard(saga.id)
+        if self._awake.get(saga.id) is not saga:
+            self.admit(Awake(self._shared, saga.id))  # one that has ended is read, and left alone
+
+    def check_taking(self, saga: str) -> None:
+        """Raise SagasClosedError unless sagas are taken in."""
+        if not self.open:
+            raise SagasClosedError(self._engine, saga)
 
     def expect(self, saga: str) -> "asyncio.Future[Ending]":
         """Return a future of the ending that a saga has not had yet. Whoever gives up on it says `forget`."""
@@ -131,6 +182,9 @@ class Runner:
         waits for an answer would hold up its drain otherwise.
         """
         self._shared.draining = True
+        for held in self._awake.values():
+            if held.hold is not None:
+                held.hold.decide("closed")
         for saga in list(self._waiting):
             if not self._may_end(saga):
                 self.parked(saga)
@@ -192,6 +246,7 @@ class Runner:
             return
         finally:
             del self._awake[saga.id]
+            saga.let_go("ended")
             saga.run = None  # each leads to the other, and the task to both: only the collector would free them
             del saga.task
             if saga.placed:
@@ -245,7 +300,7 @@ class Runner:
         limit = self._shared.places.free + _MARGIN
         rows = await self._shared.table.running(after=self._after, limit=limit)
         for number, saga in rows:
-            if saga not in self._awake:
+            if saga not in self._awake and saga not in self._stopped:
                 if not self.open or not self._shared.places.take():
                     self._backlog = True
                     return
@@ -255,6 +310,12 @@ class Runner:
             self._backlog = True
         else:
             self._after = 0
+
+
+def _looked_at(chore: asyncio.Task[None]) -> None:
+    """Take note of how it ended: whoever waited may be gone."""
+    if not chore.cancelled():
+        chore.exception()
 
 
 def _tell(waiting: Iterable[asyncio.Future[Ending]], news: Ending | Exception) -> None:

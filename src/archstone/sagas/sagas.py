@@ -27,6 +27,7 @@ from archstone.context import Principal
 from archstone.data import Database, Transaction
 from archstone.resilience import within
 from archstone.sagas.atomic import Atomic
+from archstone.sagas.cancelling import cancel
 from archstone.sagas.drive import Ending
 from archstone.sagas.errors import SagaStuckError, SagaUnknownError
 from archstone.sagas.failures import error_from_json
@@ -219,6 +220,27 @@ class Sagas:
         if not await self._table.unstick(saga):
             raise SagaUnknownError(saga, "stuck")
         self._runner.resumed()
+
+    async def cancel(self, saga: str, *, by: str, limit_s: float = 60.0) -> None:
+        """Have a running or stuck saga undone, by hand; returns when that is durable, before it is undone.
+
+        It ends failed with SagaCancelledError, as if the step it came to had failed for good: what is in flight ends
+        first, and everything begun that has an undo is undone, newest first. Cancelled, it goes on all the same.
+
+        Args:
+            saga: Its id.
+            by: Who cancels it, for those who wait for the saga and those who look at it later.
+            limit_s: How long to wait until it comes to a step.
+
+        Raises:
+            SagaUnknownError: There is none.
+            SagaNotCancellableError: It has ended, goes back already, comes to no step in time, or what it did has no
+                undo. Nothing was done.
+            SagasClosedError: The engine is not open, or closes.
+        """
+        if (tx := context.current().tx) is not None:
+            self._db.refuse_inside(tx)
+        await asyncio.shield(self._runner.chore(cancel(self._runner, self._table, saga, by=by, limit_s=limit_s)))
 
     async def list(
         self, status: SagaStatus | None = None, *, limit: int = 100, before: int | None = None

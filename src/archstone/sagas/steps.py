@@ -213,6 +213,8 @@ async def _perform(run: Run, effect: Effect, entry: bytes | None, *, flying: boo
         if run.shared.draining:
             await run.flush()
             await run.shared.park(run.id)
+        if run.saga.hold is not None:
+            await run.saga.wait_while_held()
         run.check()  # it halted after the step was asked for: then the step never begins
         if entry is not None:
             world.point(BEFORE_BEGIN)
@@ -285,6 +287,7 @@ async def _sleep(run: Run, step: str, ordinal: int, seconds: float, until_us: in
     run.check()
     naps = run.naps = run.naps or []
     naps.append(step)
+    run.saga.came_to_rest()
     try:
         with world.use(run.world):
             if until_us is None:

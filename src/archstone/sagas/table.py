@@ -80,6 +80,8 @@ _COLUMNS: Final = (
     "number, id, method, version, status, arguments, headers, started_us, finished_us, answer, head, tail, attempts,"
     " why"
 )
+_NEXT_POSITION: Final = "SELECT coalesce(max(position), -1) + 1 FROM _archstone_saga_journal WHERE saga = :number"
+_REVIVE: Final = "UPDATE _archstone_sagas SET status = 'running', attempts = 0, why = NULL WHERE id = :id"
 _SWEPT: Final = "DELETE FROM _archstone_{} WHERE {} = :number"
 
 Execute = Callable[..., Awaitable[int]]
@@ -202,6 +204,27 @@ class Table:
             engine=self.engine,
         )
         return changed == 1
+
+    async def cancel(self, saga: str, entry: bytes) -> str:
+        """Write that a running or stuck saga goes back, durably; return its status, with nothing done if it has ended.
+
+        Nobody may be writing its journal.
+        """
+        async with self._db.transaction() as tx:
+            found = await tx.first(
+                tuple[int, str],
+                "SELECT number, status FROM _archstone_sagas WHERE id = :id AND engine = :engine",
+                id=saga,
+                engine=self.engine,
+            )
+            if found is None:
+                raise SagaUnknownError(saga)
+            number, status = found
+            if status in {"running", "stuck"}:
+                position = await tx.one(int, _NEXT_POSITION, number=number)
+                await tx.execute(_APPEND, saga=saga, position=position, entries=b"[" + entry + b"]")
+                await tx.execute(_REVIVE, id=saga)
+        return status
 
     async def same(self, first: First, saga: str) -> SameRow | None:
         """Return what has the id of a saga, of whatever engine."""
