@@ -10,6 +10,7 @@ correction for coordinated omission).
 
 import contextlib
 import select
+import signal
 import socket
 import ssl
 import sys
@@ -115,6 +116,7 @@ def probe_until_input_ends(target: Target) -> Iterator[Probe]:
 
 def main() -> None:
     """Probe the URL that is the first argument; print the probes as JSON."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this hears of it, too, and closes the pipe
     probes = [[*probe] for probe in probe_until_input_ends(Target.of(sys.argv[1]))]
     sys.stdout.buffer.write(orjson.dumps(probes))
 
