@@ -10,6 +10,7 @@ from archstone.context import Principal
 from archstone.services import Operation, Transport, client, operations
 from archstone.systems.shop.analytics.contract import Analytics
 from archstone.systems.shop.carts.contract import Carts
+from archstone.systems.shop.catalog.administration import CatalogAdmin
 from archstone.systems.shop.catalog.contract import Catalog
 from archstone.systems.shop.inventory.administration import StockAdmin
 from archstone.systems.shop.inventory.contract import Inventory
@@ -37,6 +38,7 @@ class Clients(NamedTuple):
     analytics: Analytics
     stock: StockAdmin
     order_admin: OrderAdmin
+    products: CatalogAdmin
 
 
 class _Routes:
@@ -68,4 +70,5 @@ def clients_of(routes: Sequence[tuple[Operation, Transport]]) -> Clients:
         analytics=made(Analytics),
         stock=made(StockAdmin),
         order_admin=made(OrderAdmin),
+        products=made(CatalogAdmin),
     )

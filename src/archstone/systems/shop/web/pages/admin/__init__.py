@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from archstone.systems.shop.web.pages.admin import figures, letters, orders, sagas, stock, users
+from archstone.systems.shop.web.pages.admin import figures, letters, orders, products, sagas, stock, users
 
 __all__ = ["PAGES"]
 
@@ -24,6 +24,13 @@ PAGES: Final = (
     ("GET", "/admin/stock/{sku}", stock.product),
     ("POST", "/admin/stock/{sku}/corrections", stock.correct),
     ("POST", "/admin/stock/{sku}/arrivals", stock.arrive),
+    ("GET", "/admin/products", products.products),
+    ("POST", "/admin/products", products.create),
+    ("GET", "/admin/products/new", products.new),
+    ("GET", "/admin/products/{sku}", products.product),
+    ("POST", "/admin/products/{sku}", products.update),
+    ("POST", "/admin/products/{sku}/retire", products.retire),
+    ("POST", "/admin/products/{sku}/restore", products.restore),
     ("GET", "/admin/users", users.users),
     ("GET", "/admin/users/{user}", users.user),
     ("POST", "/admin/users/{user}/grant", users.grant),

@@ -8,10 +8,21 @@ from typing import Annotated, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from archstone.systems.shop.catalog.contract import CategoryId
 from archstone.systems.shop.inventory.administration import MAX_PIECES, Reason
+from archstone.systems.shop.values import SKU, VisibleText
 from archstone.systems.shop.web.forms import Filled, shown_again
 
-__all__ = ["ArrivalForm", "ClosingForm", "CorrectionForm", "RefundForm", "read"]
+__all__ = [
+    "ArrivalForm",
+    "ClosingForm",
+    "CorrectionForm",
+    "NewProductForm",
+    "ProductForm",
+    "RefundForm",
+    "RetireForm",
+    "read",
+]
 
 F = TypeVar("F", bound=BaseModel)
 
@@ -19,8 +30,18 @@ _WORDS: Final = {
     "how": "Please choose what the number says.",
     "number": f"Please enter a whole number of at most {MAX_PIECES:,}.",
     "quantity": f"Please enter a whole number from 1 to {MAX_PIECES:,}.",
+    "sku": "Please enter 3 to 20 capital letters, digits and dashes, such as KIT-001.",
+    "name": "Please enter a name of at most 100 characters.",
+    "category": "Please choose a shelf.",
+    "price": "Please enter a price such as 12.50.",
+    "currency": "Please enter three capital letters, such as EUR.",
+    "description": "Please enter at most 5,000 characters.",
+    "pieces": f"Please enter a whole number from 0 to {MAX_PIECES:,}.",
     "reason": "Please say why, in at most 300 characters: it is kept.",
 }
+_TEXT: Final = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
+"""Anything but control characters other than line breaks and tabs, as in the catalog."""
+Version = Annotated[int, Field(ge=1, le=2**53)]
 _OTHER: Final = "This is not what was expected here: please go back and start again."
 
 
@@ -49,6 +70,39 @@ class RefundForm(_Form):
     amount: Annotated[str, StringConstraints(max_length=20)] = ""
     """As it is typed. Empty: all that is left."""
     reason: Reason
+
+
+class _Described(_Form):
+    name: VisibleText
+    category: CategoryId
+    price: Annotated[str, StringConstraints(min_length=1, max_length=20)]
+    """As it is typed."""
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+    description: Annotated[str, StringConstraints(max_length=5_000, pattern=_TEXT)] = ""
+
+    @property
+    def text(self) -> str:
+        """The description with plain line breaks; a browser sends others."""
+        return self.description.replace("\r\n", "\n")
+
+
+class NewProductForm(_Described):
+    """A product that is not there yet."""
+
+    sku: SKU
+    pieces: Annotated[int, Field(ge=0, le=MAX_PIECES)] = 0
+
+
+class ProductForm(_Described):
+    """A product as it shall be."""
+
+    version: Version
+
+
+class RetireForm(_Form):
+    """A product that is taken off the shelf, or put back."""
+
+    version: Version
 
 
 class ArrivalForm(_Form):

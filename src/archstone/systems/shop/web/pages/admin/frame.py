@@ -23,6 +23,7 @@ SECTIONS: Final = (
     ("/admin", "Figures"),
     ("/admin/orders", "Orders"),
     ("/admin/stock", "Stock"),
+    ("/admin/products", "Products"),
     ("/admin/users", "Users"),
     ("/admin/sagas", "Sagas"),
     ("/admin/letters", "Dead letters"),
@@ -30,6 +31,10 @@ SECTIONS: Final = (
 _NOTICES: Final = {
     "granted": "The role has been given. It holds from the next page on.",
     "withdrawn": "The role has been withdrawn, and all sessions of this user have ended.",
+    "created": "The product is on the shelf. Its stock is there in a moment.",
+    "changed": "The product has been changed.",
+    "retired": "The product is off the shelf.",
+    "restored": "The product is on the shelf again.",
     "closed": "The account has been closed, and all its sessions have ended.",
     "opened": "The account is open again.",
     "last-admin": "Nothing has been done: nobody would be left to administer the shop. Make somebody else one first.",

@@ -1,6 +1,5 @@
 """Orders: finding any, one with everything that ever happened to it, giving money back, cancelling."""
 
-import re
 from datetime import UTC, datetime, timedelta
 from typing import Final, get_args
 
@@ -9,11 +8,12 @@ from archstone.services import KeyReusedError, options
 from archstone.systems.shop.orders.administration import OrderDossier, OrderState
 from archstone.systems.shop.orders.contract import CannotCancelError, OrderUnknownError
 from archstone.systems.shop.paging import BadCursorError
-from archstone.systems.shop.values import MAX_MINOR_UNITS, Money
+from archstone.systems.shop.values import Money
 from archstone.systems.shop.web.desk import Desk
 from archstone.systems.shop.web.exchange import Answer, Page, PageMissingError, Redirect, Request
 from archstone.systems.shop.web.forms import Filled, shown_again
-from archstone.systems.shop.web.money import Locale, written
+from archstone.systems.shop.web.money import written
+from archstone.systems.shop.web.pages.admin.amounts import minor_units
 from archstone.systems.shop.web.pages.admin.forms import RefundForm, read
 from archstone.systems.shop.web.pages.admin.frame import (
     cursor_of,
@@ -34,8 +34,6 @@ _HERE: Final = "/admin/orders"
 _FILTERS: Final = {"q": 100, "state": 20, "customer": 254, "since": 10, "until": 10}
 """Filters, with the longest text of each."""
 _STATES: Final = get_args(OrderState)
-_AMOUNT: Final = re.compile(r"([0-9]{1,10})(?:[.,]([0-9]{1,3}))?")
-_PLAIN: Final = Locale("en")
 _NO_AMOUNT: Final = "Please enter an amount such as 12.50, or nothing for all that is left."
 _USED: Final = "This form has been used already. Please look at what happened below before you give back more."
 
@@ -70,7 +68,7 @@ async def refund(desk: Desk, request: Request) -> Answer:
         faults = form.faults if isinstance(form, Filled) else {"": "Please send the form once more."}
         return await _shown(desk, request, Filled(again.typed, faults), status=422)
     left = (await _dossier(desk, request)).refundable
-    wanted = _minor_units(form.amount, left.currency) if form.amount else left.amount
+    wanted = minor_units(form.amount, left.currency) if form.amount else left.amount
     if wanted is None:
         return await _shown(desk, request, again.with_fault("amount", _NO_AMOUNT), status=422)
     if not is_sure(request):
@@ -129,13 +127,3 @@ def _day(text: str) -> datetime | None:
         return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
         return None
-
-
-def _minor_units(text: str, currency: str) -> int | None:
-    """Return an amount as it is typed, with a point or a comma, in minor units. None: it is none."""
-    found = _AMOUNT.fullmatch(text)
-    digits = len(written(Money(amount=0, currency=currency), _PLAIN).partition(".")[2])
-    if found is None or len(found[2] or "") > digits:
-        return None
-    amount = int(found[1] + (found[2] or "").ljust(digits, "0"))
-    return amount if 0 < amount <= MAX_MINOR_UNITS else None

@@ -1,6 +1,6 @@
 """Users: finding any, who of them is an administrator, closing and opening an account, and who changed what."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from archstone.systems.shop.paging import BadCursorError
@@ -16,14 +16,14 @@ __all__ = ["close", "grant", "open_again", "user", "users", "withdraw"]
 PER_PAGE: Final = 50
 LONGEST_SEARCH: Final = 100
 _HERE: Final = "/admin/users"
-_ROLES: Final[tuple[Role, ...]] = ("customer", "admin")
+_ROLES: Final[Mapping[str, Role]] = {"customer": "customer", "admin": "admin"}
 _ACTIVE: Final = {"open": True, "closed": False}
 
 
 async def users(desk: Desk, request: Request) -> Answer:
     """List users that fit the filters, oldest first. A filter that makes no sense is left out."""
     search = request.query.get("q", "").strip()[:LONGEST_SEARCH]
-    role = next((each for each in _ROLES if each == request.query.get("role")), None)
+    role = _ROLES.get(request.query.get("role", ""))
     account = request.query.get("account", "")
     address = with_query(_HERE, {"q": search, "role": role or "", "account": account if account in _ACTIVE else ""})
     try:
