@@ -7,6 +7,7 @@ What is allowed beyond the checks' own ideas, and why (`positive_data_acceptance
 
 - 422 everywhere: the issue wants a key that comes back with other arguments refused, which no schema can say.
 - 400 where a cursor is taken: cursors are opaque, and one that the shop has not made is refused.
+- 400 where a moment is taken: RFC 3339 has leap seconds, which no clock of ours shows.
 - 400 where an address is taken: what could receive mail is narrower than `format: email` (reserved domains).
 """
 
@@ -34,6 +35,14 @@ OPAQUE = (
     f"GET {API}/products",
     f"GET {API}/users",
     f"GET {API}/users/{{user_id}}/orders",
+    f"GET {API}/users/me/orders",
+    f"GET {API}/users/{{user_id}}/changes",
+    f"GET {API}/orders",
+    f"GET {API}/stock",
+    f"GET {API}/stock/{{sku}}/corrections",
+    f"GET {API}/products/{{sku}}/changes",
+    f"GET {API}/retired-products",
+    f"GET {API}/analytics/minutes",
     f"POST {API}/users",
     f"POST {API}/sessions",
     f"POST {API}/roles",
