@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from devices import Device
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, expect
 
 SKU: Final = "KIT-010"
 CONFIRMED: Final = re.compile("Your order is confirmed|Your parcel")
@@ -26,6 +26,11 @@ def guest_pages(guest: Device) -> Iterator[str]:
     yield "category"
     guest.open("/cart")
     yield "cart-empty"
+    page.get_by_role("searchbox").or_(page.get_by_role("combobox")).first.type("kett")
+    expect(page.get_by_role("listbox", name="Suggestions")).to_be_visible()
+    yield "suggestions"
+    guest.open("/behind")
+    yield "behind"
     guest.open(f"/p/{SKU}")
     yield "product"
     guest.put(SKU, 2)
@@ -41,6 +46,15 @@ def guest_pages(guest: Device) -> Iterator[str]:
     yield "register"
     guest.open("/p/NO-SUCH-1")
     yield "not-found"
+
+
+def opened_panel(device: Device) -> Locator:
+    """Open the panel behind the counter, if it is not, and return it when it tells something."""
+    panel = device.page.locator("details.counter")
+    if panel.get_attribute("open") is None:
+        panel.locator("summary").click()
+    expect(panel.locator("ul.steps li").first).to_be_visible()
+    return panel
 
 
 def buyer_pages(buyer: Device, email: str) -> Iterator[str]:
@@ -71,5 +85,25 @@ def buyer_pages(buyer: Device, email: str) -> Iterator[str]:
     yield "order-pending"
     expect(main.get_by_text(CONFIRMED).first).to_be_visible()
     yield "order-confirmed"
+    opened_panel(buyer)
+    yield "panel"
+    buyer.open("/counter")
+    yield "counter"
     buyer.open("/orders")
     yield "orders"
+
+
+def admin_pages(admin: Device, email: str) -> Iterator[str]:
+    """Open each section of the administration, and the first thing that is listed there."""
+    admin.sign_in(email)
+    admin.open("/admin")
+    expect(admin.main.locator(".canvas canvas").first).to_be_visible()
+    links = admin.page.get_by_role("navigation", name="Administration").get_by_role("link").all()
+    for path in [str(link.get_attribute("href")) for link in links]:
+        admin.open(path)
+        name = f"admin-{path.removeprefix('/admin').strip('/') or 'figures'}"
+        yield name
+        inner = admin.main.locator(f"table a[href^='{path}/']")
+        if inner.count():
+            admin.open(str(inner.first.get_attribute("href")))
+            yield f"{name}-one"
