@@ -80,7 +80,7 @@ class Desk:
         """Return the categories, at most half a minute old."""
         now_s = world.monotonic()
         if self._shelves is None or now_s - self._shelves[0] > SHELVES_KEEP_S:
-            self._shelves = now_s, (await self.clients.catalog.categories()).items
+            self._shelves = now_s, tuple(map(_titled, (await self.clients.catalog.categories()).items))
         return self._shelves[1]
 
     @property
@@ -140,3 +140,10 @@ class Desk:
             _log.warning("a guest's cart is not merged yet", exc_info=error)
             return False, ()
         return bool(merged.dropped), (SetCookie(CART, ""),)
+
+
+def _titled(shelf: Category) -> Category:
+    """Return the shelf with a title to read: an import that knows none names it as its id, such as `mens-shoes`."""
+    if shelf.title != shelf.id:
+        return shelf
+    return shelf.model_copy(update={"title": shelf.id.replace("-", " ").capitalize()})

@@ -24,6 +24,13 @@ function follow(url, heard, lost) {
   return () => { over = true; clearTimeout(timer); events.close(); };
 }
 
+// Instants in the reader's own time; without this script they are in UTC, and say so.
+function localise(part) {
+  const how = { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" };
+  for (const time of part.querySelectorAll("time[datetime]")) time.textContent = new Date(time.dateTime).toLocaleString("en-GB", how);
+}
+localise(document);
+
 const live = document.querySelector("[data-events]");
 if (live) {
   const state = document.querySelector("[data-connection]");
@@ -37,7 +44,7 @@ if (live) {
   // A browser has few connections for one shop: a page that nobody looks at gives its own back.
   const turn = () => {
     if (document.hidden) { stop?.(); stop = null; }
-    else stop ??= follow(live.dataset.events, { order: (html) => { live.innerHTML = html; } }, (how) => { state.textContent = words[how]; });
+    else stop ??= follow(live.dataset.events, { order: (html) => { live.innerHTML = html; localise(live); } }, (how) => { state.textContent = words[how]; });
   };
   document.addEventListener("visibilitychange", turn);
   addEventListener("pagehide", () => { stop?.(); stop = null; });
