@@ -68,7 +68,9 @@ def test_a_customer_is_refused_and_a_stranger_too(
     ("method", "path", "body"), [row for row in ROUTES if row[2] is not None], ids=lambda value: str(value)[:40]
 )
 def test_unknown_fields_are_refused(admin: Person, method: str, path: str, body: dict[str, Any]) -> None:
-    told = problem(admin.send(method, path, key=new_key(), json={**body, "nonsense": 1}), 400, "services.invalid-request")
+    told = problem(
+        admin.send(method, path, key=new_key(), json={**body, "nonsense": 1}), 400, "services.invalid-request"
+    )
     assert any("nonsense" in error["where"] + error["what"] for error in told["errors"])
 
 
@@ -78,6 +80,9 @@ def test_unknown_fields_are_refused(admin: Person, method: str, path: str, body:
         ("GET", "/orders?status=odd", None),
         ("GET", "/orders?sku=x", None),
         ("GET", "/orders?since=yesterday", None),
+        ("GET", "/orders?until=0.5", None),
+        ("GET", "/orders?since=2026-03-01", None),
+        ("GET", "/orders?since=2026-02-30T12:00:00Z", None),
         ("GET", "/orders?at_least=-1", None),
         ("GET", "/orders?at_most=1.5", None),
         ("GET", "/orders?limit=101", None),

@@ -4,11 +4,13 @@ All are immutable and check themselves when they are made, so that a service nev
 endless name. A value used by one service only lives in that service's contract.
 """
 
+import re
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Annotated, Final
 
 from email_validator import EmailNotValidError, validate_email
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from archstone.errors import DomainError
 
@@ -19,6 +21,7 @@ __all__ = [
     "Email",
     "Line",
     "Lines",
+    "Moment",
     "Money",
     "OrderId",
     "PageSize",
@@ -33,6 +36,7 @@ __all__ = [
 MAX_QUANTITY: Final = 99
 MAX_LINES: Final = 50
 MAX_MINOR_UNITS: Final = 10**12
+_MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)?", re.ASCII).fullmatch
 _VISIBLE: Final = r"^[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
 
 
@@ -52,6 +56,13 @@ def _normal_email(text: str) -> str:
     return found.normalized.lower()
 
 
+def _written_out(value: object) -> object:
+    # Left alone, 0.5 would be half a second after the beginning of 1970.
+    if isinstance(value, datetime) or (isinstance(value, str) and _MOMENT(value)):
+        return value
+    raise ValueError("a moment is written as 2026-03-01T12:00:00Z")
+
+
 SKU = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9][A-Z0-9-]{2,19}$")]
 """Stock keeping unit: 3 to 20 capitals, digits and hyphens."""
 UserId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
@@ -60,6 +71,8 @@ OrderId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 """32 hex digits, as `world.new_id()` makes them."""
 RefundId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 """32 hex digits, as `world.new_id()` makes them."""
+Moment = Annotated[datetime, BeforeValidator(_written_out)]
+"""A date and time as RFC 3339 writes it; without an offset it is UTC."""
 Email = Annotated[
     str,
     StringConstraints(min_length=3, max_length=254),

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from archstone.services import Contract, query
-from archstone.systems.shop.values import Value
+from archstone.systems.shop.values import Moment, Value
 
 __all__ = ["Analytics", "Minute", "MinuteFigures", "Minutes", "Summary", "TopProduct"]
 
@@ -75,7 +75,7 @@ class Minutes(Value):
     items: tuple[MinuteFigures, ...]
     currency: str
     """Of the revenue; orders in others are counted and left out of it."""
-    next_since: datetime | None
+    next_since: Moment | None
     """Give it back as `since` for what follows. None: nothing has happened after these."""
 
 
@@ -88,7 +88,7 @@ class Analytics(Contract, version="1.0"):
         ...
 
     @query("/analytics/minutes", public=True, requires="admin")
-    async def minutes(self, since: datetime | None = None, limit: MinuteCount = 60) -> Minutes:
+    async def minutes(self, since: Moment | None = None, limit: MinuteCount = 60) -> Minutes:
         """Return figures by minute from `since` on; without it, of the last `limit` minutes.
 
         A `since` without an offset is UTC.

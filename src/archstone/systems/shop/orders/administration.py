@@ -13,7 +13,7 @@ from archstone.systems.shop.orders.contract import OrderUnknownError, OrderView,
 from archstone.systems.shop.paging import BadCursorError
 from archstone.systems.shop.payments.administration import MoneyOfOrder
 from archstone.systems.shop.shipping.administration import ParcelOfOrder
-from archstone.systems.shop.values import MAX_MINOR_UNITS, SKU, Cursor, Money, OrderId, PageSize, UserId, Value
+from archstone.systems.shop.values import MAX_MINOR_UNITS, SKU, Cursor, Moment, Money, OrderId, PageSize, UserId, Value
 
 __all__ = [
     "MAX_REFUNDS",
@@ -149,8 +149,8 @@ class OrderAdmin(Contract, version="1.0"):
         state: OrderState | None = None,
         customer: Customer | None = None,
         sku: SKU | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
         at_least: Amount | None = None,
         at_most: Amount | None = None,
         search: SearchText | None = None,
