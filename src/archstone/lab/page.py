@@ -9,13 +9,14 @@ from html import escape
 from importlib.resources import files
 from typing import Any, Final
 
-from archstone.lab.plot import Band, Plot, Series
+from archstone.lab.plot import HEIGHT, WIDTH, Band, Plot, Series
 from archstone.lab.summary import lines_of, rows_of
 
 __all__ = ["page_of", "pictures_of"]
 
 Report = Mapping[str, Any]
 Second = Mapping[str, Any]
+_KEY: Final = 24
 _FAILURES: Final = ("late", "shed", "limited", "not_sent", "timeout", "broken", "failed", "refused", "shed_mute")
 
 
@@ -51,15 +52,16 @@ def pictures_of(report: Report) -> dict[str, str]:
     return {
         plot.title: plot.svg()
         .replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+        .replace(f"0 0 {WIDTH} {HEIGHT}", f"0 0 {WIDTH} {HEIGHT + _KEY}", 1)
         .replace(">", f"><style>{escape(style)}</style>{_key(plot)}", 1)
         for plot in _plots(report, None)
     }
 
 
 def _key(plot: Plot) -> str:
-    """Return the names of the lines as text in the picture, where a document has no list beside the picture."""
+    """Return the names of the lines as text below the picture, where a document has no list beside the picture."""
     names = [f'<tspan class="key c{each.colour}" dx="10">{escape(each.name)}</tspan>' for each in plot.series]
-    return f'<text x="420" y="20">{"".join(names)}</text>'
+    return f'<text x="{WIDTH - 10}" y="{HEIGHT + _KEY - 8}" text-anchor="end">{"".join(names)}</text>'
 
 
 _HOW: Final = (

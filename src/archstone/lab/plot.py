@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Final
 
-__all__ = ["Band", "Plot", "Series"]
+__all__ = ["HEIGHT", "WIDTH", "Band", "Plot", "Series"]
 
 WIDTH: Final = 720
 HEIGHT: Final = 220
 _LEFT: Final = 64
-_RIGHT: Final = 8
+_RIGHT: Final = 20
 _TOP: Final = 8
 _BOTTOM: Final = 26
 _TICKS: Final = 4
