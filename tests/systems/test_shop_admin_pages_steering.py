@@ -78,6 +78,22 @@ async def test_a_stuck_saga_is_found_and_run_again_once_the_bug_is_gone(
     assert "Done" in late.text
 
 
+async def test_a_stuck_saga_is_undone_after_a_question(
+    run: Embedded, root: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as bug:
+        bug.delattr(orders, "PAYMENT_TIMEOUT_S")
+        order_id = await placed(root)
+        await until(root, "/admin/sagas?status=stuck", "orders.checkout")
+    page = await root.get(f"/admin/sagas/one?id={order_id}")
+    asked = await root.submit(page, "/admin/sagas/cancel")
+    assert "Undo orders.checkout?" in asked.text
+    assert "Stuck" in (await root.get(f"/admin/sagas/one?id={order_id}")).text
+    assert (await root.submit(asked, "/admin/sagas/cancel")).to == "/admin/sagas?told=undone"
+    await until(root, f"/admin/sagas/one?id={order_id}", "Failed")
+    assert (await root.post("/admin/sagas/cancel", {"id": order_id, "sure": "yes"})).status == 409
+
+
 @pytest.mark.parametrize("saga_id", ["", "unknown", "%00", "x" * 400])
 async def test_a_saga_that_is_unknown_is_no_page(root: Browser, saga_id: str) -> None:
     assert (await root.get(f"/admin/sagas/one?id={saga_id}")).status == 404

@@ -86,7 +86,7 @@
       ...size(),
       cursor: { y: false, drag: { x: false, y: false } },
       scales: { x: { range: (_, low, high) => [low, high + (plot.bars ? 60 : 0)] }, y: { range: (_, low, high) => [Math.min(0, low), Math.max(plot.unit === "ratio" ? 1 : plot.unit === "s" ? 0.001 : 100 ** (words.minor ? 1 : 0), high * 1.1)] } },
-      axes: [{ ...axis, values: (_, at) => at.map(clock) }, { ...axis, size: 58, values: (_, all) => all.map(words.short) }],
+      axes: [{ ...axis, values: (_, at) => at.map(clock) }, { ...axis, size: 58, ...(plot.unit === "count" ? { incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000, 10000, 100000] } : {}), values: (_, all) => all.map(words.short) }],
       series: [
         { label: "At", value: (_, at) => (at == null ? "\u2013" : clock(at)) },
         ...plot.labels.map((label, index) => ({
@@ -107,7 +107,7 @@
 
   function spoken(unit) {
     const tongue = document.documentElement.lang;
-    const plain = new Intl.NumberFormat(tongue, { maximumFractionDigits: 1, notation: "compact" });
+    const plain = new Intl.NumberFormat(tongue, { maximumFractionDigits: 2, notation: "compact" });
     const each = (text) => ({ short: text, long: text, minor: false });
     if (unit === "ratio") return each((value) => `${Math.round(value * 100)} %`);
     if (unit === "s") return each((value) => (value < 1 ? `${plain.format(value * 1000)} ms` : `${plain.format(value)} s`));
@@ -119,19 +119,26 @@
     return { short: (value) => brief.format(value / minor), long: (value) => money.format(value / minor), minor: minor > 1 };
   }
 
+  // What a list says, whatever another script has made of its times.
+  function said(list) {
+    if (!list) return "";
+    const copy = list.cloneNode(true);
+    for (const time of copy.querySelectorAll("time")) time.textContent = time.getAttribute("datetime");
+    return copy.textContent.replace(/\s+/g, " ").trim();
+  }
+
   // A list under somebody's finger does not jump: it says that there is something new, and is read again when asked to.
   function watched(list) {
     const news = document.querySelector("[data-news]");
     if (!news) return;
-    const shown = list.textContent.replace(/\s+/g, " ");
+    const shown = said(list);
     const timer = setInterval(async () => {
       if (document.hidden) return;
       try {
         const answer = await fetch(location.href, { headers: { accept: "text/html" } });
         if (!answer.ok || answer.redirected) return;
         const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-        const now = page.querySelector("[data-list]")?.textContent.replace(/\s+/g, " ");
-        if (now === shown) return;
+        if (said(page.querySelector("[data-list]")) === shown) return;
         news.hidden = false;
         clearInterval(timer);
       } catch { /* the next time */ }

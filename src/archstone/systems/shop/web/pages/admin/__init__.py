@@ -16,6 +16,7 @@ PAGES: Final = (
     ("GET", "/admin/sagas", sagas.sagas),
     ("GET", "/admin/sagas/one", sagas.saga),
     ("POST", "/admin/sagas/resume", sagas.resume),
+    ("POST", "/admin/sagas/cancel", sagas.cancel),
     ("GET", "/admin/letters", letters.letters),
     ("POST", "/admin/letters/replay", letters.replay),
     ("POST", "/admin/letters/replay-group", letters.replay_group),

@@ -43,6 +43,7 @@ _NOTICES: Final = {
     "too-late": "It is too late to cancel: the parcel has left. Money can be given back below.",
     "corrected": "The stock has been corrected.",
     "arrived": "The goods have been booked.",
+    "undone": "The saga is being undone.",
     "resumed": "The saga runs again.",
     "replayed": "It is being delivered again. What fails again comes back to this list.",
     "dropped": "The dead letter has been dropped.",

@@ -118,11 +118,12 @@ def _events(story: Story) -> Iterator[Happening]:
 def _told(event: EventTold) -> str:
     if event.sent_us is None:
         return f"{event.name}, not sent yet"
-    return f"{event.name}: {', '.join(map(_handled, event.handlings)) or 'nobody wants it'}"
+    done = ", ".join(each.group for each in event.handlings if each.state == "handled")
+    rest = [_open(each) for each in event.handlings if each.state != "handled"]
+    return f"{event.name}: {'; '.join([*([f'handled by {done}'] if done else []), *rest]) or 'nobody wants it'}"
 
 
-def _handled(handling: Handling) -> str:
+def _open(handling: Handling) -> str:
     tries = f" after {handling.attempts} attempts" if handling.attempts > 1 else ""
-    error = f" ({handling.error})" if handling.error and handling.state != "handled" else ""
-    place = "by" if handling.state == "handled" else "at"
-    return f"{handling.state} {place} {handling.group}{tries}{error}"
+    error = f" ({handling.error})" if handling.error else ""
+    return f"{handling.state} at {handling.group}{tries}{error}"

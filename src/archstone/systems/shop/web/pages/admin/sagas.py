@@ -1,4 +1,4 @@
-"""Sagas: those that are stuck and wait for a person, one with its journal, running it again.
+"""Sagas: those that are stuck and wait for a person, one with its journal, running it again, having it undone.
 
 The console writes each act into the log.
 """
@@ -10,10 +10,10 @@ from archstone.gateway import SagaDetail
 from archstone.gateway.console import StatusFilter
 from archstone.systems.shop.web.desk import Desk
 from archstone.systems.shop.web.exchange import Answer, Page, PageMissingError, Redirect, Request
-from archstone.systems.shop.web.pages.admin.frame import cursor_of, framed
+from archstone.systems.shop.web.pages.admin.frame import cursor_of, framed, is_sure, sure
 from archstone.systems.shop.web.pages.admin.steering import console_of, instant
 
-__all__ = ["resume", "saga", "sagas"]
+__all__ = ["cancel", "resume", "saga", "sagas"]
 
 PER_PAGE: Final = 50
 LONGEST_ID: Final = 300
@@ -43,6 +43,21 @@ async def resume(desk: Desk, request: Request) -> Answer:
     except (NotFoundError, ConflictError) as error:
         return _shown(request, found, fault=f"{error}.", status=409)
     return Redirect(to=f"{_HERE}?told=resumed")
+
+
+async def cancel(desk: Desk, request: Request) -> Answer:
+    """Have a saga undone, after a question."""
+    found = await _found(desk, request, request.form.get("id", ""))
+    if not is_sure(request):
+        return sure(
+            request, title=f"Undo {found.saga.service}.{found.saga.method}?", label="Undo the saga", back=_HERE,
+            text="Every step that was begun is undone, the newest first, and the saga ends as failed.",
+        )  # fmt: skip
+    try:
+        await console_of(desk).cancel(request.principal, found.saga.id)
+    except (NotFoundError, ConflictError) as error:
+        return _shown(request, found, fault=f"{error}.", status=409)
+    return Redirect(to=f"{_HERE}?told=undone")
 
 
 async def _found(desk: Desk, request: Request, saga_id: str) -> SagaDetail:
