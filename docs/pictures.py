@@ -37,7 +37,7 @@ SHOWN: Final = {
 LOOKS: Final = [(screen, dark) for screen in SCREENS for dark in (False, True)]
 FILM: Final = "buy-kill-finish.webp"
 FILM_BYTES: Final = 1_500_000
-FILM_SIZE: Final = {"width": 1120, "height": 700}
+FILM_SIZE: Final = {"width": 1200, "height": 780}
 CAPTION_PX: Final = 44
 SETTLE_MS: Final = 250
 """For pictures that come into sight only when the screen grows."""
@@ -51,19 +51,22 @@ def saved(shot: bytes, path: Path) -> None:
     print(f"{path.name}: {path.stat().st_size // 1024} KiB")
 
 
-def tours(devices: Devices) -> Iterator[tuple[str, str, bool, Device]]:
-    """Yield every page while it is open: its name, the screen, whether dark, and the device."""
+def tours(devices: Devices, *, sharp: bool) -> Iterator[tuple[str, str, bool, Device]]:
+    """Yield every page while it is open: its name, the screen, whether dark, and the device.
+
+    `sharp`: a phone's picture has two pixels for each of the page, as a phone has.
+    """
     for screen, dark in LOOKS:
         buyer = functools.partial(buyer_pages, email=f"{screen}-{dark}@example.org".lower())
         for pages in (guest_pages, buyer, functools.partial(admin_pages, email=ADMIN)):
-            device = devices(screen, dark=dark, still=True, device_scale_factor=2 if screen == "phone" else 1)
+            device = devices(screen, dark=dark, still=True, device_scale_factor=2 if sharp and screen == "phone" else 1)
             for name in pages(device):
                 yield name, screen, dark, device
 
 
 def screenshots(devices: Devices, folder: Path, *, every: bool) -> None:
     """Write the pictures of pages; of all of them the whole page, else what is seen first."""
-    for name, screen, dark, device in tours(devices):
+    for name, screen, dark, device in tours(devices, sharp=not every):
         if every or (name, screen, dark) in SHOWN:
             path = folder / f"{name}-{screen}-{'dark' if dark else 'light'}.webp"
             saved(whole(device, SCREENS[screen]["viewport"]) if every else device.page.screenshot(), path)
