@@ -96,7 +96,7 @@ class SagaDetail:
     """JSON array, at most 2,000 characters."""
     answer: str | None
     calls: tuple[SagaCall, ...]
-    """One per step, in the order of `saga.steps`."""
+    """One per step that is on disk, in the order of `saga.steps`."""
     can_resume: bool
     can_cancel: bool
     """Whether `cancel` would be tried; it may still be refused."""

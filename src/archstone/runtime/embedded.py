@@ -188,6 +188,7 @@ class Embedded:
     async def start(self) -> None:
         """Begin to act: consumers, sagas left by the last run, relays, periodic work. Then it is ready."""
         parts = self.parts
+        self.console.start()
         await tell_of_strays(self.system, self.bus)
         await self._acting.enter_async_context(self.lag)
         for part in parts.services.values():
@@ -197,7 +198,6 @@ class Embedded:
             await self._acting.enter_async_context(part.relay)
             for work in self._periodic(part):
                 self._act(work.run(), work.name)
-        self.console.start()
         self.ready = True
 
     def _periodic(self, part: Part) -> Sequence[Periodic]:

@@ -21,7 +21,7 @@ from archstone.gateway.console import (
     StatusFilter,
 )
 from archstone.messaging import Bus, DeadLetter
-from archstone.observability import get_logger
+from archstone.observability import get_logger, open_spans
 from archstone.runtime.console.sagas_told import MAX_STEPS, error_text, instant_us, saga_story
 from archstone.runtime.console.telling import Teller
 from archstone.sagas import SagaInfo, Sagas
@@ -73,7 +73,7 @@ class Acts:
         check_operator(who)
         service, _, info = await self._find(saga)
         return SagaDetail(
-            saga=saga_story(info, service, parent=None),
+            saga=saga_story(info, service, parent=None, spans=open_spans(ref=saga)),
             caused_by=info.caused_by,
             correlation=info.correlation_id,
             trace=info.trace_id,

@@ -185,11 +185,13 @@ def _add_lost(
         if body is not None:
             node.parent = f"{body.span_id:016x}"
         else:
-            node.parent = _lost_body(nodes, saga, (*lost, *orphans), now_us=now_us)
+            node.parent = _lost_body(nodes, saga, (*lost, *orphans), bodies, now_us=now_us)
     nodes.update({node.row.id: node for node in lost})
 
 
-def _lost_body(nodes: dict[str, _Node], saga: SagaStory, children: Sequence[_Node], *, now_us: int) -> str:
+def _lost_body(
+    nodes: dict[str, _Node], saga: SagaStory, children: Sequence[_Node], bodies: Sequence[SpanRecord], *, now_us: int
+) -> str:
     """Return the id of the row for the life of a saga whose span was lost, or never kept."""
     row_id = f"saga:{saga.id}"
     if row_id not in nodes:
@@ -202,7 +204,9 @@ def _lost_body(nodes: dict[str, _Node], saga: SagaStory, children: Sequence[_Nod
         elif any(child.row.status == "open" for child in children):
             status, end_us = "open", now_us
         row = _row(row_id, f"{_SAGA}{saga.method}", saga.service, duration_us=end_us - saga.began_us, status=status)
-        nodes[row_id] = _Node(row, None, saga.began_us)
+        # Each life of a saga has the same parent, which the journal keeps.
+        above = next((f"{span.parent_id:016x}" for span in bodies if span.parent_id is not None), None)
+        nodes[row_id] = _Node(row, above, saga.began_us)
     return row_id
 
 

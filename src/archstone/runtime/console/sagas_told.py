@@ -25,7 +25,9 @@ def saga_story(info: SagaInfo, service: str, *, parent: str | None, spans: Seque
         parent: The saga that it is a part of.
         spans: Open ones: they know how often a step has been tried so far.
     """
-    trying = {str(span.attributes.get("step")): span for span in spans if span.ref == info.id}
+    trying = {
+        str(span.attributes.get("step")): span for span in spans if span.ref == info.id and "step" in span.attributes
+    }
     failure = None if info.failure is None else error_text(info.failure)
     return SagaStory(
         id=info.id,
@@ -39,17 +41,41 @@ def saga_story(info: SagaInfo, service: str, *, parent: str | None, spans: Seque
         attempts=info.attempts,
         why=None if info.why is None else info.why[:_TEXT_LIMIT],
         error=failure,
-        steps=tuple(_step(step, trying, failure) for step in info.steps[:MAX_STEPS]),
+        steps=(*(_step(step, trying, failure) for step in info.steps[:MAX_STEPS]), *_not_written(info, trying)),
         left_out=max(0, len(info.steps) - MAX_STEPS),
     )
+
+
+def _not_written(info: SagaInfo, trying: Mapping[str, SpanRecord]) -> list[StepStory]:
+    """Return the steps that are being made and are written with their effect, so that the journal has none yet."""
+    known = {step.id for step in info.steps}
+    return [
+        StepStory(
+            id=step,
+            operation=span.name.removeprefix("step "),
+            state="begun",
+            begun_us=span.start_us,
+            ended_us=None,
+            undone_us=None,
+            attempts=int(span.attributes.get("attempts") or 1),
+            can_undo=False,
+            error=_last_error(span),
+        )
+        for step, span in trying.items()
+        if step not in known and span.name.startswith("step ")
+    ]
+
+
+def _last_error(span: SpanRecord) -> str | None:
+    last = span.attributes.get("last_error")
+    return None if last is None else str(last)[:_TEXT_LIMIT]
 
 
 def _step(step: StepInfo, trying: Mapping[str, SpanRecord], failure: str | None) -> StepStory:
     error, attempts = (failure if step.state == "failed" else None), step.attempts or 1
     if step.state in {"begun", "failed"} and (work := trying.get(step.id)) is not None:
         attempts = max(attempts, int(work.attributes.get("attempts") or 1))
-        last = work.attributes.get("last_error")
-        error = error or (None if last is None else str(last)[:_TEXT_LIMIT])
+        error = error or _last_error(work)
     return StepStory(
         id=step.id,
         operation=step.operation,

@@ -102,13 +102,11 @@ class Teller:
     async def _story(self, ref: str, spans: Sequence[SpanRecord], known: Sequence[_Known]) -> Story:
         now_us = world.now_us()
         parents = saga_parents(spans)
-        ids = {each.info.id for each in known}
         going = [span for span in spans if span.status == "open"]
         sagas: list[SagaStory] = []
         for info, service in known:
-            # Where spans were lost, it is a part of the saga of its correlation, as far as we know.
-            by_correlation = info.correlation_id if info.correlation_id in ids - {info.id} else None
-            sagas.append(saga_story(info, service, parent=parents.get(info.id, by_correlation), spans=going))
+            parent = parents[info.id] if info.id in parents else _around(info, known)
+            sagas.append(saga_story(info, service, parent=parent, spans=going))
         journals = [
             Journal(saga, None if each.info.trace_id is None else int(each.info.trace_id, 16))
             for saga, each in zip(sagas, known, strict=True)
@@ -147,6 +145,20 @@ class Teller:
                 rows = await part.database.all(tuple[str, str, int], _UNSENT, key=ref)
                 found += [Unsent(message_id, event, name, at) for message_id, event, at in rows]
         return found
+
+
+def _around(info: SagaInfo, known: Sequence[_Known]) -> str | None:
+    """Return the saga in whose step a saga began, as far as its instants tell: the spans between them were lost."""
+    began = [
+        (step.begun_at, other.id)
+        for other, _ in known
+        if other.id != info.id and other.trace_id == info.trace_id
+        for step in other.steps
+        if step.begun_at is not None
+        and step.begun_at <= info.started_at
+        and (step.ended_at is None or info.started_at <= step.ended_at)
+    ]
+    return max(began)[1] if began else None
 
 
 def _goes_on(traces: Sequence[TraceStory], sagas: Sequence[SagaStory], events: Sequence[EventTold]) -> bool:
