@@ -14,7 +14,7 @@ from archstone.systems.shop import invariants
 from archstone.systems.shop.orders.contract import Entry, OrderView
 from archstone.systems.shop.system import shop
 from archstone.systems.shop.values import Address, Money
-from archstone.systems.shop.web.words import about, timeline_words
+from archstone.systems.shop.web.words import about, coming, timeline_words
 
 
 @pytest.fixture
@@ -223,3 +223,28 @@ def test_every_end_has_its_words(reason: str, headline: str, told: str) -> None:
 def test_what_the_timeline_does_not_know_is_shown_as_it_is() -> None:
     words = [timeline_words(what) for what in ("placed", "cancelled: x", "not cancelled: y", "lost")]
     assert words == ["Order placed", "Cancelled", "Not cancelled: the parcel had left", "lost"]
+
+
+def test_who_ordered_before_a_restart_and_was_confirmed_after_it_is_told() -> None:
+    now = world.now()
+    placed = view(age_s=60)
+    confirmed = placed.model_copy(
+        update={"status": "confirmed", "timeline": (*placed.timeline, Entry(at=now, what="confirmed"))}
+    )
+    assert "restarted in between" in about(confirmed, now=now, started_at=now - timedelta(seconds=30)).detail
+    for started_at in (now - timedelta(seconds=90), now + timedelta(seconds=1)):
+        assert "restarted" not in about(confirmed, now=now, started_at=started_at).detail
+    assert coming(confirmed) == ("packed", "shipped", "delivered")
+    assert coming(view("payment declined: stolen")) == ()
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("refund of 5.00 EUR asked for: a scratch", "5.00 EUR is being given back: a scratch"),
+        ("refunded 5.00 EUR", "5.00 EUR given back"),
+        ("refund of 5.00 EUR not possible: less is left", "5.00 EUR could not be given back: less is left"),
+    ],
+)
+def test_money_that_goes_back_is_told_in_the_timeline(what: str, words: str) -> None:
+    assert timeline_words(what) == words

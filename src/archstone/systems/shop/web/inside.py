@@ -61,6 +61,11 @@ _EVENTS: Final = {
     "shipping.shipment-created": "A parcel was made out",
     "shipping.shipment-moved": "The parcel moved on",
     "shipping.shipment-cancelled": "The parcel was cancelled",
+    "orders.refund-asked": "A refund was asked for",
+    "orders.order-refunded": "The order heard of the refund",
+    "orders.refund-refused": "A refund was refused",
+    "orders.cancellation-asked": "The buyer wants to cancel",
+    "orders.cancellation-refused": "It was too late to cancel",
     "orders.parcel-moved": "The order heard of its parcel",
 }
 _STATES: Final = {"begun": "at work", "done": "done", "failed": "failed", "undone": "undone"}

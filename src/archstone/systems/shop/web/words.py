@@ -4,6 +4,7 @@ An order's reason for ending comes as the service that refused has put it; where
 said here as one would across a counter: what happened, what became of the money, what to do now.
 """
 
+import re
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -42,6 +43,7 @@ _TIMELINE: Final = {
     "shipped": "On its way",
     "delivered": "Delivered",
 }
+_REFUND: Final = re.compile(r"refunded (.+)|refund of (.+?) (?:asked for: (.*)|not possible: .*)", re.DOTALL)
 _NOT_CHARGED: Final = "No money has been kept, and the goods are back on the shelf."
 _DECLINED: Final = {
     "insufficient funds": "Your bank says that there is not enough money on the card.",
@@ -144,6 +146,11 @@ def timeline_words(what: str) -> str:
         return "Cancelled"
     if what.startswith("not cancelled"):
         return "Not cancelled: the parcel had left"
+    if (found := _REFUND.fullmatch(what)) is not None:
+        given, asked, why = found.groups()
+        if given:
+            return f"{given} given back"
+        return f"{asked} is being given back: {why}" if why else f"{asked} could not be given back: less is left"
     return _TIMELINE.get(what, what)
 
 

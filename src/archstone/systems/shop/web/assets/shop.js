@@ -87,6 +87,20 @@ if (panel) {
   if (wide && (kept === "open" || (kept === null && "eager" in panel.dataset))) panel.open = true;
 }
 
+const inside = document.querySelector("[data-inside]");
+if (inside) {
+  let stop = null;
+  const turn = () => {
+    if (document.hidden) { stop?.(); stop = null; }
+    else stop ??= follow(inside.dataset.inside, { counter: (html) => { inside.innerHTML = html; } }, () => {});
+  };
+  document.addEventListener("visibilitychange", turn);
+  document.addEventListener("shop-back", () => { stop?.(); stop = null; turn(); });
+  addEventListener("pagehide", () => { stop?.(); stop = null; });
+  addEventListener("pageshow", turn);
+  turn();
+}
+
 for (const form of document.querySelectorAll("[data-kill]")) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
