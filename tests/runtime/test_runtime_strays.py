@@ -12,7 +12,7 @@ from archstone.runtime import OPERATOR, Embedded, GroupInUseError, Operator, run
 from archstone.services import ANYONE, Contract, Service, System, command, on
 
 
-class Rung(Event, name="bell.rung", version=1, key="who"):
+class Rung(Event, name="belfry.rung", version=1, key="who"):
     who: str
 
 
@@ -82,7 +82,7 @@ async def test_a_start_tells_of_groups_without_a_service_with_what_waits_and_the
     told = [line for line in log.read_text().splitlines() if "no service handles" in line]
     assert len(told) == 2
     assert '"group":"dog"' in told[0]
-    assert '"topic":"bell"' in told[0]
+    assert '"topic":"belfry"' in told[0]
     assert '"waiting":3' in told[0]
     assert "archstone forget house dog" in told[0]
     assert '"group":"butler"' in told[1]
@@ -93,9 +93,9 @@ async def test_a_group_without_a_service_is_forgotten_and_its_topic_goes_on(tmp_
     await left_behind(tmp_path, rings=3)
     async with Embedded(AFTER, tmp_path) as run:
         answer = await Operator(run).answer("forget", {"group": "dog"})
-        assert answer == {"dropped": 3, "dead": 0, "topics": ["bell"]}
+        assert answer == {"dropped": 3, "dead": 0, "topics": ["belfry"]}
         assert [(each.topic, each.group) for each in await run.bus.groups()] == [
-            ("bell", "butler"),
+            ("belfry", "butler"),
             ("window", "butler"),
         ]
         with pytest.raises(NotFoundError, match=r"no group 'dog' .* those without a service are butler"):
