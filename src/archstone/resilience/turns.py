@@ -8,9 +8,10 @@ ordinary ones first.
 What they may take follows the turns: it shrinks by a third after one that was too long (for those with priority by a
 tenth, so that the others make room first) and grows by a twentieth after one that was not (AIMD, as TCP finds its
 rate). Turns are long for other reasons, too: commits, sagas, a processor that others use. Then refusing everybody would
-not make them short, so requests always have a part of a turn, those with priority half of it. One long turn is no
-overload, it may be a checkpoint or a collection of garbage: nothing is refused before three without a fifth of a second
-of peace in between.
+not make them short, so requests have a part of a turn, those with priority half of it; unless turns are six times too
+long, for then what was accepted is not being finished, and accepting more would end in time-outs alone.
+One long turn is no overload, it may be a checkpoint or a collection of garbage: nothing is refused before three without
+a fifth of a second of peace in between.
 Source: Nichols and Jacobson, "Controlling Queue Delay" (2012), for looking at the wait and not at the length of the
 queue. We look at turns, since a loop has no queue of its own to look at.
 """
@@ -32,7 +33,9 @@ _CALM_S: Final = 0.2
 _CROWD_FACTOR: Final = 2
 _CROWD: Final = 4
 _PART: Final = (0.2, 0.5)
-"""Part of a turn that is for requests, ordinary ones and all, however long it is."""
+"""Part of a turn that is for requests, ordinary ones and all, even if it is too long."""
+_EMERGENCY_FACTOR: Final = 6.0
+"""Turns this many times too long mean that what was accepted is not being finished: nothing more is taken on."""
 
 
 class Turns:
@@ -91,6 +94,8 @@ class Turns:
         elif self.overloaded:
             used_s = now_s - self._first_s
             allowed_s = max(self._allowed_s[priority], _PART[priority] * self._last_s)
+            if self._last_s > _EMERGENCY_FACTOR * self._target_s[0]:
+                allowed_s = 0.0
             if used_s > allowed_s:
                 self._refused = True
                 return used_s, allowed_s
