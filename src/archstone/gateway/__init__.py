@@ -18,12 +18,23 @@ from archstone.gateway.console import (
     SagaDetail,
     SagaLine,
     SagaPage,
+    StatusFilter,
     Watch,
 )
 from archstone.gateway.encoding import Compress
 from archstone.gateway.errors import TokenError
 from archstone.gateway.gateway import Gateway, GatewayParts
-from archstone.gateway.story import EventTold, Handling, Row, SagaStory, StepStory, Story, TraceStory
+from archstone.gateway.story import (
+    EventTold,
+    Handling,
+    HandlingState,
+    Row,
+    RowStatus,
+    SagaStory,
+    StepStory,
+    Story,
+    TraceStory,
+)
 
 __all__ = [
     "ADMIN",
@@ -34,14 +45,17 @@ __all__ = [
     "Gateway",
     "GatewayParts",
     "Handling",
+    "HandlingState",
     "Letter",
     "LetterPage",
     "Row",
+    "RowStatus",
     "SagaCall",
     "SagaDetail",
     "SagaLine",
     "SagaPage",
     "SagaStory",
+    "StatusFilter",
     "StepStory",
     "Story",
     "TokenError",

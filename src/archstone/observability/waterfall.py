@@ -11,6 +11,8 @@ _BAR_WIDTH: Final = 32
 _NAME_LIMIT: Final = 48
 _DEPTH_LIMIT: Final = 12
 _SHOWN: Final = frozenset({"error.type", "error.message"})
+_FOR_PROGRAMS: Final = frozenset({"database", "engine", "message_id", "published_us", "step"})
+"""What the console puts stories together by, and nobody reads."""
 
 
 def waterfall(spans: Iterable[SpanRecord]) -> str:
@@ -86,7 +88,7 @@ def _duration(duration_us: int) -> str:
 
 def _details(one: SpanRecord) -> str:
     parts = [f"ref={one.ref}"] if one.ref else []
-    parts += [f"{key}={value}" for key, value in sorted(one.attributes.items()) if key not in _SHOWN]
+    parts += [f"{key}={value}" for key, value in sorted(one.attributes.items()) if key not in _SHOWN | _FOR_PROGRAMS]
     if "error.type" in one.attributes:
         parts.append(f"{one.attributes['error.type']}: {one.attributes.get('error.message', '')}")
     return ("  " + _plain(" ".join(parts))) if parts else ""
