@@ -29,7 +29,7 @@ from archstone.observability import configure_logging
 HERE: Final = Path(__file__).parent / "images"
 SHOWN: Final = {
     ("home", "wide", False), ("home", "wide", True), ("home", "phone", False), ("product", "phone", True),
-    ("checkout", "wide", False), ("order-confirmed", "wide", False), ("order-declined", "phone", False),
+    ("checkout", "wide", False), ("order-declined", "phone", False),
     ("cart", "phone", False), ("panel", "wide", False), ("admin-figures", "wide", True),
     ("admin-orders-one", "wide", False),
 }  # fmt: skip
