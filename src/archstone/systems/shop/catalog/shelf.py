@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from archstone.data import Database
 from archstone.systems.shop.catalog.contract import Product
+from archstone.systems.shop.catalog.pictures import picture_path
 from archstone.systems.shop.catalog.search import misspelt_tier, strict_tiers, words_of
 from archstone.systems.shop.catalog.spelling import alike
 from archstone.systems.shop.values import Money
@@ -68,7 +69,7 @@ class Row(NamedTuple):
             category=self.category,
             price=Money(amount=self.amount, currency=self.currency),
             description=self.description,
-            picture=f"/pictures/{self.sku}.svg",
+            picture=picture_path(self.sku, self.name, self.category),
             images=self.images,
         )
 
