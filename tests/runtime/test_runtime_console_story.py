@@ -1,6 +1,7 @@
 """What the console tells of an order of the real shop: while it goes on, when it has ended, and when it went wrong."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
@@ -198,3 +199,25 @@ async def test_watchers_are_bounded_and_a_place_is_free_again_when_one_leaves(ru
     assert not (await anext(one_more)).found
     for watch in (*watches, one_more):
         await watch.aclose()
+
+
+async def test_a_page_that_is_cancelled_in_the_middle_of_its_loop_leaves_no_watch_behind(run: Embedded) -> None:
+    before = recorders()
+
+    async def page() -> None:
+        async for _ in run.console.watch("o1"):
+            pass
+
+    pages = [asyncio.create_task(page()) for _ in range(150)]
+    await asyncio.sleep(0.01)
+    assert len(recorders()) == len(before) + 1
+    for each in pages:
+        each.cancel()
+    await asyncio.wait(pages)
+    pages.clear()
+    del each
+    await asyncio.sleep(1)
+    gc.collect()
+    assert recorders() == before
+    watches = [run.console.watch("o2") for _ in range(200)]
+    assert len(watches) == 200

@@ -8,6 +8,7 @@ when the system drains.
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
+from weakref import WeakSet, finalize
 
 from archstone import world
 from archstone.gateway.story import Story
@@ -33,9 +34,10 @@ class Watches:
     def __init__(self, tell: Tell, *, limit: int = 200) -> None:
         self._tell = tell
         self._limit = limit
-        self._open: dict[StoryWatch, None] = {}
-        self._by_ref: dict[str, dict[StoryWatch, None]] = {}
-        self._by_trace: dict[int, dict[StoryWatch, None]] = {}
+        # Weak: a page whose visitor is gone is cancelled in the middle of its loop, and closes nothing.
+        self._open: WeakSet[StoryWatch] = WeakSet()
+        self._by_ref: dict[str, WeakSet[StoryWatch]] = {}
+        self._by_trace: dict[int, WeakSet[StoryWatch]] = {}
         self._told: dict[str, tuple[float, Story]] = {}
         self._closed = False
 
@@ -63,8 +65,9 @@ class Watches:
         if not self._open:
             add_recorder(self._happened, wants=self._wants)
             add_opening_recorder(self._happened)
-        self._open[watch] = None
-        self._by_ref.setdefault(ref, {})[watch] = None
+        finalize(watch, self._tidy_up).atexit = False  # first made, so called last: when no set has it any more
+        self._open.add(watch)
+        self._by_ref.setdefault(ref, WeakSet()).add(watch)
         return watch
 
     def close(self) -> None:
@@ -77,12 +80,19 @@ class Watches:
         """Forget a watch that has ended."""
         if watch not in self._open:
             return
-        del self._open[watch]
+        self._open.discard(watch)
         _take_out(self._by_ref, watch.ref, watch)
         for trace in watch.traces:
             _take_out(self._by_trace, trace, watch)
-        if watch.ref not in self._by_ref:
-            self._told.pop(watch.ref, None)
+        self._tidy_up()
+
+    def _tidy_up(self) -> None:
+        """Forget what nobody watches any more."""
+        for ref in [ref for ref, watches in self._by_ref.items() if not watches]:
+            del self._by_ref[ref]
+            self._told.pop(ref, None)
+        for trace in [trace for trace, watches in self._by_trace.items() if not watches]:
+            del self._by_trace[trace]
         if not self._open:
             remove_recorder(self._happened)
 
@@ -104,17 +114,17 @@ class Watches:
         for trace in watch.traces - traces:
             _take_out(self._by_trace, trace, watch)
         for trace in traces - watch.traces:
-            self._by_trace.setdefault(trace, {})[watch] = None
+            self._by_trace.setdefault(trace, WeakSet()).add(watch)
         watch.traces = traces
 
     def _wants(self, trace_id: int) -> bool:
         return trace_id in self._by_trace
 
     def _happened(self, record: SpanRecord) -> None:
-        for watch in self._by_trace.get(record.trace_id, ()):
+        for watch in list(self._by_trace.get(record.trace_id, ())):
             watch.touch()
         if record.ref is not None:
-            for watch in self._by_ref.get(record.ref, ()):
+            for watch in list(self._by_ref.get(record.ref, ())):
                 watch.touch()
 
 
@@ -185,9 +195,9 @@ class StoryWatch:
         self._aftermath = asyncio.get_running_loop().call_later(_AFTERMATH_S, self.touch)
 
 
-def _take_out(table: dict[K, dict[StoryWatch, None]], key: K, watch: StoryWatch) -> None:
+def _take_out(table: dict[K, WeakSet[StoryWatch]], key: K, watch: StoryWatch) -> None:
     found = table.get(key)
     if found is not None:
-        found.pop(watch, None)
+        found.discard(watch)
         if not found:
             del table[key]
