@@ -27,6 +27,7 @@ from archstone.systems.shop.values import (
 __all__ = [
     "CancellationAskedError",
     "CannotCancelError",
+    "CannotOrderError",
     "Entry",
     "History",
     "NoOrdersError",
@@ -66,6 +67,17 @@ class NoOrdersError(DomainError, code="orders.no-customer", status=404):
 
     def __str__(self) -> str:
         return f"no orders of {self.user_id}: only one's own can be seen"
+
+
+class CannotOrderError(DomainError, code="orders.cannot-order", status=409):
+    """These products cannot be in one order: their currencies differ, or together they cost too much."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.problem}: place several orders"
 
 
 class CannotCancelError(DomainError, code="orders.cannot-cancel", status=409):
@@ -177,7 +189,13 @@ class History(Value):
 class Orders(Contract, version="1.0"):
     """Orders of customers. One sees and cancels one's own; an admin sees all."""
 
-    @command("/orders", public=True, status=202, key_required=True, raises=(UnknownProductError, TooManyError))
+    @command(
+        "/orders",
+        public=True,
+        status=202,
+        key_required=True,
+        raises=(UnknownProductError, TooManyError, CannotOrderError),
+    )
     async def place(self, lines: Lines, address: Address, payment_token: PaymentToken) -> OrderStatus:
         """Place an order. It is accepted for good when this answers, and ends confirmed or cancelled by itself."""
         ...

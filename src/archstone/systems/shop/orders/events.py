@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from archstone.data import Event
-from archstone.systems.shop.values import SKU, Address, Money, OrderId, RefundId, UserId, Value, VisibleText
+from archstone.systems.shop.values import SKU, Address, Money, OrderId, RefundId, UserId, Value
 
 __all__ = [
     "CancellationAsked",
@@ -32,7 +32,8 @@ class OrderLine(Value):
     """So many of one product at the price it had when the order was placed."""
 
     sku: SKU
-    name: VisibleText
+    name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    """As the catalogue had it."""
     quantity: Annotated[int, Field(ge=1, le=99)]
     price: Money
     """Of one piece."""

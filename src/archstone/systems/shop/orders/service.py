@@ -24,6 +24,7 @@ from archstone.systems.shop.orders.administration import OrderAdmin, OrderDossie
 from archstone.systems.shop.orders.contract import (
     CancellationAskedError,
     CannotCancelError,
+    CannotOrderError,
     History,
     NoOrdersError,
     OrderPage,
@@ -58,7 +59,18 @@ from archstone.systems.shop.shipping.administration import ShippingAdmin
 from archstone.systems.shop.shipping.contract import Shipping
 from archstone.systems.shop.shipping.events import ShipmentMoved
 from archstone.systems.shop.users.contract import User, UserAdmin
-from archstone.systems.shop.values import Address, Email, Line, Lines, Money, OrderId, RefundId, UserId, merged
+from archstone.systems.shop.values import (
+    MAX_MINOR_UNITS,
+    Address,
+    Email,
+    Line,
+    Lines,
+    Money,
+    OrderId,
+    RefundId,
+    UserId,
+    merged,
+)
 
 __all__ = ["OrdersService"]
 
@@ -319,12 +331,20 @@ def _placed(customer_id: str, chosen: "zip[tuple[Line, Product]]", address: Addr
         OrderLine(sku=product.sku, name=product.name, quantity=line.quantity, price=product.price)
         for line, product in chosen
     )
-    total = lines[0].total
-    for line in lines[1:]:
-        total += line.total
     return OrderPlaced(
-        order_id=world.new_id(), customer_id=customer_id, lines=lines, total=total, address=address, at=world.now()
-    )
+        order_id=world.new_id(), customer_id=customer_id, lines=lines, total=_total(lines), address=address,
+        at=world.now(),
+    )  # fmt: skip
+
+
+def _total(lines: tuple[OrderLine, ...]) -> Money:
+    currencies = {line.price.currency for line in lines}
+    if len(currencies) > 1:
+        raise CannotOrderError(f"the prices are in {' and '.join(sorted(currencies))}")
+    amount = sum(line.price.amount * line.quantity for line in lines)
+    if amount > MAX_MINOR_UNITS:
+        raise CannotOrderError(f"together it costs {amount} minor units, the limit of an order is {MAX_MINOR_UNITS}")
+    return Money(amount=amount, currency=currencies.pop())
 
 
 def _status(order: Order) -> OrderStatus:
