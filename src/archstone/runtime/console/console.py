@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -65,9 +64,8 @@ class RunConsole:
         now_us, chance = world.now_us(), world.random()
         known = self._spans.about(_STARTS, max_traces=1_000)
         trace_id, span_id = chance.getrandbits(128) or 1, chance.getrandbits(64) or 1
-        about: dict[str, str | int | float | bool | None] = {"pid": os.getpid()}
         name = f"start {self._system}"
-        record_span(SpanRecord(trace_id, span_id, None, name, "internal", now_us, 0, "ok", _STARTS, about))
+        record_span(SpanRecord(trace_id, span_id, None, name, "internal", now_us, 0, "ok", _STARTS, {}))
         self._spans.flush()
         self._teller.starts_us = (*(span.start_us for span in known), now_us)
         self._work = asyncio.create_task(self._meters.run(), name="archstone console: figures")

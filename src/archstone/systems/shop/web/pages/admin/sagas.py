@@ -6,8 +6,7 @@ The console writes each act into the log.
 from typing import Final, get_args
 
 from archstone.errors import ConflictError, NotFoundError
-from archstone.gateway import SagaDetail
-from archstone.gateway.console import StatusFilter
+from archstone.gateway import SagaDetail, StatusFilter
 from archstone.systems.shop.web.desk import Desk
 from archstone.systems.shop.web.exchange import Answer, Page, PageMissingError, Redirect, Request
 from archstone.systems.shop.web.pages.admin.frame import cursor_of, framed, is_sure, sure
