@@ -1,6 +1,7 @@
 """What is told of a running system is what it did, and looking costs next to nothing."""
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -10,6 +11,7 @@ from archstone import world
 from archstone.data import Event
 from archstone.gateway import Gateway
 from archstone.observability import Registry
+from archstone.resilience import OverloadedError, Shed
 from archstone.runtime import running
 from archstone.runtime.pulse import CLASSES, Pulse
 from archstone.services import ANYONE, Contract, Service, System, command, on, query
@@ -46,6 +48,9 @@ ticks = System("ticks", services=[TicksService], gateway=Gateway(rate_limit=None
 
 
 async def test_requests_times_and_events_are_told_as_they_were(tmp_path: Path) -> None:
+    elsewhere = Shed(1).bind("elsewhere")  # not a gateway's: what it sheds is nobody's 503
+    with elsewhere.admit(), suppress(OverloadedError), elsewhere.admit():
+        pass
     async with running(ticks, data=tmp_path) as run:
         pulse = Pulse(run)
         before = await pulse.take()
