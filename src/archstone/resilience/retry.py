@@ -101,6 +101,21 @@ class Retry:
         """Return how long to wait after attempt `attempt` (the first is 1): by chance in [0, longest]."""
         return world.random().random() * self.backoff.longest_s(attempt)
 
+    def wait_s(self, attempt: int, failed: Exception) -> float | None:
+        """Return how long to wait after attempt `attempt` ended with `failed`, None if no other may follow.
+
+        For those who make the attempts themselves; whether a deadline would come first is theirs to see.
+        """
+        if attempt >= self.attempts or not isinstance(failed, self.on):
+            return None
+        delay_s = self.delay_s(attempt)
+        if isinstance(failed, RejectedError):
+            if not failed.retry_after_s <= self.patience_s:
+                return None
+            # On top of it, not instead: all who were refused heard the same number of seconds.
+            delay_s += max(0.0, failed.retry_after_s)
+        return delay_s
+
     def __call__(self, function: Callable[P, R], /) -> Callable[P, R]:
         """Return `function` with this policy around it, its signature kept.
 
@@ -157,7 +172,7 @@ class Retry:
         name = _name(function)
         try:
             for attempt in range(1, self.attempts):
-                delay_s = self._wait_s(attempt, failed)
+                delay_s = self._wait_in_time_s(attempt, failed)
                 if delay_s is None:
                     break
                 await asyncio.sleep(delay_s)
@@ -171,16 +186,10 @@ class Retry:
         finally:
             del failed
 
-    def _wait_s(self, attempt: int, failed: Exception) -> float | None:
-        """Return how long to wait after `attempt` failed, or None when no other attempt may begin."""
-        delay_s = self.delay_s(attempt)
-        if isinstance(failed, RejectedError):
-            if not failed.retry_after_s <= self.patience_s:
-                return None
-            # On top of it, not instead: all who were refused heard the same number of seconds.
-            delay_s += max(0.0, failed.retry_after_s)
-        deadline_s = context.current().deadline_s
-        if deadline_s is not None and world.monotonic() + delay_s >= deadline_s:
+    def _wait_in_time_s(self, attempt: int, failed: Exception) -> float | None:
+        """Return `wait_s`, or None where the deadline of the call would come first."""
+        delay_s, deadline_s = self.wait_s(attempt, failed), context.current().deadline_s
+        if delay_s is not None and deadline_s is not None and world.monotonic() + delay_s >= deadline_s:
             return None
         return delay_s
 
@@ -226,7 +235,7 @@ class Retry:
         name = _name(function)
         try:
             for attempt in range(1, self.attempts):
-                delay_s = self._wait_s(attempt, failed)
+                delay_s = self._wait_in_time_s(attempt, failed)
                 if delay_s is None:
                     break
                 _wait_here(delay_s, name, failed)

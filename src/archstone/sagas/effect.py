@@ -132,17 +132,9 @@ class Effect:
 
     def _delay_s(self, failed: Exception) -> float | None:
         """Return how long to wait before another attempt, None if there is none."""
-        retry = self.retry
-        if isinstance(failed, _ANSWERS) or not isinstance(failed, retry.on):
+        if isinstance(failed, _ANSWERS) or self._given_up():
             return None
-        if self.attempts >= retry.attempts or self._given_up():
-            return None
-        delay_s = retry.delay_s(self.attempts)
-        if isinstance(failed, RejectedError):
-            if not failed.retry_after_s <= retry.patience_s:
-                return None
-            delay_s += max(0.0, failed.retry_after_s)  # on top of it: all who were refused heard the same number
-        return delay_s
+        return self.retry.wait_s(self.attempts, failed)
 
     def _log_last(self, failed: Exception) -> None:
         if isinstance(failed, DomainError):  # an answer, which its contract declares: nobody's fault
