@@ -1,9 +1,8 @@
 """How a running system does, read a few times a second from the metrics that it keeps anyway.
 
-Nothing is counted here, so that nobody who looks costs a request anything. Requests are what counters named
-`..._requests` with a label `status` count (the gateway's, and those of applications that it mounts), and their times
-the histograms beside them (`..._seconds` of the same stem). A system shows figures of its own by declaring them:
-a counter or gauge without labels whose name does not begin with `archstone`.
+Nothing is counted here, so that nobody who looks costs a request anything; `readings` says what a request is. A
+system shows figures of its own by declaring them: a counter or gauge without labels whose name does not begin with
+`archstone`.
 """
 
 import os
@@ -11,12 +10,12 @@ from collections import Counter as Tally
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from archstone import world
-from archstone.observability import DURATION_BUCKETS_S, Counter, Histogram, Registry, default_registry
+from archstone.observability import Histogram, Registry, default_registry
 from archstone.runtime.counted import EVENTS
+from archstone.runtime.readings import percentile, requests, resident_bytes, total, unsent
 
 if TYPE_CHECKING:
     from archstone.runtime.embedded import Embedded
@@ -28,8 +27,6 @@ CLASSES: Final = ("2xx", "4xx", "5xx", "shed", "limited")
 HISTORY: Final = 60
 _WINDOW_S: Final = 5.0
 _KEPT_S: Final = 60.0
-_UNSENT: Final = "SELECT count(*) FROM (SELECT 1 FROM _archstone_outbox LIMIT 10000)"
-_NOT_ASKED: Final = ("/health/live", "/health/ready", "/metrics")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,23 +94,22 @@ class Pulse:
         parts = list(embedded.parts.services.values())
         engines = [part.dispatcher.sagas.statistics() for part in parts if part.dispatcher.sagas is not None]
         backlogs = await embedded.bus.backlogs()
-        late = [part for part in parts if part.relay.lag_s > 0]
         return Vitals(
             ready=embedded.ready,
             requests=sum(now.answers.values()),
             per_s={name: max(0, now.answers[name] - window.answers[name]) / apart_s for name in CLASSES},
-            p50_s=_percentile(slow, 0.5),
-            p95_s=_percentile(slow, 0.95),
+            p50_s=percentile(slow, 0.5),
+            p95_s=percentile(slow, 0.95),
             history=tuple(self._history),
             sagas_running=sum(each.running for each in engines),
             sagas_stuck=sum(each.stuck for each in engines),
             waiting=sum(each.depth for each in backlogs),
             retrying=sum(each.retrying for each in backlogs),
             dead=sum(each.dead for each in backlogs),
-            unsent=sum([await part.database.one(int, _UNSENT) for part in late]),
-            behind_s=max((part.relay.lag_s for part in late), default=0.0),
+            unsent=await unsent(parts),
+            behind_s=max((part.relay.lag_s for part in parts), default=0.0),
             loop_lag_s=embedded.lag.lag_s,
-            memory_bytes=_resident_bytes(),
+            memory_bytes=resident_bytes(),
             cpu_ratio=(now.cpu_s - window.cpu_s) / apart_s,
             events=self._events(now),
             own=tuple(self._own()),
@@ -130,23 +126,14 @@ class Pulse:
             self._counted = now
 
     def _sample(self) -> _Sample:
+        by_status, times = requests(self._registry)
         answers: Tally[str] = Tally(dict.fromkeys(CLASSES, 0))
-        stems: list[str] = []
-        families = self._registry.families()
-        shed = 0
-        for family in families:
-            if not isinstance(family, Counter):
-                continue
-            if family.name == "archstone_shed_total":
-                shed = int(sum(child.value for _, child in family.children()))
-            elif family.name.endswith("_requests_total") and "status" in family.label_names:
-                stems.append(family.name.removesuffix("_requests_total"))
-                answers.update(_answers(family))
-        answers["shed"] = shed
-        answers["5xx"] -= shed  # below zero where a gate of no gateway has shed: only differences are looked at
-        times = [family for family in families if isinstance(family, Histogram) and _belongs(family, stems)]
+        for status, count in by_status.items():
+            answers[_class(status)] += count
+        answers["shed"] = total(self._registry, "archstone_shed_total")
+        answers["5xx"] -= answers["shed"]  # below zero where a gate of no gateway has shed: differences count
         events = {values[0]: int(child.value) for values, child in EVENTS.children()}
-        return _Sample(world.monotonic(), answers, _times(times), events, sum(os.times()[:2]))
+        return _Sample(world.monotonic(), answers, times, events, sum(os.times()[:2]))
 
     def _events(self, now: _Sample) -> tuple[tuple[str, int, int], ...]:
         before = self._samples[0].events
@@ -160,51 +147,7 @@ class Pulse:
                 yield family.name, family.value
 
 
-def _resident_bytes() -> int:
-    """Return the memory that the process holds; 0 where the platform does not tell."""
-    try:
-        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0
-
-
-def _answers(family: Counter) -> Tally[str]:
-    status = family.label_names.index("status")
-    found: Tally[str] = Tally()
-    for values, child in family.children():
-        if values[0] not in _NOT_ASKED:
-            found[_class(values[status])] += int(child.value)
-    return found
-
-
 def _class(status: str) -> str:
     if status == "429":
         return "limited"
     return f"{status[0]}xx" if status[:1] in {"4", "5"} else "2xx"
-
-
-def _belongs(family: Histogram, stems: Sequence[str]) -> bool:
-    named = family.name.endswith("_seconds") and any(family.name.startswith(f"{stem}_") for stem in stems)
-    return named and family.bounds == DURATION_BUCKETS_S
-
-
-def _times(families: Sequence[Histogram]) -> list[int]:
-    """Return how many requests took at most as long as each bound; the last is all. Shape `(len(bounds) + 1,)`."""
-    sums = [0] * (len(DURATION_BUCKETS_S) + 1)
-    for family in families:
-        for values, child in family.children():
-            if values[:1] not in {(each,) for each in _NOT_ASKED}:
-                sums = [known + more for known, more in zip(sums, child.cumulative(), strict=True)]
-    return sums
-
-
-def _percentile(cumulative: Sequence[int], ratio: float) -> float | None:
-    """Return the time that `ratio` of the requests did not exceed, linear within its bucket. None: no requests."""
-    wanted, seen, lower = ratio * cumulative[-1], 0, 0.0
-    if not cumulative[-1]:
-        return None
-    for upper, count in zip(DURATION_BUCKETS_S, cumulative, strict=False):
-        if count >= wanted and count > seen:
-            return lower + (upper - lower) * (wanted - seen) / (count - seen)
-        seen, lower = count, upper
-    return DURATION_BUCKETS_S[-1]

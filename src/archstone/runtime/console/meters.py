@@ -1,20 +1,18 @@
 """Figures of a run, now and of the past: read once a second from what is counted anyway.
 
-Nothing is counted here. Requests are what counters named `..._requests_total` with a label `status` count, the
-gateway's and those of applications that it mounts, and their times the histograms `..._seconds` of the same stem.
+Nothing is counted here; `readings` says what a request is.
 """
 
 import asyncio
-import os
 from collections import Counter as Tally
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from archstone import world
 from archstone.gateway.console import Figures
-from archstone.observability import DURATION_BUCKETS_S, Counter, Histogram, Registry, default_registry
+from archstone.observability import Registry, default_registry
+from archstone.runtime.readings import percentile, requests, resident_bytes, total, unsent
 
 if TYPE_CHECKING:
     from archstone.runtime.embedded import Embedded
@@ -26,9 +24,6 @@ _MINUTES: Final = 1440
 _OVER: Final = 60
 _SLOW_EVERY: Final = 5
 _CLASSES: Final = ("2xx", "3xx", "4xx", "5xx")
-_REQUESTS: Final = "_requests_total"
-_UNSENT: Final = "SELECT count(*) FROM (SELECT 1 FROM _archstone_outbox LIMIT 10000)"
-_NOT_ASKED: Final = frozenset({"/health/live", "/health/ready", "/metrics"})
 
 
 class _Sums(NamedTuple):
@@ -39,8 +34,8 @@ class _Sums(NamedTuple):
     errors: int
     shed: int
     limited: int
-    buckets: tuple[int, ...]
-    """Requests by duration, not cumulated; the last is those beyond every bound."""
+    times: Sequence[int]
+    """How many requests took at most as long as each bound; the last is all."""
     sagas_started: int
     sagas_ended: int
     sent: int
@@ -97,28 +92,19 @@ class Meters:
         return tuple(each for each in kept if each.at_us >= since_us)
 
     def _count(self) -> _Sums:
-        requests: Tally[str] = Tally()
-        errors = 0
-        families = {family.name: family for family in self._registry.families()}
-        buckets = [0] * (len(DURATION_BUCKETS_S) + 1)
-        for name, family in families.items():
-            if name.endswith(_REQUESTS) and isinstance(family, Counter) and "status" in family.label_names:
-                for status, count in _by_status(family):
-                    requests[f"{status[:1]}xx"] += count
-                    errors += count if status >= "500" and status != "503" else 0
-                times = families.get(f"{name.removesuffix(_REQUESTS)}_request_seconds") or families.get(
-                    f"{name.removesuffix(_REQUESTS)}_seconds"
-                )
-                _add_times(buckets, times)
+        by_status, times = requests(self._registry)
+        classes: Tally[str] = Tally()
+        for status, count in by_status.items():
+            classes[f"{status[:1]}xx"] += count
         engines = [part.dispatcher.sagas for part in self._embedded.parts.services.values()]
         sagas = [engine.statistics() for engine in engines if engine is not None]
         return _Sums(
             world.monotonic(),
-            {each: requests[each] for each in _CLASSES},
-            errors,
-            _total(families.get("archstone_shed_total")),
-            _total(families.get("archstone_rate_limited_total")),
-            tuple(buckets),
+            {each: classes[each] for each in _CLASSES},
+            sum(count for status, count in by_status.items() if status >= "500" and status != "503"),
+            total(self._registry, "archstone_shed_total"),
+            total(self._registry, "archstone_rate_limited_total"),
+            times,
             sum(each.started for each in sagas),
             sum(each.finished + each.failed for each in sagas),
             sum(part.relay.statistics().sent for part in self._embedded.parts.services.values()),
@@ -127,14 +113,13 @@ class Meters:
 
     async def _look_slowly(self) -> _Slow:
         backlogs = await self._embedded.bus.backlogs()
-        parts = self._embedded.parts.services.values()
-        unsent = [await part.database.one(int, _UNSENT) for part in parts if part.relay.lag_s > 0]
-        return _Slow(sum(each.depth for each in backlogs), sum(each.dead for each in backlogs), sum(unsent))
+        late = await unsent(self._embedded.parts.services.values())
+        return _Slow(sum(each.depth for each in backlogs), sum(each.dead for each in backlogs), late)
 
     def _figures(self, before: _Sums, after: _Sums) -> Figures:
         parts = self._embedded.parts.services.values()
         sagas = [engine.statistics() for part in parts if (engine := part.dispatcher.sagas) is not None]
-        times = [now - then for now, then in zip(after.buckets, before.buckets, strict=True)]
+        times = [now - then for now, then in zip(after.times, before.times, strict=True)]
         return Figures(
             at_us=world.now_us(),
             over_s=round(after.at_s - before.at_s, 3),
@@ -156,49 +141,11 @@ class Meters:
             unsent=self._slow.unsent,
             relay_lag_s=max([part.relay.lag_s for part in parts], default=0.0),
             loop_lag_s=self._embedded.lag.lag_s,
-            memory_bytes=_memory_bytes(),
+            memory_bytes=resident_bytes(),
             watchers=self._watchers(),
         )
 
 
-def _by_status(family: Counter) -> Iterator[tuple[str, int]]:
-    status = family.label_names.index("status")
-    for values, child in family.children():
-        if values[0] not in _NOT_ASKED:
-            yield values[status], int(child.value)
-
-
-def _add_times(buckets: list[int], times: object) -> None:
-    if not isinstance(times, Histogram) or times.bounds != tuple(DURATION_BUCKETS_S):
-        return
-    for values, child in times.children():
-        if values and values[0] in _NOT_ASKED:
-            continue
-        before = 0
-        for slot, count in enumerate(child.cumulative()):
-            buckets[slot] += count - before
-            before = count
-
-
-def _percentile(buckets: Sequence[int], ratio: float) -> float | None:
-    """Return what `ratio` of the values do not exceed, linear within a bucket; None where there are none."""
-    total = sum(buckets)
-    if not total:
-        return None
-    wanted, seen, lower = ratio * total, 0, 0.0
-    for upper, count in zip(DURATION_BUCKETS_S, buckets, strict=False):
-        if count and seen + count >= wanted:
-            return round(lower + (upper - lower) * max(0.0, wanted - seen) / count, 6)
-        seen, lower = seen + count, upper
-    return DURATION_BUCKETS_S[-1]
-
-
-def _total(family: object) -> int:
-    return int(sum(child.value for _, child in family.children())) if isinstance(family, Counter) else 0
-
-
-def _memory_bytes() -> int:
-    try:
-        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        return 0
+def _percentile(times: Sequence[int], ratio: float) -> float | None:
+    found = percentile(times, ratio)
+    return None if found is None else round(found, 6)
