@@ -9,9 +9,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 from archstone import context
+from archstone.context import Principal
+from archstone.runtime import Embedded
 from archstone.services.http import Response, ask
+from archstone.systems.shop.users.contract import UserAdmin
 
 HOST = "shop.test"
+ROOT = Principal("operator", frozenset({"admin"}))
+"""Whoever stands at the machine."""
 
 
 @dataclass
@@ -140,6 +145,13 @@ async def registered(browser: Browser, email: str = "ann@example.com") -> Browse
     page = await browser.get("/register")
     answer = await browser.submit(page, "/register", email=email, name="Ann Alder", password="a quiet evening")
     assert answer.status == 303, answer.text
+    return browser
+
+
+async def an_admin(run: Embedded) -> Browser:
+    """Return the browser of an administrator."""
+    browser = await registered(Browser(run.asgi), "root@example.com")
+    await run.client(UserAdmin, as_=ROOT).grant("root@example.com", "admin")
     return browser
 
 

@@ -2,34 +2,15 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
-import pytest
-from pages_browser import Browser, filled, registered
+from pages_browser import ROOT, Browser, an_admin, filled, registered
 
-from archstone.context import Principal
-from archstone.runtime import Embedded, running
-from archstone.systems.shop.system import shop
+from archstone.runtime import Embedded
 from archstone.systems.shop.users.contract import UserAdmin
 from archstone.systems.shop.web.pages.admin import PAGES
 
-ROOT = Principal("operator", frozenset({"admin"}))
 PLAIN = tuple(path for method, path, _ in PAGES if method == "GET" and "{" not in path)
-
-
-@pytest.fixture
-async def run(tmp_path: Path) -> AsyncIterator[Embedded]:
-    async with running(shop, data=tmp_path) as run:
-        yield run
-
-
-async def an_admin(run: Embedded) -> Browser:
-    """Return the browser of an administrator."""
-    browser = await registered(Browser(run.asgi), "root@example.com")
-    await run.client(UserAdmin, as_=ROOT).grant("root@example.com", "admin")
-    return browser
 
 
 async def figures_of(browser: Browser) -> Any:

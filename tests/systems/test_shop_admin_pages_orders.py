@@ -1,32 +1,13 @@
 """The administration's pages about orders: finding them, all that happened to one, refunds, cancelling."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
-from pages_browser import Answer, Browser, filled, registered
+from pages_browser import ROOT, Answer, Browser, filled, registered
 
-from archstone.context import Principal
-from archstone.runtime import Embedded, running
+from archstone.runtime import Embedded
 from archstone.systems.shop.orders.contract import Orders
-from archstone.systems.shop.system import shop
 from archstone.systems.shop.users.contract import UserAdmin
-
-ROOT = Principal("operator", frozenset({"admin"}))
-
-
-@pytest.fixture
-async def run(tmp_path: Path) -> AsyncIterator[Embedded]:
-    async with running(shop, data=tmp_path) as run:
-        yield run
-
-
-@pytest.fixture
-async def root(run: Embedded) -> Browser:
-    browser = await registered(Browser(run.asgi), "root@example.com")
-    await run.client(UserAdmin, as_=ROOT).grant("root@example.com", "admin")
-    return browser
 
 
 async def bought(run: Embedded, *, card: str = "tok_ok", sku: str = "KIT-001", name: str = "Ann Alder") -> str:

@@ -1,38 +1,18 @@
 """The administration's pages about products: new ones, editing them, taking them off the shelf."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
-from pages_browser import Answer, Browser, registered
+from pages_browser import ROOT, Answer, Browser
 
-from archstone.context import Principal
-from archstone.runtime import Embedded, running
+from archstone.runtime import Embedded
 from archstone.systems.shop.catalog.administration import CatalogAdmin, ProductEdition
-from archstone.systems.shop.system import shop
-from archstone.systems.shop.users.contract import UserAdmin
 from archstone.systems.shop.values import Money
 from archstone.systems.shop.web.pages.admin.amounts import minor_units, typed
 
-ROOT = Principal("operator", frozenset({"admin"}))
 PAGE = "/admin/products/KIT-001"
 NEW = {
     "sku": "NEW-001", "name": "A <new> kettle", "category": "kitchen", "price": "12,50", "currency": "EUR",
     "description": "Holds a litre.\r\nWhistles.", "pieces": "4",
 }  # fmt: skip
-
-
-@pytest.fixture
-async def run(tmp_path: Path) -> AsyncIterator[Embedded]:
-    async with running(shop, data=tmp_path) as run:
-        yield run
-
-
-@pytest.fixture
-async def root(run: Embedded) -> Browser:
-    browser = await registered(Browser(run.asgi), "root@example.com")
-    await run.client(UserAdmin, as_=ROOT).grant("root@example.com", "admin")
-    return browser
 
 
 async def edition(run: Embedded, sku: str = "KIT-001") -> ProductEdition:

@@ -1,35 +1,15 @@
 """The administration's pages that steer the run: sagas that are stuck, dead letters, and what an order's page tells."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from pages_browser import Answer, Browser, filled, registered
+from pages_browser import ROOT, Answer, Browser, filled
 
-from archstone.context import Principal
-from archstone.runtime import Embedded, running
+from archstone.runtime import Embedded
 from archstone.systems.shop.analytics import service as analytics
 from archstone.systems.shop.orders import service as orders
 from archstone.systems.shop.orders.contract import Orders
-from archstone.systems.shop.system import shop
-from archstone.systems.shop.users.contract import UserAdmin
-
-ROOT = Principal("operator", frozenset({"admin"}))
-
-
-@pytest.fixture
-async def run(tmp_path: Path) -> AsyncIterator[Embedded]:
-    async with running(shop, data=tmp_path) as run:
-        yield run
-
-
-@pytest.fixture
-async def root(run: Embedded) -> Browser:
-    browser = await registered(Browser(run.asgi), "root@example.com")
-    await run.client(UserAdmin, as_=ROOT).grant("root@example.com", "admin")
-    return browser
 
 
 async def placed(root: Browser) -> str:

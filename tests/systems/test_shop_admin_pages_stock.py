@@ -1,33 +1,13 @@
 """The administration's pages about stock: what is low, goods that arrived, corrections."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
-from pages_browser import Browser, registered
+from pages_browser import ROOT, Browser
 
-from archstone.context import Principal
-from archstone.runtime import Embedded, running
+from archstone.runtime import Embedded
 from archstone.systems.shop.inventory.administration import StockAdmin
 from archstone.systems.shop.inventory.contract import Inventory
-from archstone.systems.shop.system import shop
-from archstone.systems.shop.users.contract import UserAdmin
 
-ROOT = Principal("operator", frozenset({"admin"}))
 PAGE = "/admin/stock/KIT-001"
-
-
-@pytest.fixture
-async def run(tmp_path: Path) -> AsyncIterator[Embedded]:
-    async with running(shop, data=tmp_path) as run:
-        yield run
-
-
-@pytest.fixture
-async def root(run: Embedded) -> Browser:
-    browser = await registered(Browser(run.asgi), "root@example.com")
-    await run.client(UserAdmin, as_=ROOT).grant("root@example.com", "admin")
-    return browser
 
 
 async def free(run: Embedded) -> int:

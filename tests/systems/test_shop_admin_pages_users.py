@@ -1,30 +1,9 @@
 """The administration's pages about users: finding them, roles, closing and opening accounts."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
+from pages_browser import ROOT, Browser, registered
 
-import pytest
-from pages_browser import Browser, registered
-
-from archstone.context import Principal
-from archstone.runtime import Embedded, running
-from archstone.systems.shop.system import shop
+from archstone.runtime import Embedded
 from archstone.systems.shop.users.contract import User, UserAdmin
-
-ROOT = Principal("operator", frozenset({"admin"}))
-
-
-@pytest.fixture
-async def run(tmp_path: Path) -> AsyncIterator[Embedded]:
-    async with running(shop, data=tmp_path) as run:
-        yield run
-
-
-@pytest.fixture
-async def root(run: Embedded) -> Browser:
-    browser = await registered(Browser(run.asgi), "root@example.com")
-    await run.client(UserAdmin, as_=ROOT).grant("root@example.com", "admin")
-    return browser
 
 
 async def user(run: Embedded, email: str) -> User:

@@ -1,24 +1,15 @@
 """The pages, in memory: looking around, the cart, and the way from a guest to a customer."""
 
 import gzip
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from pages_browser import HOST, Browser, filled, registered
 
-from archstone.runtime import Embedded, running
+from archstone.runtime import Embedded
 from archstone.services.http import ask
-from archstone.systems.shop.system import shop
 
 OPEN = ("/", "/search", "/search?q=kettle", "/c/kitchen", "/p/KIT-001", "/cart", "/login", "/register")
 OWN = ("/checkout", "/orders", "/account")
-
-
-@pytest.fixture
-async def run(tmp_path: Path) -> AsyncIterator[Embedded]:
-    async with running(shop, data=tmp_path) as run:
-        yield run
 
 
 async def test_every_page_is_whole_and_its_policy_allows_nothing_that_stands_in_it(run: Embedded) -> None:

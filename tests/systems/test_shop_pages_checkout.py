@@ -1,6 +1,5 @@
 """The checkout by pages: one order however often it is sent, and words for whatever becomes of it."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,17 +14,6 @@ from archstone.systems.shop.orders.contract import Entry, OrderView
 from archstone.systems.shop.system import shop
 from archstone.systems.shop.values import Address, Money
 from archstone.systems.shop.web.words import about, coming, timeline_words
-
-
-@pytest.fixture
-async def run(tmp_path: Path) -> AsyncIterator[Embedded]:
-    async with running(shop, data=tmp_path) as run:
-        yield run
-
-
-@pytest.fixture
-async def ann(run: Embedded) -> Browser:
-    return await registered(Browser(run.asgi))
 
 
 async def ordered(browser: Browser, card: str = "tok_ok", **typed: str) -> Answer:

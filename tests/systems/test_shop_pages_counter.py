@@ -1,7 +1,5 @@
 """Behind the counter: who may see what happens inside for an order, what is shown of it, live, and the red button."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,21 +8,9 @@ from wiring import eventually
 
 from archstone.context import Principal
 from archstone.gateway import EventTold, Handling, Row, SagaStory, StepStory, Story, TraceStory
-from archstone.runtime import Embedded, running
+from archstone.runtime import Embedded
 from archstone.runtime.console import RunConsole
-from archstone.systems.shop.system import shop
 from archstone.systems.shop.web.inside import inside
-
-
-@pytest.fixture
-async def run(tmp_path: Path) -> AsyncIterator[Embedded]:
-    async with running(shop, data=tmp_path) as run:
-        yield run
-
-
-@pytest.fixture
-async def ann(run: Embedded) -> Browser:
-    return await registered(Browser(run.asgi))
 
 
 async def ordered(browser: Browser, card: str = "tok_ok") -> str:

@@ -1,7 +1,6 @@
 """An order's page that changes by itself: what is sent, resumed, bounded and ended."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -11,17 +10,6 @@ from wiring import eventually
 from archstone.runtime import Embedded, running
 from archstone.systems.shop.system import shop
 from archstone.systems.shop.web.streams import HEARTBEAT_S, LONGEST_S, MOST_EACH
-
-
-@pytest.fixture
-async def run(tmp_path: Path) -> AsyncIterator[Embedded]:
-    async with running(shop, data=tmp_path) as run:
-        yield run
-
-
-@pytest.fixture
-async def ann(run: Embedded) -> Browser:
-    return await registered(Browser(run.asgi))
 
 
 async def ordered(browser: Browser, card: str = "tok_ok") -> str:

@@ -1,7 +1,7 @@
 """What the pages refuse: forms from elsewhere, cookies that are not theirs, guesses, and whatever is too much."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,6 @@ class Stalled:
             return parts.pop() if parts else await asyncio.Event().wait()
 
         await self.app(scope, part, send)
-
-
-@pytest.fixture
-async def run(tmp_path: Path) -> AsyncIterator[Embedded]:
-    async with running(shop, data=tmp_path) as run:
-        yield run
 
 
 @pytest.mark.parametrize(
