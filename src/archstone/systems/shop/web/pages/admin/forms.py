@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from archstone.systems.shop.catalog.contract import CategoryId
 from archstone.systems.shop.inventory.administration import MAX_PIECES, Reason
 from archstone.systems.shop.values import SKU, VisibleText
+from archstone.systems.shop.web.exchange import Request
 from archstone.systems.shop.web.forms import Filled, shown_again
+from archstone.systems.shop.web.pages.admin.frame import key_of
 
 __all__ = [
     "ArrivalForm",
@@ -22,6 +24,7 @@ __all__ = [
     "RefundForm",
     "RetireForm",
     "read",
+    "read_keyed",
 ]
 
 F = TypeVar("F", bound=BaseModel)
@@ -42,6 +45,7 @@ _WORDS: Final = {
 _TEXT: Final = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
 """Anything but control characters other than line breaks and tabs, as in the catalog."""
 Version = Annotated[int, Field(ge=1, le=2**53)]
+_NO_KEY: Final = "Please send the form once more."
 _OTHER: Final = "This is not what was expected here: please go back and start again."
 
 
@@ -118,3 +122,11 @@ def read(form: type[F], typed: Mapping[str, str]) -> F | Filled:
     except ValidationError as error:
         faults = {name: _WORDS.get(name, _OTHER) for name in (str(each["loc"][0]) for each in error.errors())}
         return Filled(shown_again(typed), faults)
+
+
+def read_keyed(form: type[F], request: Request) -> tuple[F, str] | Filled:
+    """Return the form's value and the key that came with it, or the form to show again."""
+    found, key = read(form, request.form), key_of(request)
+    if isinstance(found, Filled):
+        return found
+    return (found, key) if key is not None else Filled(shown_again(request.form), {"": _NO_KEY})

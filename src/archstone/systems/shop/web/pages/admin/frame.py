@@ -4,15 +4,18 @@ Nothing is changed by looking. Every act is a form sent by POST; what cannot be 
 page of its own, so that it works without a script; and each act is written into the log with who did it.
 """
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, TypeVar
 from urllib.parse import urlencode
 
 from archstone import world
 from archstone.observability import get_logger
+from archstone.systems.shop.paging import BadCursorError
 from archstone.systems.shop.web.exchange import Page, Request
 
-__all__ = ["cursor_of", "framed", "is_sure", "key_of", "new_key", "sure", "with_query", "written_down"]
+__all__ = ["cursor_of", "framed", "is_sure", "key_of", "new_key", "page_or_first", "sure", "with_query", "written_down"]
+
+R = TypeVar("R")
 
 LONGEST_CURSOR: Final = 500
 SURE: Final = "sure"
@@ -92,6 +95,14 @@ def with_query(path: str, fields: Mapping[str, str]) -> str:
 def cursor_of(request: Request) -> str | None:
     """Return where the page before ended. None: this is the first."""
     return request.query.get("cursor", "")[:LONGEST_CURSOR] or None
+
+
+async def page_or_first(request: Request, page: Callable[[str | None], Awaitable[R]]) -> R:
+    """Return the page of a list that is asked for; the first, if it is none that the list has given."""
+    try:
+        return await page(cursor_of(request))
+    except BadCursorError:
+        return await page(None)
 
 
 def new_key() -> str:

@@ -14,12 +14,11 @@ from archstone.systems.shop.web.exchange import Answer, Page, PageMissingError, 
 from archstone.systems.shop.web.forms import Filled, shown_again
 from archstone.systems.shop.web.money import written
 from archstone.systems.shop.web.pages.admin.amounts import minor_units
-from archstone.systems.shop.web.pages.admin.forms import RefundForm, read
+from archstone.systems.shop.web.pages.admin.forms import RefundForm, read_keyed
 from archstone.systems.shop.web.pages.admin.frame import (
     cursor_of,
     framed,
     is_sure,
-    key_of,
     new_key,
     sure,
     with_query,
@@ -62,11 +61,11 @@ async def order(desk: Desk, request: Request) -> Answer:
 
 async def refund(desk: Desk, request: Request) -> Answer:
     """Give money back, after a question."""
-    order_id, form, key = request.parts["order"], read(RefundForm, request.form), key_of(request)
+    order_id, found = request.parts["order"], read_keyed(RefundForm, request)
     again = Filled({**shown_again(request.form), "key": new_key()})
-    if isinstance(form, Filled) or key is None:
-        faults = form.faults if isinstance(form, Filled) else {"": "Please send the form once more."}
-        return await _shown(desk, request, Filled(again.typed, faults), status=422)
+    if isinstance(found, Filled):
+        return await _shown(desk, request, Filled(again.typed, found.faults), status=422)
+    form, key = found
     left = (await _dossier(desk, request)).refundable
     wanted = minor_units(form.amount, left.currency) if form.amount else left.amount
     if wanted is None:

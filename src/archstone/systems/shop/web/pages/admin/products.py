@@ -17,13 +17,13 @@ from archstone.systems.shop.web.desk import Desk
 from archstone.systems.shop.web.exchange import Answer, Page, PageMissingError, Redirect, Request
 from archstone.systems.shop.web.forms import Filled, shown_again
 from archstone.systems.shop.web.pages.admin.amounts import minor_units, typed
-from archstone.systems.shop.web.pages.admin.forms import NewProductForm, ProductForm, RetireForm, read
+from archstone.systems.shop.web.pages.admin.forms import NewProductForm, ProductForm, RetireForm, read, read_keyed
 from archstone.systems.shop.web.pages.admin.frame import (
     cursor_of,
     framed,
     is_sure,
-    key_of,
     new_key,
+    page_or_first,
     sure,
     with_query,
     written_down,
@@ -44,7 +44,6 @@ _EMPTY: Final = {
     "description": "",
     "pieces": "0",
 }
-_SEND_AGAIN: Final = "Please send the form once more."
 
 
 async def products(desk: Desk, request: Request) -> Answer:
@@ -72,11 +71,11 @@ async def new(desk: Desk, request: Request) -> Answer:
 
 async def create(desk: Desk, request: Request) -> Answer:
     """Put a new product on the shelf."""
-    form, key = read(NewProductForm, request.form), key_of(request)
+    found = read_keyed(NewProductForm, request)
     again = Filled({**_EMPTY, **shown_again(request.form), "key": new_key()})
-    if isinstance(form, Filled) or key is None:
-        faults = form.faults if isinstance(form, Filled) else {"": _SEND_AGAIN}
-        return await _new(desk, request, Filled(again.typed, faults), status=422)
+    if isinstance(found, Filled):
+        return await _new(desk, request, Filled(again.typed, found.faults), status=422)
+    form, key = found
     amount = minor_units(form.price, form.currency)
     if amount is None:
         return await _new(desk, request, again.with_fault("price", _NO_PRICE), status=422)
@@ -170,10 +169,8 @@ async def _new(desk: Desk, request: Request, filled: Filled, *, status: int = 20
 
 async def _shown(desk: Desk, request: Request, edition: ProductEdition, filled: Filled, *, status: int = 200) -> Page:
     sku = edition.product.sku
-    try:
-        changes = await desk.clients.products.product_changes(sku, limit=PER_PAGE, cursor=cursor_of(request))
-    except BadCursorError:
-        changes = await desk.clients.products.product_changes(sku, limit=PER_PAGE)
+    of_product = desk.clients.products.product_changes
+    changes = await page_or_first(request, lambda cursor: of_product(sku, limit=PER_PAGE, cursor=cursor))
     values = {"edition": edition, "changes": changes, "filled": filled, "categories": await desk.shelves()}
     return framed(request, "product", values, status=status)
 

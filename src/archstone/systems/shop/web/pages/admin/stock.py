@@ -16,13 +16,13 @@ from archstone.systems.shop.paging import BadCursorError
 from archstone.systems.shop.web.desk import Desk
 from archstone.systems.shop.web.exchange import Answer, Page, PageMissingError, Redirect, Request
 from archstone.systems.shop.web.forms import Filled, shown_again
-from archstone.systems.shop.web.pages.admin.forms import ArrivalForm, CorrectionForm, read
+from archstone.systems.shop.web.pages.admin.forms import ArrivalForm, CorrectionForm, read_keyed
 from archstone.systems.shop.web.pages.admin.frame import (
     cursor_of,
     framed,
     is_sure,
-    key_of,
     new_key,
+    page_or_first,
     sure,
     written_down,
 )
@@ -58,11 +58,11 @@ async def product(desk: Desk, request: Request) -> Answer:
 
 async def correct(desk: Desk, request: Request) -> Answer:
     """Put the books right. If there is less afterwards, ask first."""
-    sku, form, key = request.parts["sku"], read(CorrectionForm, request.form), key_of(request)
+    sku, found = request.parts["sku"], read_keyed(CorrectionForm, request)
     again = Filled({**shown_again(request.form), "key": new_key()})
-    if isinstance(form, Filled) or key is None:
-        faults = form.faults if isinstance(form, Filled) else {"": "Please send the form once more."}
-        return await _shown(desk, request, Filled(again.typed, faults), status=422)
+    if isinstance(found, Filled):
+        return await _shown(desk, request, Filled(again.typed, found.faults), status=422)
+    form, key = found
     if form.how == "counted" and form.number < 0:
         return await _shown(desk, request, again.with_fault("number", _UNCLEAR), status=422)
     stock = await _stock(desk, request)
@@ -84,11 +84,11 @@ async def correct(desk: Desk, request: Request) -> Answer:
 
 async def arrive(desk: Desk, request: Request) -> Answer:
     """Book goods that have arrived."""
-    sku, form, key = request.parts["sku"], read(ArrivalForm, request.form), key_of(request)
+    sku, found = request.parts["sku"], read_keyed(ArrivalForm, request)
     again = Filled({**shown_again(request.form), "key": new_key(), "how": "counted"})
-    if isinstance(form, Filled) or key is None:
-        faults = form.faults if isinstance(form, Filled) else {"": "Please send the form once more."}
-        return await _shown(desk, request, Filled(again.typed, faults), status=422)
+    if isinstance(found, Filled):
+        return await _shown(desk, request, Filled(again.typed, found.faults), status=422)
+    form, key = found
     try:
         await options(desk.clients.inventory, key=f"pages-{key}").restock(sku, form.quantity)
     except UnknownStockError as error:
@@ -119,10 +119,8 @@ async def _stock(desk: Desk, request: Request) -> Stock:
 async def _shown(desk: Desk, request: Request, filled: Filled, *, status: int = 200) -> Page:
     sku = request.parts["sku"]
     stock = await _stock(desk, request)
-    try:
-        audit = await desk.clients.stock.corrections(sku, limit=PER_PAGE, cursor=cursor_of(request))
-    except BadCursorError:
-        audit = await desk.clients.stock.corrections(sku, limit=PER_PAGE)
+    corrections = desk.clients.stock.corrections
+    audit = await page_or_first(request, lambda cursor: corrections(sku, limit=PER_PAGE, cursor=cursor))
     try:
         name = (await desk.clients.catalog.product(sku)).name
     except UnknownProductError:

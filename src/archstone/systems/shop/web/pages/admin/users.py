@@ -9,7 +9,15 @@ from archstone.systems.shop.web.desk import Desk
 from archstone.systems.shop.web.exchange import Answer, Page, PageMissingError, Redirect, Request
 from archstone.systems.shop.web.forms import Filled
 from archstone.systems.shop.web.pages.admin.forms import ClosingForm, read
-from archstone.systems.shop.web.pages.admin.frame import cursor_of, framed, is_sure, sure, with_query, written_down
+from archstone.systems.shop.web.pages.admin.frame import (
+    cursor_of,
+    framed,
+    is_sure,
+    page_or_first,
+    sure,
+    with_query,
+    written_down,
+)
 
 __all__ = ["close", "grant", "open_again", "user", "users", "withdraw"]
 
@@ -93,10 +101,8 @@ async def _acted(request: Request, who: User, told: str, act: Callable[[], Await
 
 async def _shown(desk: Desk, request: Request, filled: Filled, *, status: int = 200) -> Page:
     who = await _found(desk, request)
-    try:
-        changes = await desk.clients.roles.user_changes(who.id, limit=PER_PAGE, cursor=cursor_of(request))
-    except BadCursorError:
-        changes = await desk.clients.roles.user_changes(who.id, limit=PER_PAGE)
+    of_user = desk.clients.roles.user_changes
+    changes = await page_or_first(request, lambda cursor: of_user(who.id, limit=PER_PAGE, cursor=cursor))
     return framed(request, "user", {"user": who, "changes": changes, "filled": filled}, status=status)
 
 
