@@ -2,8 +2,8 @@
 
 import pytest
 
+from archstone.gateway import client_key
 from archstone.systems.shop.values import Line, Money
-from archstone.systems.shop.web.address import address_key
 from archstone.systems.shop.web.forms import CheckoutForm, Filled, checked, fields_of, lines_text
 from archstone.systems.shop.web.money import locale_of, written
 from archstone.systems.shop.web.routes import find
@@ -59,7 +59,7 @@ def test_a_currency_has_its_own_digits_and_a_code_keeps_its_distance() -> None:
     ],
 )
 def test_a_visitor_is_counted_by_what_one_host_owns(client: tuple[str, int] | None, key: str) -> None:
-    assert address_key({"client": client}) == key
+    assert client_key({"client": client}) == key
 
 
 def test_a_path_is_found_with_its_parts_or_not_at_all() -> None:

@@ -7,7 +7,7 @@ Bearer tokens, `requires`, rate limit, shedding, body limit, request id, securit
 ASGI application of it, with no System too.
 """
 
-from archstone.gateway.admission import Tokens, Verify
+from archstone.gateway.admission import Tokens, Verify, client_key
 from archstone.gateway.console import (
     ADMIN,
     Console,
@@ -35,9 +35,11 @@ from archstone.gateway.story import (
     Story,
     TraceStory,
 )
+from archstone.services.http import ASGIApp, Message, Receive, Response, Scope, Send
 
 __all__ = [
     "ADMIN",
+    "ASGIApp",
     "Compress",
     "Console",
     "EventTold",
@@ -48,6 +50,9 @@ __all__ = [
     "HandlingState",
     "Letter",
     "LetterPage",
+    "Message",
+    "Receive",
+    "Response",
     "Row",
     "RowStatus",
     "SagaCall",
@@ -55,6 +60,8 @@ __all__ = [
     "SagaLine",
     "SagaPage",
     "SagaStory",
+    "Scope",
+    "Send",
     "StatusFilter",
     "StepStory",
     "Story",
@@ -63,4 +70,5 @@ __all__ = [
     "TraceStory",
     "Verify",
     "Watch",
+    "client_key",
 ]

@@ -1,28 +1,13 @@
-"""The words of ASGI 3 as far as pages need them, and one answer as a value."""
+"""Requests and answers as pages have them, beyond what the gateway offers."""
 
 import gzip
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Final
 
-__all__ = [
-    "ASGIApp",
-    "BrokenRequestError",
-    "ClientGoneError",
-    "Headers",
-    "Message",
-    "Receive",
-    "Response",
-    "Scope",
-    "Send",
-    "accepts_gzip",
-    "headers_of",
-]
+from archstone import gateway
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+__all__ = ["BrokenRequestError", "ClientGoneError", "Headers", "Response", "accepts_gzip", "headers_of"]
+
 Headers = dict[bytes, bytes]
 """Request headers by lower-case name."""
 
@@ -30,7 +15,6 @@ MOST_HEADERS: Final = 100
 MOST_BYTES: Final = 32_768
 _ONCE: Final = frozenset({b"content-type", b"host", b"last-event-id", b"origin", b"sec-fetch-site"})
 """Headers that decide something: what came twice cannot be trusted."""
-_BODILESS: Final = frozenset({204, 304})
 _LONGEST_ACCEPT: Final = 500
 WORTH_PACKING: Final = 1_000
 """Bytes from which an answer is packed."""
@@ -46,17 +30,15 @@ class BrokenRequestError(Exception):
     """The headers are too many, too long, or contradict each other."""
 
 
-class Response:
-    """A whole answer: status, headers without Content-Length, and body; `packed` is the body by gzip, if it is kept."""
+class Response(gateway.Response):
+    """An answer of which `packed` is the body by gzip, if that is kept."""
 
-    __slots__ = ("body", "headers", "packed", "status")
+    __slots__ = ("packed",)
 
     def __init__(
         self, status: int, headers: list[tuple[bytes, bytes]], body: bytes = b"", *, packed: bytes | None = None
     ) -> None:
-        self.status = status
-        self.headers = headers
-        self.body = body
+        super().__init__(status, headers, body)
         self.packed = packed
 
     def pack(self, *, wanted: bool) -> None:
@@ -71,14 +53,6 @@ class Response:
         if wanted:
             self.body = self.packed or gzip.compress(self.body, compresslevel=_LEVEL, mtime=0)
             self.headers.append((b"content-encoding", b"gzip"))
-
-    async def send(self, send: Send) -> None:
-        """Send it. The server drops the body of an answer to HEAD."""
-        headers = self.headers
-        if self.status not in _BODILESS:
-            headers = [*headers, (b"content-length", b"%d" % len(self.body))]
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        await send({"type": "http.response.body", "body": self.body})
 
 
 def headers_of(pairs: Iterable[tuple[bytes, bytes]]) -> Headers:

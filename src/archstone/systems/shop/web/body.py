@@ -3,8 +3,9 @@
 import asyncio
 from typing import Final
 
+from archstone.gateway import Receive
 from archstone.resilience import OverloadedError
-from archstone.systems.shop.web.asgi import ClientGoneError, Headers, Receive
+from archstone.systems.shop.web.asgi import ClientGoneError, Headers
 from archstone.systems.shop.web.failures import FormError
 from archstone.systems.shop.web.forms import fields_of
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from archstone.context import NOBODY, Principal
+from archstone.gateway import Receive
 from archstone.systems.shop.users.contract import Visitor
-from archstone.systems.shop.web.asgi import Headers, Receive
+from archstone.systems.shop.web.asgi import Headers
 from archstone.systems.shop.web.cookies import CART, SetCookie
 from archstone.systems.shop.web.money import Locale
 

@@ -6,8 +6,7 @@ whether the shop is about to stop. `build` is where both come together, so this 
 
 from dataclasses import replace
 
-from archstone.gateway import Gateway, GatewayParts
-from archstone.systems.shop.web.asgi import ASGIApp
+from archstone.gateway import ASGIApp, Gateway, GatewayParts
 from archstone.systems.shop.web.clients import clients_of
 from archstone.systems.shop.web.site import Limits, Site
 

@@ -16,13 +16,12 @@ from urllib.parse import parse_qsl, quote
 from archstone import context, world
 from archstone.context import Call
 from archstone.errors import ArchstoneError
-from archstone.gateway import Console, Story
+from archstone.gateway import Console, Receive, Scope, Send, Story, client_key
 from archstone.observability import counter, histogram, span
 from archstone.resilience import Gate, Limiter
 from archstone.services import ForbiddenError
 from archstone.systems.shop.orders.contract import OrderUnknownError, OrderView
-from archstone.systems.shop.web.address import address_key
-from archstone.systems.shop.web.asgi import ClientGoneError, Receive, Response, Scope, Send, accepts_gzip, headers_of
+from archstone.systems.shop.web.asgi import ClientGoneError, Response, accepts_gzip, headers_of
 from archstone.systems.shop.web.body import Forms
 from archstone.systems.shop.web.clients import Clients
 from archstone.systems.shop.web.cookies import SESSION, SetCookie, cookie_header, cookies_of
@@ -259,7 +258,7 @@ def _bare(scope: Scope, receive: Receive) -> Request:
         headers={},
         cookies=cookies_of(pairs, https=https),
         https=https,
-        address=address_key(scope),
+        address=client_key(scope),
         locale=locale_of(accepted.decode("latin-1")),
         receive=receive,
     )

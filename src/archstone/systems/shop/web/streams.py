@@ -16,11 +16,10 @@ from typing import Any, Final
 
 from archstone import world
 from archstone.errors import ArchstoneError
-from archstone.gateway import Story, Watch
+from archstone.gateway import Message, Receive, Send, Story, Watch
 from archstone.observability import gauge
 from archstone.resilience import OverloadedError
 from archstone.systems.shop.orders.contract import Orders, OrderView
-from archstone.systems.shop.web.asgi import Message, Receive, Send
 
 __all__ = ["STREAM_HEADERS", "Render", "Streams", "once"]
 
