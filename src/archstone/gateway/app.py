@@ -8,10 +8,10 @@ address. Each concern is a function of its own module; here stands their order.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Final
 
 from archstone import context, world
-from archstone.context import NOBODY, Call, Principal
+from archstone.context import NOBODY, Call, Principal, new_tuple
 from archstone.errors import ArchstoneError, DeniedError
 from archstone.gateway.admission import Verify, check_requires, client_key, principal_of
 from archstone.gateway.bodies import Bodies
@@ -47,8 +47,6 @@ __all__ = ["GatewayApp", "Policies"]
 _requests = counter("archstone_http_requests", "Requests answered, by operation and status.", ("operation", "status"))
 _seconds = histogram("archstone_http_request_seconds", "Time from request to answer, by operation.", ("operation",))
 _UNROUTED: Final = "none"
-_tuple: Final = cast("Any", tuple.__new__)  # pyright: ignore[reportUnknownMemberType]
-"""Makes a NamedTuple at a third of the cost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +206,7 @@ class GatewayApp:
         principal, key = self._principal(scope, headers)
         check_requires(route.operation, principal)
         _, until_s, trace, idempotency_key, chain, _, _, _ = context.current()
-        call = _tuple(Call, (principal, until_s, trace, idempotency_key, chain, None, None, None))
+        call = new_tuple(Call, (principal, until_s, trace, idempotency_key, chain, None, None, None))
         body = None
         if not route.query:
             body = await self._contracts.read(route, headers, receive, call=call, watch=policies.bodies.of(key))
