@@ -225,7 +225,7 @@ class Terminal:
         self.process = subprocess.Popen(
             [*command, "--port", str(free_port()), *words],
             cwd=ROOT, stdin=self.theirs, stdout=self.theirs, stderr=self.theirs, start_new_session=True,
-            env={**environ, "TERM": "xterm-256color"}, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509
+            env={**environ, "TERM": "xterm-256color"}, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - nothing else runs in the parent
         )  # fmt: skip
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._closing = False

@@ -179,7 +179,7 @@ async def test_what_cannot_be_is_refused_and_leaves_nothing(tmp_path: Path) -> N
                 await call
         ann = await shop.register("ann@example.com")
         with pytest.raises(ForbiddenError), keyed("k"):
-            await shop.client(CatalogAdmin, as_=ann).create("LAM-001", **LAMP)  # type: ignore[arg-type]
+            await shop.client(CatalogAdmin, as_=ann).create("LAM-001", **LAMP)  # type: ignore[arg-type] - fields by name
         with pytest.raises(UnknownProductError):
             await shop.client(Catalog).product("LAM-001")
         made = await create(shop, "LAM-002", category="lamps", category_title="Lamps")

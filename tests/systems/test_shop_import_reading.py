@@ -25,13 +25,13 @@ OTHERS = "SHOP_PRODUCTS_OF_OTHERS"
 
 def read(path: Path, text: str | bytes, **options: object) -> list[tuple[int, object]]:
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    with open_records(path, **options) as records:  # type: ignore[arg-type]
+    with open_records(path, **options) as records:  # type: ignore[arg-type] - options by name
         return [(record.line, record.fields if record.fields is not None else record.fault) for record in records]
 
 
 def products(path: Path, text: str | bytes, *mapping: str, **options: object) -> list[LoadedProduct | Fault]:
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    reader = ProductReader(FieldMap.parse(mapping), **options)  # type: ignore[arg-type]
+    reader = ProductReader(FieldMap.parse(mapping), **options)  # type: ignore[arg-type] - options by name
     with open_records(path) as records:
         return [reader.read(record) for record in records]
 
@@ -56,7 +56,7 @@ def test_records_are_found_in_every_form_of_file_with_the_line_they_begin_on(
     for suffix in (".txt", ".json"):
         found = read(tmp_path / f"file{suffix}", text)
         assert [line for line, _ in found] == lines
-        assert [str(fields["id"]) for _, fields in found] == ["1", "2"]  # type: ignore[index]
+        assert [str(fields["id"]) for _, fields in found] == ["1", "2"]  # type: ignore[index] - records of JSON
 
 
 def test_marks_of_utf_16_and_named_encodings_are_read(tmp_path: Path) -> None:
@@ -110,8 +110,8 @@ def test_the_array_can_be_named(tmp_path: Path) -> None:
 def test_a_large_array_is_read_across_the_edges_of_the_window(tmp_path: Path) -> None:
     rows = [{"id": number, "text": "ä" * (number % 700), "n": 10**number % 997} for number in range(3_000)]
     found = read(tmp_path / "a.json", json.dumps(rows, indent=1))
-    assert [fields["id"] for _, fields in found] == [row["id"] for row in rows]  # type: ignore[index]
-    assert [fields["n"] for _, fields in found] == [row["n"] for row in rows]  # type: ignore[index]
+    assert [fields["id"] for _, fields in found] == [row["id"] for row in rows]  # type: ignore[index] - records of JSON
+    assert [fields["n"] for _, fields in found] == [row["n"] for row in rows]  # type: ignore[index] - records of JSON
     assert [line for line, _ in found] == [2 + 5 * number for number in range(3_000)]
 
 

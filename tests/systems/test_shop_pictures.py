@@ -27,7 +27,7 @@ async def get(path: str, query: str = "", **headers: str) -> tuple[int, dict[str
 
     pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     scope = {"type": "http", "path": path, "method": "GET", "query_string": query.encode(), "headers": pairs}
-    await pictures(scope, None, send)  # type: ignore[arg-type]
+    await pictures(scope, None, send)  # type: ignore[arg-type] - nothing is received
     found = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     return sent[0]["status"], found, sent[1]["body"]
 

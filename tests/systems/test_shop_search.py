@@ -32,7 +32,7 @@ async def stock_up(shop: RunningShop, *names: str, category: str = "test") -> No
 
 
 async def names(shop: RunningShop, text: str, **more: object) -> list[str]:
-    page = await shop.client(Catalog).products(search=text, **more)  # type: ignore[arg-type]
+    page = await shop.client(Catalog).products(search=text, **more)  # type: ignore[arg-type] - parameters by name
     return [each.name for each in page.items]
 
 

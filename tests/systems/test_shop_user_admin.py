@@ -42,7 +42,7 @@ async def test_users_are_found_by_name_address_role_and_state(tmp_path: Path) ->
         await admin.deactivate(bob.id, "Asked for it")
 
         async def found(**wanted: object) -> list[str]:
-            return [user.id for user in (await admin.users(**wanted)).items]  # type: ignore[arg-type]
+            return [user.id for user in (await admin.users(**wanted)).items]  # type: ignore[arg-type] - parameters by name
 
         assert await found() == [ann.id, bob.id, cleo.id]
         assert await found(search="EXAMPLE") == [ann.id, cleo.id]

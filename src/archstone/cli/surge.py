@@ -57,7 +57,7 @@ def surge(  # noqa: PLR0913, PLR0917 - an option each
     compare: Annotated[
         Path | None, typer.Option(metavar="FILE", help="An earlier report, .json, drawn into the page.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, for programs.")] = False,  # noqa: FBT002
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, for programs.")] = False,  # noqa: FBT002 - a flag, as typer reads it
     data: Annotated[Path | None, typer.Option(help="Data folder; by default .archstone/<system>.")] = None,
 ) -> None:
     """Send a running system its usual traffic, then a hundred times as much, and show what held.

@@ -43,9 +43,9 @@ class BoundedHttp(HttpToolsProtocol):
     _early: Early | None = None
     _answered_early = False
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] - as uvicorn declares it
         """Give a new connection its time to say what it wants."""
-        self._early = early_of(cast("object", self.app))  # pyright: ignore[reportUnknownMemberType]
+        self._early = early_of(cast("object", self.app))  # pyright: ignore[reportUnknownMemberType] - uvicorn has no type for it
         super().connection_made(transport)
         self._late = self.loop.call_later(HEAD_LIMIT_S, self._give_up)
 

@@ -90,4 +90,4 @@ def become_parent(listener: socket.socket, command: Sequence[str], *, as_json: b
     """
     listener.set_inheritable(True)
     program = [sys.executable, "-I", "-S", str(Path(revive.__file__))]
-    os.execv(program[0], [*program, str(listener.fileno()), "json" if as_json else "text", *command])  # noqa: S606
+    os.execv(program[0], [*program, str(listener.fileno()), "json" if as_json else "text", *command])  # noqa: S606 - our own program, no shell

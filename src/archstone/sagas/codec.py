@@ -90,7 +90,7 @@ class Codec:
             wanted = str(most) if most == self._required else f"{self._required} to {most}"
             raise StepCodecError(self._operation, f"takes {wanted} positional argument(s), {count} given")
         types = self._parameters[:count]
-        annotation = tuple[types] if types else tuple[()]  # type: ignore[valid-type]
+        annotation = tuple[types] if types else tuple[()]  # type: ignore[valid-type] - made at run time, for pydantic
         values = self._by_count[count] = _Values(self._operation, self._adapter(annotation, "its arguments"))
         return values
 

@@ -47,7 +47,7 @@ _TOLD: Final = (
     " WHERE type = 'orders.order-refunded'"
 )
 _ASKED: Final = (
-    f"SELECT {_REFUND}, stream FROM events WHERE type IN"  # noqa: S608
+    f"SELECT {_REFUND}, stream FROM events WHERE type IN"  # noqa: S608 - constants of this module
     " ('orders.refund-asked', 'orders.order-refunded', 'orders.refund-refused') GROUP BY 1, 2 HAVING count(*) = 1"
 )
 _STOCK: Final = "SELECT sku, free, held, sold, initial, corrected FROM stock"

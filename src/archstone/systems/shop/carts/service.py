@@ -133,7 +133,7 @@ class CartsService(Service, Carts, name="carts"):
         same = "owner = :owner AND sku = :sku AND quantity"
         await self.tx.many(f"DELETE FROM lines WHERE {same} <= :quantity", ordered)  # noqa: S608 - a constant
         await self.tx.many(
-            f"UPDATE lines SET quantity = quantity - :quantity WHERE {same} > :quantity",  # noqa: S608
+            f"UPDATE lines SET quantity = quantity - :quantity WHERE {same} > :quantity",  # noqa: S608 - a constant of this module
             ordered,
         )
 

@@ -38,7 +38,7 @@ _COLUMNS: Final = "id, place, sku, name, category, amount, currency, description
 _SEEN: Final = "id <= (SELECT top FROM shelf) AND (replaced_by IS NULL OR replaced_by > (SELECT top FROM shelf))"
 _ONE: Final = f"SELECT {_COLUMNS}, retired FROM products WHERE sku = :sku AND {_SEEN}"  # noqa: S608 - constants, as below
 _RETIRED: Final = (
-    f"SELECT {_COLUMNS}, retired FROM products WHERE retired = 1 AND place > :place AND {_SEEN}"  # noqa: S608
+    f"SELECT {_COLUMNS}, retired FROM products WHERE retired = 1 AND place > :place AND {_SEEN}"  # noqa: S608 - constants of this module
     " ORDER BY place LIMIT :limit"
 )
 _NEXT: Final = "SELECT max(top, coalesce((SELECT max(id) FROM products), 0)) + 1 FROM shelf"

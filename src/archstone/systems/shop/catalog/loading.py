@@ -352,7 +352,7 @@ async def _clear(tx: Tx, found: _Import) -> int:
 async def _take_out(tx: Tx, which: str, top: int) -> int:
     rows = await tx.all(
         _Indexed,
-        f"SELECT id, name, category, description FROM products WHERE {which} ORDER BY id DESC LIMIT :limit",  # noqa: S608
+        f"SELECT id, name, category, description FROM products WHERE {which} ORDER BY id DESC LIMIT :limit",  # noqa: S608 - constants of this module
         top=top,
         limit=MAX_DROPPED,
     )

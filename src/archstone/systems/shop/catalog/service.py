@@ -136,7 +136,7 @@ class CatalogService(Service, Catalog, CatalogAdmin, CatalogImport, name="catalo
         text = editing.Text(name, category, category_title, price, description)
         return await editing.update(self.tx, sku, version, text=text, by=self.principal.id)
 
-    async def retire(self, sku: str, version: int, retired: bool = True) -> ProductEdition:  # noqa: FBT001, FBT002
+    async def retire(self, sku: str, version: int, retired: bool = True) -> ProductEdition:  # noqa: FBT001, FBT002 - as its contract has it
         return await editing.retire(self.tx, sku, version, retired=retired, by=self.principal.id)
 
     async def begin(self, source: str) -> ImportState:

@@ -31,21 +31,21 @@ _SHELF: Final = f"""
 _SHELF_OF_CATEGORY: Final = f"""
     SELECT {_COLUMNS} FROM products p
     WHERE p.category = :category AND p.place > :place AND p.place <= :top AND {_SEEN} ORDER BY p.place LIMIT :limit
-"""  # noqa: S608
+"""  # noqa: S608 - constants of this module
 _FOUND: Final = f"""
     SELECT {_COLUMNS} FROM search f CROSS JOIN products p ON p.id = f.rowid
     WHERE search MATCH :expression AND f.rowid > :id AND f.rowid <= :top AND {_SEEN}
     AND (:category IS NULL OR p.category = :category) ORDER BY f.rowid LIMIT :limit
-"""  # noqa: S608
+"""  # noqa: S608 - constants of this module
 _TOGETHER: Final = f"""
     SELECT {_COLUMNS} FROM bought_together b JOIN products p ON p.sku = b.other
     WHERE b.sku = :sku AND {_SEEN} ORDER BY b.orders DESC, p.place LIMIT :limit
-"""  # noqa: S608
+"""  # noqa: S608 - constants of this module
 _NEIGHBOURS: Final = f"""
     SELECT {_COLUMNS} FROM products p
     WHERE p.category = :category AND p.sku <> :sku AND p.place <= :top AND {_SEEN} ORDER BY p.place LIMIT :limit
-"""  # noqa: S608
-_ONE: Final = f"SELECT {_COLUMNS} FROM products p WHERE p.sku = :sku AND {_SEEN}"  # noqa: S608
+"""  # noqa: S608 - constants of this module
+_ONE: Final = f"SELECT {_COLUMNS} FROM products p WHERE p.sku = :sku AND {_SEEN}"  # noqa: S608 - constants of this module
 
 
 class Row(NamedTuple):

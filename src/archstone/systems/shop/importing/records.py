@@ -117,7 +117,7 @@ def open_records(path: Path, *, encoding: str | None = None, rows_at: str | None
 
 def _by_kind(name: str, text: TextIOWrapper, *, suffix: str, rows_at: str | None) -> Iterator[Record]:
     from archstone.systems.shop.importing.csv_records import csv_records  # noqa: PLC0415 - they build on this module
-    from archstone.systems.shop.importing.json_records import json_records  # noqa: PLC0415
+    from archstone.systems.shop.importing.json_records import json_records  # noqa: PLC0415 - it imports this module
 
     try:
         first = text.read(1)

@@ -30,9 +30,9 @@ _WRITE_DOWN: Final = (
     " VALUES (:sku, :delta, :counted, :free, :held, :reason, :by, :at)"
 )
 _COLUMNS: Final = "number, sku, delta, counted, free, held, reason, by, at"
-_NEWEST: Final = f"SELECT {_COLUMNS} FROM corrections WHERE number = (SELECT max(number) FROM corrections)"  # noqa: S608
+_NEWEST: Final = f"SELECT {_COLUMNS} FROM corrections WHERE number = (SELECT max(number) FROM corrections)"  # noqa: S608 - constants of this module
 _OF_SKU: Final = (
-    f"SELECT {_COLUMNS} FROM corrections WHERE sku = :sku AND number < :before ORDER BY number DESC LIMIT :limit"  # noqa: S608
+    f"SELECT {_COLUMNS} FROM corrections WHERE sku = :sku AND number < :before ORDER BY number DESC LIMIT :limit"  # noqa: S608 - constants of this module
 )
 
 

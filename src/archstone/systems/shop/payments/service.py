@@ -79,12 +79,12 @@ class PaymentsService(Service, Payments, PaymentAdmin, name="payments"):
         return await self.step(self.record_capture, order_id, customer_id, amount)
 
     @saga(version=1)
-    async def refund(self, order_id: OrderId) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+    async def refund(self, order_id: OrderId) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - as above
         receipt = await self.step(self.provider.refund, order_id, timeout_s=CHARGE_TIMEOUT_S)
         await self.step(self.record_refund, order_id, receipt)
 
     @saga(version=1)
-    async def refund_part(  # pyright: ignore[reportIncompatibleMethodOverride]
+    async def refund_part(  # pyright: ignore[reportIncompatibleMethodOverride] - as above
         self, order_id: OrderId, refund_id: RefundId, amount: Money, reason: RefundReason
     ) -> PartRefund:
         done = await self.step(self.open_refund, order_id, refund_id, amount, reason)
