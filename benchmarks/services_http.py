@@ -129,8 +129,12 @@ def serve(name: str, port: int) -> None:
         return
     import uvicorn
 
+    from archstone.gateway.heads import BoundedHttp
+
+    # Each as it is served by those who make it: `archstone up` gives its connections to uvicorn.
+    http = BoundedHttp if name == "archstone" else "httptools"
     uvicorn.run(
-        APPS[name](), port=port, log_level="error", access_log=False, loop="uvloop", http="httptools",
+        APPS[name](), port=port, log_level="error", access_log=False, loop="uvloop", http=http,
         lifespan="off", ws="none", proxy_headers=False, server_header=False,
     )  # fmt: skip
 

@@ -14,10 +14,8 @@ import asyncio
 from http import HTTPStatus
 from typing import Final, cast
 
-from httptools import HttpRequestParser
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
-
 from archstone import world
+from archstone.gateway.direct import DirectHttp
 from archstone.gateway.early import Early, early_of
 from archstone.services.http import HeadersTooLargeError, Response, refusal
 
@@ -31,7 +29,7 @@ _LINGER_S: Final = 2.0
 _LINGER_BYTES: Final = 16 * 1024 * 1024
 
 
-class BoundedHttp(HttpToolsProtocol):
+class BoundedHttp(DirectHttp):
     """One connection."""
 
     _pending_bytes = 0
@@ -60,7 +58,8 @@ class BoundedHttp(HttpToolsProtocol):
             self._pass_over(data)
             return
         self._pending_bytes += len(data)
-        super().data_received(data)
+        # Named, here and below: finding the next class by `super()` costs more than what it is asked for.
+        DirectHttp.data_received(self, data)
         if self._pending_bytes and not self.transport.is_closing():
             if self._pending_bytes > HEAD_LIMIT_BYTES:
                 self._refuse()
@@ -69,25 +68,31 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Note the progress, and refuse at once what would be refused later anyway."""
-        self._progress()
+        self._pending_bytes = 0
+        if self._late is not None:
+            self._progress()
         if self._early is not None and self._refused_early(self._early):
             self._answered_early = True
             return
-        super().on_headers_complete()
+        DirectHttp.on_headers_complete(self)
 
     def on_body(self, body: bytes) -> None:
         """Note the progress."""
-        self._progress()
-        super().on_body(body)
+        self._pending_bytes = 0
+        if self._late is not None:
+            self._progress()
+        DirectHttp.on_body(self, body)
 
     def on_message_complete(self) -> None:
         """Note the progress."""
-        self._progress()
+        self._pending_bytes = 0
+        if self._late is not None:
+            self._progress()
         if self._answered_early:
             self._answered_early = False
             self.on_response_complete()
             return
-        super().on_message_complete()
+        DirectHttp.on_message_complete(self)
 
     def answer_and_close(self, error: Exception) -> None:
         """Tell by a problem document why the connection ends here, and close it."""
@@ -96,10 +101,9 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _refused_early(self, early: Early) -> bool:
         """Answer a GET here if there are too many; only where no other answer is under way on this connection."""
-        cycle = cast("RequestResponseCycle | None", self.cycle)
-        if cycle is not None and not cycle.response_complete:
+        if self.cycle and not self.cycle.response_complete:  # None until the first head is there
             return False
-        parser = cast("HttpRequestParser", self.parser)  # None only after the connection has gone
+        parser = self.parser
         if parser.get_method() != b"GET" or not parser.should_keep_alive() or parser.get_http_version() != "1.1":
             return False
         raw_path, _, _ = self.url.partition(b"?")
@@ -124,8 +128,7 @@ class BoundedHttp(HttpToolsProtocol):
     def _refuse(self) -> None:
         size_bytes = self._pending_bytes
         self._progress()
-        cycle = cast("RequestResponseCycle | None", self.cycle)  # None until the first head is there
-        if cycle is not None and not cycle.response_complete:
+        if self.cycle and not self.cycle.response_complete:
             self.transport.close()  # another answer would land in the middle of this one
             return
         self._refused = True

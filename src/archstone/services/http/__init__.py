@@ -11,7 +11,7 @@ request is an error of `archstone.services.http.errors`, answered as an RFC 9457
 from typing import TYPE_CHECKING
 
 from archstone.services.http.app import ContractApp
-from archstone.services.http.asgi import ASGIApp, Headers, Message, Receive, Response, Scope, Send
+from archstone.services.http.asgi import ASGIApp, Direct, Headers, Message, Receive, Response, Scope, Send
 from archstone.services.http.body import in_time
 from archstone.services.http.documents import Documents
 from archstone.services.http.errors import (
@@ -48,6 +48,7 @@ __all__ = [
     "ClientGoneError",
     "ContentTypeError",
     "ContractApp",
+    "Direct",
     "Documents",
     "Headers",
     "HeadersTooLargeError",

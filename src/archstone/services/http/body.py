@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from archstone.services.http.asgi import Headers, Message, Receive
+from archstone.services.http.asgi import Headers, Message, Receive, direct
 from archstone.services.http.errors import BodyLateError, BodyTooLargeError, ClientGoneError
 from archstone.services.http.headers import content_length
 from archstone.services.http.waiting import Resumed, Ring, Watch, Watched
@@ -44,6 +44,11 @@ async def read_body(receive: Receive, headers: Headers, *, limit_bytes: int, wat
         BodyLateError: it did not arrive in time.
         ClientGoneError: the client hung up before its end.
     """
+    server = direct(receive)
+    if server is not None and (whole := server.whole_body()) is not None:
+        if len(whole) > limit_bytes:
+            raise BodyTooLargeError(limit_bytes)
+        return whole
     declared = headers.get(b"content-length")
     if declared is not None and content_length(declared) > limit_bytes:
         if int(declared) <= DRAIN_BYTES and b"expect" not in headers:
