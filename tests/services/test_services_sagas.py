@@ -11,7 +11,7 @@ from services_cast import BANK, TILL, Bank, BankService, Books, BooksService, De
 
 from archstone import context
 from archstone.data import Database, Envelope, envelope
-from archstone.errors import BackendError
+from archstone.errors import BackendError, RejectedError
 from archstone.services import (
     Dispatcher,
     EventUnreadableError,
@@ -95,6 +95,21 @@ async def test_a_saga_starts_in_the_transaction_of_a_command(cast: Cast) -> None
     assert cast.till.sagas is not None
     await cast.till.sagas.result("s1")
     assert await till.state("s1") == "closed"
+
+
+async def test_a_door_refuses_to_start_more_sagas_than_can_wait_and_a_service_may(cast: Cast) -> None:
+    till = cast.till.client(Till, as_=ANN)
+    assert cast.till.sagas is not None
+    runner = cast.till.sagas._runner
+    runner._present = 10_000
+    with pytest.raises(RejectedError, match="refused inside .resilience.overloaded., not done") as refused:
+        await till.sell_later("s1", "ann", 5)
+    assert refused.value.retry_after_s == 5.0
+    assert await cast.till.service.db.all(str, "SELECT id FROM sales") == []
+    with context.enter(asked_by(cast.till.principal, key="saga/step")):
+        await client(Till, InProcess(cast.till)).sell_later("s2", "ann", 5)
+    await cast.till.sagas.result("s2")
+    assert await till.state("s2") == "closed"
 
 
 async def test_a_local_step_has_its_effect_once_however_often_it_is_made(cast: Cast) -> None:

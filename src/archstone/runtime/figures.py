@@ -12,6 +12,7 @@ __all__ = ["Figures"]
 
 _READY: Final = gauge("archstone_ready", "1 once requests may come, 0 before and while draining.")
 _SAGAS_RUNNING: Final = gauge("archstone_sagas_running", "Sagas that have not ended.", ("service",))
+_SAGAS_WAITING: Final = gauge("archstone_sagas_waiting", "Sagas that have no place in memory yet.", ("service",))
 _SAGAS_STUCK: Final = gauge("archstone_sagas_stuck", "Sagas that wait for a person.", ("service",))
 _COMMITS: Final = gauge("archstone_database_commits", "Groups committed since the start.", ("database",))
 _MEMBERS: Final = gauge("archstone_database_transactions", "Transactions in those groups.", ("database",))
@@ -38,6 +39,7 @@ class Figures:
                 sagas = part.dispatcher.sagas.statistics()
                 _SAGAS_RUNNING.labels(name).set(sagas.running)
                 _SAGAS_STUCK.labels(name).set(sagas.stuck)
+                _SAGAS_WAITING.labels(name).set(sagas.waiting)
         for name, database in self._parts.databases.items():
             counted = database.statistics()
             _COMMITS.labels(name).set(counted.commits)

@@ -70,11 +70,13 @@ class SagaInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SagaStatistics:
-    """Counts since the engine was opened; `running` and `stuck` are of this moment."""
+    """Counts since the engine was opened; `running`, `stuck` and `waiting` are of this moment."""
 
     running: int
     """Sagas in memory, sleepers included."""
     stuck: int
+    waiting: int
+    """Sagas on disk that have no place in memory yet."""
     started: int
     """Bodies begun or resumed."""
     finished: int

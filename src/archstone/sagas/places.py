@@ -13,24 +13,43 @@ class Places:
     Args:
         limit: Places in all. At least 1.
         on_free: Called when a place became free and nobody waits here for it.
+        busy: Says whether the loop has more to do than it can; then there are fewer places for what can wait.
+        busy_limit: How many there are then. None: as many as ever.
     """
 
-    __slots__ = ("_limit", "_on_free", "_waiting", "taken")
+    __slots__ = ("_busy", "_busy_limit", "_limit", "_on_free", "_waiting", "taken")
 
-    def __init__(self, limit: int, *, on_free: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        limit: int,
+        *,
+        on_free: Callable[[], None],
+        busy: Callable[[], bool] | None = None,
+        busy_limit: int | None = None,
+    ) -> None:
         self._limit = limit
         self._on_free = on_free
+        self._busy = None if busy_limit is None else busy
+        self._busy_limit = limit if busy_limit is None else min(busy_limit, limit)
         self._waiting: deque[Future[None]] = deque()
         self.taken = 0
 
     @property
     def free(self) -> int:
-        """Places that nobody has or waits for."""
-        return max(0, self._limit - self.taken - len(self._waiting))
+        """Places that nobody has or waits for, and that what can wait may take now."""
+        return max(0, self.room - self.taken - len(self._waiting))
 
-    def take(self) -> bool:
-        """Take a place if one is free and nobody waits for it."""
-        if self.taken + len(self._waiting) >= self._limit:
+    @property
+    def room(self) -> int:
+        """Places in all, for what can wait."""
+        return self._busy_limit if self._busy is not None and self._busy() else self._limit
+
+    def take(self, *, pressing: bool = False) -> bool:
+        """Take a place if one is free and nobody waits for it; one that is pressing, also while the loop is busy."""
+        if pressing or self.taken < self._busy_limit:
+            if self.taken + len(self._waiting) >= self._limit:
+                return False
+        elif not self.free:
             return False
         self.taken += 1
         return True
@@ -52,7 +71,7 @@ class Places:
 
     async def wait(self) -> None:
         """Take a place, waiting for it. Cancelled while waiting, it leaves none taken."""
-        if self.take():
+        if self.take(pressing=True):  # it has begun long ago
             return
         waiter: Future[None] = get_running_loop().create_future()
         self._waiting.append(waiter)

@@ -19,6 +19,7 @@ __all__ = ["Runner"]
 _log = get_logger("archstone.sagas")
 _MARGIN: Final = 50
 _RETRY_S: Final = 1.0
+_PART: Final = 8
 
 
 class Runner:
@@ -38,24 +39,42 @@ class Runner:
         self._stopped: set[str] = set()
         """Sagas that run and are kept out of memory, because somebody is about to cancel them."""
         self._stuck = self._started = self._finished = self._failed = 0
+        self._present = 0
+        """Sagas that have not ended, as far as known: set right whenever the table has been read to its end."""
 
     @property
     def open(self) -> bool:
         """Whether sagas are taken in."""
         return self._context is not None and not self._shared.draining
 
-    def start(self, *, stuck: int) -> None:
-        """Take sagas in from now on, in the context of the caller; those in the table first."""
+    @property
+    def waiting(self) -> int:
+        """Sagas on disk that have no place in memory."""
+        return max(0, self._present - len(self._awake))
+
+    def start(self, *, stuck: int, present: int) -> None:
+        """Take sagas in from now on, in the context of the caller; those in the table first.
+
+        Args:
+            stuck: How many are stuck.
+            present: How many others have not ended.
+        """
         self._context = contextvars.copy_context()
         self._shared.draining = False
-        self._stuck = stuck
+        self._stuck, self._present = stuck, present
         self.look()
 
-    def admit(self, saga: Awake) -> None:
-        """Run a saga that is on disk now, or leave it in the table until there is a place."""
+    def admit(self, saga: Awake, *, awaited: bool = False) -> None:
+        """Run a saga that is on disk now, or leave it in the table until there is a place.
+
+        Args:
+            saga: A new one.
+            awaited: Somebody waits for its answer, who would give up while it waits behind others.
+        """
         if not self.open or saga.id in self._awake or saga.id in self._stopped:
             return
-        if self._backlog or not self._shared.places.take():
+        self._present += 1
+        if (self._backlog and not awaited) or not self._shared.places.take(pressing=awaited):
             self._backlog = True  # others wait already: it takes its turn
             return
         self._launch(saga)
@@ -65,8 +84,9 @@ class Runner:
 
         Its id is new. If the row cannot be written, whoever waits for its answer meets that error.
         """
-        if not self.open or self._backlog or not self._shared.places.take():
+        if not self.open or not self._shared.places.take(pressing=True):
             return False
+        self._present += 1
         saga.new = True
         self._launch(saga)
         return True
@@ -83,13 +103,15 @@ class Runner:
         self.place_freed()
 
     def place_freed(self) -> None:
-        """Give free places to sagas that wait in the table."""
-        if self._backlog and self._refill is None and self.open:
+        """Give free places to sagas that wait in the table, an eighth of all at a time: each look reads the table."""
+        places = self._shared.places
+        if self._backlog and self._refill is None and self.open and places.free >= max(1, places.room // _PART):
             self._refill = asyncio.get_running_loop().create_task(self._fill(), context=self._context)
 
     def resumed(self) -> None:
         """Count a stuck saga that runs again, and run it."""
         self._stuck -= 1
+        self._present += 1
         self.look()
 
     def chore(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -135,6 +157,7 @@ class Runner:
         saga.let_go("ended")
         self._stopped.discard(saga.id)
         if self._awake.get(saga.id) is not saga:
+            self._present -= 1
             self.admit(Awake(self._shared, saga.id))  # one that has ended is read, and left alone
 
     def check_taking(self, saga: str) -> None:
@@ -170,6 +193,7 @@ class Runner:
         return SagaStatistics(
             running=len(self._awake),
             stuck=self._stuck,
+            waiting=self.waiting,
             started=self._started,
             finished=self._finished,
             failed=self._failed,
@@ -239,6 +263,7 @@ class Runner:
             ending = await drive(saga)
         except Exception as error:  # noqa: BLE001 - a fault of ours must not end the others
             if saga.new:
+                self._present -= 1
                 _tell(self._waiting.pop(saga.id, ()), error)
                 self.adopt(saga)
                 return
@@ -257,6 +282,7 @@ class Runner:
                 _tell(waiting, ending)
 
     def _count(self, ending: Ending) -> None:
+        self._present -= 1
         if ending.status == "done":
             self._finished += 1
         elif ending.status == "failed":
@@ -310,6 +336,7 @@ class Runner:
             self._backlog = True
         else:
             self._after = 0
+            self._present = len(self._awake) + len(self._stopped)
 
 
 def _looked_at(chore: asyncio.Task[None]) -> None:

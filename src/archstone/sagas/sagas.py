@@ -25,7 +25,7 @@ from typing import Final, Self, TypeVar, TypeVarTuple, cast
 from archstone import context, world
 from archstone.context import Principal
 from archstone.data import Database, Transaction
-from archstone.resilience import within
+from archstone.resilience import OverloadedError, within
 from archstone.sagas.atomic import Atomic
 from archstone.sagas.cancelling import cancel
 from archstone.sagas.drive import Ending
@@ -48,6 +48,7 @@ Ts = TypeVarTuple("Ts")
 R = TypeVar("R")
 
 _NEWEST: Final = 1 << 62
+_RETRY_AFTER_S: Final = 5.0
 
 
 class Sagas:
@@ -60,6 +61,9 @@ class Sagas:
         name: Tells engines apart that share a database. Keep it: sagas of another name are not seen.
         principal: As whom steps act. None: `service:<name>` with the role `service`.
         invoke: Makes the calls of steps and undos, instead of `function(*arguments)`.
+        busy: Says whether the loop has more to do than it can. As long as that is so, sagas that nobody waits for are
+            begun only while fewer than `max_running_busy` run. A thousand that share a loop which is late come to no
+            end: their steps outlive their time limits, are tried again, and make it later still.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class Sagas:
         name: str = "sagas",
         principal: Principal | None = None,
         invoke: Invoke | None = None,
+        busy: Callable[[], bool] | None = None,
         settings: SagaSettings = SagaSettings(),  # noqa: B008 - frozen
     ) -> None:
         self._db = db
@@ -80,7 +85,9 @@ class Sagas:
             table=self._table,
             operations=self._operations,
             principal=principal or Principal(f"service:{name}", frozenset({"service"})),
-            places=Places(settings.max_running, on_free=self._place_freed),
+            places=Places(
+                settings.max_running, on_free=self._place_freed, busy=busy, busy_limit=settings.max_running_busy
+            ),
             sleepers=Places(settings.max_sleeping, on_free=_nothing),
             parked=self._parked,
             invoke=invoke,
@@ -96,7 +103,7 @@ class Sagas:
     async def open(self) -> None:
         """Create what is missing in the database, and go on with every saga that was running."""
         await self.prepare()
-        self._runner.start(stuck=await self._table.stuck())
+        self._runner.start(stuck=await self._table.count("stuck"), present=await self._table.count("running"))
 
     def hold(self) -> None:
         """Begin no more steps; who is called may close from now on. `drain` or `close` follow.
@@ -154,6 +161,18 @@ class Sagas:
         tx.after_commit(lambda: self._runner.admit(saga))
         return True
 
+    def check_room(self) -> None:
+        """Refuse what would start one more saga if too many wait for a place already.
+
+        For the door of a service. `start` itself never refuses: what has been accepted goes on.
+
+        Raises:
+            OverloadedError: `max_waiting` sagas wait.
+        """
+        waiting, limit = self._runner.waiting, self._settings.max_waiting
+        if waiting >= limit:
+            raise OverloadedError(f"sagas of {self._table.engine}", "waiting", waiting, limit, _RETRY_AFTER_S)
+
     async def run(
         self,
         method: Callable[[*Ts], Awaitable[R]],
@@ -185,7 +204,7 @@ class Sagas:
         if not new:
             return cast("R", await self.result(saga.id))
         news = self._runner.expect(saga.id)
-        self._runner.admit(saga)
+        self._runner.admit(saga, awaited=True)
         return cast("R", self._unpack(saga.id, await self._wait(saga.id, news)))
 
     async def result(self, saga: str) -> object:

@@ -20,6 +20,10 @@ class SagaSettings:
 
     max_running: int = 1000
     """Sagas awake in memory at once; the others wait in their table, first come, first served. At least 1."""
+    max_running_busy: int = 64
+    """The same while the loop is busy, for sagas that nobody waits for; see `Sagas`. At least 1."""
+    max_waiting: int = 10_000
+    """Sagas that wait in the table for a place, from which on `Sagas.check_room` refuses more. At least 1."""
     max_sleeping: int = 10_000
     """Sagas in a durable sleep that do not count as awake; further sleepers do. At least 0."""
     timeout_s: float = 2.0
@@ -41,6 +45,8 @@ class SagaSettings:
         check(
             self,
             max_running=(self.max_running >= 1, "at least 1"),
+            max_running_busy=(self.max_running_busy >= 1, "at least 1"),
+            max_waiting=(self.max_waiting >= 1, "at least 1"),
             max_sleeping=(self.max_sleeping >= 0, "at least 0"),
             timeout_s=(self.timeout_s > 0, "above 0"),
             limit_bytes=(self.limit_bytes >= 1, "at least 1"),

@@ -6,7 +6,7 @@ together with its row. Both tables are swept by age, see `sweep`.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Final, NamedTuple, Protocol, TypeVar
+from typing import Final, Literal, NamedTuple, Protocol, TypeVar
 
 from archstone.data import Database, Schema
 from archstone.sagas.errors import SagaUnknownError
@@ -272,11 +272,12 @@ class Table:
             limit=limit,
         )
 
-    async def stuck(self) -> int:
-        """Return how many sagas are stuck."""
+    async def count(self, status: Literal["running", "stuck"]) -> int:
+        """Return how many sagas are in a state in which they have not ended."""
         return await self._db.one(
             int,
-            "SELECT count(*) FROM _archstone_sagas WHERE finished_us IS NULL AND status = 'stuck' AND engine = :engine",
+            "SELECT count(*) FROM _archstone_sagas WHERE finished_us IS NULL AND status = :status AND engine = :engine",
+            status=status,
             engine=self.engine,
         )
 

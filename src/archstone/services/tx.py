@@ -1,7 +1,7 @@
 """`self.tx`: the transaction of the command or handler that runs, and the way to start a saga in it."""
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import Any, Protocol, TypeVar, TypeVarTuple
+from typing import Any, Final, Protocol, TypeVar, TypeVarTuple
 
 from archstone import context
 from archstone.data import Database, Event, Transaction
@@ -12,6 +12,9 @@ __all__ = ["NoTransactionError", "Tx", "current_tx"]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+
+_SERVICE: Final = "service"
+"""Role of whoever acts for a service: its steps and handlers."""
 
 
 class NoTransactionError(ConfigError, code="services.no-transaction"):
@@ -78,9 +81,13 @@ class Tx:
 
         Raises:
             SagaExistsError: The id belongs to another method or other arguments.
+            OverloadedError: Too many of them wait already, and it is no service that asks: a step or a handler goes
+                on with what has been accepted.
         """
         if self._sagas is None:
             raise ConfigError(f"{getattr(method, '__qualname__', method)}: not a @saga of this service: mark it")
+        if _SERVICE not in context.current().principal.roles:
+            self._sagas.check_room()
         return await self._sagas.start(self._tx, method, *args, id=id)
 
 

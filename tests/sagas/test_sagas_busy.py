@@ -1,0 +1,101 @@
+"""A loop that is late begins few sagas, whoever is waited for comes first, and the door can ask how many wait."""
+
+import asyncio
+
+import pytest
+from saga_cast import Depot, Traveller, opened
+
+from archstone.resilience import OverloadedError
+from archstone.sagas import SagaSettings
+
+SETTINGS = SagaSettings(max_running=10, max_running_busy=3, max_waiting=12, timeout_s=1000)
+
+
+class Loop:
+    busy = True
+
+    def __call__(self) -> bool:
+        return self.busy
+
+
+async def started(sagas, traveller: Traveller, count: int, *, name: str = "thing") -> list[asyncio.Event]:
+    """Start so many sagas that wait in their first step; return what lets each go on."""
+    things = [f"{name} {n}" for n in range(count)]
+    gates = [traveller.depot.hold(f"take {thing}") for thing in things]
+    async with sagas._db.transaction() as tx:
+        for thing in things:
+            await sagas.start(tx, traveller.journey, (thing,), id=thing)
+    await asyncio.sleep(1)
+    return gates
+
+
+async def test_a_busy_loop_begins_few_and_the_others_wait_on_disk(tmp_path):
+    traveller, loop = Traveller(Depot()), Loop()
+    async with opened(tmp_path, traveller, settings=SETTINGS, busy=loop) as sagas:
+        gates = await started(sagas, traveller, 8)
+        counted = sagas.statistics()
+        assert (counted.running, counted.waiting) == (3, 5)
+        for done, gate in enumerate(gates):
+            assert sagas.statistics().running == min(3, 8 - done)
+            gate.set()
+            await asyncio.sleep(1)
+        counted = sagas.statistics()
+        assert (counted.running, counted.waiting, counted.finished) == (0, 0, 8)
+
+
+async def test_peace_brings_all_of_them_in(tmp_path):
+    traveller, loop = Traveller(Depot()), Loop()
+    async with opened(tmp_path, traveller, settings=SETTINGS, busy=loop) as sagas:
+        gates = await started(sagas, traveller, 8)
+        loop.busy = False
+        gates[0].set()  # the next end is when it is looked at
+        await asyncio.sleep(1)
+        counted = sagas.statistics()
+        assert (counted.running, counted.waiting) == (7, 0)
+        for gate in gates:
+            gate.set()
+        await asyncio.sleep(1)
+        assert sagas.statistics().finished == 8
+
+
+async def test_somebody_who_waits_is_not_kept_behind_those_whom_nobody_waits_for(tmp_path):
+    traveller, loop = Traveller(Depot()), Loop()
+    async with opened(tmp_path, traveller, settings=SETTINGS, busy=loop) as sagas:
+        gates = await started(sagas, traveller, 8)
+        assert await sagas.run(traveller.journey, ("hat",), id="mine") == ["1 hat"]
+        assert await sagas.run(traveller.journey, ("coat",)) == ["1 coat"]
+        assert sagas.statistics().waiting == 5
+        for gate in gates:
+            gate.set()
+        await asyncio.sleep(1)
+
+
+async def test_the_door_is_told_when_too_many_wait(tmp_path):
+    traveller, loop = Traveller(Depot()), Loop()
+    async with opened(tmp_path, traveller, settings=SETTINGS, busy=loop) as sagas:
+        gates = await started(sagas, traveller, 3 + 11)
+        sagas.check_room()
+        gates += await started(sagas, traveller, 1, name="last")
+        with pytest.raises(OverloadedError, match="sagas of trip.*waiting 12 against a limit of 12") as full:
+            sagas.check_room()
+        assert full.value.retry_after_s == 5.0
+        gates += await started(sagas, traveller, 1, name="already accepted")  # `start` itself never refuses
+        for gate in gates:
+            gate.set()
+        await asyncio.sleep(5)
+        sagas.check_room()
+        assert sagas.statistics().finished == 16
+
+
+async def test_what_waited_is_counted_after_a_restart(tmp_path):
+    traveller, loop = Traveller(Depot()), Loop()
+    async with opened(tmp_path, traveller, settings=SETTINGS, busy=loop) as sagas:
+        await started(sagas, traveller, 8)
+    async with opened(tmp_path, traveller, settings=SETTINGS, busy=loop) as sagas:
+        await asyncio.sleep(1)
+        counted = sagas.statistics()
+        assert (counted.running, counted.waiting) == (3, 5)
+        for gate in traveller.depot.gates.values():
+            gate.set()
+        await asyncio.sleep(5)
+        assert (sagas.statistics().waiting, sagas.statistics().finished) == (0, 8)
