@@ -33,7 +33,8 @@ def test_a_name_that_is_one_endless_word_pushes_nothing_off_the_page(
     feed.write_text(f"sku,name,price,category,stock\nLONG-1,{'Supercalifragilistic' * 9},1234567.89,Kitchen,5\n")
     assert shop.command("import", "shop", "catalog", str(feed)).returncode == 0
     buyer = device(screen, still=True)
-    buyer.register(f"endless-{screen}@example.org", "N" * 100)
+    email = f"endless-{screen}@example.org"
+    buyer.register(email, "N" * 100)
     buyer.put("LONG-1", 2)
     found = list(faults_of(buyer, "cart"))
     for name, path in (("product", "/p/LONG-1"), ("shelf", "/c/kitchen"), ("checkout", "/checkout")):
@@ -41,4 +42,10 @@ def test_a_name_that_is_one_endless_word_pushes_nothing_off_the_page(
         found += faults_of(buyer, name)
     buyer.order("tok_declined")
     found += faults_of(buyer, "order")
+    assert shop.command("admin", "shop", email).returncode == 0
+    admin = device(screen, still=True)
+    admin.sign_in(email)
+    for section in ("users", "orders", "stock", "products?q=super"):
+        admin.open(f"/admin/{section}")
+        found += faults_of(admin, section)
     assert not found, "\n".join(found)
