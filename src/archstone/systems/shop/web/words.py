@@ -22,7 +22,7 @@ NOTICES: Final = {
     "again": "The products are in your cart again.",
     "gone": "Some products are not for sale any more. Please take them out to order the rest.",
     "mixed": "This cannot be one order: its prices are in different currencies, or it costs too much. Please split it.",
-    "empty": "Your cart is empty, so there is nothing to order yet.",
+    "empty": "Your cart is empty, so there is nothing to order. What you have ordered already is under Orders.",
     "full": "Your cart holds 50 different products, and no more fit. Order these or take one out.",
     "dropped": "Not everything from your cart as a guest has found room: a cart holds 50 different products.",
     "unknown": "This product is not for sale any more.",
