@@ -102,6 +102,15 @@ def test_a_picture_tells_that_it_may_be_killed(deaths: int, told: str) -> None:
     assert last.endswith(told)
 
 
+@pytest.mark.parametrize(("columns", "pid", "deaths"), [(80, 4711, 0), (80, 4_194_304, 12), (67, 4_194_304, 1)])
+def test_a_narrow_terminal_does_not_cut_the_process_to_kill(columns: int, pid: int, deaths: int) -> None:
+    about = replace(ABOUT, pid=pid, deaths=deaths)
+    *_, first, last = drawn(about, VITALS, (), up_s=1, size=(columns, 24)).plain.split("\n")
+    assert (first + last).count(f"kill -9 {pid}") == 1
+    assert max(len(first), len(last)) <= columns
+    assert "q or ctrl-c stops it" in first + last
+
+
 def test_what_is_not_there_is_not_shown() -> None:
     quiet = replace(VITALS, events=(), own=(), p50_s=None, p95_s=None, history=(), memory_bytes=0, ready=False)
     text = "\n".join(lines_of(quiet, ()))
@@ -135,6 +144,12 @@ def test_the_journal_keeps_faults_and_what_is_printed(tmp_path: Path) -> None:
     events = [json.loads(each)["event"] for each in (tmp_path / "archstone.log").read_text().splitlines()]
     assert events == ["early", "late\x1b[2J", "calm", "part of a line", "failed"]
     assert (tmp_path / "archstone.log").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_fault_tells_its_reason_before_its_ids() -> None:
+    book = Journal()
+    book.write(line("warning", "a step failed", saga="a1", step="b2", error="the bank is away", next_s=1) + "\n")
+    assert book.faults[0].text == "a step failed  error=the bank is away  saga=a1  step=b2  next_s=1"
 
 
 def test_what_is_said_again_and_again_is_one_fault() -> None:

@@ -19,6 +19,7 @@ async def test_the_list_shows_what_is_low_and_finds_a_product_by_its_number(run:
     await run.client(StockAdmin, as_=ROOT).correct("KIT-001", "a fire", counted=0)
     everything = await root.get("/admin/stock")
     assert everything.html.count('data-label="Free"') == 50
+    assert "AUD-001 Norden shelf speaker 200" in everything.text
     low = await root.get("/admin/stock?low=0")
     assert "KIT-001" in low.text
     assert low.html.count('data-label="Free"') == 1

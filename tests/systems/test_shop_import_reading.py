@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archstone.systems.shop.catalog.importing import LoadedProduct
-from archstone.systems.shop.importing.fields import FieldMap, FieldMapError
+from archstone.systems.shop.importing.fields import FieldMap, FieldMapError, paths_of
 from archstone.systems.shop.importing.prices import PriceError, read_price
 from archstone.systems.shop.importing.products import Fault, ProductReader
 from archstone.systems.shop.importing.records import FileUnreadableError, Record, open_records
@@ -77,7 +77,8 @@ def test_marks_of_utf_16_and_named_encodings_are_read(tmp_path: Path) -> None:
         ('{"a": [{"id": 1}], "b": [{"id": 2}]}', "two arrays of objects, a and b"),
         ('{"id": 1', "breaks off"),
         ("[" * 100_000, "nested too deeply"),
-        ('id,name\n1,"open\n' + "x\n" * 100_000, "line 2: is not CSV"),
+        ('id,name\n1,"open\n' + "x\n" * 600_000, "line 2: is not CSV"),
+        ('id,name\n1,Pan\n2,"open\n3,Pot\n', "line 3: opens a quote that nobody closes"),
         ("x" * 1_100_000, "longer than 1048576"),
         ('[{"a": "' + "x" * 1_400_000 + '"}]', "longer than 1048576"),
     ],
@@ -85,6 +86,21 @@ def test_marks_of_utf_16_and_named_encodings_are_read(tmp_path: Path) -> None:
 def test_what_makes_the_rest_unreadable_ends_the_reading_with_its_line(tmp_path: Path, text: str, told: str) -> None:
     with pytest.raises(FileUnreadableError, match=told):
         read(tmp_path / "file.json" if text[:1] in "[{" else tmp_path / "file.csv", text)
+
+
+def test_a_cell_may_hold_much_text_and_the_last_line_may_lack_its_end(tmp_path: Path) -> None:
+    much = "x" * 300_000
+    assert read(tmp_path / "a.csv", f'id,name\n1,{much}\n2,"two\nlines"') == [
+        (2, {"id": "1", "name": much}), (3, {"id": "2", "name": "two\nlines"}),
+    ]  # fmt: skip
+
+
+def test_the_fields_of_a_record_are_told_as_a_mapping_names_them() -> None:
+    record = {"id": 1, "name": {"en": "Pan", "de": {"long": "Pfanne"}}, "price": [1], "odd\nname": 2, "": 3}
+    assert paths_of(record) == ("id", "name.en", "name.de.long", "price", "odd name")
+    many = paths_of({f"field {number}": number for number in range(26)})
+    assert (len(many), many[24:]) == (26, ("field 24", "..."))
+    assert len(paths_of({f"field {number}": number for number in range(25)})) == 25
 
 
 def test_one_bad_record_spoils_no_other(tmp_path: Path) -> None:
@@ -294,6 +310,7 @@ def test_markup_goes_and_text_stays() -> None:
     assert plain_text("<p>a</p>\n<ul><li>b<li>c</ul>&nbsp;d<style>x</style>") == "a\nb\nc\nd"
     assert plain_text("3 < 4 and 5 > 2") == "3 < 4 and 5 > 2"
     assert plain_text("a\x00b\u2028c <!-- no --> d") == "abc d"
+    assert plain_text("\u202egnp.exe \u2067cup\u2069") == "gnp.exe cup", "nothing turns the direction of what follows"
 
 
 def test_the_products_of_others_are_read_without_a_mapping() -> None:

@@ -135,10 +135,12 @@ async def test_people_get_a_table_of_faults_and_one_line(folder: Path) -> None:
     [
         (("--strict",), "1 records are faulty, the first on line 3: it has no name"),
         (("--map", "category=nowhere"), "no record of feed.csv has what is named for category"),
+        (("--map", "category=nowhere"), "the first has the fields id, title, price; nothing was imported"),
         (("--map", "nam=title"), "did you mean name"),
         (("--currency", "euro"), "a code of three capitals"),
         (("--encoding", "klingon"), "no encoding 'klingon'"),
         (("--map", "price="), "there is no product among 2 records, the first on line 2: it has no price"),
+        (("--map", "price="), "--map price=...; a record has the fields id, title, price; nothing was imported"),
     ],
 )
 async def test_what_is_refused_is_one_line_and_changes_nothing(folder: Path, words: tuple[str, ...], told: str) -> None:

@@ -3,7 +3,7 @@
 import gzip
 
 import pytest
-from pages_browser import HOST, Browser, filled, registered
+from pages_browser import ADDRESS, HOST, Browser, filled, registered
 
 from archstone.runtime import Embedded
 from archstone.services.http import ask
@@ -211,3 +211,24 @@ async def test_pages_and_their_files_are_packed_for_those_who_take_it(run: Embed
                 total += len(answer.body)
                 assert gzip.decompress(answer.body)
     assert total < 30_000
+
+
+async def test_what_is_sold_out_cannot_be_put_in_the_cart_and_what_is_there_can_be_taken_out(run: Embedded) -> None:
+    guest, other = Browser(run.asgi), Browser(run.asgi)
+    await filled(guest, ("KIT-001", 2))
+    stock = run.parts.services["inventory"].database
+    await stock.execute("UPDATE stock SET sold = sold + free, free = 0 WHERE sku = 'KIT-001'")
+    page = await other.get("/p/KIT-001")
+    assert "Sold out" in page.text
+    assert 'action="/cart/lines"' not in page.html
+    assert "Alder cast iron pan Sold out" in (await guest.get("/cart")).text
+    assert (await guest.get("/p/KIT-001")).form("/cart/lines").fields["quantity"] == "2"
+
+
+async def test_a_list_of_orders_counts_one_piece_as_one(ann: Browser) -> None:
+    for pieces in (1, 2):
+        await filled(ann, ("KIT-001", pieces))
+        await ann.submit(await ann.get("/checkout"), "/checkout", **ADDRESS)
+    page = await ann.get("/orders")
+    assert '<td data-pieces="piece">1</td>' in page.html
+    assert '<td data-pieces="pieces">2</td>' in page.html

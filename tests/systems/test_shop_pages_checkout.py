@@ -38,6 +38,7 @@ async def test_an_order_is_placed_and_its_page_tells_how_it_goes(run: Embedded, 
     assert "Paid and confirmed" in page.text
     assert "€79.80" in page.text
     assert "Mill Lane 1" in page.text
+    assert "12345 Tarn Germany" in page.text
     assert "Cart 2" not in page.text, "what was ordered is out of the cart"
     assert "Confirmed" in (await ann.get("/orders")).text
 
@@ -124,11 +125,12 @@ async def test_goods_that_run_out_while_buying_are_named(run: Embedded, ann: Bro
     await filled(ann, ("KIT-001", 3))
     stock = run.parts.services["inventory"].database
     await stock.execute("UPDATE stock SET sold = sold + free - 2, free = 2 WHERE sku = 'KIT-001'")
+    assert "Alder cast iron pan Only 2 left" in (await ann.get("/cart")).text
     form = await ann.get("/checkout")
     assert "Only 2 left" in form.text
     path = (await ann.submit(form, "/checkout", **ADDRESS)).to
-    page = await ended(ann, path, "Sold out while you were buying")
-    assert "Alder cast iron pan" in page.text
+    page = await ended(ann, path, "Not enough is left of what you ordered")
+    assert "not enough of “Alder cast iron pan” left" in page.text
     assert "No money has been kept" in page.text
 
 
@@ -195,7 +197,7 @@ def test_waiting_is_explained_by_what_it_waits_for() -> None:
         ("payment declined: insufficient funds", "Your card was declined.", "not enough money"),
         ("payment declined: unknown card", "Your card was declined.", "does not know this card"),
         ("payment declined: stolen", "Your card was declined.", "(stolen)"),
-        ("out of stock: KIT-009", "Sold out while you were buying.", "KIT-009"),
+        ("out of stock: KIT-009", "Not enough is left of what you ordered.", "KIT-009"),
         ("cancelled by the customer", "You have cancelled this order.", "given back"),
         ("the checkout could not be completed", "We could not complete this order.", "try again"),
         ("something new", "This order has been cancelled.", "something new"),

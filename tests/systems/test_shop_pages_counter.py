@@ -1,5 +1,6 @@
 """Behind the counter: who may see what happens inside for an order, what is shown of it, live, and the red button."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -98,7 +99,7 @@ async def test_with_chaos_a_visitor_may_kill_the_shop_and_it_is_known_who(
     page = await ann.get("/")
     assert page.form("/counter/kill").method == "post"
     assert "Kill the shop" in page.text
-    assert (await Browser(run.asgi).post("/counter/kill", {})).to == "/login?next=/counter"
+    assert (await Browser(run.asgi).post("/counter/kill", {})).to == "/login?next=/counter&told=ended"
     ann.headers = {"origin": "http://elsewhere.test", "sec-fetch-site": "cross-site"}
     assert (await ann.post("/counter/kill", {})).status == 403
     assert killed == []
@@ -159,6 +160,19 @@ def test_steps_attempts_and_faults_have_their_words() -> None:
     assert shown.now == "live"
     assert "started again once" in shown.restarts
     assert "500.0 ms after it began" in shown.restarts
+
+
+@pytest.mark.parametrize(
+    ("status", "live", "stand"),
+    [
+        ("running", True, "At work"), ("stuck", True, "Stuck"), ("stuck", False, "Stuck"), ("failed", True, "At work"),
+        ("failed", False, "Turned back"), ("done", False, "All done"),
+    ],
+)  # fmt: skip
+def test_the_headline_says_how_it_ended(status: Any, live: bool, stand: str) -> None:
+    (saga,) = told().sagas
+    shown = inside(told(sagas=(replace(saga, status=status),), live=live))
+    assert shown.headline == f"{stand}: 0 of 1 steps, 1 events, handled 1 times"
 
 
 def test_of_what_nothing_is_known_is_said_so() -> None:

@@ -163,7 +163,9 @@ async def test_who_was_signed_out_meanwhile_comes_back_to_the_page_of_the_form(r
     for path, back in (
         ("/checkout", "/checkout"), ("/account/name", "/account"), (f"{order}/cancel", order)
     ):  # fmt: skip
-        assert (await guest.post(path, {})).to == f"/login?next={back}"
+        answer = await guest.post(path, {})
+        assert answer.to == f"/login?next={back}&told=ended"
+        assert "so nothing was done" in (await guest.follow(answer)).text
 
 
 async def test_the_session_is_no_key_to_the_api(run: Embedded) -> None:

@@ -42,7 +42,7 @@ def drawn(about: About, vitals: Vitals, faults: Sequence[Fault], *, up_s: float,
     """Return the picture for a terminal of `size`, columns and rows. What does not fit is left out, from below."""
     columns, rows = size
     lines: list[Line] = [*_head(about, vitals, up_s), [], *_traffic(vitals, columns), [], *_inside(about, vitals)]
-    foot = _foot(about)
+    foot = _foot(about, columns)
     for more in (list(_faults(faults)), list(_events(vitals)), list(_own(vitals))):
         room = rows - len(lines) - len(foot) - 2
         if more and room >= 1:
@@ -130,10 +130,16 @@ def _faults(faults: Sequence[Fault]) -> Iterator[Line]:
         yield [*label, (f"{fault.at} ", "dim"), level, (often, "bold"), (fault.text, "")]
 
 
-def _foot(about: About) -> list[Line]:
-    way = "" if about.deaths is None else f"; killed, it is started again: kill -9 {about.pid}"
+def _foot(about: About, columns: int) -> list[Line]:
+    stop = " q or ctrl-c stops it, its data stays"
+    if about.deaths is None:
+        return [[(stop, "dim")]]
+    way = f"killed, it is started again: kill -9 {about.pid}"
     often = f"  killed {about.deaths} time{'s' if about.deaths > 1 else ''} so far" if about.deaths else ""
-    return [[(f" q or ctrl-c stops it, its data stays{way}", "dim"), (often, "bold magenta")]]
+    if len(f"{stop}; {way}{often}") <= columns:
+        return [[(f"{stop}; {way}", "dim"), (often, "bold magenta")]]
+    # Cut off at the edge, the number would be that of another process.
+    return [[(stop, "dim")], [(f" {way}", "dim"), (often, "bold magenta")]]
 
 
 def _label(text: str) -> Line:

@@ -142,6 +142,8 @@ def _fault(line: dict[str, Any], times: int) -> Fault:
     if isinstance(exception, dict):
         named = cast("dict[str, Any]", exception)
         told.append(f"{str(named.get('type')).rpartition('.')[2]}: {named.get('message')}")
-    told += [f"{name}={value}" for name, value in line.items() if name not in _PLAIN and name != "exception"]
+    # A terminal cuts what is long, so the reason stands before the ids.
+    rest = sorted(line.items(), key=lambda item: item[0] != "error")
+    told += [f"{name}={value}" for name, value in rest if name not in _PLAIN and name != "exception"]
     text = "".join(each if each.isprintable() else " " for each in "  ".join(told))
     return Fault(str(line.get("timestamp"))[11:19], str(line.get("level")), text, times)

@@ -261,8 +261,9 @@ def import_command(
 ) -> None:
     """Bring the products of FILE into the shop, all at once, while it runs or not; again and again if you like.
 
-    A record that is no product is left out and told with its line. A product is known by its SKU, or by one made of its
-    id, so it is changed and never doubled. Killed midway, nothing of FILE is seen.
+    A record that is no product is left out and told with its line.
+    A product is known by its SKU, or by one made of its id, so it is changed and never doubled.
+    Killed midway, nothing of FILE is seen.
     """
     from archstone.systems.shop.importing.command import ImportOptions, run_import, shown_faults
 

@@ -128,9 +128,11 @@ async def run_import(
     )
 
     def judge(report: Report) -> None:
+        report.fields = reader.named
         if reader.missing:
-            named = ", ".join(sorted(reader.missing))
-            raise FieldMapError(f"--map: no record of {file.name} has what is named for {named}; nothing was imported")
+            named, has = ", ".join(sorted(reader.missing)), ", ".join(reader.named)
+            what = f"no record of {file.name} has what is named for {named}; the first has the fields {has}"
+            raise FieldMapError(f"--map: {what}; nothing was imported")
         if options.strict and report.faulty:
             first = report.faults[0]
             what = f"{report.faulty} records are faulty, the first on line {first.line}: {first.reason}"

@@ -44,7 +44,9 @@ def csv_records(name: str, text: TextIOWrapper) -> Iterator[Record]:
     if header[:4].lower() == "sep=" and len(header.strip()) == 5:  # what Excel writes to say so itself
         delimiter, header, skipped = header[4], next(lines, ""), skipped + 1
     # The header may go on in the next line, inside quotes: so it is given to the reader, and the rest after it.
-    rows = _rows(name, csv.reader(chain([header], lines), delimiter=delimiter), skipped)
+    csv.field_size_limit(MAX_RECORD_CHARACTERS)  # of the whole process, whose own limit is an eighth of this
+    source = _Watched(chain([header], lines))
+    rows = _rows(name, csv.reader(iter(source), delimiter=delimiter), skipped, source=source)
     line, header_row = next(rows, (1, [""]))
     columns = [cell.strip() for cell in header_row]
     if not any(columns):
@@ -63,7 +65,19 @@ def _first(lines: Iterator[str]) -> tuple[str, int]:
     return "", 0
 
 
-def _rows(name: str, reader: _Reader, skipped: int) -> Iterator[tuple[int, list[str]]]:
+class _Watched:
+    """Lines, and whether their end has been met."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self._lines = lines
+        self.over = False
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._lines
+        self.over = True
+
+
+def _rows(name: str, reader: _Reader, skipped: int, *, source: _Watched) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows that are not blank, each with the line it begins on."""
     while True:
         line = skipped + reader.line_num + 1
@@ -73,6 +87,9 @@ def _rows(name: str, reader: _Reader, skipped: int) -> Iterator[tuple[int, list[
             raise FileUnreadableError(name, line, f"is not CSV ({error}): is a quote left open?") from error
         if row is None:
             return
+        if source.over:
+            # Only inside quotes does a row ask for more than there is: all that follows would be text of one cell.
+            raise FileUnreadableError(name, line, "opens a quote that nobody closes: the rest of the file is inside it")
         if any(cell.strip() for cell in row):
             yield line, row
 

@@ -4,15 +4,16 @@ A path has dots where a field is inside a field, as in `price=pricing.final`; `i
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final, Self, cast
 
 from archstone.errors import ConfigError
 
-__all__ = ["ALIASES", "FieldMap", "FieldMapError"]
+__all__ = ["ALIASES", "FieldMap", "FieldMapError", "paths_of"]
 
 ALIASES: Final = MappingProxyType(
     {
@@ -28,6 +29,9 @@ ALIASES: Final = MappingProxyType(
     }
 )
 """Our fields, each with the names under which files have it; the first that is there counts."""
+MAX_PATHS: Final = 25
+MAX_PATH: Final = 60
+MAX_DEPTH: Final = 3
 _INNER: Final = re.compile(r"[^a-z0-9]+")
 
 
@@ -95,3 +99,18 @@ def _at(record: Mapping[str, Any], path: str) -> object:
         else:
             return None
     return found
+
+
+def paths_of(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what a mapping may name in a record, in its order: at most 25 paths, cut at 60 characters each."""
+    found = [*islice(_paths(record), MAX_PATHS + 1)]
+    shown = ["".join(each if each.isprintable() else " " for each in path)[:MAX_PATH] for path in found]
+    return (*shown[:MAX_PATHS], "...") if len(shown) > MAX_PATHS else tuple(shown)
+
+
+def _paths(record: Mapping[str, Any], before: str = "") -> Iterator[str]:
+    for name, value in record.items():
+        if isinstance(value, Mapping) and before.count(".") < MAX_DEPTH:
+            yield from _paths(cast("Mapping[str, Any]", value), f"{before}{name}.")
+        elif name:
+            yield f"{before}{name}"

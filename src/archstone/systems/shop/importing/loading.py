@@ -46,6 +46,8 @@ class Report:
     faulty: int = 0
     faults: list[Fault] = field(default_factory=list[Fault])
     """The first thousand of them."""
+    fields: tuple[str, ...] = ()
+    """What the first record names, for whoever has to map it."""
 
     @property
     def good(self) -> int:
@@ -119,9 +121,13 @@ async def _begin(imports: CatalogImport, source: str, progress: Progress) -> Imp
 
 
 def _refuse_empty(report: Report) -> None:
-    if not report.good:
-        first = f", the first on line {report.faults[0].line}: {report.faults[0].reason}" if report.faults else ""
-        raise ImportRefusedError(f"there is no product among {report.faulty} records{first}")
+    if report.good:
+        return
+    if not report.faults:
+        raise ImportRefusedError("there is no record in it")
+    first = f"the first on line {report.faults[0].line}: {report.faults[0].reason}"
+    named = f"; a record has the fields {', '.join(report.fields)}" if report.fields else ""
+    raise ImportRefusedError(f"there is no product among {report.faulty} records, {first}{named}")
 
 
 async def _send(

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, cast
 from pydantic import ValidationError
 
 from archstone.systems.shop.catalog.importing import MAX_IMAGES, MAX_PIECES, LoadedProduct
-from archstone.systems.shop.importing.fields import FieldMap
+from archstone.systems.shop.importing.fields import FieldMap, paths_of
 from archstone.systems.shop.importing.prices import PriceError, read_price
 from archstone.systems.shop.importing.records import Record
 from archstone.systems.shop.importing.texts import category_id, fitting_sku, one_line, plain_text
@@ -57,11 +57,14 @@ class ProductReader:
         self._categories: set[str] = set()
         self.missing = {ours for ours, path in fields.chosen.items() if path}
         """Fields that the mapping names and no record had so far."""
+        self.named: tuple[str, ...] = ()
+        """The fields of the first record, as a mapping would name them."""
 
     def read(self, record: Record) -> LoadedProduct | Fault:
         """Return the product of a record, or why it is none."""
         if record.fields is None:
             return Fault(record.line, record.fault)
+        self.named = self.named or paths_of(record.fields)
         fields = self._fields.normalised(record.fields)
         found = {ours: self._fields.find(fields, ours) for ours in _FIELDS}
         if self.missing:

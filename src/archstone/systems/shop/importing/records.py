@@ -81,7 +81,7 @@ def translated(name: str, records: Iterator[Record]) -> Iterator[Record]:
             yield record
     except UnicodeError as error:
         what = f"after it comes something that is not {getattr(error, 'encoding', 'text')}"
-        raise FileUnreadableError(name, line, f"{what}: name the file's encoding, such as cp1252") from error
+        raise FileUnreadableError(name, line, f"{what}: name the file's encoding, as with --encoding cp1252") from error
 
 
 @contextmanager
@@ -110,7 +110,7 @@ def open_records(path: Path, *, encoding: str | None = None, rows_at: str | None
         try:
             text = TextIOWrapper(file, encoding=chosen, newline="")
         except LookupError as error:
-            raise FileUnreadableError(name, None, f"there is no encoding {chosen!r}: try utf-8 or cp1252") from error
+            raise FileUnreadableError(name, None, f"there is no encoding {chosen!r}: try --encoding cp1252") from error
         records = _by_kind(name, text, suffix=path.suffix.lower(), rows_at=rows_at)
         yield Records(name, file, records, size_bytes=size_bytes)
 
@@ -130,5 +130,5 @@ def _by_kind(name: str, text: TextIOWrapper, *, suffix: str, rows_at: str | None
             return json_records(name, text, rows_at=rows_at, lines=suffix in {".jsonl", ".ndjson"})
         return csv_records(name, text)
     except UnicodeError as error:
-        what = f"is not {getattr(error, 'encoding', 'text')}: name its encoding, such as cp1252"
+        what = f"is not {getattr(error, 'encoding', 'text')}: name its encoding, as with --encoding cp1252"
         raise FileUnreadableError(name, 1, what) from error

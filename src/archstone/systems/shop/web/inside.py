@@ -171,8 +171,15 @@ def _headline(story: Story) -> str:
     done = sum(step.state in {"done", "undone"} for step in steps)
     handled = sum(each.state == "handled" for event in story.events for each in event.handlings)
     counted = f"{done} of {len(steps)} steps, {len(story.events)} events, handled {handled} times"
-    stuck = any(saga.status == "stuck" for saga in story.sagas)
-    return f"{'Stuck' if stuck else 'At work' if story.live else 'All done'}: {counted}"
+    return f"{_stand(story)}: {counted}"
+
+
+def _stand(story: Story) -> str:
+    if any(saga.status == "stuck" for saga in story.sagas):
+        return "Stuck"
+    if story.live:
+        return "At work"
+    return "Turned back" if any(saga.status == "failed" for saga in story.sagas) else "All done"
 
 
 def _restarts(story: Story, began_us: int) -> str:

@@ -17,6 +17,7 @@ from archstone.systems.shop.catalog.contract import Product, Suggestion
 from archstone.systems.shop.catalog.pictures import drawing_path, picture_path
 from archstone.systems.shop.values import Money
 from archstone.systems.shop.web.asgi import Response
+from archstone.systems.shop.web.forms import COUNTRIES
 from archstone.systems.shop.web.money import Locale, many, written
 from archstone.systems.shop.web.words import NOTICES, in_stock, status_words, timeline_words
 
@@ -76,7 +77,7 @@ class Templates:
         names = cast("dict[str, object]", self._environment.globals)
         names.update(asset=assets.path, notices=NOTICES)
         filters = cast("dict[str, object]", self._environment.filters)
-        filters.update(day=_day, moment=_moment, many=many)
+        filters.update(day=_day, moment=_moment, many=many, country=_country)
         filters.update(picture=_picture, line_picture=_line_picture, drawn=drawing_path)
         filters.update(timeline_words=timeline_words, status_words=status_words, in_stock=in_stock)
 
@@ -107,6 +108,10 @@ def _picture(product: Product | Suggestion) -> str:
 def _line_picture(sku: str, name: str) -> str:
     """Return the picture of a line of an order, which does not keep the product's shelf."""
     return picture_path(sku, name, "")
+
+
+def _country(code: str) -> str:
+    return COUNTRIES.get(code, code)
 
 
 def _day(at: datetime) -> str:

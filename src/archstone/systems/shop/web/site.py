@@ -134,7 +134,8 @@ class Site:
             check_origin(request.headers, https=request.https)
             request.form = await self._forms.read(request.headers, request.receive)
         if route.signed_in and request.visitor is None:
-            return _redirect(Redirect(to=f"/login?next={quote(_back_to(request, routes))}"), request)
+            told = "&told=ended" if request.method == "POST" else ""
+            return _redirect(Redirect(to=f"/login?next={quote(_back_to(request, routes))}{told}"), request)
         if route.role is not None and route.role not in request.principal.roles:
             raise ForbiddenError(route.path, route.role)
         gate = self._limits.gate

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from archstone.systems.shop.inventory.contract import Stock
 from archstone.systems.shop.orders.contract import OrderSummary, OrderView
 
-__all__ = ["NOTICES", "SLOW_AFTER", "Told", "about", "coming", "in_stock", "status_words", "timeline_words"]
+__all__ = ["NOTICES", "SLOW_AFTER", "Told", "about", "coming", "in_stock", "shortage", "status_words", "timeline_words"]
 
 SLOW_AFTER: Final = timedelta(seconds=3)
 """A checkout that takes longer is explained."""
@@ -22,13 +22,14 @@ NOTICES: Final = {
     "again": "The products are in your cart again.",
     "gone": "Some products are not for sale any more. Please take them out to order the rest.",
     "mixed": "This cannot be one order: its prices are in different currencies, or it costs too much. Please split it.",
-    "empty": "Your cart is empty, so there is nothing to order yet.",
+    "empty": "Your cart is empty, so there is nothing to order. What you have ordered already is under Orders.",
     "full": "Your cart holds 50 different products, and no more fit. Order these or take one out.",
     "dropped": "Not everything from your cart as a guest has found room: a cart holds 50 different products.",
     "unknown": "This product is not for sale any more.",
     "quantity": "Please enter a number of pieces from 0 to 99.",
     "saved": "Your changes have been saved.",
     "left": "You are signed out.",
+    "ended": "You are not signed in any more, so nothing was done. Please sign in, and go on where you were.",
     "everywhere": "You are signed out on every device.",
     "late": "It is too late to cancel: the parcel has left. Send it back when it has arrived.",
     "asked": "We are cancelling your order.",
@@ -121,8 +122,10 @@ def _cancelled(order: OrderView) -> Told:
     if kind == "out of stock":
         names = {line.sku: line.name for line in order.lines}
         what = names.get(fact, fact)
-        detail = f"Somebody else has bought the last of \u201c{what}\u201d. {_NOT_CHARGED}"
-        return Told("Sold out while you were buying.", detail, "bad", over=True, again=True)
+        detail = (
+            f"When we came to set it aside, there was not enough of \u201c{what}\u201d left. No money has been kept."
+        )
+        return Told("Not enough is left of what you ordered.", detail, "bad", over=True, again=True)
     if kind == "cancelled by the customer":
         detail = "What you have paid has been given back, and the goods are back on the shelf."
         return Told("You have cancelled this order.", detail, "bad", over=True, again=True)
@@ -166,3 +169,10 @@ def in_stock(stock: Stock | None) -> str:
     if not stock.free:
         return "Sold out"
     return f"Only {stock.free} left" if stock.free <= FEW else "In stock"
+
+
+def shortage(free: int, wanted: int) -> str | None:
+    """Return a word of warning if fewer pieces are free than somebody wants. None: there are enough."""
+    if free >= wanted:
+        return None
+    return f"Only {free} left" if free else "Sold out"

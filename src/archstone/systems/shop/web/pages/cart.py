@@ -2,12 +2,14 @@
 
 from contextlib import suppress
 
+from archstone.errors import ArchstoneError
 from archstone.systems.shop.carts.contract import Cart, CartFullError, CartsFullError, CartUnknownError
 from archstone.systems.shop.catalog.contract import UnknownProductError
 from archstone.systems.shop.web.cookies import SetCookie
 from archstone.systems.shop.web.desk import Desk
 from archstone.systems.shop.web.exchange import Answer, Page, Redirect, Request
 from archstone.systems.shop.web.forms import Filled, LineForm, checked
+from archstone.systems.shop.web.words import shortage
 
 __all__ = ["EMPTY", "clear", "put", "seen", "show"]
 
@@ -19,7 +21,8 @@ async def show(desk: Desk, request: Request) -> Answer:
     cookies: tuple[SetCookie, ...] = ()
     if request.visitor is not None:
         _, cookies = await desk.bring_cart(request)  # nothing to do, unless it failed when signing in
-    return Page(template="cart.html", values={"cart": await seen(desk, request)}, cookies=cookies)
+    cart = await seen(desk, request)
+    return Page(template="cart.html", values={"cart": cart, "short": await _short(desk, cart)}, cookies=cookies)
 
 
 async def put(desk: Desk, request: Request) -> Answer:
@@ -56,3 +59,12 @@ async def seen(desk: Desk, request: Request) -> Cart:
         return await desk.clients.carts.cart(request.cart)
     except CartUnknownError:
         return EMPTY
+
+
+async def _short(desk: Desk, cart: Cart) -> dict[str, str | None]:
+    """Return a word of warning for each product of which there is not as much as is in the cart."""
+    short: dict[str, str | None] = {}
+    for line in cart.lines:
+        with suppress(ArchstoneError):  # the cart goes without; the checkout asks again
+            short[line.sku] = shortage((await desk.clients.inventory.stock(line.sku)).free, line.quantity)
+    return short

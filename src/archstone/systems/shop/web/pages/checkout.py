@@ -26,6 +26,7 @@ from archstone.systems.shop.web.forms import (
 )
 from archstone.systems.shop.web.money import many, total_of
 from archstone.systems.shop.web.pages.cart import seen
+from archstone.systems.shop.web.words import shortage
 
 __all__ = ["checkout", "place"]
 
@@ -129,13 +130,12 @@ async def _row(desk: Desk, line: Line) -> dict[str, object]:
         free = (await desk.clients.inventory.stock(line.sku)).free
     except UnknownStockError:
         free = 0
-    warning = None if free >= line.quantity else f"Only {free} left" if free else "Sold out"
     total = many(product.price, line.quantity)
     return {
         "name": product.name,
         "quantity": line.quantity,
         "total": total,
-        "warning": warning,
+        "warning": shortage(free, line.quantity),
         "picture": picture_path(product.sku, product.name, product.category),
     }
 

@@ -1,6 +1,8 @@
 """Stock: what is low, what has arrived, and corrections with who made them and why."""
 
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from archstone.errors import DomainError
@@ -48,7 +50,8 @@ async def stocks(desk: Desk, request: Request) -> Answer:
     except BadCursorError:
         return Redirect(to=_HERE)
     fault = "A number of a product looks like KIT-001." if sku else None
-    return framed(request, "stocks", {"page": page, "low": most, "sku": sku, "fault": fault})
+    names = await _names(desk, [each.sku for each in page.items])
+    return framed(request, "stocks", {"page": page, "names": names, "low": most, "sku": sku, "fault": fault})
 
 
 async def product(desk: Desk, request: Request) -> Answer:
@@ -114,6 +117,15 @@ async def _stock(desk: Desk, request: Request) -> Stock:
         return await desk.clients.inventory.stock(request.parts["sku"])
     except UnknownStockError as error:
         raise PageMissingError from error
+
+
+async def _names(desk: Desk, skus: Sequence[str]) -> dict[str, str]:
+    """Return the names of those products that are for sale."""
+    names: dict[str, str] = {}
+    for sku in skus:
+        with suppress(UnknownProductError):
+            names[sku] = (await desk.clients.catalog.product(sku)).name
+    return names
 
 
 async def _shown(desk: Desk, request: Request, filled: Filled, *, status: int = 200) -> Page:

@@ -28,7 +28,7 @@ class Tile(NamedTuple):
 def of_shop(summary: Summary, locale: Locale) -> tuple[Tile, ...]:
     """Return what the shop has done since it was opened."""
     return (
-        Tile("rate", "Orders per minute, last hour", f"{summary.orders_per_minute:.1f}"),
+        Tile("rate", "Orders per minute, last hour", _rate(summary.orders_per_minute)),
         Tile("revenue", "Revenue", in_words(summary.revenue, summary.currency, locale)),
         Tile("conversion", "Confirmed of placed", in_words(summary.conversion_ratio, "ratio", locale)),
         Tile("placed", "Orders placed", str(summary.placed)),
@@ -48,6 +48,10 @@ def of_run(now: Figures, locale: Locale) -> tuple[Tile, ...]:
         Tile("lag", "Queue lag", in_words(now.relay_lag_s, "s", locale)),
         Tile("memory", "Memory", f"{now.memory_bytes / 2**20:.0f} MiB" if now.memory_bytes else "\u2013"),
     )
+
+
+def _rate(per_minute: float) -> str:
+    return f"{per_minute:.2f}" if 0 < per_minute < 1 else f"{per_minute:.1f}"
 
 
 def _tone(count: int) -> str:
