@@ -76,7 +76,7 @@ async def test_the_door_is_told_when_too_many_wait(tmp_path):
         gates = await started(sagas, traveller, 3 + 11)
         sagas.check_room()
         gates += await started(sagas, traveller, 1, name="last")
-        with pytest.raises(OverloadedError, match="sagas of trip.*waiting 12 against a limit of 12") as full:
+        with pytest.raises(OverloadedError, match=r"sagas of trip.*waiting 12 against a limit of 12") as full:
             sagas.check_room()
         assert full.value.retry_after_s == 5.0
         gates += await started(sagas, traveller, 1, name="already accepted")  # `start` itself never refuses

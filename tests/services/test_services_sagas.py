@@ -102,7 +102,7 @@ async def test_a_door_refuses_to_start_more_sagas_than_can_wait_and_a_service_ma
     assert cast.till.sagas is not None
     runner = cast.till.sagas._runner
     runner._present = 10_000
-    with pytest.raises(RejectedError, match="refused inside .resilience.overloaded., not done") as refused:
+    with pytest.raises(RejectedError, match=r"refused inside .resilience.overloaded., not done") as refused:
         await till.sell_later("s1", "ann", 5)
     assert refused.value.retry_after_s == 5.0
     assert await cast.till.service.db.all(str, "SELECT id FROM sales") == []
