@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from saga_cast import Depot, Traveller, opened
 
-from archstone.resilience import OverloadedError
-from archstone.sagas import SagaSettings
+from archstone.resilience import OverloadedError, Retry
+from archstone.sagas import SagaSettings, StepFailedError
 
 SETTINGS = SagaSettings(max_running=10, max_running_busy=3, max_waiting=12, timeout_s=1000)
 
@@ -99,3 +99,16 @@ async def test_what_waited_is_counted_after_a_restart(tmp_path):
             gate.set()
         await asyncio.sleep(5)
         assert (sagas.statistics().waiting, sagas.statistics().finished) == (0, 8)
+
+
+@pytest.mark.parametrize(("busy", "given_up_s"), [(False, 2.0), (True, 10.0)])
+async def test_an_attempt_that_begins_while_the_loop_is_late_has_five_times_its_time(tmp_path, busy, given_up_s):
+    traveller, loop = Traveller(Depot()), Loop()
+    loop.busy = busy
+    traveller.depot.hold("take hat")
+    settings = SagaSettings(timeout_s=2.0, step_retry=Retry(1, on=(Exception,)))
+    async with opened(tmp_path, traveller, settings=settings, busy=loop) as sagas:
+        begun = asyncio.get_running_loop().time()
+        with pytest.raises(StepFailedError):
+            await sagas.run(traveller.journey, ("hat",), id="t1")
+        assert asyncio.get_running_loop().time() - begun == pytest.approx(given_up_s, abs=0.1)

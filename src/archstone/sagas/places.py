@@ -13,8 +13,9 @@ class Places:
     Args:
         limit: Places in all. At least 1.
         on_free: Called when a place became free and nobody waits here for it.
-        busy: Says whether the loop has more to do than it can; then there are fewer places for what can wait.
-        busy_limit: How many there are then. None: as many as ever.
+        busy: Says whether the loop has more to do than it can; then there are fewer places for what can wait. None:
+            never.
+        busy_limit: How many there are then. At least 1.
     """
 
     __slots__ = ("_busy", "_busy_limit", "_limit", "_on_free", "_waiting", "taken")
@@ -25,12 +26,12 @@ class Places:
         *,
         on_free: Callable[[], None],
         busy: Callable[[], bool] | None = None,
-        busy_limit: int | None = None,
+        busy_limit: int = 1,
     ) -> None:
         self._limit = limit
         self._on_free = on_free
-        self._busy = None if busy_limit is None else busy
-        self._busy_limit = limit if busy_limit is None else min(busy_limit, limit)
+        self._busy = busy
+        self._busy_limit = limit if busy is None else min(busy_limit, limit)
         self._waiting: deque[Future[None]] = deque()
         self.taken = 0
 

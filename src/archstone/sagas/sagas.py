@@ -51,6 +51,10 @@ _NEWEST: Final = 1 << 62
 _RETRY_AFTER_S: Final = 5.0
 
 
+def _never() -> bool:
+    return False
+
+
 class Sagas:
     """The sagas of one owner in one database.
 
@@ -63,7 +67,8 @@ class Sagas:
         invoke: Makes the calls of steps and undos, instead of `function(*arguments)`.
         busy: Says whether the loop has more to do than it can. As long as that is so, sagas that nobody waits for are
             begun only while fewer than `max_running_busy` run. A thousand that share a loop which is late come to no
-            end: their steps outlive their time limits, are tried again, and make it later still.
+            end: their steps outlive their time limits, are tried again, and make it later still. For the same reason
+            an attempt that begins then has five times its time: it would be the loop's that is measured.
     """
 
     def __init__(
@@ -93,6 +98,7 @@ class Sagas:
             invoke=invoke,
             atomic=invoke if isinstance(invoke, Atomic) else None,
             settings=settings,
+            busy=busy or _never,
         )
         self._runner = Runner(self._shared, name)
 
