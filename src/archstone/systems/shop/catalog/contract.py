@@ -86,6 +86,8 @@ class Suggestion(Value):
     sku: SKU
     name: str
     category: str
+    images: tuple[str, ...] = ()
+    """Addresses of pictures elsewhere, as a product has them."""
 
 
 class Suggestions(Value):
