@@ -14,6 +14,8 @@ from pages_browser import ADDRESS, ROOT, Browser, an_admin, filled
 from PIL import Image
 
 from archstone import context
+from archstone.errors import ConfigError
+from archstone.resilience import Gate, OverloadedError
 from archstone.runtime import OPERATOR, Embedded, running
 from archstone.services.http import ask
 from archstone.systems.shop.catalog.administration import CatalogAdmin
@@ -44,6 +46,12 @@ async def bring(run: Embedded, *products: LoadedProduct) -> None:
 def host() -> Iterator[ImageHost]:
     with image_host() as host:
         yield host
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nobody get a drawing because the machine is busy with other things."""
+    monkeypatch.setattr(mount_module, "PATIENCE_S", 30.0)
 
 
 @pytest.fixture
@@ -222,6 +230,27 @@ async def test_an_administrator_sees_the_pictures_of_a_product(run: Embedded, ho
     text = (await root.get("/admin/products/ROW-1")).html
     assert image_path("ROW-1", 1, urls[0], 320) in text
     assert image_path("ROW-1", 2, urls[1], 320) in text
+
+
+async def test_what_the_operator_allows_must_be_readable(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="option images_allow: 'a:b' cannot be read"):
+        async with running(shop, data=tmp_path, options={"images_allow": "a:b"}):
+            pass
+
+
+async def test_a_full_house_draws_and_says_come_back_soon(
+    run: Embedded, host: ImageHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = host.url("/1.jpg")
+    await bring(run, product(1, url))
+
+    def refuse(gate: Gate, priority: int = 0) -> Gate:
+        raise OverloadedError("shop images", "in flight", 500, 500, 1.0)
+
+    monkeypatch.setattr(Gate, "admit", refuse)
+    found = await show(run, image_path("ROW-1", 1, url, 320))
+    assert is_drawing(found)
+    assert found.headers["cache-control"] == "public, max-age=5"
 
 
 async def test_a_shop_that_only_draws_asks_nobody(tmp_path: Path, host: ImageHost) -> None:

@@ -231,8 +231,14 @@ async def test_a_disk_that_takes_nothing_is_told_and_not_held_against_the_host(
 async def test_the_number_of_remembered_failures_is_bounded() -> None:
     known = Failures()
     for number in range(MOST + 1):
-        known.note(str(number), ImageError("answer", "status 404"), keep_s=60)
+        try:
+            raise ImageError("answer", "status 404") from ValueError(number)
+        except ImageError as failure:
+            known.note(str(number), failure, keep_s=60)
     assert known.find("0") is None
+    error = known.find("1")
+    assert error is not None
+    assert (error.__traceback__, error.__cause__, error.__context__) == (None, None, None)  # which hold pictures
     assert known.find("1") is not None
     await asyncio.sleep(60)
     assert known.find("2") is None

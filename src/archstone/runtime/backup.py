@@ -100,7 +100,7 @@ def _beside(folder: Path, databases: set[str]) -> list[Path]:
     names: list[Path] = []
     for room, rooms, files in os.walk(folder):
         here = Path(room)
-        if _is_cache(here):
+        if here != folder and _is_cache(here):
             rooms.clear()
             continue
         names += [(here / name).relative_to(folder) for name in files if (here / name).is_file()]

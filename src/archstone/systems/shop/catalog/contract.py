@@ -87,7 +87,7 @@ class Suggestion(Value):
     name: str
     category: str
     images: tuple[str, ...] = ()
-    """Addresses of pictures elsewhere, as a product has them."""
+    """Address of its first picture elsewhere; () if it has none."""
 
 
 class Suggestions(Value):

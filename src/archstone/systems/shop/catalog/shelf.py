@@ -75,7 +75,7 @@ class Row(NamedTuple):
 
     def suggestion(self) -> Suggestion:
         """Return it as what may be meant."""
-        return Suggestion(sku=self.sku, name=self.name, category=self.category, images=self.images)
+        return Suggestion(sku=self.sku, name=self.name, category=self.category, images=self.images[:1])
 
 
 class Found(NamedTuple):

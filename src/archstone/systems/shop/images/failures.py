@@ -50,7 +50,8 @@ class Failures:
     def note(self, key: str, error: ImageError, *, keep_s: float) -> None:
         """Remember that `key` failed, for `keep_s` seconds from now on."""
         self._known.pop(key, None)
-        self._known[key] = world.monotonic() + keep_s, error
+        # Another one: this one has a traceback by now, whose frames hold the picture.
+        self._known[key] = world.monotonic() + keep_s, error.again()
         while len(self._known) > MOST:
             self._known.popitem(last=False)
 

@@ -6,7 +6,6 @@ soon. Only this request waits for a fetch, three seconds at most; no page does.
 """
 
 import asyncio
-from contextlib import nullcontext
 from typing import Final
 
 from archstone import context, world
@@ -14,8 +13,8 @@ from archstone.context import Call
 from archstone.errors import ArchstoneError
 from archstone.gateway import Receive, Response, Scope, Send
 from archstone.observability import counter
-from archstone.resilience import Gate
-from archstone.systems.shop.catalog.contract import Catalog, Product
+from archstone.resilience import Shed
+from archstone.systems.shop.catalog.contract import Catalog, Product, UnknownProductError
 from archstone.systems.shop.catalog.pictures import drawing_of, picture
 from archstone.systems.shop.images.failures import ImageError
 from archstone.systems.shop.images.paths import ImagePath, mark_of, read_path
@@ -25,6 +24,8 @@ __all__ = ["Images"]
 
 PATIENCE_S: Final = 3.0
 """Seconds that a browser waits before it gets the drawing. The fetch goes on."""
+_INSIDE: Final = Shed(500)
+"""Requests that are inside at once. Long turns of the loop refuse none: what stands in for a picture costs as much."""
 _KEPT: Final = b"public, max-age=31536000, immutable"
 _A_WHILE: Final = b"public, max-age=60"
 _SOON: Final = b"public, max-age=5"
@@ -36,17 +37,11 @@ _answers = counter("shop_images", "Pictures of products asked for, by what was s
 class Images:
     """An ASGI 3 application to mount under `/images`."""
 
-    def __init__(self, catalog: Catalog, proxy: ImageProxy | None, *, gate: Gate | None) -> None:
-        """Say who knows the products, who fetches, and how many may be inside.
-
-        Args:
-            catalog: A client.
-            proxy: Who fetches. None: nobody, and every answer is a drawing.
-            gate: How many requests may be inside. None: all.
-        """
+    def __init__(self, catalog: Catalog, proxy: ImageProxy | None) -> None:
+        """Say who knows the products, and who fetches. None: nobody, and every answer is a drawing."""
         self._catalog = catalog
         self._proxy = proxy
-        self._gate = gate
+        self._gate = _INSIDE.bind("shop images")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event stream, as ASGI 3 says. There is nothing to open or close."""
@@ -68,7 +63,7 @@ class Images:
         product: Product | None = None
         keep = _A_WHILE
         try:
-            with nullcontext() if self._gate is None else self._gate.admit():
+            with self._gate.admit():
                 async with asyncio.timeout(PATIENCE_S):
                     product = await self._catalog.product(wanted.sku)
                     body = await self._small(wanted, product)
@@ -76,10 +71,10 @@ class Images:
             return Response(200, [*_PLAIN, (b"content-type", b"image/webp"), (b"cache-control", _KEPT)], body)
         except ImageError as error:
             keep = _SOON if error.outcome == "full" else _A_WHILE
-        except TimeoutError:
-            keep = _SOON  # it is still being fetched
-        except ArchstoneError:
-            pass  # there is no such product any more, or no room inside
+        except UnknownProductError:
+            pass  # it is not for sale any more
+        except (TimeoutError, ArchstoneError):
+            keep = _SOON  # it is still being fetched, or there is no room inside
         _answers.labels("drawing").inc()
         return _drawing(wanted.sku, product, keep)
 

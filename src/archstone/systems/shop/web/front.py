@@ -29,8 +29,7 @@ class Front(Gateway):
         )
         clients = clients_of(parts.routes)
         proxy: ImageProxy | None = parts.provided.get(ImageProxy)
-        gate = None if self.shed is None else self.shed.bind("shop images", lag=parts.lag)
-        images = Images(clients.catalog, proxy, gate=gate)
+        images = Images(clients.catalog, proxy)
         ready, console = (lambda: parts.ready()[0]), parts.console
         site = Site(clients, limits, ready=ready, console=console, proxied=proxy is not None)
         return Gateway.build(self, replace(parts, mounts={**parts.mounts, "/images": images, "": site}))
