@@ -172,6 +172,18 @@ def test_a_backup_of_another_system_is_refused(stopped: tuple[ShopProcess, Path]
     assert not (tmp_path / "data").exists()
 
 
+async def test_what_says_of_itself_that_it_is_a_cache_is_left_out(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    for name in ("images/CACHEDIR.TAG", "images/deep/one", "false/CACHEDIR.TAG", "mails/a.eml"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(
+            "Signature: no" if "false" in name else "Signature: 8a477f597d28d172789f06886806bc55\n"
+        )
+    info = await back_up(folder, "shop", {}, tmp_path / "backup")
+    assert set(info.files) == {"false/CACHEDIR.TAG", "mails/a.eml"}
+    assert set(restore(tmp_path / "backup", tmp_path / "other", "shop").files) == set(info.files)
+
+
 @pytest.mark.parametrize("at", [0, 10, 0.3, 0.6, 0.99])
 def test_a_damaged_backup_is_refused_and_leaves_nothing(
     stopped: tuple[ShopProcess, Path], tmp_path: Path, at: float

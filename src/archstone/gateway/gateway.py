@@ -59,6 +59,8 @@ class GatewayParts:
     version: str = "1.0"
     mounts: Mapping[str, ASGIApp] = field(default_factory=dict[str, ASGIApp])
     """More applications by path prefix, beside those of the gateway itself."""
+    provided: Mapping[type, Any] = field(default_factory=dict[type, Any])
+    """What the system's providers have made, by type: a front door may need what services are given."""
     console: Console | None = None
     """What mounted pages may see of the run and do to it. None: there is none, as when no System runs."""
 

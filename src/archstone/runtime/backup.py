@@ -2,8 +2,9 @@
 
 All writers pause for the time of pinning a snapshot in each database (microseconds), then go on while the pinned
 snapshots are copied. Files beside the databases (keys, mail) are those of the same instant; they never change once
-they have their name, so that they can be copied afterwards. Traces are copied as they are a moment later. The backup
-holds the signing keys: guard it as the folder.
+they have their name, so that they can be copied afterwards. Traces are copied as they are a moment later. A folder
+that says of itself that it is a cache, by a file CACHEDIR.TAG, is left out: what is in it can be made again, and may be
+gone before it is copied. The backup holds the signing keys: guard it as the folder.
 """
 
 import asyncio
@@ -32,6 +33,9 @@ LEFT_OUT: Final = frozenset({"owner", "control.sock", LOG, f"{LOG}.1"})
 UNFINISHED: Final = ("-wal", "-shm", ".lock", ".new", ".tmp", ".part")
 """Ends of names of files that belong to another, or are not whole yet."""
 MANIFEST: Final = "manifest.json"
+CACHE_TAG: Final = "CACHEDIR.TAG"
+CACHE_SIGNATURE: Final = b"Signature: 8a477f597d28d172789f06886806bc55"
+"""How the file begins, by which programs that back up know a cache. Source: bford.info/cachedir."""
 
 
 class BackupError(ConfigError, code="runtime.backup"):
@@ -93,8 +97,22 @@ async def _copy_databases(folder: Path, databases: Mapping[str, Database], room:
 
 
 def _beside(folder: Path, databases: set[str]) -> list[Path]:
-    names = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    names: list[Path] = []
+    for room, rooms, files in os.walk(folder):
+        here = Path(room)
+        if here != folder and _is_cache(here):
+            rooms.clear()
+            continue
+        names += [(here / name).relative_to(folder) for name in files if (here / name).is_file()]
     return sorted(name for name in names if not _left_out(str(name), databases))
+
+
+def _is_cache(folder: Path) -> bool:
+    try:
+        with (folder / CACHE_TAG).open("rb") as file:
+            return file.read(len(CACHE_SIGNATURE)) == CACHE_SIGNATURE
+    except OSError:
+        return False
 
 
 def _left_out(name: str, databases: set[str]) -> bool:

@@ -179,6 +179,7 @@ class Embedded:
                 metrics=Figures(self, parts).render,
                 lag=lambda: self.lag.lag_s,
                 title=self.system.name,
+                provided=parts.provided,
                 console=self.console,
                 **({} if verify is None else {"verify": verify}),
             )

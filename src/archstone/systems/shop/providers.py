@@ -7,12 +7,16 @@ from typing import Final, cast
 from archstone.errors import ConfigError
 from archstone.security import KeyFile, Passwords, Tokens
 from archstone.services import Environment
+from archstone.systems.shop.images.bounds import ImageBounds
+from archstone.systems.shop.images.fetching import Fetcher
+from archstone.systems.shop.images.places import Allowed
+from archstone.systems.shop.images.proxy import ImageProxy
 from archstone.systems.shop.notifications.mailer import Mailer, open_mailer
 from archstone.systems.shop.payments.bank import Bank
 from archstone.systems.shop.payments.provider import PaymentProvider, find_provider
 from archstone.systems.shop.shipping.service import Pace
 
-__all__ = ["mailer", "pace", "passwords", "payment_provider", "tokens"]
+__all__ = ["images", "mailer", "pace", "passwords", "payment_provider", "tokens"]
 
 _PACES: Final = {
     "slow": Pace(),
@@ -51,6 +55,15 @@ def pace(environment: Environment) -> Pace:
     if name not in _PACES:
         raise ConfigError(f"option parcels={name!r}: take one of {', '.join(_PACES)}")
     return _PACES[name]
+
+
+def images(environment: Environment) -> ImageProxy | None:
+    """Return what fetches pictures of elsewhere; None where products are drawn only."""
+    allowed = Allowed.parse(_option(environment, "images_allow", ""))
+    if _option(environment, "images", "proxy") == "drawn":
+        return None
+    bounds = ImageBounds()
+    return ImageProxy(environment.data / "images", Fetcher(allowed, bounds).fetch, bounds)
 
 
 def _options(environment: Environment) -> Mapping[str, str]:

@@ -12,6 +12,7 @@ from archstone.systems.shop.carts.contract import Carts
 from archstone.systems.shop.carts.service import CartsService
 from archstone.systems.shop.catalog.pictures import pictures
 from archstone.systems.shop.catalog.service import CatalogService
+from archstone.systems.shop.images.proxy import ImageProxy
 from archstone.systems.shop.inventory.service import InventoryService
 from archstone.systems.shop.notifications.mailer import Mailer
 from archstone.systems.shop.notifications.service import NotificationsService
@@ -19,7 +20,7 @@ from archstone.systems.shop.orders.contract import Orders
 from archstone.systems.shop.orders.service import OrdersService
 from archstone.systems.shop.payments.provider import PaymentProvider
 from archstone.systems.shop.payments.service import PaymentsService
-from archstone.systems.shop.providers import mailer, pace, passwords, payment_provider, tokens
+from archstone.systems.shop.providers import images, mailer, pace, passwords, payment_provider, tokens
 from archstone.systems.shop.shipping.service import Pace, ShippingService
 from archstone.systems.shop.users.contract import Sessions, UserAdmin
 from archstone.systems.shop.users.service import UsersService
@@ -50,6 +51,7 @@ shop = System(
         PaymentProvider: payment_provider,
         Mailer: mailer,
         Pace: pace,
+        ImageProxy: images,
     },
     contracts_snapshot=Path(__file__).with_name("contracts.json"),
     promote=UserAdmin.grant,
@@ -58,5 +60,12 @@ shop = System(
         Option("payments", about="Who takes the money: `bank`, embedded, or the name of a plug-in.", default="bank"),
         Option("payments_*", about="What the plug-in of payments asks for."),
         Option("parcels", about="How fast parcels come along.", default="slow", choices=("slow", "fast")),
+        Option(
+            "images",
+            about="Pictures of imported products: `proxy` fetches and keeps them, `drawn` shows drawings only.",
+            default="proxy",
+            choices=("proxy", "drawn"),
+        ),
+        Option("images_allow", about="Hosts that are asked for pictures though they are not public: HOST:PORT, ..."),
     ],
 )

@@ -86,6 +86,8 @@ class Suggestion(Value):
     sku: SKU
     name: str
     category: str
+    images: tuple[str, ...] = ()
+    """Address of its first picture elsewhere; () if it has none."""
 
 
 class Suggestions(Value):

@@ -21,7 +21,6 @@ from archstone.systems.shop.catalog.contract import (
     Product,
     ProductPage,
     Recommendations,
-    Suggestion,
     Suggestions,
     UnknownProductError,
 )
@@ -65,9 +64,7 @@ class CatalogService(Service, Catalog, CatalogAdmin, CatalogImport, name="catalo
 
     async def suggestions(self, search: str) -> Suggestions:
         found = await shelf.found(self.db, search, limit=MAX_SUGGESTED)
-        return Suggestions(
-            items=tuple(Suggestion(sku=each.row.sku, name=each.row.name, category=each.row.category) for each in found)
-        )
+        return Suggestions(items=tuple(each.row.suggestion() for each in found))
 
     async def product(self, sku: str) -> Product:
         return (await self._row(sku)).product()

@@ -7,7 +7,7 @@ harm: the older view is still whole.
 from typing import Final, NamedTuple
 
 from archstone.data import Database
-from archstone.systems.shop.catalog.contract import Product
+from archstone.systems.shop.catalog.contract import Product, Suggestion
 from archstone.systems.shop.catalog.pictures import picture_path
 from archstone.systems.shop.catalog.search import misspelt_tier, strict_tiers, words_of
 from archstone.systems.shop.catalog.spelling import alike
@@ -72,6 +72,10 @@ class Row(NamedTuple):
             picture=picture_path(self.sku, self.name, self.category),
             images=self.images,
         )
+
+    def suggestion(self) -> Suggestion:
+        """Return it as what may be meant."""
+        return Suggestion(sku=self.sku, name=self.name, category=self.category, images=self.images[:1])
 
 
 class Found(NamedTuple):

@@ -1,5 +1,7 @@
 """What every page has at hand: whom to ask, how often a password may be tried, when the shop was opened."""
 
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from itertools import zip_longest
 from typing import Final
@@ -11,7 +13,7 @@ from archstone.gateway import Console
 from archstone.observability import get_logger
 from archstone.resilience import Limiter, RateLimit
 from archstone.systems.shop.carts.contract import CartUnknownError
-from archstone.systems.shop.catalog.contract import Category, Product
+from archstone.systems.shop.catalog.contract import Category, Product, UnknownProductError
 from archstone.systems.shop.users.contract import SessionEndedError, browser_mark
 from archstone.systems.shop.web.clients import PAGES, Clients
 from archstone.systems.shop.web.cookies import CART, SESSION, SetCookie
@@ -100,6 +102,17 @@ class Desk:
             mixed = [product for layer in zip_longest(*piles) for product in layer if product is not None]
             self._mix = now_s, tuple(mixed[:MIX])
         return self._mix[1]
+
+    async def products(self, skus: Iterable[str]) -> Mapping[str, Product]:
+        """Return those that are on the shelf, by SKU."""
+        wanted = tuple(dict.fromkeys(skus))
+        with suppress(UnknownProductError):
+            return {each.sku: each for each in await self.clients.catalog.pick(wanted)}
+        found: dict[str, Product] = {}
+        for sku in wanted:
+            with suppress(UnknownProductError):
+                found[sku] = await self.clients.catalog.product(sku)
+        return found
 
     async def pieces(self, request: Request) -> int:
         """Return how many pieces are in the visitor's cart."""

@@ -7,6 +7,8 @@ whether the shop is about to stop. `build` is where both come together, so this 
 from dataclasses import replace
 
 from archstone.gateway import ASGIApp, Gateway, GatewayParts
+from archstone.systems.shop.images.mount import Images
+from archstone.systems.shop.images.proxy import ImageProxy
 from archstone.systems.shop.web.clients import clients_of
 from archstone.systems.shop.web.site import Limits, Site
 
@@ -25,5 +27,9 @@ class Front(Gateway):
             gate=None if self.shed is None else self.shed.bind("shop pages", lag=parts.lag),
             time_limit_s=self.time_limit_s,
         )
-        site = Site(clients_of(parts.routes), limits, ready=lambda: parts.ready()[0], console=parts.console)
-        return Gateway.build(self, replace(parts, mounts={**parts.mounts, "": site}))
+        clients = clients_of(parts.routes)
+        proxy: ImageProxy | None = parts.provided.get(ImageProxy)
+        images = Images(clients.catalog, proxy)
+        ready, console = (lambda: parts.ready()[0]), parts.console
+        site = Site(clients, limits, ready=ready, console=console, proxied=proxy is not None)
+        return Gateway.build(self, replace(parts, mounts={**parts.mounts, "/images": images, "": site}))

@@ -8,16 +8,17 @@ import hashlib
 import mimetypes
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, cast
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from archstone.systems.shop.catalog.contract import Product, Suggestion
 from archstone.systems.shop.catalog.pictures import drawing_path, picture_path
 from archstone.systems.shop.values import Money
 from archstone.systems.shop.web.asgi import Response
 from archstone.systems.shop.web.forms import COUNTRIES
+from archstone.systems.shop.web.images import pictured, shown
 from archstone.systems.shop.web.money import Locale, many, written
 from archstone.systems.shop.web.words import NOTICES, in_stock, status_words, timeline_words
 
@@ -69,7 +70,7 @@ class Assets:
 class Templates:
     """The folder `templates`, with the words that all of them may use."""
 
-    def __init__(self, assets: Assets, folder: Path = _HERE / "templates") -> None:
+    def __init__(self, assets: Assets, folder: Path = _HERE / "templates", *, proxied: bool = False) -> None:
         self._environment = Environment(
             loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
             lstrip_blocks=True, auto_reload=False,
@@ -78,7 +79,8 @@ class Templates:
         names.update(asset=assets.path, notices=NOTICES)
         filters = cast("dict[str, object]", self._environment.filters)
         filters.update(day=_day, moment=_moment, many=many, country=_country)
-        filters.update(picture=_picture, line_picture=_line_picture, drawn=drawing_path)
+        filters.update(shown=partial(shown, proxied=proxied), pictured=partial(pictured, proxied=proxied))
+        filters.update(line_picture=_line_picture, drawn=drawing_path)
         filters.update(timeline_words=timeline_words, status_words=status_words, in_stock=in_stock)
 
     def page(self, template: str, locale: Locale, values: Mapping[str, object]) -> str:
@@ -99,10 +101,6 @@ def _asset(file: Path) -> _Asset:
     return _Asset(
         body, packed if len(packed) < len(body) else None, kind, hashlib.blake2s(body, digest_size=8).hexdigest()
     )
-
-
-def _picture(product: Product | Suggestion) -> str:
-    return picture_path(product.sku, product.name, product.category)
 
 
 def _line_picture(sku: str, name: str) -> str:

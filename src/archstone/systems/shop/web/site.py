@@ -65,13 +65,27 @@ class Site:
     """An ASGI 3 application."""
 
     def __init__(
-        self, clients: Clients, limits: Limits, *, ready: Callable[[], bool], console: Console | None = None
+        self,
+        clients: Clients,
+        limits: Limits,
+        *,
+        ready: Callable[[], bool],
+        console: Console | None = None,
+        proxied: bool = False,
     ) -> None:
-        """Take whom to ask, what tells whether the shop is open (streams end when it is not), and of the run behind."""
+        """Say whom to ask and what visitors must pass.
+
+        Args:
+            clients: Whom to ask.
+            limits: What visitors must pass.
+            ready: Tells whether the shop is open: streams end when it is not.
+            console: What is known of the run behind. None: nothing.
+            proxied: Whether `/images` shows pictures of elsewhere, so that pages may name them.
+        """
         self._desk = Desk(clients, console)
         self._limits = limits
         self._assets = Assets()
-        self._templates = Templates(self._assets)
+        self._templates = Templates(self._assets, proxied=proxied)
         self._streams = Streams(ready)
         self._forms = Forms()
 

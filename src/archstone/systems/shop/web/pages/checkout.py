@@ -10,7 +10,6 @@ from archstone import world
 from archstone.errors import BackendError, DeadlineError, DomainError, RejectedError
 from archstone.services import KeyReusedError, StillRunningError, options
 from archstone.systems.shop.catalog.contract import UnknownProductError
-from archstone.systems.shop.catalog.pictures import picture_path
 from archstone.systems.shop.inventory.contract import UnknownStockError
 from archstone.systems.shop.values import Line, Money
 from archstone.systems.shop.web.desk import Desk
@@ -124,7 +123,7 @@ async def _row(desk: Desk, line: Line) -> dict[str, object]:
             "quantity": line.quantity,
             "total": None,
             "warning": "Not for sale any more",
-            "picture": None,
+            "product": None,
         }
     try:
         free = (await desk.clients.inventory.stock(line.sku)).free
@@ -136,7 +135,7 @@ async def _row(desk: Desk, line: Line) -> dict[str, object]:
         "quantity": line.quantity,
         "total": total,
         "warning": shortage(free, line.quantity),
-        "picture": picture_path(product.sku, product.name, product.category),
+        "product": product,
     }
 
 

@@ -30,7 +30,9 @@ async def orders(desk: Desk, request: Request) -> Answer:
 
 async def order(desk: Desk, request: Request) -> Answer:
     """Show an order. It tells of itself as it goes along where scripts run; elsewhere there is a link to look again."""
-    return Page(template="order.html", values=shown(desk, await _found(desk, request)))
+    found = await _found(desk, request)
+    products = await desk.products(line.sku for line in found.lines)
+    return Page(template="order.html", values={**shown(desk, found), "products": products})
 
 
 async def cancel(desk: Desk, request: Request) -> Answer:
