@@ -5,11 +5,13 @@ said here as one would across a counter: what happened, what became of the money
 """
 
 import re
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from archstone.systems.shop.inventory.contract import Stock
 from archstone.systems.shop.orders.contract import OrderSummary, OrderView
+from archstone.systems.shop.values import Money
 
 __all__ = ["NOTICES", "SLOW_AFTER", "Told", "about", "coming", "in_stock", "status_words", "timeline_words"]
 
@@ -140,18 +142,25 @@ def coming(order: OrderView) -> tuple[str, ...]:
     return tuple(what for what in ("confirmed", "packed", "shipped", "delivered") if what not in known)
 
 
-def timeline_words(what: str) -> str:
-    """Return what an entry of the timeline says, for the buyer."""
+def timeline_words(what: str, price: Callable[[Money], str] = str) -> str:
+    """Return what an entry of the timeline says, for the buyer; `price` writes the amounts in it."""
     if what.startswith("cancelled"):
         return "Cancelled"
     if what.startswith("not cancelled"):
         return "Not cancelled: the parcel had left"
     if (found := _REFUND.fullmatch(what)) is not None:
         given, asked, why = found.groups()
+        amount = _priced(given or asked, price)
         if given:
-            return f"{given} given back"
-        return f"{asked} is being given back: {why}" if why else f"{asked} could not be given back: less is left"
+            return f"{amount} given back"
+        return f"{amount} is being given back: {why}" if why else f"{amount} could not be given back: less is left"
     return _TIMELINE.get(what, what)
+
+
+def _priced(text: str, price: Callable[[Money], str]) -> str:
+    number, _, currency = text.rpartition(" ")
+    digits = number.replace(".", "")
+    return price(Money(amount=int(digits), currency=currency)) if digits.isascii() and digits.isdigit() else text
 
 
 def status_words(order: OrderSummary) -> str:
