@@ -1,16 +1,18 @@
 """Writing to a customer: look up how, compose, hand over, write down. A coroutine per kind of mail, each a saga's step.
 
-What is written down is for administrators who look into an order; the mailer alone decides what was sent before.
+What is written down is for administrators who look into an order, so of a mail about an account nothing is. The mailer
+alone decides what was sent before.
 """
 
 from typing import Final
 
 from archstone import world
 from archstone.data import Database
-from archstone.systems.shop.notifications.mail import Mail, cancelled_mail, confirmed_mail, refunded_mail
+from archstone.systems.shop.notifications.mail import Mail, cancelled_mail, confirmed_mail, password_mail, refunded_mail
 from archstone.systems.shop.notifications.mailer import Mailer
 from archstone.systems.shop.orders.events import OrderCancelled, OrderConfirmed, OrderRefunded
 from archstone.systems.shop.users.contract import UserRead
+from archstone.systems.shop.users.events import PasswordChanged
 
 __all__ = ["Post"]
 
@@ -46,8 +48,15 @@ class Post:
         mail = refunded_mail(event, mail_id=event_id, to=to.email, name=to.name, language=to.language)
         await self._send(mail)
 
+    async def password_changed(self, event: PasswordChanged, event_id: str) -> None:
+        """Tell that the password is another one."""
+        to = await self._users.contact(event.user_id)
+        await self._send(password_mail(event, mail_id=event_id, to=to.email, name=to.name, language=to.language))
+
     async def _send(self, mail: Mail) -> None:
         await self._mailer.send(mail)
+        if mail.order_id is None:
+            return
         await self._db.execute(
             _SENT, id=mail.id, order_id=mail.order_id, recipient=mail.to, subject=mail.subject, about=mail.about,
             at=world.now_us(),

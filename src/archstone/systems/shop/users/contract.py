@@ -41,6 +41,7 @@ __all__ = [
     "UserWrite",
     "Visitor",
     "WeakPasswordError",
+    "WrongPasswordError",
     "browser_mark",
 ]
 
@@ -85,6 +86,13 @@ class SignInError(DomainError, code="users.sign-in", status=401):
 
     def __str__(self) -> str:
         return "e-mail address or password is wrong"
+
+
+class WrongPasswordError(DomainError, code="users.wrong-password", status=403):
+    """Who is signed in was asked for the password again, and gave another. Nothing was changed."""
+
+    def __str__(self) -> str:
+        return "this is not the password of the account that is signed in: nothing was changed"
 
 
 class DeactivatedError(SignInError, code="users.deactivated", status=403):
@@ -298,6 +306,24 @@ class UserWrite(Contract, version="1.0"):
     @command("/users/me", method="PATCH", public=True, raises=(UserUnknownError,), key_required=False)
     async def rename(self, name: VisibleText) -> User:
         """Change the name of the user who is signed in."""
+        ...
+
+    @command(
+        "/users/me/password", method="PUT", public=True, status=204, key_required=False, record=False,
+        raises=(UserUnknownError, WrongPasswordError, WeakPasswordError),
+    )  # fmt: skip
+    async def change_password(
+        self,
+        current: OfferedPassword,
+        new: NewPassword,
+        refresh_token: RefreshText | None = None,
+        browser: BrowserMark | None = None,
+    ) -> None:
+        """Change the password of the user who is signed in, and sign them out everywhere else; a mail tells them.
+
+        The session of `refresh_token` or `browser` goes on. Access tokens already issued last 15 minutes at most. A
+        repeat finds the password changed and is refused: nothing of a password is kept to know the repeat by.
+        """
         ...
 
     @command("/users/me/preferences", method="PUT", public=True, raises=(UserUnknownError,), key_required=False)

@@ -57,6 +57,7 @@ ROUTES: Final = (
     Route("GET", "/account", account.account, signed_in=True),
     Route("POST", "/account/name", account.rename, signed_in=True),
     Route("POST", "/account/preferences", account.prefer, signed_in=True),
+    Route("POST", "/account/password", account.change_password, signed_in=True),
     Route("POST", "/account/sign-out-everywhere", account.logout_everywhere, signed_in=True),
     Route("GET", "/login", account.login_form),
     Route("POST", "/login", account.login),
