@@ -72,4 +72,5 @@ def test_answers_with_secrets_are_not_kept() -> None:
     assert unkept - by_state == {
         "Sessions.login", "Sessions.refresh", "Sessions.logout", "UserWrite.register", "Carts.open",
         "UserWrite.change_password",
+        "UserWrite.delete_account",
     }  # fmt: skip

@@ -16,7 +16,7 @@ from archstone.systems.shop.notifications.mailer import Mailer
 from archstone.systems.shop.notifications.post import Post
 from archstone.systems.shop.orders.events import OrderCancelled, OrderConfirmed, OrderRefunded
 from archstone.systems.shop.users.contract import UserRead
-from archstone.systems.shop.users.events import PasswordChanged
+from archstone.systems.shop.users.events import AccountDeleted, PasswordChanged
 
 __all__ = ["NotificationsService"]
 
@@ -77,6 +77,14 @@ class NotificationsService(Service, Mails, name="notifications"):
     async def tell_password_changed(self, event: PasswordChanged) -> None:
         """Write to the customer that the password was changed."""
         await self.step(self.post.password_changed, event, self._event_id, retry=PATIENT, timeout_s=SEND_TIMEOUT_S)
+
+    @on(AccountDeleted)
+    async def forget_recipient(self, event: AccountDeleted) -> None:
+        """Take the address out of what is kept of mails. Later ones are of who has registered with it since."""
+        await self.tx.execute(
+            "UPDATE mails SET recipient = '' WHERE recipient = :email AND sent_at <= :at",
+            email=event.email, at=round(event.at.timestamp() * 1_000_000),
+        )  # fmt: skip
 
     async def mails_of(self, order_id: str) -> tuple[SentMail, ...]:
         rows = await self.db.all(

@@ -128,11 +128,15 @@ class User(Value):
 
     id: UserId
     email: str
+    """Empty if the account was deleted."""
     name: str
+    """Empty if the account was deleted."""
     roles: tuple[Role, ...]
     created_at: datetime
     active: bool = True
     """Whether signing in is possible."""
+    deleted: bool = False
+    """Whether the account was deleted by its owner: nothing else is known any more."""
 
 
 class UserPage(Value):
@@ -323,6 +327,18 @@ class UserWrite(Contract, version="1.0"):
 
         The session of `refresh_token` or `browser` goes on. Access tokens already issued last 15 minutes at most. A
         repeat finds the password changed and is refused: nothing of a password is kept to know the repeat by.
+        """
+        ...
+
+    @command(
+        "/users/me/deletion", public=True, status=204, key_required=False, record=False,
+        raises=(UserUnknownError, WrongPasswordError, LastAdminError),
+    )  # fmt: skip
+    async def delete_account(self, password: OfferedPassword) -> None:
+        """Delete the account of the user who is signed in, for good.
+
+        Name, address of mail, preferences, cart and sessions are erased; the address can be registered again. Orders
+        stay as they are, under the number of the user. Access tokens already issued last 15 minutes at most.
         """
         ...
 

@@ -18,6 +18,7 @@ __all__ = [
     "CARDS",
     "COUNTRIES",
     "CheckoutForm",
+    "DeletionForm",
     "Filled",
     "LineForm",
     "LoginForm",
@@ -102,6 +103,12 @@ class PasswordForm(_Form):
 
     current: OfferedPassword
     new: NewPassword
+
+
+class DeletionForm(_Form):
+    """The end of an account."""
+
+    password: OfferedPassword
 
 
 class PreferencesForm(_Form):

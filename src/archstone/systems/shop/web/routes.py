@@ -58,6 +58,8 @@ ROUTES: Final = (
     Route("POST", "/account/name", account.rename, signed_in=True),
     Route("POST", "/account/preferences", account.prefer, signed_in=True),
     Route("POST", "/account/password", account.change_password, signed_in=True),
+    Route("GET", "/account/delete", account.delete_form, signed_in=True),
+    Route("POST", "/account/delete", account.delete, signed_in=True),
     Route("POST", "/account/sign-out-everywhere", account.logout_everywhere, signed_in=True),
     Route("GET", "/login", account.login_form),
     Route("POST", "/login", account.login),

@@ -31,6 +31,7 @@ NOTICES: Final = {
     "quantity": "Please enter a number of pieces from 0 to 99.",
     "saved": "Your changes have been saved.",
     "password": "Your password is changed. Every other device is signed out, and a mail tells you so.",
+    "deleted": "Your account is deleted. Thank you for having been here.",
     "left": "You are signed out.",
     "everywhere": "You are signed out on every device.",
     "late": "It is too late to cancel: the parcel has left. Send it back when it has arrived.",

@@ -7,15 +7,17 @@ from archstone.context import Principal
 from archstone.resilience import RateLimitedError
 from archstone.systems.shop.users.contract import (
     EmailTakenError,
+    LastAdminError,
     SignInError,
     User,
     WeakPasswordError,
     WrongPasswordError,
 )
-from archstone.systems.shop.web.cookies import SESSION, SetCookie
+from archstone.systems.shop.web.cookies import CART, SESSION, SetCookie
 from archstone.systems.shop.web.desk import SESSION_KEEP_S, Desk, as_pages
 from archstone.systems.shop.web.exchange import Answer, Page, Redirect, Request, local_path
 from archstone.systems.shop.web.forms import (
+    DeletionForm,
     Filled,
     LoginForm,
     NameForm,
@@ -29,6 +31,8 @@ from archstone.systems.shop.web.forms import (
 __all__ = [
     "account",
     "change_password",
+    "delete",
+    "delete_form",
     "login",
     "login_form",
     "logout",
@@ -153,6 +157,32 @@ async def change_password(desk: Desk, request: Request) -> Answer:
     return Redirect(to="/account?told=password")
 
 
+async def delete_form(desk: Desk, request: Request) -> Answer:
+    """Say what deleting the account means, and ask for the password."""
+    del desk, request
+    return _leaving(_NO_FAULT)
+
+
+async def delete(desk: Desk, request: Request) -> Answer:
+    """Delete the account, and with it every session."""
+    form = checked(DeletionForm, request.form)
+    wrong = _NO_FAULT.with_fault("password", "This is not your password. Nothing has been deleted.")
+    if isinstance(form, Filled):
+        return _leaving(wrong)
+    try:
+        _count_own_try(desk, request)
+        await desk.clients.users.delete_account(form.password)
+    except WrongPasswordError:
+        return _leaving(wrong)
+    except LastAdminError:
+        told = "You are the last administrator of this shop. Make somebody else one first."
+        return replace(_leaving(_NO_FAULT.with_fault("", told)), status=409)
+    except RateLimitedError as error:
+        told = _NO_FAULT.with_fault("password", _patience(error))
+        return replace(_leaving(told), status=429, retry_after_s=error.retry_after_s)
+    return Redirect(to="/?told=deleted", cookies=(SetCookie(SESSION, ""), SetCookie(CART, "")))
+
+
 def _count_own_try(desk: Desk, request: Request) -> None:
     if request.visitor is not None:
         desk.count_try(request, request.visitor.user.email)
@@ -191,3 +221,7 @@ def _patience(error: RateLimitedError) -> str:
 
 def _account(filled: Filled) -> Page:
     return Page(template="account.html", values={"filled": filled}, status=422 if filled.faults else 200)
+
+
+def _leaving(filled: Filled) -> Page:
+    return Page(template="leaving.html", values={"filled": filled}, status=422 if filled.faults else 200)
