@@ -18,6 +18,7 @@ _PARTS: Final = {
     "category": "[a-z0-9][a-z0-9-]{0,39}",
     "order": "[0-9a-f]{32}",
     "user": "[0-9a-f]{32}",
+    "refund": "[0-9a-f]{32}",
 }
 
 

@@ -10,13 +10,25 @@ from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from archstone.systems.shop.inventory.contract import Stock
-from archstone.systems.shop.orders.contract import OrderSummary, OrderView
+from archstone.systems.shop.orders.contract import OrderSummary, OrderView, RefundView
 from archstone.systems.shop.values import Money
 
-__all__ = ["NOTICES", "SLOW_AFTER", "Told", "about", "coming", "in_stock", "status_words", "timeline_words"]
+__all__ = [
+    "NOTICES",
+    "SLOW_AFTER",
+    "Told",
+    "about",
+    "coming",
+    "in_stock",
+    "refund_words",
+    "status_words",
+    "timeline_words",
+]
 
 SLOW_AFTER: Final = timedelta(seconds=3)
 """A checkout that takes longer is explained."""
+SILENT_AFTER: Final = timedelta(minutes=1)
+"""A refund that takes longer waits for a bank that does not answer."""
 FEW: Final = 5
 
 NOTICES: Final = {
@@ -47,7 +59,10 @@ _TIMELINE: Final = {
     "shipped": "On its way",
     "delivered": "Delivered",
 }
-_REFUND: Final = re.compile(r"refunded (.+)|refund of (.+?) (?:asked for: (.*)|not possible: .*)", re.DOTALL)
+_REFUND: Final = re.compile(
+    r"refunded (?P<given>.+)|refund of (?P<asked>.+?) (?P<how>asked for|not possible|failed)(?: again|: (?P<why>.*))",
+    re.DOTALL,
+)
 _NOT_CHARGED: Final = "No money has been kept, and the goods are back on the shelf."
 _DECLINED: Final = {
     "insufficient funds": "Your bank says that there is not enough money on the card.",
@@ -151,18 +166,41 @@ def timeline_words(what: str, price: Callable[[Money], str] = str) -> str:
     if what.startswith("not cancelled"):
         return "Not cancelled: the parcel had left"
     if (found := _REFUND.fullmatch(what)) is not None:
-        given, asked, why = found.groups()
-        amount = _priced(given or asked, price)
-        if given:
-            return f"{amount} given back"
-        return f"{amount} is being given back: {why}" if why else f"{amount} could not be given back: less is left"
+        return _refund_words(found, _priced(found["given"] or found["asked"], price))
     return _TIMELINE.get(what, what)
+
+
+def _refund_words(found: re.Match[str], amount: str) -> str:
+    match found["how"], found["why"]:
+        case None, _:
+            return f"{amount} given back"
+        case "not possible", _:
+            return f"{amount} could not be given back: less is left"
+        case "failed", _:
+            return f"{amount} not given back yet: the bank does not answer. We are looking into it"
+        case _, None:
+            return f"{amount} is being given back: we are asking the bank again"
+        case _, why:
+            return f"{amount} is being given back: {why}"
 
 
 def _priced(text: str, price: Callable[[Money], str]) -> str:
     number, _, currency = text.rpartition(" ")
     digits = number.replace(".", "")
     return price(Money(amount=int(digits), currency=currency)) if digits.isascii() and digits.isdigit() else text
+
+
+def refund_words(refund: RefundView, *, now: datetime) -> str:
+    """Return how a refund stands, for an administrator."""
+    if refund.status == "done":
+        return "Given back"
+    if refund.status == "refused":
+        return "Refused: less was left"
+    if refund.status == "failed":
+        return "Refund failed: the bank did not answer for three days, so nobody knows whether it has paid"
+    if now - refund.asked_at < SILENT_AFTER:
+        return "Under way"
+    return "Waiting for the bank: it does not answer, and is asked again for up to three days"
 
 
 def status_words(order: OrderSummary) -> str:
