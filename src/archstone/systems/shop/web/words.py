@@ -146,7 +146,7 @@ def _cancelled(order: OrderView) -> Told:
         detail = "What you have paid has been given back, and the goods are back on the shelf."
         return Told("You have cancelled this order.", detail, "bad", over=True, again=True)
     if kind == "the checkout could not be completed":
-        detail = f"Somebody whom we need for it, such as the bank, did not answer for too long. {_NOT_CHARGED}"
+        detail = f"Something that we need for it did not work out, such as an answer of the bank. {_NOT_CHARGED}"
         return Told("We could not complete this order.", f"{detail} Please try again.", "bad", over=True, again=True)
     return Told("This order has been cancelled.", f"The reason: {order.reason}. {_NOT_CHARGED}", "bad", over=True)
 
