@@ -2,7 +2,9 @@
 
 import re
 
+import pytest
 from devices import PASSWORD, Devices
+from faults_of_pages import faults_of
 from playwright.sync_api import Locator, Page, expect
 from tour import CONFIRMED
 
@@ -92,3 +94,38 @@ def test_a_whole_purchase_needs_the_keyboard_only(device: Devices) -> None:
     check_out(page)
     expect(page).to_have_url(re.compile("/orders/[0-9a-f]{32}"))
     expect(kay.main.get_by_text(CONFIRMED).first).to_be_visible()
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_the_password_is_changed_and_the_account_deleted_with_the_keyboard_and_without_scripts(
+    device: Devices, scripts: bool
+) -> None:
+    kay = device(java_script_enabled=scripts)
+    kay.excuse("status of 422")
+    kay.register(f"kay-{scripts}@example.org")
+    page, main = kay.page, kay.main
+    kay.open("/account")
+    expect(page.locator("input[autocomplete=username]")).to_be_hidden()
+    if scripts:
+        assert list(faults_of(kay, "account")) == []
+        type_into(page, "The one you have now", PASSWORD)
+        type_into(page, "The new one", "a louder morning")
+        enter(page, main.get_by_role("button", name="Change the password"))
+    else:
+        main.get_by_label("The one you have now").fill(PASSWORD)
+        main.get_by_label("The new one").fill("a louder morning")
+        kay.click("Change the password")
+    expect(page.get_by_text("Your password is changed.")).to_be_visible()
+    kay.open("/account")
+    main.get_by_role("link", name="Delete my account").focus()
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("/account/delete$"))
+    if scripts:
+        assert list(faults_of(kay, "leaving")) == []
+    main.get_by_label("Your password").fill(PASSWORD)
+    page.keyboard.press("Enter")
+    expect(main.get_by_text("This is not your password.")).to_be_visible()
+    main.get_by_label("Your password").fill("a louder morning")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Your account is deleted.")).to_be_visible()
+    expect(page.locator("form[action='/logout']")).to_have_count(0)

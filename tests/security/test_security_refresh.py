@@ -126,6 +126,18 @@ async def test_a_user_can_be_signed_out_everywhere(db: Database, refresh: Refres
     assert (await rotate(db, refresh, yours)).user_id == "bob"
 
 
+async def test_a_user_can_be_signed_out_everywhere_else(db: Database, refresh: RefreshTokens) -> None:
+    here, there = await issue(db, refresh), await issue(db, refresh)
+    async with db.transaction() as tx:
+        assert await refresh.revoke_user(tx, user_id="ann", but=here) == 1
+    assert await fault_of(db, refresh, there) == "revoked"
+    assert (await rotate(db, refresh, here)).user_id == "ann"
+    last = await issue(db, refresh)
+    async with db.transaction() as tx:
+        assert await refresh.revoke_user(tx, user_id="ann", but="nonsense") == 3
+    assert await fault_of(db, refresh, last) == "revoked"
+
+
 async def test_the_file_holds_no_token(db: Database, refresh: RefreshTokens, tmp_path: Path) -> None:
     token = await issue(db, refresh)
     files = b"".join(path.read_bytes() for path in tmp_path.glob("users.db*"))

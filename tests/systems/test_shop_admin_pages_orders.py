@@ -6,7 +6,12 @@ import pytest
 from pages_browser import ROOT, Answer, Browser, filled, registered
 
 from archstone.runtime import Embedded
+from archstone.services import options
+from archstone.systems.shop.orders import refunding
+from archstone.systems.shop.orders.administration import OrderAdmin
 from archstone.systems.shop.orders.contract import Orders
+from archstone.systems.shop.payments.bank import Bank
+from archstone.systems.shop.payments.provider import ProviderUnreachableError, Receipt
 from archstone.systems.shop.users.contract import UserAdmin
 
 
@@ -116,3 +121,33 @@ async def test_an_order_is_cancelled_after_a_question(run: Embedded, root: Brows
     assert (await root.submit(asked, f"{path}/cancel")).to == f"{path}?told=cancelling"
     await until(root, path, "Goods put back: the order was given up")
     await until(root, path, "Cancelled")
+
+
+async def test_a_refund_that_failed_is_told_and_the_bank_is_asked_again_from_the_page(
+    run: Embedded, root: Browser, ann: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def silent(self: Bank, *asked: object) -> Receipt:
+        del self, asked
+        raise ProviderUnreachableError("bank", "the line is dead")
+
+    monkeypatch.setattr(refunding, "PAUSES_S", (1.0, 90.0))
+    order_id = await bought(run)
+    here = f"/admin/orders/{order_id}"
+    with monkeypatch.context() as patch:
+        patch.setattr(Bank, "refund_part", silent)
+        admin = options(run.client(OrderAdmin, as_=ROOT), key="k")
+        await admin.refund(order_id, "It was scratched.", 990)
+        await until(root, here, "Under way")
+        await asyncio.sleep(70)
+        await until(root, here, "Waiting for the bank: it does not answer")
+        await asyncio.sleep(60)
+        page = await until(root, here, "Refund failed: the bank did not answer for three days")
+        assert "Ask the bank again" in page.text
+    [form] = [form for form in page.forms if form.action.endswith("/retry")]
+    assert (await ann.post(form.action, {})).status == 403
+    answer = await root.post(form.action, {})
+    assert answer.to == f"{here}?told=refunding"
+    page = await until(root, here, "Given back")
+    assert not [form for form in page.forms if form.action.endswith("/retry")]
+    assert (await root.post(form.action, {})).to == here
+    assert (await root.post(f"/admin/orders/{'0' * 32}/refunds/{'0' * 32}/retry", {})).status == 404

@@ -61,7 +61,7 @@ class TestUsers:
         assert answer.status_code == 201
         user = answer.json()
         assert (user["email"], user["name"], user["roles"]) == ("carl@example.org", "Carl", ["customer"])
-        assert set(user) == {"id", "email", "name", "roles", "created_at", "active"}, "a password or its hash leaks"
+        assert set(user) == {"id", "email", "name", "roles", "created_at", "active", "deleted"}, "a secret leaks"
 
     def test_an_address_registers_once_in_whatever_case(self, http: httpx.Client, ann: Person) -> None:
         body = {"email": ann.email.upper(), "password": PASSWORD, "name": "Ann again"}

@@ -43,6 +43,13 @@ def test_an_order_that_was_cancelled_after_it_was_confirmed_has_two_mails() -> N
     assert faults_of(WELL._replace(mails=(*WELL.mails, MailFigure("3.eml", B, "confirmed")))) == []
 
 
+def test_who_has_left_need_not_be_written_to_but_never_twice() -> None:
+    left = WELL._replace(mails=(), departed=frozenset({A, B}))
+    assert faults_of(left) == []
+    twice = (MailFigure("1.eml", A, "confirmed"), MailFigure("2.eml", A, "confirmed"))
+    assert len(faults_of(left._replace(mails=twice))) == 1
+
+
 PART = RefundFigure(R, A, 30)
 PARTLY = WELL._replace(
     shop_balance=70,

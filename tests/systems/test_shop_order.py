@@ -18,6 +18,7 @@ LINE = OrderLine(sku="KIT-001", name="Pan", quantity=2, price=Money(amount=1000)
 PLACED = OrderPlaced(order_id="0" * 32, customer_id="1" * 32, lines=(LINE,), total=LINE.total, address=HOME, at=NOON)
 ALL_MOVES = (
     "confirm", "ask", "refuse", "cancel", "packed", "shipped", "delivered", "ask-refund", "refund", "refuse-refund",
+    "fail-refund", "retry-refund",
 )  # fmt: skip
 
 
@@ -45,6 +46,7 @@ class Orders(RuleBasedStateMachine):
         self.model = "pending"
         self.confirmations = self.cancellations = self.refunded = 0
         self.asked: list[tuple[str, int]] = []
+        self.failed: list[tuple[str, int]] = []
 
     def try_move(self, move: str) -> bool:
         legal = {
@@ -122,6 +124,19 @@ class Orders(RuleBasedStateMachine):
         else:
             self.happened(self.order.refuse_refund(refund_id, at))
 
+    @precondition(lambda self: self.asked)
+    @rule()
+    def fail_refund(self) -> None:
+        self.failed.append(self.asked.pop(0))
+        self.happened(self.order.fail_refund(self.failed[-1][0], NOON + timedelta(seconds=len(self.history))))
+
+    @precondition(lambda self: self.failed)
+    @rule()
+    def retry_refund(self) -> None:
+        self.asked.append(self.failed.pop(0))
+        self.happened(self.order.retry_refund(self.asked[-1][0], NOON + timedelta(seconds=len(self.history))))
+        assert self.order.refund(self.asked[-1][0]).ended_at is None
+
     def happened(self, event: Happening) -> None:
         self.history.append(event)
         self.order = self.order.after(event)
@@ -129,7 +144,8 @@ class Orders(RuleBasedStateMachine):
     @invariant()
     def what_was_refunded_is_counted(self) -> None:
         assert self.order.refunded.amount == self.refunded
-        assert self.order.refundable.amount == 2000 - self.refunded - sum(amount for _, amount in self.asked)
+        perhaps = sum(amount for _, amount in (*self.asked, *self.failed))
+        assert self.order.refundable.amount == 2000 - self.refunded - perhaps
 
     @invariant()
     def the_order_is_what_its_history_makes(self) -> None:

@@ -232,6 +232,12 @@ def test_who_ordered_before_a_restart_and_was_confirmed_after_it_is_told() -> No
     ("what", "words"),
     [
         ("refund of 5.00 EUR asked for: a scratch", "5.00 EUR is being given back: a scratch"),
+        ("refund of 5.00 EUR asked for again", "5.00 EUR is being given back: we are asking the bank again"),
+        ("refund of 5.00 EUR asked for: again", "5.00 EUR is being given back: again"),
+        (
+            "refund of 5.00 EUR failed: the bank does not answer",
+            "5.00 EUR not given back yet: the bank does not answer. We are looking into it",
+        ),
         ("refunded 5.00 EUR", "5.00 EUR given back"),
         ("refund of 5.00 EUR not possible: less is left", "5.00 EUR could not be given back: less is left"),
     ],

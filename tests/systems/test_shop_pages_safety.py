@@ -70,7 +70,8 @@ async def test_every_form_of_the_pages_is_guarded(run: Embedded) -> None:
     order = "/orders/" + "0" * 32
     for path in (
         "/cart/lines", "/cart/clear", "/checkout", f"{order}/cancel", f"{order}/again", "/account/name",
-        "/account/preferences", "/account/sign-out-everywhere", "/login", "/register", "/logout",
+        "/account/preferences", "/account/password", "/account/delete",
+        "/account/sign-out-everywhere", "/login", "/register", "/logout",
     ):  # fmt: skip
         assert (await ann.post(path, {})).status == 403, path
 

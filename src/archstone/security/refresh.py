@@ -166,12 +166,20 @@ class RefreshTokens:
             family=family,
         )
 
-    async def revoke_user(self, tx: Statements, *, user_id: str) -> int:
-        """Sign a user out everywhere; return how many tokens that ended."""
+    async def revoke_user(self, tx: Statements, *, user_id: str, but: str | None = None) -> int:
+        """Sign a user out everywhere; return how many tokens that ended.
+
+        Args:
+            tx: The transaction.
+            user_id: Whose tokens.
+            but: A token whose family goes on. None, or one that is unknown: none does.
+        """
         return await tx.execute(
-            "UPDATE _archstone_refresh_tokens SET revoked_at = :now WHERE revoked_at IS NULL AND user_id = :user_id",
+            "UPDATE _archstone_refresh_tokens SET revoked_at = :now WHERE revoked_at IS NULL AND user_id = :user_id"
+            " AND family IS NOT (SELECT family FROM _archstone_refresh_tokens WHERE hash = :kept)",
             now=world.now_us(),
             user_id=user_id,
+            kept=None if but is None else _digest(but),
         )
 
     async def sweep(self, tx: Statements, *, limit: int = _SWEEP_ROWS) -> int:

@@ -31,13 +31,28 @@ __all__ = [
     "Value",
     "VisibleText",
     "merged",
+    "minor_digits",
 ]
 
 MAX_QUANTITY: Final = 99
 MAX_LINES: Final = 50
 MAX_MINOR_UNITS: Final = 10**12
+_MINOR_DIGITS: Final = {
+    **dict.fromkeys(
+        ("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF",
+         "XPF"), 0,
+    ),
+    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
+    **dict.fromkeys(("CLF", "UYW"), 4),
+}  # fmt: skip
+"""Where they are not two, by ISO 4217."""
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)?", re.ASCII).fullmatch
 _VISIBLE: Final = r"^[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
+
+
+def minor_digits(currency: str) -> int:
+    """Return how many decimals an amount of a currency has: 2, but none for the yen and its like, 3 for some dinars."""
+    return _MINOR_DIGITS.get(currency, 2)
 
 
 class Value(BaseModel):
@@ -111,7 +126,9 @@ class Money(Value):
         return Money(amount=self.amount * quantity, currency=self.currency)
 
     def __str__(self) -> str:
-        return f"{self.amount // 100}.{self.amount % 100:02d} {self.currency}"
+        digits = minor_digits(self.currency)
+        whole, rest = divmod(self.amount, 10**digits)
+        return f"{whole}.{rest:0{digits}d} {self.currency}" if digits else f"{whole} {self.currency}"
 
 
 class Address(Value):

@@ -31,7 +31,8 @@ class TopProduct(Value):
     name: str
     pieces: int
     revenue: int
-    """Minor units."""
+    """Minor units of confirmed orders, less those cancelled later. Before refunds: these are amounts of an order, of no
+    product."""
 
 
 class Summary(Value):

@@ -23,6 +23,7 @@ from archstone.systems.shop.carts.contract import (
 )
 from archstone.systems.shop.catalog.contract import Catalog, Product, UnknownProductError
 from archstone.systems.shop.orders.events import OrderPlaced
+from archstone.systems.shop.users.events import AccountDeleted
 from archstone.systems.shop.values import MAX_MINOR_UNITS, Money
 
 __all__ = ["CartsService"]
@@ -136,6 +137,11 @@ class CartsService(Service, Carts, name="carts"):
             f"UPDATE lines SET quantity = quantity - :quantity WHERE {same} > :quantity",  # noqa: S608 - a constant of this module
             ordered,
         )
+
+    @on(AccountDeleted)
+    async def forget_owner(self, event: AccountDeleted) -> None:
+        """Delete the cart of who is no customer any more."""
+        await self.tx.execute("DELETE FROM carts WHERE owner = :owner AND guest = 0", owner=event.user_id)
 
     @every(SWEEP_S)
     async def forget_old(self) -> None:

@@ -7,15 +7,15 @@ import re
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Final
 
-__all__ = ["PriceError", "minor_digits", "read_price"]
+from archstone.systems.shop.values import minor_digits
+
+__all__ = ["PriceError", "read_price"]
 
 SIGNS: Final = {
     "US$": "USD", "A$": "AUD", "C$": "CAD", "R$": "BRL", "$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY", "₹": "INR",
     "₩": "KRW", "₺": "TRY", "₽": "RUB", "₪": "ILS", "₫": "VND", "฿": "THB", "₱": "PHP", "₴": "UAH", "zł": "PLN",
     "Kč": "CZK",
 }  # fmt: skip
-_WITHOUT_MINOR: Final = frozenset({"JPY", "KRW", "VND", "CLP", "ISK", "PYG", "UGX", "XAF", "XOF", "XPF"})
-_THOUSANDTHS: Final = frozenset({"KWD", "BHD", "OMR", "JOD", "TND", "IQD", "LYD"})
 _PARTS: Final = re.compile(r"(?P<before>[^\d.,+-]*)(?P<number>[-+]?[\d.,'\u2019\s]*\d[.,]?-{0,2})(?P<after>[^\d.,]*)")
 _GROUPED: Final = {
     mark: re.compile(rf"\d{{1,3}}({re.escape(mark)}\d{{2,3}})*{re.escape(mark)}\d{{3}}") for mark in ",."
@@ -27,11 +27,6 @@ MAX_CHARACTERS: Final = 64
 
 class PriceError(ValueError):
     """A text is no price; it says why, in words for a report."""
-
-
-def minor_digits(currency: str) -> int:
-    """Return how many decimals a currency has: 2, but 0 for yen and its like, 3 for some dinars."""
-    return 0 if currency in _WITHOUT_MINOR else 3 if currency in _THOUSANDTHS else 2
 
 
 def read_price(found: object, *, default: str) -> tuple[int, str]:

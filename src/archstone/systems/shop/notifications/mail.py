@@ -7,9 +7,10 @@ from pydantic import StringConstraints
 
 from archstone.systems.shop.notifications.contract import About
 from archstone.systems.shop.orders.events import OrderCancelled, OrderConfirmed, OrderRefunded
+from archstone.systems.shop.users.events import PasswordChanged
 from archstone.systems.shop.values import OrderId, Value, VisibleText
 
-__all__ = ["Language", "Mail", "cancelled_mail", "confirmed_mail", "refunded_mail"]
+__all__ = ["Language", "Mail", "cancelled_mail", "confirmed_mail", "password_mail", "refunded_mail"]
 
 Language = Literal["en", "de"]
 
@@ -23,8 +24,9 @@ class Mail(Value):
     """An address as `users` keeps it: checked when it was given, and dear to check again for each mail."""
     subject: VisibleText
     text: str
-    about: About
-    order_id: OrderId
+    about: About | Literal["password"]
+    order_id: OrderId | None
+    """None: it is about the account."""
     at: datetime
     """When the fact happened."""
 
@@ -42,6 +44,9 @@ _WORDS: Final = {
         "back": "we have given you back {amount} of what you paid for your order.",
         "why": "The reason: {reason}.",
         "so_far": "Given back so far: {refunded} of {total}",
+        "password": "Your password was changed",
+        "changed": "the password of your account was changed on {at}. Every other device was signed out.",
+        "not_you": "If that was not you, answer this mail at once: we will close the account until it is yours again.",
         "bye": "Archstone Shop",
     },
     "de": {
@@ -56,6 +61,9 @@ _WORDS: Final = {
         "back": "wir haben Ihnen {amount} für Ihre Bestellung erstattet.",
         "why": "Der Grund: {reason}.",
         "so_far": "Bisher erstattet: {refunded} von {total}",
+        "password": "Ihr Passwort wurde geändert",
+        "changed": "das Passwort Ihres Kontos wurde geändert ({at}). Alle anderen Geräte sind abgemeldet.",
+        "not_you": "Waren Sie das nicht, antworten Sie bitte sofort: Wir sperren das Konto, bis es wieder Ihres ist.",
         "bye": "Archstone Shop",
     },
 }
@@ -85,6 +93,21 @@ def refunded_mail(event: OrderRefunded, *, mail_id: str, to: str, name: str, lan
     return _mail(event, mail_id=mail_id, to=to, about="refunded", language=language, text=text)
 
 
+def password_mail(event: PasswordChanged, *, mail_id: str, to: str, name: str, language: Language) -> Mail:
+    """Return the mail that tells of a new password, for the case that somebody else has set it."""
+    words = _WORDS[language]
+    changed = words["changed"].format(at=f"{event.at:%Y-%m-%d %H:%M} UTC")
+    text = [words["hello"].format(name=name), "", changed, words["not_you"]]
+    return Mail(
+        id=mail_id, to=to, subject=words["password"], text=_signed(text, language), about="password", order_id=None,
+        at=event.at,
+    )  # fmt: skip
+
+
+def _signed(text: list[str], language: Language) -> str:
+    return "\n".join([*text, "", _WORDS[language]["bye"], ""])
+
+
 def _goods(event: OrderConfirmed | OrderCancelled, language: Language) -> list[str]:
     lines = [f"  {line.quantity} x {line.name} ({line.sku})  {line.total}" for line in event.lines]
     return [*lines, "", _WORDS[language]["total"].format(total=event.total)]
@@ -104,7 +127,7 @@ def _mail(
         id=mail_id,
         to=to,
         subject=words[about].format(order=event.order_id[-8:]),
-        text="\n".join([*text, "", words["bye"], ""]),
+        text=_signed(text, language),
         about=about,
         order_id=event.order_id,
         at=event.at,

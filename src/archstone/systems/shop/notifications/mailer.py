@@ -113,7 +113,7 @@ def _headers(mail: Mail) -> tuple[tuple[str, str], ...]:
         ("Date", format_datetime(mail.at)),
         ("Message-ID", f"<{mail.id}@archstone.example>"),
         ("Auto-Submitted", "auto-generated"),
-        ("X-Archstone-Order", mail.order_id),
+        *(() if mail.order_id is None else (("X-Archstone-Order", mail.order_id),)),
         ("X-Archstone-About", mail.about),
     )
 

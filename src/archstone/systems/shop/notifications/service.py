@@ -1,4 +1,4 @@
-"""Notifications: an e-mail for each confirmed and each cancelled order, and for each refund.
+"""Notifications: an e-mail for each confirmed and each cancelled order, for each refund, for each new password.
 
 Sending is a step of a saga, not part of a transaction: a mail that has left cannot be rolled back. The mail's id is
 that of the event, so a step that is repeated after a crash sends the same mail, which the mailer knows.
@@ -16,6 +16,7 @@ from archstone.systems.shop.notifications.mailer import Mailer
 from archstone.systems.shop.notifications.post import Post
 from archstone.systems.shop.orders.events import OrderCancelled, OrderConfirmed, OrderRefunded
 from archstone.systems.shop.users.contract import UserRead
+from archstone.systems.shop.users.events import AccountDeleted, PasswordChanged
 
 __all__ = ["NotificationsService"]
 
@@ -70,6 +71,20 @@ class NotificationsService(Service, Mails, name="notifications"):
     async def tell_refunded(self, event: OrderRefunded) -> None:
         """Write to the customer that money was given back, and why."""
         await self.step(self.post.refunded, event, self._event_id, retry=PATIENT, timeout_s=SEND_TIMEOUT_S)
+
+    @on(PasswordChanged)
+    @saga(version=1)
+    async def tell_password_changed(self, event: PasswordChanged) -> None:
+        """Write to the customer that the password was changed."""
+        await self.step(self.post.password_changed, event, self._event_id, retry=PATIENT, timeout_s=SEND_TIMEOUT_S)
+
+    @on(AccountDeleted)
+    async def forget_recipient(self, event: AccountDeleted) -> None:
+        """Take the address out of what is kept of mails. Later ones are of who has registered with it since."""
+        await self.tx.execute(
+            "UPDATE mails SET recipient = '' WHERE recipient = :email AND sent_at <= :at",
+            email=event.email, at=round(event.at.timestamp() * 1_000_000),
+        )  # fmt: skip
 
     async def mails_of(self, order_id: str) -> tuple[SentMail, ...]:
         rows = await self.db.all(

@@ -13,7 +13,18 @@ from archstone.systems.shop.orders.contract import OrderUnknownError, OrderView,
 from archstone.systems.shop.paging import BadCursorError
 from archstone.systems.shop.payments.administration import MoneyOfOrder
 from archstone.systems.shop.shipping.administration import ParcelOfOrder
-from archstone.systems.shop.values import MAX_MINOR_UNITS, SKU, Cursor, Moment, Money, OrderId, PageSize, UserId, Value
+from archstone.systems.shop.values import (
+    MAX_MINOR_UNITS,
+    SKU,
+    Cursor,
+    Moment,
+    Money,
+    OrderId,
+    PageSize,
+    RefundId,
+    UserId,
+    Value,
+)
 
 __all__ = [
     "MAX_REFUNDS",
@@ -24,6 +35,7 @@ __all__ = [
     "OrderDossier",
     "OrderList",
     "OrderState",
+    "RefundNotFailedError",
     "RefundTooMuchError",
     "TooManyRefundsError",
 ]
@@ -66,6 +78,18 @@ class RefundTooMuchError(DomainError, code="orders.refund-too-much", status=409)
 
     def __str__(self) -> str:
         return f"order {self.order_id}: {self.amount} minor units are asked for, {self.left} are left: ask for less"
+
+
+class RefundNotFailedError(DomainError, code="orders.refund-not-failed", status=409):
+    """The refund did not fail, so there is nothing to try again."""
+
+    def __init__(self, refund_id: str, state: str) -> None:
+        super().__init__(refund_id, state)
+        self.refund_id = refund_id
+        self.state = state
+
+    def __str__(self) -> str:
+        return f"refund {self.refund_id} is {self.state}: only one that failed is tried again"
 
 
 class TooManyRefundsError(DomainError, code="orders.too-many-refunds", status=409):
@@ -182,7 +206,18 @@ class OrderAdmin(Contract, version="1.0"):
     ) -> RefundView:
         """Give money of an order back to its customer, who is mailed: `amount` minor units, or all that is left.
 
-        It is accepted for good when this answers, and ends done, or refused if a cancellation was faster. Goods and
-        parcel stay as they are.
+        It is accepted for good when this answers, and ends done, or refused if a cancellation was faster, or failed if
+        the bank does not answer for three days. Goods and parcel stay as they are.
+        """
+        ...
+
+    @command(
+        "/orders/{order_id}/refunds/{refund_id}/retry", public=True, requires="admin", status=202, key_required=False,
+        raises=(OrderUnknownError, RefundNotFailedError),
+    )  # fmt: skip
+    async def retry_refund(self, order_id: OrderId, refund_id: RefundId) -> RefundView:
+        """Ask the bank again about a refund that failed. What it has given back already it does not give twice.
+
+        One that is being asked for already stays so.
         """
         ...

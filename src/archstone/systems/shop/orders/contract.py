@@ -123,9 +123,10 @@ class RefundView(Value):
     id: RefundId
     amount: Money
     reason: str
-    status: Literal["pending", "done", "refused"]
-    """`refused`: less was left. Nothing was given back."""
+    status: Literal["pending", "done", "refused", "failed"]
+    """`refused`: less was left. Nothing was given back. `failed`: the bank did not answer for three days."""
     asked_at: datetime
+    """The last time."""
     ended_at: datetime | None
     """None while it is pending."""
 

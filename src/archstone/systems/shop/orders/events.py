@@ -20,6 +20,8 @@ __all__ = [
     "ParcelState",
     "Reason",
     "RefundAsked",
+    "RefundAskedAgain",
+    "RefundFailed",
     "RefundRefused",
 ]
 
@@ -133,6 +135,27 @@ class OrderRefunded(Event, name="orders.order-refunded", version=1, key="order_i
 
 class RefundRefused(Event, name="orders.refund-refused", version=1, key="order_id"):
     """Less was left than should be given back, so nothing was. In the history only."""
+
+    order_id: OrderId
+    refund_id: RefundId
+    amount: Money
+    at: datetime
+
+
+class RefundFailed(Event, name="orders.refund-failed", version=1, key="order_id"):
+    """The bank was asked for days and never answered. Whether it has given the money back is not known.
+
+    In the history only.
+    """
+
+    order_id: OrderId
+    refund_id: RefundId
+    amount: Money
+    at: datetime
+
+
+class RefundAskedAgain(Event, name="orders.refund-asked-again", version=1, key="order_id"):
+    """An administrator wants the bank asked once more about a refund that failed. In the history only."""
 
     order_id: OrderId
     refund_id: RefundId

@@ -33,6 +33,8 @@ from archstone.systems.shop.orders.events import (
     ParcelMoved,
     ParcelState,
     RefundAsked,
+    RefundAskedAgain,
+    RefundFailed,
     RefundRefused,
 )
 from archstone.systems.shop.values import Address, Money
@@ -50,9 +52,22 @@ Happening: TypeAlias = (
     | RefundAsked
     | OrderRefunded
     | RefundRefused
+    | RefundFailed
+    | RefundAskedAgain
 )
 Move = Literal[
-    "confirm", "ask", "refuse", "cancel", "packed", "shipped", "delivered", "ask-refund", "refund", "refuse-refund"
+    "confirm",
+    "ask",
+    "refuse",
+    "cancel",
+    "packed",
+    "shipped",
+    "delivered",
+    "ask-refund",
+    "refund",
+    "refuse-refund",
+    "fail-refund",
+    "retry-refund",
 ]
 
 
@@ -104,6 +119,11 @@ MOVES: Final = MappingProxyType(
         (State.SHIPPED, "refuse-refund"): State.SHIPPED,
         (State.DELIVERED, "refuse-refund"): State.DELIVERED,
         (State.CANCELLED, "refuse-refund"): State.CANCELLED,
+        **{
+            (state, move): state
+            for state in (State.CONFIRMED, State.RETURNING, State.SHIPPED, State.DELIVERED, State.CANCELLED)
+            for move in ("fail-refund", "retry-refund")
+        },
     }
 )
 """Every legal move. What is not here cannot happen."""
@@ -144,7 +164,8 @@ class Refund:
     amount: Money
     reason: str
     asked_at: datetime
-    state: Literal["asked", "done", "refused"] = "asked"
+    state: Literal["asked", "done", "refused", "failed"] = "asked"
+    """`failed`: the bank never answered, so it is not known whether the money has moved."""
     ended_at: datetime | None = None
 
 
@@ -177,8 +198,8 @@ class Order:
 
     @property
     def refundable(self) -> Money:
-        """What can still be given back: neither given back nor asked to be."""
-        spoken_for = self._refunds_that_are({"done", "asked"})
+        """What can still be given back: neither given back, nor asked to be, nor perhaps given back."""
+        spoken_for = self._refunds_that_are({"done", "asked", "failed"})
         return Money(amount=self.total.amount - spoken_for.amount, currency=self.total.currency)
 
     def refund(self, refund_id: str) -> Refund:
@@ -263,6 +284,16 @@ class Order:
         self._check("refuse-refund")
         return RefundRefused(order_id=self.id, refund_id=refund_id, amount=self.refund(refund_id).amount, at=at)
 
+    def fail_refund(self, refund_id: str, at: datetime) -> RefundFailed:
+        """Decide that nobody waits any longer for what the bank says of a refund."""
+        self._check("fail-refund")
+        return RefundFailed(order_id=self.id, refund_id=refund_id, amount=self.refund(refund_id).amount, at=at)
+
+    def retry_refund(self, refund_id: str, at: datetime) -> RefundAskedAgain:
+        """Decide that the bank is asked once more about a refund that failed."""
+        self._check("retry-refund")
+        return RefundAskedAgain(order_id=self.id, refund_id=refund_id, amount=self.refund(refund_id).amount, at=at)
+
     def move_parcel(self, to: ParcelState, at: datetime) -> ParcelMoved:
         """Decide that the parcel is where shipping says it is."""
         self._check(to)
@@ -285,12 +316,14 @@ class Order:
                 return self._moved("cancel", reason=reason)
             case ParcelMoved(to=to):
                 return self._moved(to, parcel=to)
-            case RefundAsked() | OrderRefunded() | RefundRefused():
+            case RefundAsked() | OrderRefunded() | RefundRefused() | RefundFailed() | RefundAskedAgain():
                 return self._after_refund(event)
             case OrderPlaced():
                 raise IllegalMoveError(self.id, self.state.value, "place")
 
-    def _after_refund(self, event: RefundAsked | OrderRefunded | RefundRefused) -> "Order":
+    def _after_refund(
+        self, event: RefundAsked | OrderRefunded | RefundRefused | RefundFailed | RefundAskedAgain
+    ) -> "Order":
         match event:
             case RefundAsked(refund_id=refund_id, amount=amount, reason=reason, at=at):
                 asked = Refund(id=refund_id, amount=amount, reason=reason, asked_at=at)
@@ -299,13 +332,21 @@ class Order:
                 return self._moved("refund", refunds=self._ended(refund_id, "done", at))
             case RefundRefused(refund_id=refund_id, at=at):
                 return self._moved("refuse-refund", refunds=self._ended(refund_id, "refused", at))
+            case RefundFailed(refund_id=refund_id, at=at):
+                return self._moved("fail-refund", refunds=self._ended(refund_id, "failed", at))
+            case RefundAskedAgain(refund_id=refund_id, at=at):
+                return self._moved("retry-refund", refunds=self._again(refund_id, at))
 
     def _refunds_that_are(self, states: set[str]) -> Money:
         amount = sum(each.amount.amount for each in self.refunds if each.state in states)
         return Money(amount=amount, currency=self.total.currency)
 
-    def _ended(self, refund_id: str, state: Literal["done", "refused"], at: datetime) -> tuple[Refund, ...]:
+    def _ended(self, refund_id: str, state: Literal["done", "refused", "failed"], at: datetime) -> tuple[Refund, ...]:
         return tuple(replace(each, state=state, ended_at=at) if each.id == refund_id else each for each in self.refunds)
+
+    def _again(self, refund_id: str, at: datetime) -> tuple[Refund, ...]:
+        again = replace(self.refund(refund_id), state="asked", asked_at=at, ended_at=None)
+        return tuple(again if each.id == refund_id else each for each in self.refunds)
 
     def _check(self, move: Move) -> State:
         found = MOVES.get((self.state, move))

@@ -65,10 +65,10 @@ class Partners:
 
     async def give_money_back(
         self, order_id: OrderId, refund_id: RefundId, amount: Money, reason: RefundReason
-    ) -> bool:
-        """Have a part of the money given back; False if less is left."""
+    ) -> bool | None:
+        """Have a part of the money given back; False if less is left, None if the bank does not answer."""
         answer = await self._payments.refund_part(order_id, refund_id, amount, reason)
-        return answer.state == "done"
+        return None if answer.state == "open" else answer.state == "done"
 
     async def give_up(self, order_id: OrderId) -> None:
         """Have the goods put back, and end the order as cancelled, with the reason that was kept.

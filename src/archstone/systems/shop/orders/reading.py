@@ -15,6 +15,8 @@ from archstone.systems.shop.orders.events import (
     OrderRefunded,
     ParcelMoved,
     RefundAsked,
+    RefundAskedAgain,
+    RefundFailed,
     RefundRefused,
 )
 from archstone.systems.shop.orders.order import SHOWN, Happening, Order, Refund, State
@@ -90,14 +92,14 @@ def entry_of(event: Happening) -> Entry:
             what = f"not cancelled: {reason}"
         case ParcelMoved(to=to):
             what = to
-        case RefundAsked() | OrderRefunded() | RefundRefused():
+        case RefundAsked() | OrderRefunded() | RefundRefused() | RefundFailed() | RefundAskedAgain():
             what = _refund_words(event)
         case _:
             assert_never(event)
     return Entry(at=event.at, what=what)
 
 
-def _refund_words(event: RefundAsked | OrderRefunded | RefundRefused) -> str:
+def _refund_words(event: RefundAsked | OrderRefunded | RefundRefused | RefundFailed | RefundAskedAgain) -> str:
     match event:
         case RefundAsked():
             return f"refund of {event.amount} asked for: {event.reason}"
@@ -105,6 +107,10 @@ def _refund_words(event: RefundAsked | OrderRefunded | RefundRefused) -> str:
             return f"refunded {event.amount}"
         case RefundRefused():
             return f"refund of {event.amount} not possible: less is left"
+        case RefundFailed():
+            return f"refund of {event.amount} failed: the bank does not answer"
+        case RefundAskedAgain():
+            return f"refund of {event.amount} asked for again"
 
 
 def summary_of(row: SummaryRow) -> OrderSummary:

@@ -1,19 +1,30 @@
-"""Deciding on a refund, in the transaction that makes it true."""
+"""Deciding on a refund, in the transaction that makes it true, and how long a silent bank is asked."""
+
+from typing import Final
 
 from archstone import world
 from archstone.services import Tx
 from archstone.systems.shop.orders.administration import (
     MAX_REFUNDS,
     CannotRefundError,
+    RefundNotFailedError,
     RefundTooMuchError,
     TooManyRefundsError,
 )
 from archstone.systems.shop.orders.contract import OrderUnknownError
 from archstone.systems.shop.orders.order import Refund
 from archstone.systems.shop.orders.store import load, record
-from archstone.systems.shop.values import Money, OrderId
+from archstone.systems.shop.values import Money, OrderId, RefundId
 
-__all__ = ["AFTER_ASKED", "ask"]
+__all__ = ["AFTER_ASKED", "PAUSES_S", "again", "ask"]
+
+_MINUTE_S: Final = 60.0
+_HOUR_S: Final = 60 * _MINUTE_S
+PAUSES_S: Final = (
+    _MINUTE_S, 5 * _MINUTE_S, 15 * _MINUTE_S, _HOUR_S, 3 * _HOUR_S, 6 * _HOUR_S, 12 * _HOUR_S, 24 * _HOUR_S,
+    24 * _HOUR_S,
+)  # fmt: skip
+"""Between two rounds of asking a bank that does not answer: just under three days together."""
 
 AFTER_ASKED = world.declare_point(
     "shop.refund_after_asked", "an administrator's refund is accepted, on disk; nobody has begun to give money back"
@@ -51,3 +62,24 @@ async def ask(tx: Tx, order_id: OrderId, *, amount: int | None, reason: str) -> 
     changed = await record(tx, order, event)
     tx.after_commit(lambda: world.point(AFTER_ASKED))
     return changed.refund(event.refund_id)
+
+
+async def again(tx: Tx, order_id: OrderId, refund_id: RefundId) -> tuple[Refund, int | None]:
+    """Write down that the bank is asked once more; return the refund, and the order's version then.
+
+    The version is None where nothing is to be done: the refund is being asked for already.
+
+    Raises:
+        OrderUnknownError: there is no such order.
+        RefundNotFailedError: the order has no such refund, or it ended in another way.
+    """
+    order = await load(tx, order_id)
+    if order is None:
+        raise OrderUnknownError(order_id)
+    found = next((each for each in order.refunds if each.id == refund_id), None)
+    if found is not None and found.state == "asked":
+        return found, None
+    if found is None or found.state != "failed":
+        raise RefundNotFailedError(refund_id, "unknown" if found is None else found.state)
+    changed = await record(tx, order, order.retry_refund(refund_id, world.now()))
+    return changed.refund(refund_id), changed.version

@@ -11,6 +11,7 @@ from typing import Final
 from pydantic import TypeAdapter, ValidationError
 
 from archstone import world
+from archstone.observability import get_logger
 from archstone.resilience import Exponential, Retry
 from archstone.sagas import saga
 from archstone.services import Service, every, on
@@ -73,6 +74,8 @@ from archstone.systems.shop.values import (
 )
 
 __all__ = ["OrdersService"]
+
+_log = get_logger("archstone.shop.orders")
 
 PAYMENT_TIMEOUT_S: Final = 12.0
 """Seconds that a payment has for one attempt, in which payments itself asks the provider several times."""
@@ -196,14 +199,29 @@ class OrdersService(Service, Orders, OrderAdmin, name="orders"):
         )
         return refund_view(asked)
 
+    async def retry_refund(self, order_id: OrderId, refund_id: RefundId) -> RefundView:
+        found, version = await refunding.again(self.tx, order_id, refund_id)
+        if version is not None:
+            await self.tx.start(
+                self.give_money_back, order_id, found.id, found.amount, found.reason, id=f"refund-{found.id}-{version}"
+            )
+        return refund_view(found)
+
     @saga(version=1)
     async def give_money_back(self, order_id: OrderId, refund_id: RefundId, amount: Money, reason: Reason) -> None:
-        """Carry a refund to its end: payments decides whether so much is left."""
-        given = await self.step(
-            self.partners.give_money_back, order_id, refund_id, amount, reason,
-            retry=PATIENT, timeout_s=PAYMENT_TIMEOUT_S,
-        )  # fmt: skip
-        await self.step(self.tell_refunded if given else self.refuse_refund, order_id, refund_id, retry=PATIENT)
+        """Carry a refund to its end: payments decides whether so much is left. A silent bank is asked for days."""
+        pauses = iter(refunding.PAUSES_S)
+        while True:
+            given = await self.step(
+                self.partners.give_money_back, order_id, refund_id, amount, reason,
+                retry=PATIENT, timeout_s=PAYMENT_TIMEOUT_S,
+            )  # fmt: skip
+            pause_s = next(pauses, None)
+            if given is not None or pause_s is None:
+                break
+            await self.step.sleep(pause_s)
+        tell = self.fail_refund if given is None else self.tell_refunded if given else self.refuse_refund
+        await self.step(tell, order_id, refund_id, retry=PATIENT)
 
     async def tell_refunded(self, order_id: OrderId, refund_id: RefundId) -> None:
         """Step: the money has gone back."""
@@ -218,6 +236,13 @@ class OrdersService(Service, Orders, OrderAdmin, name="orders"):
         order = await self._load(order_id)
         if order.refund(refund_id).state == "asked":
             await record(self.tx, order, order.refuse_refund(refund_id, world.now()))
+
+    async def fail_refund(self, order_id: OrderId, refund_id: RefundId) -> None:
+        """Step: nobody knows what the bank has done, and an administrator has to look."""
+        order = await self._load(order_id)
+        if order.refund(refund_id).state == "asked":
+            await record(self.tx, order, order.fail_refund(refund_id, world.now()))
+            _log.error("a refund failed: the bank did not answer for days", order=order_id, refund=refund_id)
 
     @on(ShipmentMoved)
     async def follow_parcel(self, event: ShipmentMoved) -> None:

@@ -41,8 +41,8 @@ class PartRefund(Value):
     id: RefundId
     order_id: OrderId
     amount: Money
-    state: Literal["done", "refused"]
-    """`refused`: it was more than is left. Nothing has moved."""
+    state: Literal["done", "refused", "open"]
+    """`refused`: it was more than is left. Nothing has moved. `open`: the provider does not answer; ask again later."""
 
 
 class Invoice(Value):

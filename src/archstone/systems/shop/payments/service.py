@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Final, Literal, NamedTuple, cast
 
 from archstone import world
-from archstone.errors import ArchstoneError
+from archstone.errors import ArchstoneError, BackendError, DeadlineError, RejectedError
 from archstone.resilience import Exponential, Retry, within
 from archstone.sagas import saga
 from archstone.services import Service
@@ -39,6 +39,10 @@ CHARGE_TIMEOUT_S: Final = 2.0
 """Seconds that the provider has for one attempt. It is asked again with the same key."""
 LOOK_UP_S: Final = 1.0
 """Seconds that the provider has to tell what it knows."""
+ROUND: Final = Retry(4, backoff=Exponential(0.1, cap_s=1.0), per_attempt_s=CHARGE_TIMEOUT_S)
+"""How often a provider is asked at once to give a part back. Who waits for days comes again for another round."""
+ROUND_TIMEOUT_S: Final = 10.0
+"""Seconds for a round."""
 PATIENT: Final = Retry(100, backoff=Exponential(0.1, cap_s=60.0), on=(Exception,))
 """A part that is given back cannot be taken again, so from there it only goes forward."""
 CALLED_OFF: Final = "the payment was called off"
@@ -90,8 +94,10 @@ class PaymentsService(Service, Payments, PaymentAdmin, name="payments"):
         done = await self.step(self.open_refund, order_id, refund_id, amount, reason)
         if done:
             done = await self.step(
-                self.give_part, order_id, refund_id, amount, retry=PATIENT, timeout_s=CHARGE_TIMEOUT_S
+                self.give_part, order_id, refund_id, amount, retry=PATIENT, timeout_s=ROUND_TIMEOUT_S
             )
+            if done is None:
+                return PartRefund(id=refund_id, order_id=order_id, amount=amount, state="open")
             await self.step(self.close_refund, order_id, refund_id, amount, done, retry=PATIENT)
         return PartRefund(id=refund_id, order_id=order_id, amount=amount, state="done" if done else "refused")
 
@@ -99,12 +105,14 @@ class PaymentsService(Service, Payments, PaymentAdmin, name="payments"):
         """Step: promise a part to a refund; False if that is more than is left."""
         return await refunds.open_part(self.tx, order_id, refund_id, amount=amount, reason=reason)
 
-    async def give_part(self, order_id: OrderId, refund_id: RefundId, amount: Money) -> bool:
-        """Step: have the provider give a part back; False if it refuses."""
+    async def give_part(self, order_id: OrderId, refund_id: RefundId, amount: Money) -> bool | None:
+        """Step: have the provider give a part back; False if it refuses, None if it does not answer a few times."""
         try:
-            await self.provider.refund_part(order_id, refund_id, amount)
+            await ROUND.call(self.provider.refund_part, order_id, refund_id, amount)
         except RefundRefusedError:
             return False
+        except (BackendError, RejectedError, DeadlineError):
+            return None
         return True
 
     async def close_refund(self, order_id: OrderId, refund_id: RefundId, amount: Money, given: bool) -> None:  # noqa: FBT001 - a step's arguments are journaled by position

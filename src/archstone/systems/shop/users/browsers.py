@@ -88,9 +88,11 @@ async def end(tx: Writes, mark: str) -> None:
     await tx.execute("DELETE FROM browser_sessions WHERE mark = :mark", mark=mark)
 
 
-async def end_all(tx: Writes, user_id: str) -> None:
-    """End every session of a user."""
-    await tx.execute("DELETE FROM browser_sessions WHERE user_id = :user_id", user_id=user_id)
+async def end_all(tx: Writes, user_id: str, *, but: str | None = None) -> None:
+    """End every session of a user, except one. None: without exception."""
+    await tx.execute(
+        "DELETE FROM browser_sessions WHERE user_id = :user_id AND mark IS NOT :but", user_id=user_id, but=but
+    )
 
 
 async def sweep(tx: Writes) -> None:

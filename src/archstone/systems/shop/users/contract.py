@@ -41,6 +41,7 @@ __all__ = [
     "UserWrite",
     "Visitor",
     "WeakPasswordError",
+    "WrongPasswordError",
     "browser_mark",
 ]
 
@@ -87,6 +88,13 @@ class SignInError(DomainError, code="users.sign-in", status=401):
         return "e-mail address or password is wrong"
 
 
+class WrongPasswordError(DomainError, code="users.wrong-password", status=403):
+    """Who is signed in was asked for the password again, and gave another. Nothing was changed."""
+
+    def __str__(self) -> str:
+        return "this is not the password of the account that is signed in: nothing was changed"
+
+
 class DeactivatedError(SignInError, code="users.deactivated", status=403):
     """Address and password are right, and the account is closed. Only who knows the password is told."""
 
@@ -120,11 +128,15 @@ class User(Value):
 
     id: UserId
     email: str
+    """Empty if the account was deleted."""
     name: str
+    """Empty if the account was deleted."""
     roles: tuple[Role, ...]
     created_at: datetime
     active: bool = True
     """Whether signing in is possible."""
+    deleted: bool = False
+    """Whether the account was deleted by its owner: nothing else is known any more."""
 
 
 class UserPage(Value):
@@ -298,6 +310,36 @@ class UserWrite(Contract, version="1.0"):
     @command("/users/me", method="PATCH", public=True, raises=(UserUnknownError,), key_required=False)
     async def rename(self, name: VisibleText) -> User:
         """Change the name of the user who is signed in."""
+        ...
+
+    @command(
+        "/users/me/password", method="PUT", public=True, status=204, key_required=False, record=False,
+        raises=(UserUnknownError, WrongPasswordError, WeakPasswordError),
+    )  # fmt: skip
+    async def change_password(
+        self,
+        current: OfferedPassword,
+        new: NewPassword,
+        refresh_token: RefreshText | None = None,
+        browser: BrowserMark | None = None,
+    ) -> None:
+        """Change the password of the user who is signed in, and sign them out everywhere else; a mail tells them.
+
+        The session of `refresh_token` or `browser` goes on. Access tokens already issued last 15 minutes at most. A
+        repeat finds the password changed and is refused: nothing of a password is kept to know the repeat by.
+        """
+        ...
+
+    @command(
+        "/users/me/deletion", public=True, status=204, key_required=False, record=False,
+        raises=(UserUnknownError, WrongPasswordError, LastAdminError),
+    )  # fmt: skip
+    async def delete_account(self, password: OfferedPassword) -> None:
+        """Delete the account of the user who is signed in, for good.
+
+        Name, address of mail, preferences, cart and sessions are erased; the address can be registered again. Orders
+        stay as they are, under the number of the user. Access tokens already issued last 15 minutes at most.
+        """
         ...
 
     @command("/users/me/preferences", method="PUT", public=True, raises=(UserUnknownError,), key_required=False)

@@ -19,7 +19,7 @@ from archstone.security import (
 from archstone.services import Service, every
 from archstone.systems.shop.notifications.mail import Language
 from archstone.systems.shop.paging import decode_cursor, encode_cursor
-from archstone.systems.shop.users import administering, browsers
+from archstone.systems.shop.users import administering, browsers, leaving
 from archstone.systems.shop.users.contract import (
     BrowserSession,
     BrowserSessions,
@@ -41,28 +41,22 @@ from archstone.systems.shop.users.contract import (
     UserUnknownError,
     UserWrite,
     Visitor,
-    WeakPasswordError,
+    WrongPasswordError,
 )
+from archstone.systems.shop.users.events import PasswordChanged
+from archstone.systems.shop.users.strength import check_password
 
 __all__ = ["UsersService"]
 
 SWEEP_S: Final = 3600.0
-_GUESSED_FIRST: Final = frozenset(
-    {
-        "password", "password1", "password12", "password123", "password1234", "passw0rd", "12345678", "123456789",
-        "1234567890", "0123456789", "87654321", "11111111", "qwertyui", "qwertyuiop", "qwerty123", "qwerty1234",
-        "1q2w3e4r", "1qaz2wsx", "iloveyou", "sunshine", "princess", "football", "baseball", "superman", "trustno1",
-        "abcdefgh", "abcdefghij", "abcd1234", "changeme", "letmein1", "welcome1", "welcome123", "administrator",
-    }
-)  # fmt: skip
-"""The head of every list of stolen passwords, as far as it is long enough."""
-
 _USERS: Final = (
-    "SELECT u.id, u.email, u.name, u.password_hash, u.created_at, u.active,"
+    "SELECT u.id, u.email, u.name, u.password_hash, u.created_at, u.active, u.deleted_at IS NOT NULL AS deleted,"
     " coalesce((SELECT group_concat(role, ' ') FROM roles r WHERE r.user_id = u.id), '') AS roles FROM users u"
 )
+_STANDS: Final = "u.deleted_at IS NULL"
+_LIKES: Final = "SELECT email, name, language, theme FROM users u WHERE id = :id AND u.deleted_at IS NULL"
 _FITS: Final = (
-    "(u.created_at, u.id) > (:at, :id)"
+    "u.deleted_at IS NULL AND (u.created_at, u.id) > (:at, :id)"
     " AND (:search IS NULL OR instr(u.email, :low) OR instr(u.name, :search) OR instr(lower(u.name), :low))"
     " AND (:role IS NULL OR EXISTS (SELECT 1 FROM roles f WHERE f.user_id = u.id AND f.role = :role))"
     " AND (:active IS NULL OR u.active = :active)"
@@ -77,13 +71,15 @@ class _Row(NamedTuple):
     created_at: int
     roles: str
     active: int = 1
+    deleted: int = 0
 
     def user(self) -> User:
         roles = cast("tuple[Role, ...]", tuple(sorted(self.roles.split())))
         created_at = datetime.fromtimestamp(self.created_at / 1_000_000, UTC)
         return User(
-            id=self.id, email=self.email, name=self.name, roles=roles, created_at=created_at, active=bool(self.active)
-        )
+            id=self.id, email="" if self.deleted else self.email, name=self.name, roles=roles, created_at=created_at,
+            active=bool(self.active), deleted=bool(self.deleted),
+        )  # fmt: skip
 
 
 class _Preferred(NamedTuple):
@@ -174,29 +170,25 @@ class UsersService(Service, Sessions, BrowserSessions, UserRead, UserWrite, User
         await self._refresh.revoke(self._statements, token=refresh_token)
 
     async def me(self) -> User:
-        row = await self.db.first(_Row, f"{_USERS} WHERE u.id = :id", id=self.principal.id)
+        row = await self.db.first(_Row, f"{_USERS} WHERE u.id = :id AND {_STANDS}", id=self.principal.id)
         if row is None:
             raise UserUnknownError
         return row.user()
 
     async def preferences(self) -> Preferences:
-        found = await self.db.first(
-            _Preferred, "SELECT email, name, language, theme FROM users WHERE id = :id", id=self.principal.id
-        )
+        found = await self.db.first(_Preferred, _LIKES, id=self.principal.id)
         if found is None:
             raise UserUnknownError
         return Preferences(language=cast("Language", found.language), theme=cast("Theme", found.theme))
 
     async def contact(self, user_id: str) -> Contact:
-        found = await self.db.first(
-            _Preferred, "SELECT email, name, language, theme FROM users WHERE id = :id", id=user_id
-        )
+        found = await self.db.first(_Preferred, _LIKES, id=user_id)
         if found is None:
             raise UserUnknownError
         return Contact(email=found.email, name=found.name, language=cast("Language", found.language))
 
     async def register(self, email: str, password: str, name: str) -> User:
-        _check_password(password, email)
+        check_password(password, email)
         password_hash = await self.passwords.hash(password)  # before the transaction: it takes a while
         now_us = world.now_us()
         row = _Row(world.new_id(), email, name, password_hash, now_us, "customer")
@@ -214,12 +206,36 @@ class UsersService(Service, Sessions, BrowserSessions, UserRead, UserWrite, User
         return row.user()
 
     async def rename(self, name: str) -> User:
-        await self.tx.execute("UPDATE users SET name = :name WHERE id = :id", name=name, id=self.principal.id)
+        await self.tx.execute(
+            "UPDATE users SET name = :name WHERE id = :id AND deleted_at IS NULL", name=name, id=self.principal.id
+        )
         return (await self._row("u.id", self.principal.id)).user()
+
+    async def change_password(
+        self, current: str, new: str, refresh_token: str | None = None, browser: str | None = None
+    ) -> None:
+        row = await self._asked_again(current)
+        check_password(new, row.email)
+        password_hash = await self.passwords.hash(new)  # before the transaction, too
+        changed = await self.tx.execute(
+            "UPDATE users SET password_hash = :new WHERE id = :id AND password_hash = :old",
+            new=password_hash, old=row.password_hash, id=row.id,
+        )  # fmt: skip
+        if not changed:  # somebody else was faster: what was checked is not the password any more
+            raise WrongPasswordError
+        await browsers.end_all(self.tx, row.id, but=browser)
+        await self._refresh.revoke_user(self._statements, user_id=row.id, but=refresh_token)
+        self.tx.publish(PasswordChanged(user_id=row.id, at=world.now()))
+
+    async def delete_account(self, password: str) -> None:
+        row = await self._asked_again(password)
+        if not await leaving.erase(self.tx, row.id, email=row.email, checked=row.password_hash):
+            raise WrongPasswordError  # it was changed meanwhile
+        await self.end_all(row.id)
 
     async def prefer(self, language: Language = "en", theme: Theme = "auto") -> Preferences:
         changed = await self.tx.execute(
-            "UPDATE users SET language = :language, theme = :theme WHERE id = :id",
+            "UPDATE users SET language = :language, theme = :theme WHERE id = :id AND deleted_at IS NULL",
             language=language, theme=theme, id=self.principal.id,
         )  # fmt: skip
         if not changed:
@@ -313,8 +329,22 @@ class UsersService(Service, Sessions, BrowserSessions, UserRead, UserWrite, User
             )
         return current
 
+    async def _asked_again(self, password: str) -> _Row:
+        """Return who is signed in, after checking the password once more. No transaction has begun yet.
+
+        Raises:
+            UserUnknownError: the account was closed or deleted.
+            WrongPasswordError: it is not the password.
+        """
+        row = await self.db.first(_Row, f"{_USERS} WHERE u.id = :id AND u.active = 1", id=self.principal.id)
+        if row is None:
+            raise UserUnknownError
+        if not (await self.passwords.verify(row.password_hash, password)).right:
+            raise WrongPasswordError
+        return row
+
     async def _row(self, column: str, value: str) -> _Row:
-        row = await self.tx.first(_Row, f"{_USERS} WHERE {column} = :value", value=value)
+        row = await self.tx.first(_Row, f"{_USERS} WHERE {column} = :value AND {_STANDS}", value=value)
         if row is None:
             raise UserUnknownError
         return row
@@ -322,18 +352,3 @@ class UsersService(Service, Sessions, BrowserSessions, UserRead, UserWrite, User
     def _session(self, row: _Row, refresh: RefreshToken) -> Session:
         access = self.tokens.issue(Principal(row.id, frozenset(row.roles.split())))
         return Session(access_token=access.text, refresh_token=refresh.text, expires_in=access.expires_in_s)
-
-
-def _check_password(password: str, email: str) -> None:
-    """Refuse what would be guessed first.
-
-    Raises:
-        WeakPasswordError: with the reason.
-    """
-    low = password.lower()
-    if len(set(low)) < 4:
-        raise WeakPasswordError("repeats a few characters")
-    if low in _GUESSED_FIRST:
-        raise WeakPasswordError("is on every list of stolen passwords")
-    if low in {email, email.partition("@")[0]}:
-        raise WeakPasswordError("is the e-mail address")

@@ -18,10 +18,12 @@ __all__ = [
     "CARDS",
     "COUNTRIES",
     "CheckoutForm",
+    "DeletionForm",
     "Filled",
     "LineForm",
     "LoginForm",
     "NameForm",
+    "PasswordForm",
     "PreferencesForm",
     "RegisterForm",
     "checked",
@@ -33,7 +35,7 @@ __all__ = [
 F = TypeVar("F", bound=BaseModel)
 
 MOST_FIELDS: Final = 50
-SECRET: Final = frozenset({"password"})
+SECRET: Final = frozenset({"password", "current", "new"})
 """Fields that are neither trimmed nor shown again."""
 
 COUNTRIES: Final = {
@@ -55,6 +57,8 @@ CARDS: Final = {
 _WORDS: Final = {
     "email": "Please enter an e-mail address, such as ann@example.com.",
     "password": "Please choose a password of 8 to 200 characters.",
+    "current": "Please enter the password that you have now.",
+    "new": "Please choose a password of 8 to 200 characters.",
     "name": "Please enter a name of at most 100 characters.",
     "street": "Please enter street and number, at most 100 characters.",
     "city": "Please enter a town of at most 100 characters.",
@@ -92,6 +96,19 @@ class NameForm(_Form):
     """Another name."""
 
     name: VisibleText
+
+
+class PasswordForm(_Form):
+    """Another password."""
+
+    current: OfferedPassword
+    new: NewPassword
+
+
+class DeletionForm(_Form):
+    """The end of an account."""
+
+    password: OfferedPassword
 
 
 class PreferencesForm(_Form):

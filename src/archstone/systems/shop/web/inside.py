@@ -64,6 +64,8 @@ _EVENTS: Final = {
     "orders.refund-asked": "A refund was asked for",
     "orders.order-refunded": "The order heard of the refund",
     "orders.refund-refused": "A refund was refused",
+    "orders.refund-failed": "A refund failed: the bank does not answer",
+    "orders.refund-asked-again": "A refund was asked for again",
     "orders.cancellation-asked": "The buyer wants to cancel",
     "orders.cancellation-refused": "It was too late to cancel",
     "orders.parcel-moved": "The order heard of its parcel",

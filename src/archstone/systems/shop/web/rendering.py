@@ -22,7 +22,7 @@ from archstone.systems.shop.web.images import pictured, shown
 from archstone.systems.shop.web.money import Locale, many, written
 from archstone.systems.shop.web.words import NOTICES, in_stock, status_words, timeline_words
 
-__all__ = ["PAGE_HEADERS", "Assets", "Templates"]
+__all__ = ["PAGE_HEADERS", "Assets", "Templates", "moment"]
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self';"
@@ -78,7 +78,7 @@ class Templates:
         names = cast("dict[str, object]", self._environment.globals)
         names.update(asset=assets.path, notices=NOTICES)
         filters = cast("dict[str, object]", self._environment.filters)
-        filters.update(day=_day, moment=_moment, many=many, country=_country)
+        filters.update(day=_day, moment=moment, many=many, country=_country)
         filters.update(shown=partial(shown, proxied=proxied), pictured=partial(pictured, proxied=proxied))
         filters.update(line_picture=_line_picture, drawn=drawing_path)
         filters.update(timeline_words=timeline_words, status_words=status_words, in_stock=in_stock)
@@ -116,5 +116,6 @@ def _day(at: datetime) -> str:
     return f"{at:%d %b %Y}".lstrip("0")
 
 
-def _moment(at: datetime) -> str:
+def moment(at: datetime) -> str:
+    """Return a date and a time in the words of the pages, which are English whatever the reader's language is."""
     return f"{_day(at)}, {at:%H:%M} UTC"

@@ -18,6 +18,7 @@ _PARTS: Final = {
     "category": "[a-z0-9][a-z0-9-]{0,39}",
     "order": "[0-9a-f]{32}",
     "user": "[0-9a-f]{32}",
+    "refund": "[0-9a-f]{32}",
 }
 
 
@@ -57,6 +58,9 @@ ROUTES: Final = (
     Route("GET", "/account", account.account, signed_in=True),
     Route("POST", "/account/name", account.rename, signed_in=True),
     Route("POST", "/account/preferences", account.prefer, signed_in=True),
+    Route("POST", "/account/password", account.change_password, signed_in=True),
+    Route("GET", "/account/delete", account.delete_form, signed_in=True),
+    Route("POST", "/account/delete", account.delete, signed_in=True),
     Route("POST", "/account/sign-out-everywhere", account.logout_everywhere, signed_in=True),
     Route("GET", "/login", account.login_form),
     Route("POST", "/login", account.login),

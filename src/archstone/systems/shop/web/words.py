@@ -5,16 +5,31 @@ said here as one would across a counter: what happened, what became of the money
 """
 
 import re
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from archstone.systems.shop.inventory.contract import Stock
-from archstone.systems.shop.orders.contract import OrderSummary, OrderView
+from archstone.systems.shop.orders.contract import OrderSummary, OrderView, RefundView
+from archstone.systems.shop.values import Money
 
-__all__ = ["NOTICES", "SLOW_AFTER", "Told", "about", "coming", "in_stock", "shortage", "status_words", "timeline_words"]
+__all__ = [
+    "NOTICES",
+    "SLOW_AFTER",
+    "Told",
+    "about",
+    "coming",
+    "in_stock",
+    "refund_words",
+    "shortage",
+    "status_words",
+    "timeline_words",
+]
 
 SLOW_AFTER: Final = timedelta(seconds=3)
 """A checkout that takes longer is explained."""
+SILENT_AFTER: Final = timedelta(minutes=1)
+"""A refund that takes longer waits for a bank that does not answer."""
 FEW: Final = 5
 
 NOTICES: Final = {
@@ -28,6 +43,8 @@ NOTICES: Final = {
     "unknown": "This product is not for sale any more.",
     "quantity": "Please enter a number of pieces from 0 to 99.",
     "saved": "Your changes have been saved.",
+    "password": "Your password is changed. Every other device is signed out, and a mail tells you so.",
+    "deleted": "Your account is deleted. Thank you for having been here.",
     "left": "You are signed out.",
     "ended": "You are not signed in any more, so nothing was done. Please sign in, and go on where you were.",
     "everywhere": "You are signed out on every device.",
@@ -44,7 +61,10 @@ _TIMELINE: Final = {
     "shipped": "On its way",
     "delivered": "Delivered",
 }
-_REFUND: Final = re.compile(r"refunded (.+)|refund of (.+?) (?:asked for: (.*)|not possible: .*)", re.DOTALL)
+_REFUND: Final = re.compile(
+    r"refunded (?P<given>.+)|refund of (?P<asked>.+?) (?P<how>asked for|not possible|failed)(?: again|: (?P<why>.*))",
+    re.DOTALL,
+)
 _NOT_CHARGED: Final = "No money has been kept, and the goods are back on the shelf."
 _DECLINED: Final = {
     "insufficient funds": "Your bank says that there is not enough money on the card.",
@@ -130,7 +150,7 @@ def _cancelled(order: OrderView) -> Told:
         detail = "What you have paid has been given back, and the goods are back on the shelf."
         return Told("You have cancelled this order.", detail, "bad", over=True, again=True)
     if kind == "the checkout could not be completed":
-        detail = f"Somebody whom we need for it, such as the bank, did not answer for too long. {_NOT_CHARGED}"
+        detail = f"Something that we need for it did not work out, such as an answer of the bank. {_NOT_CHARGED}"
         return Told("We could not complete this order.", f"{detail} Please try again.", "bad", over=True, again=True)
     return Told("This order has been cancelled.", f"The reason: {order.reason}. {_NOT_CHARGED}", "bad", over=True)
 
@@ -143,18 +163,48 @@ def coming(order: OrderView) -> tuple[str, ...]:
     return tuple(what for what in ("confirmed", "packed", "shipped", "delivered") if what not in known)
 
 
-def timeline_words(what: str) -> str:
-    """Return what an entry of the timeline says, for the buyer."""
+def timeline_words(what: str, price: Callable[[Money], str] = str) -> str:
+    """Return what an entry of the timeline says, for the buyer; `price` writes the amounts in it."""
     if what.startswith("cancelled"):
         return "Cancelled"
     if what.startswith("not cancelled"):
         return "Not cancelled: the parcel had left"
     if (found := _REFUND.fullmatch(what)) is not None:
-        given, asked, why = found.groups()
-        if given:
-            return f"{given} given back"
-        return f"{asked} is being given back: {why}" if why else f"{asked} could not be given back: less is left"
+        return _refund_words(found, _priced(found["given"] or found["asked"], price))
     return _TIMELINE.get(what, what)
+
+
+def _refund_words(found: re.Match[str], amount: str) -> str:
+    match found["how"], found["why"]:
+        case None, _:
+            return f"{amount} given back"
+        case "not possible", _:
+            return f"{amount} could not be given back: less is left"
+        case "failed", _:
+            return f"{amount} not given back yet: the bank does not answer. We are looking into it"
+        case _, None:
+            return f"{amount} is being given back: we are asking the bank again"
+        case _, why:
+            return f"{amount} is being given back: {why}"
+
+
+def _priced(text: str, price: Callable[[Money], str]) -> str:
+    number, _, currency = text.rpartition(" ")
+    digits = number.replace(".", "")
+    return price(Money(amount=int(digits), currency=currency)) if digits.isascii() and digits.isdigit() else text
+
+
+def refund_words(refund: RefundView, *, now: datetime) -> str:
+    """Return how a refund stands, for an administrator."""
+    if refund.status == "done":
+        return "Given back"
+    if refund.status == "refused":
+        return "Refused: less was left"
+    if refund.status == "failed":
+        return "Refund failed: the bank did not answer for three days, so nobody knows whether it has paid"
+    if now - refund.asked_at < SILENT_AFTER:
+        return "Under way"
+    return "Waiting for the bank: it does not answer, and is asked again for up to three days"
 
 
 def status_words(order: OrderSummary) -> str:

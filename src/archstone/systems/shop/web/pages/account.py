@@ -1,16 +1,27 @@
 """Signing in and out, registering, and the account."""
 
+from dataclasses import replace
+
 from archstone import context
 from archstone.context import Principal
 from archstone.resilience import RateLimitedError
-from archstone.systems.shop.users.contract import EmailTakenError, SignInError, User, WeakPasswordError
-from archstone.systems.shop.web.cookies import SESSION, SetCookie
+from archstone.systems.shop.users.contract import (
+    EmailTakenError,
+    LastAdminError,
+    SignInError,
+    User,
+    WeakPasswordError,
+    WrongPasswordError,
+)
+from archstone.systems.shop.web.cookies import CART, SESSION, SetCookie
 from archstone.systems.shop.web.desk import SESSION_KEEP_S, Desk, as_pages
 from archstone.systems.shop.web.exchange import Answer, Page, Redirect, Request, local_path
 from archstone.systems.shop.web.forms import (
+    DeletionForm,
     Filled,
     LoginForm,
     NameForm,
+    PasswordForm,
     PreferencesForm,
     RegisterForm,
     checked,
@@ -19,6 +30,9 @@ from archstone.systems.shop.web.forms import (
 
 __all__ = [
     "account",
+    "change_password",
+    "delete",
+    "delete_form",
     "login",
     "login_form",
     "logout",
@@ -125,6 +139,55 @@ async def prefer(desk: Desk, request: Request) -> Answer:
     return Redirect(to="/account?told=saved")
 
 
+async def change_password(desk: Desk, request: Request) -> Answer:
+    """Change the password: everybody else who is signed in with the account is signed out."""
+    form = checked(PasswordForm, request.form)
+    if isinstance(form, Filled):
+        return _account(form)
+    try:
+        _count_own_try(desk, request)
+        await desk.clients.users.change_password(form.current, form.new, browser=request.mark)
+    except WrongPasswordError:
+        return _account(_NO_FAULT.with_fault("current", "This is not the password that you have now."))
+    except WeakPasswordError as error:
+        return _account(_NO_FAULT.with_fault("new", f"This password {error.reason}. Please choose another."))
+    except RateLimitedError as error:
+        told = _NO_FAULT.with_fault("current", _patience(error))
+        return replace(_account(told), status=429, retry_after_s=error.retry_after_s)
+    return Redirect(to="/account?told=password")
+
+
+async def delete_form(desk: Desk, request: Request) -> Answer:
+    """Say what deleting the account means, and ask for the password."""
+    del desk, request
+    return _leaving(_NO_FAULT)
+
+
+async def delete(desk: Desk, request: Request) -> Answer:
+    """Delete the account, and with it every session."""
+    form = checked(DeletionForm, request.form)
+    wrong = _NO_FAULT.with_fault("password", "This is not your password. Nothing has been deleted.")
+    if isinstance(form, Filled):
+        return _leaving(wrong)
+    try:
+        _count_own_try(desk, request)
+        await desk.clients.users.delete_account(form.password)
+    except WrongPasswordError:
+        return _leaving(wrong)
+    except LastAdminError:
+        told = "You are the last administrator of this shop. Make somebody else one first."
+        return replace(_leaving(_NO_FAULT.with_fault("", told)), status=409)
+    except RateLimitedError as error:
+        told = _NO_FAULT.with_fault("password", _patience(error))
+        return replace(_leaving(told), status=429, retry_after_s=error.retry_after_s)
+    return Redirect(to="/?told=deleted", cookies=(SetCookie(SESSION, ""), SetCookie(CART, "")))
+
+
+def _count_own_try(desk: Desk, request: Request) -> None:
+    if request.visitor is not None:
+        desk.count_try(request, request.visitor.user.email)
+
+
 async def _begun(desk: Desk, request: Request, email: str, password: str) -> Redirect:
     with context.enter(as_pages()):
         session = await desk.clients.browsers.begin(email, password, request.mark)
@@ -148,10 +211,17 @@ def _asked(template: str, request: Request, filled: Filled, *, status: int) -> P
 
 
 def _too_often(template: str, request: Request, error: RateLimitedError) -> Page:
-    told = f"Too many attempts. Please try again in {round(error.retry_after_s) + 1} seconds."
-    values = {"filled": Filled(shown_again(request.form), {"": told}), "next": _next(request)}
+    values = {"filled": Filled(shown_again(request.form), {"": _patience(error)}), "next": _next(request)}
     return Page(template=template, values=values, status=429, retry_after_s=error.retry_after_s)
+
+
+def _patience(error: RateLimitedError) -> str:
+    return f"Too many attempts. Please try again in {round(error.retry_after_s) + 1} seconds."
 
 
 def _account(filled: Filled) -> Page:
     return Page(template="account.html", values={"filled": filled}, status=422 if filled.faults else 200)
+
+
+def _leaving(filled: Filled) -> Page:
+    return Page(template="leaving.html", values={"filled": filled}, status=422 if filled.faults else 200)

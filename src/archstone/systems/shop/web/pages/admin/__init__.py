@@ -12,6 +12,7 @@ PAGES: Final = (
     ("GET", "/admin/orders", orders.orders),
     ("GET", "/admin/orders/{order}", orders.order),
     ("POST", "/admin/orders/{order}/refunds", orders.refund),
+    ("POST", "/admin/orders/{order}/refunds/{refund}/retry", orders.retry_refund),
     ("POST", "/admin/orders/{order}/cancel", orders.cancel),
     ("GET", "/admin/sagas", sagas.sagas),
     ("GET", "/admin/sagas/one", sagas.saga),

@@ -3,18 +3,16 @@
 import re
 from typing import Final
 
-from archstone.systems.shop.values import MAX_MINOR_UNITS, Money
-from archstone.systems.shop.web.money import Locale, written
+from archstone.systems.shop.values import MAX_MINOR_UNITS, Money, minor_digits
 
 __all__ = ["minor_units", "typed"]
 
-_AMOUNT: Final = re.compile(r"([0-9]{1,10})(?:[.,]([0-9]{1,3}))?")
-_PLAIN: Final = Locale("en")
+_AMOUNT: Final = re.compile(r"([0-9]{1,10})(?:[.,]([0-9]{1,4}))?")
 
 
 def minor_units(text: str, currency: str) -> int | None:
     """Return an amount above 0 in minor units. None: the text is none, or has more digits than the currency."""
-    found, digits = _AMOUNT.fullmatch(text), _digits(currency)
+    found, digits = _AMOUNT.fullmatch(text), minor_digits(currency)
     if found is None or len(found[2] or "") > digits:
         return None
     amount = int(found[1] + (found[2] or "").ljust(digits, "0"))
@@ -23,10 +21,6 @@ def minor_units(text: str, currency: str) -> int | None:
 
 def typed(money: Money) -> str:
     """Return an amount as one would type it."""
-    digits = _digits(money.currency)
+    digits = minor_digits(money.currency)
     whole, rest = divmod(money.amount, 10**digits)
     return f"{whole}.{rest:0{digits}d}" if digits else str(whole)
-
-
-def _digits(currency: str) -> int:
-    return len(written(Money(amount=0, currency=currency), _PLAIN).partition(".")[2])

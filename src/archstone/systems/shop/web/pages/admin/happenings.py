@@ -84,7 +84,7 @@ def _things(dossier: OrderDossier) -> Iterator[Happening]:
     if dossier.parcel is not None:
         yield Happening(dossier.parcel.moved_at, "Parcel", f"Parcel {dossier.parcel.state}", "service:shipping")
     for mail in dossier.mails or ():
-        words = f"Mail to {mail.to}: {mail.subject}"
+        words = f"Mail to {mail.to or 'an account that is deleted'}: {mail.subject}"
         yield Happening(mail.sent_at, "Mail", words, "service:notifications", mail.id)
 
 

@@ -3,9 +3,10 @@
 from datetime import UTC, datetime, timedelta
 from typing import Final, get_args
 
+from archstone import world
 from archstone.errors import DomainError
 from archstone.services import KeyReusedError, options
-from archstone.systems.shop.orders.administration import OrderDossier, OrderState
+from archstone.systems.shop.orders.administration import OrderDossier, OrderState, RefundNotFailedError
 from archstone.systems.shop.orders.contract import CannotCancelError, OrderUnknownError
 from archstone.systems.shop.paging import BadCursorError
 from archstone.systems.shop.values import Money
@@ -25,8 +26,9 @@ from archstone.systems.shop.web.pages.admin.frame import (
     written_down,
 )
 from archstone.systems.shop.web.pages.admin.happenings import happenings
+from archstone.systems.shop.web.words import refund_words
 
-__all__ = ["cancel", "order", "orders", "refund"]
+__all__ = ["cancel", "order", "orders", "refund", "retry_refund"]
 
 PER_PAGE: Final = 50
 _HERE: Final = "/admin/orders"
@@ -87,6 +89,19 @@ async def refund(desk: Desk, request: Request) -> Answer:
     return Redirect(to=f"{_HERE}/{order_id}?told=refunding")
 
 
+async def retry_refund(desk: Desk, request: Request) -> Answer:
+    """Have the bank asked again about a refund that failed."""
+    order_id, refund_id = request.parts["order"], request.parts["refund"]
+    try:
+        await desk.clients.order_admin.retry_refund(order_id, refund_id)
+    except OrderUnknownError as error:
+        raise PageMissingError from error
+    except RefundNotFailedError:
+        return Redirect(to=f"{_HERE}/{order_id}")
+    written_down(request, "retry refund", order=order_id, refund=refund_id)
+    return Redirect(to=f"{_HERE}/{order_id}?told=refunding")
+
+
 async def cancel(desk: Desk, request: Request) -> Answer:
     """Have an order cancelled, after a question."""
     order_id = request.parts["order"]
@@ -116,7 +131,8 @@ async def _shown(desk: Desk, request: Request, filled: Filled, *, status: int = 
     dossier = await _dossier(desk, request)
     story = None if desk.console is None else await desk.console.story(dossier.order.id)
     told = happenings(dossier, story, request.locale)
-    values = {"dossier": dossier, "happenings": told, "filled": filled}
+    given_back = [(each, refund_words(each, now=world.now())) for each in dossier.order.refunds]
+    values = {"dossier": dossier, "happenings": told, "filled": filled, "given_back": given_back}
     return framed(request, "order", values, status=status)
 
 

@@ -130,8 +130,7 @@ def in_words(value: Value, unit: str, locale: Locale) -> str:
         return f"{value:.1f} /s"
     if unit == "count":
         return f"{value:.0f}"
-    money = written(Money.model_construct(amount=abs(round(value)), currency=unit), locale)
-    return f"\u2212{money}" if value < 0 else money
+    return written(Money.model_construct(amount=round(value), currency=unit), locale)
 
 
 def _conversion(minutes: Sequence[MinuteFigures | None]) -> tuple[Value, ...]:

@@ -93,6 +93,8 @@ async def open_again(desk: Desk, request: Request) -> Answer:
 async def _acted(request: Request, who: User, told: str, act: Callable[[], Awaitable[User]]) -> Redirect:
     try:
         await act()
+    except UserUnknownError as error:  # deleted by its owner meanwhile
+        raise PageMissingError from error
     except LastAdminError:
         return Redirect(to=f"{_page_of(who)}?told=last-admin")
     written_down(request, f"user {told}", user=who.id)
