@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 # Hashes and no registry host: any index that has the files will do.
 COMPILE := uv pip compile --generate-hashes --universal --no-header --python-version 3.11 --quiet
 # The scripts in benchmarks/; the other modules there serve them.
-BENCHES := observe queue saga services shop
+BENCHES := observe queue saga services search shop
 # More for pytest: make test ARGS="-k saga -x"
 ARGS ?=
 # The checker inside the wheel, on the node of a wheel: nothing is fetched at run time.

@@ -84,7 +84,7 @@ class SpanStore:
         self,
         path: Path,
         *,
-        spans_per_s: float = 2_000,
+        spans_per_s: float = 1_000,
         max_buffer: int = 10_000,
         max_rows: int = 300_000,
         max_trace_spans: int = 10_000,

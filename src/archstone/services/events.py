@@ -8,6 +8,7 @@ tasks.create_task(work.run())
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
@@ -30,6 +31,8 @@ __all__ = ["EventRoute", "EventUnreadableError", "Periodic", "event_routes", "pe
 _ATTEMPTS: Final = 5
 """How often a handler runs whose transaction is lost with its group each time, before the bus tries again later."""
 _SWEEP_EVERY_S: Final = 600.0
+_SHARED_BYTES: Final = 16_384
+"""Longest event that is kept for the next service that hears of it."""
 _log = get_logger("archstone.services")
 
 
@@ -131,7 +134,8 @@ class _Topic:
             known = ", ".join(map(str, sorted(versions)))
             raise EventUnreadableError(*where, f"this code handles version {known}")
         try:
-            return event.decode(envelope.payload)
+            payload = envelope.payload
+            return _decoded(event, payload) if len(payload) <= _SHARED_BYTES else event.decode(payload)
         except ValidationError as error:
             raise EventUnreadableError(*where, str(error.errors(include_url=False, include_input=False))) from error
 
@@ -144,6 +148,12 @@ class _Topic:
                 await handler.method(event)
             elif self._sagas is not None:
                 await self._sagas.start(tx, handler.method, event, id=saga_id(name, message_id))
+
+
+@lru_cache(maxsize=256)
+def _decoded(event: type[Event], payload: bytes) -> Event:
+    """Return what a message holds; once for all services that hear of it, since nothing can change it."""
+    return event.decode(payload)
 
 
 class Periodic:
