@@ -5,11 +5,13 @@ said here as one would across a counter: what happened, what became of the money
 """
 
 import re
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from archstone.systems.shop.inventory.contract import Stock
 from archstone.systems.shop.orders.contract import OrderSummary, OrderView
+from archstone.systems.shop.values import Money
 
 __all__ = ["NOTICES", "SLOW_AFTER", "Told", "about", "coming", "in_stock", "shortage", "status_words", "timeline_words"]
 
@@ -44,7 +46,9 @@ _TIMELINE: Final = {
     "shipped": "On its way",
     "delivered": "Delivered",
 }
-_REFUND: Final = re.compile(r"refunded (.+)|refund of (.+?) (?:asked for: (.*)|not possible: .*)", re.DOTALL)
+_SUM: Final = r"(\d+)\.?(\d*) ([A-Z]{3})"
+"""An amount as `str(money)` writes it."""
+_REFUND: Final = re.compile(rf"(?:refunded|refund of) {_SUM}(?:( asked for)(?:: (.*))?| not possible: .*|)", re.DOTALL)
 _NOT_CHARGED: Final = "No money has been kept, and the goods are back on the shelf."
 _DECLINED: Final = {
     "insufficient funds": "Your bank says that there is not enough money on the card.",
@@ -143,17 +147,18 @@ def coming(order: OrderView) -> tuple[str, ...]:
     return tuple(what for what in ("confirmed", "packed", "shipped", "delivered") if what not in known)
 
 
-def timeline_words(what: str) -> str:
-    """Return what an entry of the timeline says, for the buyer."""
+def timeline_words(what: str, price: Callable[[Money], str]) -> str:
+    """Return what an entry of the timeline says, for the buyer; `price` writes an amount as the reader does."""
     if what.startswith("cancelled"):
         return "Cancelled"
     if what.startswith("not cancelled"):
         return "Not cancelled: the parcel had left"
     if (found := _REFUND.fullmatch(what)) is not None:
-        given, asked, why = found.groups()
-        if given:
-            return f"{given} given back"
-        return f"{asked} is being given back: {why}" if why else f"{asked} could not be given back: less is left"
+        whole, rest, currency, asked, why = found.groups()
+        amount = price(Money(amount=int(whole + rest), currency=currency))
+        if asked:
+            return f"{amount} is being given back: {why}" if why else f"{amount} is being given back"
+        return f"{amount} given back" if what.startswith("refunded") else f"{amount} could not be given back: less is left"
     return _TIMELINE.get(what, what)
 
 
