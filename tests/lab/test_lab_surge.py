@@ -134,7 +134,7 @@ async def test_a_target_that_is_not_there_is_told(url: str, monkeypatch: pytest.
 async def test_a_surge_at_nobody_says_so_before_it_prepares_anything() -> None:
     settings = SurgeSettings(system="s", traffic="-", url="http://127.0.0.1:1")
     told: list[str] = []
-    with pytest.raises(LabError, match="nobody listens at http://127.0.0.1:1: start the system"):
+    with pytest.raises(LabError, match=r"nobody listens at http://127\.0\.0\.1:1: start the system"):
         await run(settings, Visits(), lambda name, _: told.append(name))
     assert told == []
 

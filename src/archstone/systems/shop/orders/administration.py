@@ -13,7 +13,18 @@ from archstone.systems.shop.orders.contract import OrderUnknownError, OrderView,
 from archstone.systems.shop.paging import BadCursorError
 from archstone.systems.shop.payments.administration import MoneyOfOrder
 from archstone.systems.shop.shipping.administration import ParcelOfOrder
-from archstone.systems.shop.values import MAX_MINOR_UNITS, SKU, Cursor, Moment, Money, OrderId, PageSize, UserId, Value
+from archstone.systems.shop.values import (
+    MAX_MINOR_UNITS,
+    SKU,
+    Cursor,
+    Moment,
+    Money,
+    OrderId,
+    PageSize,
+    Reason,
+    UserId,
+    Value,
+)
 
 __all__ = [
     "MAX_REFUNDS",
@@ -36,8 +47,6 @@ Customer = Annotated[str, StringConstraints(min_length=1, max_length=254)]
 SearchText = Annotated[str, StringConstraints(max_length=100)]
 Amount = Annotated[int, Field(ge=0, le=MAX_MINOR_UNITS)]
 """Minor units."""
-Reason = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=r"^[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$")]
-"""Why, in words for the customer: 1 to 300 characters, the first not blank, none a control character."""
 
 
 class CannotRefundError(DomainError, code="orders.cannot-refund", status=409):

@@ -158,7 +158,9 @@ def timeline_words(what: str, price: Callable[[Money], str]) -> str:
         amount = price(Money(amount=int(whole + rest), currency=currency))
         if asked:
             return f"{amount} is being given back: {why}" if why else f"{amount} is being given back"
-        return f"{amount} given back" if what.startswith("refunded") else f"{amount} could not be given back: less is left"
+        return (
+            f"{amount} given back" if what.startswith("refunded") else f"{amount} could not be given back: less is left"
+        )
     return _TIMELINE.get(what, what)
 
 
