@@ -1,5 +1,7 @@
 """What every page has at hand: whom to ask, how often a password may be tried, when the shop was opened."""
 
+from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from itertools import zip_longest
 from typing import Final
@@ -100,6 +102,12 @@ class Desk:
             mixed = [product for layer in zip_longest(*piles) for product in layer if product is not None]
             self._mix = now_s, tuple(mixed[:MIX])
         return self._mix[1]
+
+    async def sold_out(self, products: Iterable[Product]) -> frozenset[str]:
+        """Return the SKUs of which nothing is free. Empty also if the inventory does not answer: pages go without."""
+        with suppress(ArchstoneError):
+            return frozenset(await self.clients.inventory.sold_out(tuple({each.sku: None for each in products})))
+        return frozenset()
 
     async def pieces(self, request: Request) -> int:
         """Return how many pieces are in the visitor's cart."""
