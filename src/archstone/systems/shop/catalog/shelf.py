@@ -51,7 +51,8 @@ _FOUND: Final = f"""
 """  # noqa: S608 - constants of this module
 _ORDERED: Final = """
     SELECT {columns} FROM products p
-    WHERE {category} {key} {beyond}= :key AND ({key}, p.id) {beyond} (:key, :id) AND {seen} ORDER BY {key} {way}, p.id {way} LIMIT :limit
+    WHERE {category} {key} {beyond}= :key AND ({key}, p.id) {beyond} (:key, :id) AND {seen}
+    ORDER BY {key} {way}, p.id {way} LIMIT :limit
 """
 _COUNT_FOUND: Final = f"""
     SELECT count(*) FROM (SELECT 1 FROM search f CROSS JOIN products p ON p.id = f.rowid
