@@ -68,6 +68,7 @@ _EVENTS: Final = {
     "orders.cancellation-refused": "It was too late to cancel",
     "orders.parcel-moved": "The order heard of its parcel",
 }
+_NOW: Final = {"Stuck": "stuck", "At work": "live", "Turned back": "back", "All done": "done"}
 _STATES: Final = {"begun": "at work", "done": "done", "failed": "failed", "undone": "undone"}
 
 
@@ -142,7 +143,7 @@ class Inside(NamedTuple):
 
     headline: str
     now: str
-    """`live`, `done` or `nothing`."""
+    """`live`, `done`, `back` for turned back, `stuck` or `nothing`."""
     restarts: str
     falls: tuple[Fall, ...]
     ways: tuple[Way, ...]
@@ -156,7 +157,7 @@ def inside(story: Story) -> Inside:
     news = tuple(_news(event) for event in story.events)
     return Inside(
         headline=_headline(story),
-        now="nothing" if not story.found else "live" if story.live else "done",
+        now=_NOW[_stand(story)] if story.found else "nothing",
         restarts=_restarts(story, began_us),
         falls=tuple(_fall(trace, story.starts_us) for trace in story.traces if trace.rows),
         ways=ways,
