@@ -1,8 +1,8 @@
 """A drawn picture of every product: the same address always gives the same SVG, no file and no library needed.
 
 What a product looks like is told by its name: a knife shows a knife. The drawings stand in `drawings.txt`. A product
-for whose name and category there is none shows its first letter, or a parcel where that is no Latin one. The address holds all that the picture is made of and
-a version of the drawings, so that a browser never has to ask for one twice.
+for whose name and category there is none shows its first letter, or a parcel if no letter of it is Latin. The address
+holds all that the picture is made of and a version of the drawings, so that a browser never has to ask for one twice.
 """
 
 import hashlib
@@ -76,7 +76,7 @@ _VERSION: Final = hashlib.blake2s(_TEXT.encode() + Path(__file__).read_bytes(), 
 
 @lru_cache(maxsize=4096)
 def drawing_of(name: str, category: str) -> str:
-    """Return which drawing shows a product: by its name, its shelf, its first letter; a parcel if it has no Latin one."""
+    """Return which drawing shows a product: by its name, else its shelf, else its first letter, else a parcel."""
     if category == "books":
         return _named(name, _BOOKS) or "book"
     found = _named(name, _OTHERS) or _OF_SHELF.get(category) or _named(category.replace("-", " "), _OTHERS)
