@@ -48,6 +48,29 @@ def test_a_guests_cart_comes_along_and_is_there_on_a_second_device(device: Devic
     expect(phone.main.get_by_label(re.compile("^Pieces of"))).to_have_value("3")
 
 
+def test_an_address_outlives_a_session_that_ends_while_it_is_typed(device: Devices) -> None:
+    ann = device()
+    ann.register("typed@example.org")
+    ann.put("KIT-002")
+    ann.open("/checkout")
+    ann.fill_in("tok_ok")
+    ann.main.get_by_label("Name").first.fill("Bea Birch")
+    # Signed out elsewhere: this window does not know.
+    other = ann.page.context.new_page()
+    other.goto("/account")
+    other.get_by_role("button", name="Sign out", exact=True).first.click()
+    expect(other.get_by_text("You are signed out.")).to_be_visible()
+    ann.page.get_by_role("button", name=re.compile("Place the order")).click()
+    ann.sign_in("typed@example.org")
+    expect(ann.page).to_have_url(re.compile("/checkout$"))
+    for label, text in (("Name", "Bea Birch"), ("Street", "Mill Lane 1"), ("Postcode", "12345"), ("Town", "Tarn")):
+        expect(ann.main.get_by_label(label).first).to_have_value(text)
+    expect(ann.main.get_by_label("Country")).to_have_value("DE")
+    ann.page.get_by_role("button", name=re.compile("Place the order")).click()
+    expect(ann.page).to_have_url(re.compile("/orders/[0-9a-f]{32}"))
+    assert ann.page.evaluate("sessionStorage.length") == 0
+
+
 def test_the_shop_is_killed_while_somebody_pays_and_the_open_page_sees_the_order_through(
     device: Devices, shop: ShopProcess
 ) -> None:

@@ -47,7 +47,7 @@ VITALS = Vitals(
     memory_bytes=85_000_000,
     cpu_ratio=0.12,
     events=(("orders.placed", 12, 345), ("orders.confirmed", 11, 330)),
-    own=(("shop_streams", 3.0),),
+    own=(("Pages that are told of changes", 3.0),),
 )
 ABOUT = About(
     system="shop",
@@ -72,7 +72,7 @@ def test_a_picture_tells_what_to_open_and_how_it_does() -> None:
     assert lines[0] == " shop  running 1 min 15 s · pid 4711 · 85 MB · 12% of a core"
     assert lines[2] == " open     http://127.0.0.1:8080       open this first"
     assert lines[4] == " data     .archstone/shop   log .archstone/shop/archstone.log"
-    assert lines[6] == " requests 120/s     ▄█ most 120"
+    assert lines[6] == " requests 120 per second    ▄█ most 120"
     assert lines[7] == "          2xx 120  4xx 0  5xx 0.4  shed 0  limited 0   p50 1.2 ms  p95 300 ms"
     assert lines[9] == " sagas    3 running   1 stuck   archstone sagas shop --status stuck"
     assert lines[10] == " queue    12 waiting   2 failed and tried again   7 dead   archstone dead shop"
@@ -81,7 +81,7 @@ def test_a_picture_tells_what_to_open_and_how_it_does() -> None:
     assert lines[14] == " log      12:00:00 warning handler failed  group=analytics"
     assert lines[16].split() == ["events", "last", "minute", "since", "the", "start"]
     assert lines[17].split() == ["orders.placed", "12", "345"]
-    assert lines[20] == " figures  shop streams 3"
+    assert lines[20] == " figures  Pages that are told of changes: 3"
     assert lines[-1].startswith(" q or ctrl-c stops it, its data stays")
 
 
@@ -116,6 +116,9 @@ def test_what_is_not_there_is_not_shown() -> None:
     text = "\n".join(lines_of(quiet, ()))
     assert "stopping: what is in flight is finished" in text
     assert "p50 -  p95 -" in text
+    assert " requests 120 per second" in text
+    idle = lines_of(replace(VITALS, per_s=dict.fromkeys(CLASSES, 0.0), history=(0.0,)))
+    assert idle[6].rstrip() == " requests 0 per second"
     assert not any(word in text for word in (" log  ", "events", "figures", " MB", "▁"))
 
 

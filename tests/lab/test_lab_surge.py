@@ -130,6 +130,15 @@ async def test_a_target_that_is_not_there_is_told(url: str, monkeypatch: pytest.
         await Http(dialer(Target("127.0.0.1", 1, tls=False)), "x").ask("GET", "/")
 
 
+@pytest.mark.real_time
+async def test_a_surge_at_nobody_says_so_before_it_prepares_anything() -> None:
+    settings = SurgeSettings(system="s", traffic="-", url="http://127.0.0.1:1")
+    told: list[str] = []
+    with pytest.raises(LabError, match=r"nobody listens at http://127\.0\.0\.1:1: start the system"):
+        await run(settings, Visits(), lambda name, _: told.append(name))
+    assert told == []
+
+
 @pytest.mark.parametrize("wrong", ["shop", "ftp://x", "http://", "http://x/y", "http://x:99999", "http://[::1"])
 def test_a_url_that_names_no_server_is_refused(wrong: str) -> None:
     with pytest.raises(ConfigError, match="write http://host:port"):

@@ -99,7 +99,7 @@ async def test_a_system_shows_what_it_declares(tmp_path: Path) -> None:
     registry.gauge("ticks_by_name", "By name.", ("name",)).labels("x").set(1)
     registry.histogram("ticks_size", "Sizes.").observe(1)
     async with running(ticks, data=tmp_path) as run:
-        assert (await Pulse(run, registry=registry).take()).own == (("ticks_open", 3.0), ("ticks_sold_total", 2.0))
+        assert (await Pulse(run, registry=registry).take()).own == (("Open", 3.0), ("Sold", 2.0))
 
 
 async def test_a_full_house_is_no_failure(tmp_path: Path) -> None:

@@ -36,6 +36,8 @@ async def test_a_new_product_is_put_on_the_shelf_once(run: Embedded, root: Brows
     shown = await root.follow(answer)
     assert "A &lt;new&gt; kettle" in shown.html
     assert "Created" in shown.text
+    assert "<title>A &lt;new&gt; kettle, NEW-001 | Archstone Shop</title>" in shown.html
+    assert "Shelf Kitchen Price" in shown.text
     assert "NEW-001" in (await root.get("/admin/products?q=whistles")).text
 
 

@@ -24,7 +24,11 @@ async def test_the_list_shows_what_is_low_and_finds_a_product_by_its_number(run:
     assert "KIT-001" in low.text
     assert low.html.count('data-label="Free"') == 1
     assert (await root.get("/admin/stock?sku=kit-001")).to == PAGE
-    assert "looks like KIT-001" in (await root.get("/admin/stock?sku=no+such")).text
+    assert "No product is called so" in (await root.get("/admin/stock?sku=no+such")).text
+    called = await root.get("/admin/stock?sku=kettle")
+    assert "KIT-002 Harrow copper kettle" in called.text
+    assert "Norden shelf speaker" not in called.text
+    assert "so few pieces free" in (await root.get("/admin/stock?sku=mortar&low=3")).text
     assert (await root.get("/admin/stock?cursor=nonsense")).to == "/admin/stock"
     assert (await root.get("/admin/stock/NONE-1")).status == 404
 

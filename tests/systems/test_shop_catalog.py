@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wiring import running_shop
 
+from archstone.context import Principal
 from archstone.services import RequestInvalidError
-from archstone.systems.shop.catalog.contract import Catalog, UnknownProductError
+from archstone.systems.shop.catalog.contract import Catalog, Order, Product, ProductCount, UnknownProductError
 from archstone.systems.shop.catalog.pictures import picture, pictures
 from archstone.systems.shop.catalog.search import match_expression
+from archstone.systems.shop.inventory.administration import StockAdmin
 from archstone.systems.shop.inventory.contract import Inventory, UnknownStockError
 from archstone.systems.shop.paging import BadCursorError, decode_cursor, encode_cursor
 
@@ -109,6 +111,49 @@ async def test_pages_show_every_product_once_in_one_order(tmp_path: Path, search
     assert len(set(paged)) == len(paged) > 2
     if search is None:
         assert len(whole) == 100
+
+
+@pytest.mark.parametrize("category", [None, "kitchen"])
+@pytest.mark.parametrize("order", ["price", "-price", "name"])
+async def test_a_shelf_is_paged_by_price_and_by_name_too(tmp_path: Path, order: Order, category: str | None) -> None:
+    async with running_shop(tmp_path) as shop:
+        catalog = shop.client(Catalog)
+        paged: list[Product] = []
+        cursor = None
+        while cursor is not None or not paged:
+            page = await catalog.products(category=category, order=order, limit=3, cursor=cursor)
+            paged += page.items
+            cursor = page.next_cursor
+        whole = (await catalog.products(category=category, limit=100)).items
+        with pytest.raises(BadCursorError):
+            first = await catalog.products(category=category, order=order, limit=3)
+            await catalog.products(category=category, cursor=first.next_cursor)
+    keys = [each.name.lower() if order == "name" else each.price.amount for each in paged]
+    assert keys == sorted(keys, reverse=order == "-price")
+    assert {each.sku for each in paged} == {each.sku for each in whole}
+    assert len(paged) == len(whole)
+
+
+async def test_what_a_search_finds_is_counted_up_to_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running_shop(tmp_path) as shop:
+        catalog = shop.client(Catalog)
+        whole = await catalog.products(search="o", limit=100)
+        assert await catalog.count("o") == ProductCount(found=len(whole.items), more=False)
+        assert (await catalog.count("kettle", category="audio")).found == 0
+        assert (await catalog.count("--")).found == 0
+        monkeypatch.setattr("archstone.systems.shop.catalog.service.MAX_COUNTED", len(whole.items) - 1)
+        assert await catalog.count("o") == ProductCount(found=len(whole.items) - 1, more=True)
+
+
+async def test_what_is_sold_out_is_known_of_many_at_once(tmp_path: Path) -> None:
+    async with running_shop(tmp_path) as shop:
+        inventory = shop.client(Inventory)
+        assert await inventory.sold_out(("KIT-001", "NOT-THERE")) == ()
+        free = (await inventory.stock("KIT-005")).free
+        await shop.client(StockAdmin, as_=Principal("operator", frozenset({"admin"}))).correct(
+            "KIT-005", "gone", delta=-free
+        )
+        assert await inventory.sold_out(("KIT-001", "KIT-005", "NOT-THERE")) == ("KIT-005",)
 
 
 async def test_search_ranks_names_above_descriptions_and_knows_categories(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The pages, in memory: looking around, the cart, and the way from a guest to a customer."""
 
 import gzip
+import re
 
 import pytest
 from pages_browser import ADDRESS, HOST, Browser, filled, registered
@@ -60,6 +61,19 @@ async def test_search_finds_tells_when_it_does_not_and_pages_on(run: Embedded) -
     shelf = await guest.get("/c/kitchen?cursor=nonsense")
     assert shelf.to == "/c/kitchen"
     assert (await guest.get("/search?q=a&cursor=nonsense")).status == 200
+
+
+async def test_results_are_counted_and_a_shelf_is_sorted(run: Embedded) -> None:
+    guest = Browser(run.asgi)
+    assert "Search: mortar 1 product " in (await guest.get("/search?q=mortar")).text
+    everything = await guest.get("/search?q=a")
+    assert re.search(r"\b[2-9]\d products ", everything.text)
+    shelf = await guest.get("/c/kitchen?order=price")
+    assert "10 products " in shelf.text
+    assert (
+        shelf.text.index("Quarry wooden spoon set") < shelf.text.index("Corvo mortar") < shelf.text.index("Osier chef")
+    )
+    assert (await guest.get("/c/kitchen?order=nonsense")).status == 200
 
 
 async def test_what_somebody_searches_for_is_shown_and_not_run(run: Embedded) -> None:
@@ -221,6 +235,7 @@ async def test_what_is_sold_out_cannot_be_put_in_the_cart_and_what_is_there_can_
     page = await other.get("/p/KIT-001")
     assert "Sold out" in page.text
     assert 'action="/cart/lines"' not in page.html
+    assert "€39.90 Sold out" in (await guest.get("/c/kitchen")).text
     assert "Alder cast iron pan Sold out" in (await guest.get("/cart")).text
     assert (await guest.get("/p/KIT-001")).form("/cart/lines").fields["quantity"] == "2"
 

@@ -13,6 +13,7 @@ from archstone.systems.shop import invariants
 from archstone.systems.shop.orders.contract import Entry, OrderView
 from archstone.systems.shop.system import shop
 from archstone.systems.shop.values import Address, Money
+from archstone.systems.shop.web.money import locale_of, written
 from archstone.systems.shop.web.words import about, coming, timeline_words
 
 
@@ -211,7 +212,7 @@ def test_every_end_has_its_words(reason: str, headline: str, told: str) -> None:
 
 
 def test_what_the_timeline_does_not_know_is_shown_as_it_is() -> None:
-    words = [timeline_words(what) for what in ("placed", "cancelled: x", "not cancelled: y", "lost")]
+    words = [timeline_words(what, str) for what in ("placed", "cancelled: x", "not cancelled: y", "lost")]
     assert words == ["Order placed", "Cancelled", "Not cancelled: the parcel had left", "lost"]
 
 
@@ -231,16 +232,17 @@ def test_who_ordered_before_a_restart_and_was_confirmed_after_it_is_told() -> No
 @pytest.mark.parametrize(
     ("what", "words"),
     [
-        ("refund of 5.00 EUR asked for: a scratch", "5.00 EUR is being given back: a scratch"),
-        ("refund of 5.00 EUR asked for again", "5.00 EUR is being given back: we are asking the bank again"),
-        ("refund of 5.00 EUR asked for: again", "5.00 EUR is being given back: again"),
+        ("refund of {} asked for: a scratch", "1.234,50\u00a0\u20ac is being given back: a scratch"),
+        ("refund of {} asked for again", "1.234,50\u00a0\u20ac is being given back: we are asking the bank again"),
+        ("refund of {} asked for: again", "1.234,50\u00a0\u20ac is being given back: again"),
         (
-            "refund of 5.00 EUR failed: the bank does not answer",
-            "5.00 EUR not given back yet: the bank does not answer. We are looking into it",
+            "refund of {} failed: the bank does not answer",
+            "1.234,50\u00a0\u20ac not given back yet: the bank does not answer. We are looking into it",
         ),
-        ("refunded 5.00 EUR", "5.00 EUR given back"),
-        ("refund of 5.00 EUR not possible: less is left", "5.00 EUR could not be given back: less is left"),
+        ("refunded {}", "1.234,50\u00a0\u20ac given back"),
+        ("refund of {} not possible: less is left", "1.234,50\u00a0\u20ac could not be given back: less is left"),
     ],
 )
-def test_money_that_goes_back_is_told_in_the_timeline(what: str, words: str) -> None:
-    assert timeline_words(what) == words
+def test_money_that_goes_back_is_told_in_the_timeline_as_its_reader_writes_it(what: str, words: str) -> None:
+    german = locale_of("de")
+    assert timeline_words(what.format(Money(amount=123_450)), lambda money: written(money, german)) == words

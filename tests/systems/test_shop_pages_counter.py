@@ -163,16 +163,18 @@ def test_steps_attempts_and_faults_have_their_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "live", "stand"),
+    ("status", "live", "stand", "now"),
     [
-        ("running", True, "At work"), ("stuck", True, "Stuck"), ("stuck", False, "Stuck"), ("failed", True, "At work"),
-        ("failed", False, "Turned back"), ("done", False, "All done"),
+        ("running", True, "At work", "live"), ("stuck", True, "Stuck", "stuck"), ("stuck", False, "Stuck", "stuck"),
+        ("failed", True, "At work", "live"), ("failed", False, "Turned back", "back"),
+        ("done", False, "All done", "done"),
     ],
 )  # fmt: skip
-def test_the_headline_says_how_it_ended(status: Any, live: bool, stand: str) -> None:
+def test_the_headline_and_the_dot_say_how_it_ended(status: Any, live: bool, stand: str, now: str) -> None:
     (saga,) = told().sagas
     shown = inside(told(sagas=(replace(saga, status=status),), live=live))
     assert shown.headline == f"{stand}: 0 of 1 steps, 1 events, handled 1 times"
+    assert shown.now == now
 
 
 def test_of_what_nothing_is_known_is_said_so() -> None:

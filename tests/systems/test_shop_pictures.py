@@ -48,12 +48,17 @@ def test_every_product_that_the_shop_begins_with_has_a_drawing_of_its_own() -> N
         ("Nothing that is drawn", "mens-watches", "watch"),
         ("Nothing that is drawn", "garden", "can"),
         ("zéro", "", "letter-Z"),
-        ("\u00e9\u00e8", "", "letter-0"),
+        ("\u00e9\u00e8", "", "parcel"),
+        ("\u8336\u58f6", "", "parcel"),
+        ("\u0625\u0628\u0631\u064a\u0642", "", "parcel"),
+        ("0 per cent", "", "letter-0"),
         ("The long story", "books", "book"),
-        ("", "", "letter-0"),
+        ("", "", "parcel"),
     ],
 )
-def test_the_name_chooses_then_the_shelf_then_the_first_letter(name: str, category: str, drawn: str) -> None:
+def test_the_name_chooses_then_the_shelf_then_the_first_letter_then_a_parcel(
+    name: str, category: str, drawn: str
+) -> None:
     assert drawing_of(name, category) == drawn
 
 

@@ -154,3 +154,17 @@ def test_words_of_any_name_can_be_kept(text: str) -> None:
     for word in name_words(text):
         assert 3 <= len(word) <= 24
         assert all(len(part) == 3 for part in parts_of(word))
+
+
+async def test_the_cursor_of_the_longest_name_fits(tmp_path: Path) -> None:
+    async with running_shop(tmp_path) as shop:
+        long = [f"{sign * 99}{end}" for sign in ("\U0001f6f6", "\u9f8d") for end in "ab"]
+        await stock_up(shop, *long)
+        catalog = shop.client(Catalog)
+        found: list[str] = []
+        cursor = None
+        while cursor is not None or not found:
+            page = await catalog.products(category="test", order="name", limit=1, cursor=cursor)
+            found += [each.name for each in page.items]
+            cursor = page.next_cursor
+    assert sorted(found) == sorted(long)

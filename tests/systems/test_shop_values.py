@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from archstone.systems.shop.unseen import without_unseen
 from archstone.systems.shop.values import Address, Email, Line, Money, TooManyError, merged
 
 amounts = st.integers(0, 10**11)
@@ -61,6 +62,24 @@ def test_together_they_stay_below_a_hundred() -> None:
 def test_an_address_is_safe_in_a_line_of_mail(name: str) -> None:
     with pytest.raises(ValidationError):
         Address(name=name, street="Mill Lane 1", city="Tarn", postcode="1", country="DE")
+
+
+@pytest.mark.parametrize("code", [*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200B, 0x200E, 0x85, 0xAD, 0xFEFF])
+def test_nothing_unseen_comes_along_with_a_name(code: int) -> None:
+    typed = f"{chr(code)}Ann{chr(code)} Alder"
+    address = Address(name=typed, street=typed, city=typed, postcode=typed, country="DE")
+    assert {address.name, address.street, address.city, address.postcode} == {"Ann Alder"}
+    with pytest.raises(ValidationError):
+        Address(name=chr(code), street="Mill Lane 1", city="Tarn", postcode="1", country="DE")
+
+
+JOINED = ("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\u0915\u094d\u200d\u0937", "\U0001f469\u200d\U0001f680")
+
+
+@pytest.mark.parametrize("name", JOINED, ids=["Persian", "Hindi", "emoji"])
+def test_joiners_stay_where_they_join(name: str) -> None:
+    assert without_unseen(name) == name
+    assert without_unseen(f"{name}\u200d\u200c \u200dA\u200cnn") == f"{name} Ann"
 
 
 @pytest.mark.parametrize("text", ["ann", "ann@", "@example.com", "ann@localhost", "a@b@example.com", "a" * 300])

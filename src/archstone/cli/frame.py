@@ -81,7 +81,11 @@ def _head(about: About, vitals: Vitals, up_s: float) -> Iterator[Line]:
 
 def _traffic(vitals: Vitals, columns: int) -> Iterator[Line]:
     total = sum(vitals.per_s.values())
-    yield [*_label("requests"), (f"{_rate(total)}/s".ljust(9), "bold"), (_sparkline(vitals.history, columns), "cyan")]
+    yield [
+        *_label("requests"),
+        (f"{_rate(total)} per second".ljust(17), "bold"),
+        (_sparkline(vitals.history, columns), "cyan"),
+    ]
     counts: Line = []
     for name in CLASSES:
         rate = vitals.per_s[name]
@@ -118,8 +122,8 @@ def _events(vitals: Vitals) -> Iterator[Line]:
 
 
 def _own(vitals: Vitals) -> Iterator[Line]:
-    for number, (name, value) in enumerate(vitals.own):
-        yield [*_label("figures" if not number else ""), (f"{name.replace('_', ' ')} ", "dim"), (f"{value:g}", "bold")]
+    for number, (what, value) in enumerate(vitals.own):
+        yield [*_label("figures" if not number else ""), (f"{what}: ", "dim"), (f"{value:g}", "bold")]
 
 
 def _faults(faults: Sequence[Fault]) -> Iterator[Line]:
@@ -169,7 +173,7 @@ def _time(seconds: float | None) -> str:
 
 def _sparkline(history: Sequence[float], columns: int) -> str:
     """Return a bar a second, the newest on the right, as high as the highest of them asks."""
-    shown = list(history)[-max(10, min(HISTORY, columns - 32)) :]
+    shown = list(history)[-max(10, min(HISTORY, columns - 40)) :]
     highest = max(shown, default=0.0)
     if not highest:
         return ""

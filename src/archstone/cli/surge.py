@@ -62,8 +62,9 @@ def surge(  # noqa: PLR0913, PLR0917 - an option each
 ) -> None:
     """Send a running system its usual traffic, then a hundred times as much, and show what held.
 
-    The traffic is what `traffic.py` beside the system says. It makes accounts and orders: do not send it where they
-    are real. Ends with 1 if more was sold than there was.
+    The traffic is what `traffic.py` beside the system says.
+    It makes accounts and orders: do not send it where they are real.
+    Ends with 1 if more was sold than there was.
     """
     found = find_system(system)
     folder = data or Path(".archstone") / found.name

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from archstone import world
 from archstone.errors import ArchstoneError, ConfigError
-from archstone.lab.connection import Target, dialer
+from archstone.lab.connection import Dial, Target, dialer
 from archstone.lab.http import Http, LabError
 from archstone.lab.prober import Probe
 from archstone.lab.record import Record
@@ -34,6 +34,7 @@ __all__ = ["SurgeSettings", "load_of", "phases_of", "run"]
 
 _SHOTS_LIMIT: Final = 1_000_000
 _TELL_EVERY_S: Final = 0.5
+_KNOCK_S: Final = 5.0
 
 Tell = Callable[[str, Any], None]
 """Takes the name of something that happened, and what there is to say about it."""
@@ -105,13 +106,14 @@ async def run(settings: SurgeSettings, load: Load, tell: Tell) -> dict[str, Any]
 
     Raises:
         ConfigError: it would be more than a million requests.
-        LabError: the system does not let itself be prepared.
+        LabError: nobody listens there, or the system does not let itself be prepared.
     """
     phases = phases_of(settings)
     wanted = sum(phase.rate_per_s * len(phase.seconds) for phase in phases)
     if wanted > _SHOTS_LIMIT:
         raise ConfigError(f"{wanted:,.0f} requests, {_SHOTS_LIMIT:,} at most: lower --rps, --times or --for")
     target = Target.of(settings.url)
+    await _knock(dialer(target), settings.url)
     http = Http(dialer(target), target.authority)
     try:
         tell("phase", "prepare")
@@ -136,6 +138,16 @@ async def run(settings: SurgeSettings, load: Load, tell: Tell) -> dict[str, Any]
         "outcome": dict(outcome),
     }
     return report_of(record, phases, probes, began_s=began_s, about=about)
+
+
+async def _knock(dial: Dial, url: str) -> None:
+    """Open a connection once. What comes later is patient with a system that is busy or starts again."""
+    try:
+        async with asyncio.timeout(_KNOCK_S):
+            line = await dial()
+    except OSError as error:
+        raise LabError(f"nobody listens at {url}: start the system, or say where it runs with --url") from error
+    line.close()
 
 
 def _shots(load: Load, phases: Sequence[Phase], seed: int) -> list[Shot]:

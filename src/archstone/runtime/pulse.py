@@ -61,7 +61,7 @@ class Vitals:
     events: tuple[tuple[str, int, int], ...]
     """Name of an event, how many in the last minute, how many since the start; the busiest first."""
     own: tuple[tuple[str, float], ...]
-    """What the system itself declares, by name."""
+    """What the system itself declares: its description without the full stop, and the figure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ class Pulse:
         for family in self._registry.families():
             own = not family.name.startswith("archstone_") and not family.label_names
             if own and not isinstance(family, Histogram):
-                yield family.name, family.value
+                yield family.help_text.removesuffix("."), family.value
 
 
 def _class(status: str) -> str:

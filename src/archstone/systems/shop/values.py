@@ -13,6 +13,7 @@ from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from archstone.errors import DomainError
+from archstone.systems.shop.unseen import without_unseen
 
 __all__ = [
     "SKU",
@@ -25,6 +26,7 @@ __all__ = [
     "Money",
     "OrderId",
     "PageSize",
+    "Reason",
     "RefundId",
     "TooManyError",
     "UserId",
@@ -78,6 +80,11 @@ def _written_out(value: object) -> object:
     raise ValueError("a moment is written as 2026-03-01T12:00:00Z")
 
 
+def _seen(value: object) -> object:
+    # Taken out and not refused: they come along unseen when somebody pastes an address.
+    return without_unseen(value) if isinstance(value, str) else value
+
+
 SKU = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9][A-Z0-9-]{2,19}$")]
 """Stock keeping unit: 3 to 20 capitals, digits and hyphens."""
 UserId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
@@ -95,8 +102,13 @@ Email = Annotated[
     Field(json_schema_extra={"format": "email"}),
 ]
 """An address that could receive mail, in lower case. Whether it does is not asked."""
-VisibleText = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=_VISIBLE)]
-"""1 to 100 characters, the first not blank, none a control character: safe in a line of mail or of a log."""
+VisibleText = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=_VISIBLE), BeforeValidator(_seen)]
+"""1 to 100 characters, the first not blank, none a control character: safe in a line of mail or of a log.
+
+What nobody sees is taken out first (see `unseen.py`): nothing in it turns the text around it.
+"""
+Reason = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=_VISIBLE), BeforeValidator(_seen)]
+"""Why, in words: 1 to 300 characters, else as `VisibleText`."""
 PageSize = Annotated[int, Field(ge=1, le=100)]
 """Items wanted at most, in [1, 100]."""
 Cursor = Annotated[str, StringConstraints(min_length=1, max_length=500)]
@@ -137,7 +149,7 @@ class Address(Value):
     name: VisibleText
     street: VisibleText
     city: VisibleText
-    postcode: Annotated[str, StringConstraints(min_length=1, max_length=20, pattern=_VISIBLE)]
+    postcode: Annotated[str, StringConstraints(min_length=1, max_length=20, pattern=_VISIBLE), BeforeValidator(_seen)]
     country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
     """ISO 3166 code of two letters."""
 

@@ -1,6 +1,6 @@
 """What the catalog promises: products to look at, to search and to buy."""
 
-from typing import Annotated
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -14,7 +14,9 @@ __all__ = [
     "Categories",
     "Category",
     "CategoryId",
+    "Order",
     "Product",
+    "ProductCount",
     "ProductPage",
     "Recommendations",
     "Suggestion",
@@ -22,6 +24,10 @@ __all__ = [
     "UnknownProductError",
 ]
 
+MAX_COUNTED: Final = 1_000
+"""Results of a search that are counted."""
+Order = Literal["price", "-price", "name"]
+"""By price, the lowest or the highest first, by the amount whatever the currency; or by the beginning of the name."""
 SearchText = Annotated[str, StringConstraints(max_length=100)]
 CategoryId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
 """1 to 40 lower case letters, digits and hyphens."""
@@ -58,6 +64,14 @@ class ProductPage(Value):
     items: tuple[Product, ...]
     next_cursor: str | None
     """Give it back as `cursor` for the next page. None: this was the last."""
+
+
+class ProductCount(Value):
+    """How many products a search finds, spelt as typed."""
+
+    found: Annotated[int, Field(ge=0, le=MAX_COUNTED)]
+    more: bool
+    """Whether there are more than so many: it is not counted further."""
 
 
 class Category(Value):
@@ -106,12 +120,18 @@ class Catalog(Contract, version="1.0"):
         category: CategoryId | None = None,
         limit: PageSize = 20,
         cursor: Cursor | None = None,
+        order: Order | None = None,
     ) -> ProductPage:
-        """List products: by relevance when searched, else in the order of the shelf.
+        """List products: by relevance when searched, whatever the `order`; else by it, or as they stand on the shelf.
 
         A search takes all words, the last one also as a beginning. Names that have them come first, then those where
         the last is a beginning, then other texts; where little is found, words that are spelt alike follow.
         """
+        ...
+
+    @query("/products/count", public=True, requires=ANYONE)
+    async def count(self, search: SearchText, category: CategoryId | None = None) -> ProductCount:
+        """Return how many products a search finds, spelt as typed, up to 1,000. `Category` says it of shelves."""
         ...
 
     @query("/products/suggestions", public=True, requires=ANYONE)

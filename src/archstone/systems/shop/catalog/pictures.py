@@ -1,8 +1,8 @@
 """A drawn picture of every product: the same address always gives the same SVG, no file and no library needed.
 
 What a product looks like is told by its name: a knife shows a knife. The drawings stand in `drawings.txt`. A product
-for whose name and category there is none shows its first letter. The address holds all that the picture is made of and
-a version of the drawings, so that a browser never has to ask for one twice.
+for whose name and category there is none shows its first letter, or a parcel if no letter of it is Latin. The address
+holds all that the picture is made of and a version of the drawings, so that a browser never has to ask for one twice.
 """
 
 import hashlib
@@ -76,14 +76,14 @@ _VERSION: Final = hashlib.blake2s(_TEXT.encode() + Path(__file__).read_bytes(), 
 
 @lru_cache(maxsize=4096)
 def drawing_of(name: str, category: str) -> str:
-    """Return which drawing shows a product: by its name, else by its shelf, else by its first letter."""
+    """Return which drawing shows a product: by its name, else its shelf, else its first letter, else a parcel."""
     if category == "books":
         return _named(name, _BOOKS) or "book"
     found = _named(name, _OTHERS) or _OF_SHELF.get(category) or _named(category.replace("-", " "), _OTHERS)
     if found:
         return found
-    letter = next((each for each in name.upper() if each.isascii() and each.isalnum()), "0")
-    return f"letter-{letter}"
+    letter = next((each for each in name.upper() if each.isascii() and each.isalnum()), None)
+    return f"letter-{letter}" if letter else "parcel"
 
 
 def picture_path(sku: str, name: str, category: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
-__all__ = ["match_expression", "misspelt_tier", "strict_tiers", "words_of"]
+__all__ = ["any_tier", "match_expression", "misspelt_tier", "strict_tiers", "words_of"]
 
 MAX_WORDS: Final = 8
 _WORD: Final = re.compile(r"[^\W_]+")
@@ -43,6 +43,11 @@ def strict_tiers(words: Sequence[str], category: str | None = None) -> tuple[str
     steps = [f'name : (^"{" ".join(words)}")', f"name : ({whole})", f"name : ({whole}*)", f"({whole}*)"]
     tiers = [steps[0], *(f"({step}) NOT ({better})" for better, step in pairwise(steps))]
     return tuple(_within(category, tier) for tier in tiers)
+
+
+def any_tier(words: Sequence[str], category: str | None = None) -> str:
+    """Return the expression of everything that is spelt as in the index, whatever its tier."""
+    return _within(category, f"({_all(words)}*)")
 
 
 def misspelt_tier(words: Sequence[str], alike: Sequence[Sequence[str]], category: str | None = None) -> str | None:

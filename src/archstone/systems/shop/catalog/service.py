@@ -15,17 +15,20 @@ from archstone.systems.shop.catalog.administration import (
     ProductEditions,
 )
 from archstone.systems.shop.catalog.contract import (
+    MAX_COUNTED,
     Catalog,
     Categories,
     Category,
+    Order,
     Product,
+    ProductCount,
     ProductPage,
     Recommendations,
     Suggestions,
     UnknownProductError,
 )
 from archstone.systems.shop.catalog.importing import CatalogImport, ImportState, LoadedProduct, Staged
-from archstone.systems.shop.catalog.shelf import Row
+from archstone.systems.shop.catalog.shelf import ORDERS, Ordering, Row
 from archstone.systems.shop.orders.events import OrderConfirmed
 from archstone.systems.shop.paging import decode_cursor, encode_cursor
 
@@ -51,9 +54,16 @@ class CatalogService(Service, Catalog, CatalogAdmin, CatalogImport, name="catalo
         self._import = 0  # the last one that was opened since the process began
 
     async def products(
-        self, search: str | None = None, category: str | None = None, limit: int = 20, cursor: str | None = None
+        self,
+        search: str | None = None,
+        category: str | None = None,
+        limit: int = 20,
+        cursor: str | None = None,
+        order: Order | None = None,
     ) -> ProductPage:
         question = f"products|{search}|{category}"
+        if search is None and order is not None:
+            return await self._ordered(f"{question}|{order}", category, ORDERS[order], limit=limit, cursor=cursor)
         if search is None:
             (place,) = (0,) if cursor is None else decode_cursor(question, cursor, like=(0,))
             rows = await shelf.on_shelf(self.db, category, after=int(place), limit=limit + 1)
@@ -61,6 +71,10 @@ class CatalogService(Service, Catalog, CatalogAdmin, CatalogImport, name="catalo
         tier, last = (0, 0) if cursor is None else decode_cursor(question, cursor, like=(0, 0))
         found = await shelf.found(self.db, search, category, after=(int(tier), int(last)), limit=limit + 1)
         return _page(question, [(each.row, (each.tier, each.row.id)) for each in found], limit)
+
+    async def count(self, search: str, category: str | None = None) -> ProductCount:
+        found = await shelf.count(self.db, search, category, most=MAX_COUNTED + 1)
+        return ProductCount(found=min(found, MAX_COUNTED), more=found > MAX_COUNTED)
 
     async def suggestions(self, search: str) -> Suggestions:
         found = await shelf.found(self.db, search, limit=MAX_SUGGESTED)
@@ -158,6 +172,15 @@ class CatalogService(Service, Catalog, CatalogAdmin, CatalogImport, name="catalo
         if await self.db.first(int, loading.OVERDUE, silent=silent, own=self._import) is not None:
             await loading.go_on(self.tx, own=self._import)
 
+    async def _ordered(
+        self, question: str, category: str | None, ordering: Ordering, *, limit: int, cursor: str | None
+    ) -> ProductPage:
+        first = (ordering.first, 0)
+        key, last = first if cursor is None else decode_cursor(question, cursor, like=first)
+        after = (key if isinstance(key, int) else str(key), int(last))
+        rows = await shelf.ordered(self.db, category, ordering, after=after, limit=limit + 1)
+        return _page(question, [(row, (ordering.key(row), row.id)) for row in rows], limit)
+
     async def _row(self, sku: str) -> Row:
         row = await shelf.by_sku(self.db, sku)
         if row is None:
@@ -165,7 +188,7 @@ class CatalogService(Service, Catalog, CatalogAdmin, CatalogImport, name="catalo
         return row
 
 
-def _page(question: str, rows: Sequence[tuple[Row, tuple[int, ...]]], limit: int) -> ProductPage:
+def _page(question: str, rows: Sequence[tuple[Row, tuple[str | int, ...]]], limit: int) -> ProductPage:
     """Return the first `limit` rows, and a cursor behind them if there are more."""
     page = rows[:limit]
     return ProductPage(

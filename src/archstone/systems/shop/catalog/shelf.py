@@ -4,16 +4,28 @@ A query reads first where the shelf was last switched, then what is seen from th
 harm: the older view is still whole.
 """
 
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from archstone.data import Database
 from archstone.systems.shop.catalog.contract import Product, Suggestion
 from archstone.systems.shop.catalog.pictures import picture_path
-from archstone.systems.shop.catalog.search import misspelt_tier, strict_tiers, words_of
+from archstone.systems.shop.catalog.search import any_tier, misspelt_tier, strict_tiers, words_of
 from archstone.systems.shop.catalog.spelling import alike
 from archstone.systems.shop.values import Money
 
-__all__ = ["Found", "Row", "bought_with", "by_sku", "found", "neighbours", "on_shelf"]
+__all__ = [
+    "ORDERS",
+    "Found",
+    "Ordering",
+    "Row",
+    "bought_with",
+    "by_sku",
+    "count",
+    "found",
+    "neighbours",
+    "on_shelf",
+    "ordered",
+]
 
 FEW: Final = 5
 """Products found as they were spelt: with fewer, those that are spelt alike follow."""
@@ -36,6 +48,16 @@ _FOUND: Final = f"""
     SELECT {_COLUMNS} FROM search f CROSS JOIN products p ON p.id = f.rowid
     WHERE search MATCH :expression AND f.rowid > :id AND f.rowid <= :top AND {_SEEN}
     AND (:category IS NULL OR p.category = :category) ORDER BY f.rowid LIMIT :limit
+"""  # noqa: S608 - constants of this module
+_ORDERED: Final = """
+    SELECT {columns} FROM products p
+    WHERE {category} {key} {beyond}= :key AND ({key}, p.id) {beyond} (:key, :id) AND {seen}
+    ORDER BY {key} {way}, p.id {way} LIMIT :limit
+"""
+_COUNT_FOUND: Final = f"""
+    SELECT count(*) FROM (SELECT 1 FROM search f CROSS JOIN products p ON p.id = f.rowid
+    WHERE search MATCH :expression AND f.rowid <= :top AND {_SEEN}
+    AND (:category IS NULL OR p.category = :category) LIMIT :most)
 """  # noqa: S608 - constants of this module
 _TOGETHER: Final = f"""
     SELECT {_COLUMNS} FROM bought_together b JOIN products p ON p.sku = b.other
@@ -78,6 +100,36 @@ class Row(NamedTuple):
         return Suggestion(sku=self.sku, name=self.name, category=self.category, images=self.images[:1])
 
 
+class Ordering(NamedTuple):
+    """A way to go through a shelf that has an index."""
+
+    column: str
+    first: str | int
+    """A key before all others."""
+    down: bool = False
+
+    def statement(self, *, within: bool) -> str:
+        """Return what reads a page, of one category or of all."""
+        return _ORDERED.format(
+            columns=_COLUMNS, category="p.category = :category AND" if within else "", key=self.column,
+            beyond="<" if self.down else ">", seen=_SEEN, way="DESC" if self.down else "ASC",
+        )  # fmt: skip
+
+    def key(self, row: Row) -> str | int:
+        """Return what `row` stands by."""
+        return row.amount if isinstance(self.first, int) else row.name[:_NAME_CHARS]
+
+
+_NAME_CHARS: Final = 24
+"""As migrations/0006 has it."""
+_AMOUNT: Final = "p.amount"
+ORDERS: Final[dict[Literal["price", "-price", "name"], Ordering]] = {
+    "price": Ordering(_AMOUNT, -1),
+    "-price": Ordering(_AMOUNT, 2**62, down=True),
+    "name": Ordering(f"substr(p.name, 1, {_NAME_CHARS}) COLLATE NOCASE", ""),
+}
+
+
 class Found(NamedTuple):
     """A product that was searched for, and where in the order of what is found."""
 
@@ -91,6 +143,25 @@ async def on_shelf(db: Database, category: str | None, *, after: int, limit: int
     if category is None:
         return await db.all(Row, _SHELF, place=after, top=top, limit=limit)
     return await db.all(Row, _SHELF_OF_CATEGORY, category=category, place=after, top=top, limit=limit)
+
+
+async def ordered(
+    db: Database, category: str | None, ordering: Ordering, *, after: tuple[str | int, int], limit: int
+) -> list[Row]:
+    """Return products by price or name, from behind the key and row `after` on."""
+    statement, top = ordering.statement(within=category is not None), await db.one(int, _TOP)
+    key, last = after
+    within = {} if category is None else {"category": category}
+    return await db.all(Row, statement, **within, key=key, id=last, top=top, limit=limit)
+
+
+async def count(db: Database, text: str, category: str | None, *, most: int) -> int:
+    """Return how many products a text finds as it is spelt; counts no further than `most`."""
+    words = words_of(text)
+    if not words:
+        return 0
+    top, expression = await db.one(int, _TOP), any_tier(words, category)
+    return await db.one(int, _COUNT_FOUND, expression=expression, category=category, top=top, most=most)
 
 
 async def by_sku(db: Database, sku: str) -> Row | None:

@@ -6,12 +6,12 @@ import unicodedata
 from html.parser import HTMLParser
 from typing import Final
 
+from archstone.systems.shop.unseen import without_unseen
+
 __all__ = ["category_id", "fitting_sku", "one_line", "plain_text"]
 
 _SKU: Final = re.compile(r"[A-Z0-9][A-Z0-9-]{2,19}")
-_CONTROL: Final = re.compile(
-    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
-)
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _MARKUP: Final = re.compile(r"<[a-zA-Z/!?]|&[#\w]+;")
 _BLOCKS: Final = frozenset(
     ("address", "article", "blockquote", "br", "dd", "div", "dl", "dt", "footer", "h1", "h2", "h3", "h4", "h5", "h6",
@@ -45,15 +45,15 @@ class _Stripper(HTMLParser):
 def plain_text(text: str) -> str:
     """Return text without markup: tags gone, entities resolved, a line per paragraph, no control characters.
 
-    Nor characters that turn the direction of what follows: with one before it, `gnp.exe` reads `exe.png`. Scripts and
-    styles go with what is in them. What only looks like a tag, as in `a < b`, stays.
+    Nor what nobody sees, such as a turn of the direction (see `unseen.py`). Scripts and styles go with what is in
+    them. What only looks like a tag, as in `a < b`, stays.
     """
     if _MARKUP.search(text):
         stripper = _Stripper()
         stripper.feed(text)
         stripper.close()
         text = "".join(stripper.parts)
-    lines = (" ".join(line.split()) for line in _CONTROL.sub("", text).splitlines())
+    lines = (" ".join(line.split()) for line in without_unseen(_CONTROL.sub("", text)).splitlines())
     return "\n".join(line for line in lines if line)
 
 

@@ -7,13 +7,13 @@ with who made it and why. Goods that arrive are no correction: book them with `I
 from datetime import datetime
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from archstone.errors import DomainError
 from archstone.services import Contract, command, query
 from archstone.systems.shop.inventory.contract import UnknownStockError
 from archstone.systems.shop.paging import BadCursorError
-from archstone.systems.shop.values import SKU, Cursor, Line, OrderId, PageSize, Value
+from archstone.systems.shop.values import SKU, Cursor, Line, OrderId, PageSize, Reason, Value
 
 __all__ = [
     "MAX_PIECES",
@@ -31,8 +31,6 @@ __all__ = [
 
 MAX_PIECES: Final = 1_000_000
 
-Reason = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=r"^[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$")]
-"""Why, in 1 to 300 characters, the first not blank, none a control character."""
 Difference = Annotated[int, Field(ge=-MAX_PIECES, le=MAX_PIECES)]
 Counted = Annotated[int, Field(ge=0, le=MAX_PIECES)]
 Count = Annotated[int, Field(ge=0)]

@@ -75,6 +75,11 @@ class Inventory(Contract, version="1.0"):
         """Return how much of a product is free and how much is held."""
         ...
 
+    @query("/stock-of-page", requires=ANYONE)
+    async def sold_out(self, skus: tuple[SKU, ...]) -> tuple[SKU, ...]:
+        """Return those of some products of which nothing is free. What is unknown here is not among them."""
+        ...
+
     @command("/stock/{sku}/arrivals", public=True, requires="admin", key_required=True, raises=(UnknownStockError,))
     async def restock(self, sku: SKU, quantity: Annotated[int, Field(ge=1, le=1_000_000)]) -> Stock:
         """Book goods that have arrived."""

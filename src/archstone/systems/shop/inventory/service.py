@@ -4,6 +4,7 @@ A reservation is `held`, then `sold`, `expired` (its time was up; it may be take
 given up; final). Every change is one transaction of conditional updates, so that no load can oversell.
 """
 
+import json
 from collections.abc import Awaitable
 from datetime import UTC, datetime
 from typing import Final, Literal, NamedTuple, Protocol, cast
@@ -38,6 +39,7 @@ HOLD_S: Final = 15 * 60
 SWEEP_LIMIT: Final = 200
 """Expired reservations put back in one sweep."""
 
+_SOLD_OUT: Final = "SELECT sku FROM stock WHERE free = 0 AND sku IN (SELECT value FROM json_each(:skus)) ORDER BY sku"
 _HOLD: Final = "UPDATE stock SET free = free - :n, held = held + :n WHERE sku = :sku AND free >= :n"
 _SELL_HELD: Final = "UPDATE stock SET held = held - :n, sold = sold + :n WHERE sku = :sku"
 _SELL_FREE: Final = "UPDATE stock SET free = free - :n, sold = sold + :n WHERE sku = :sku AND free >= :n"
@@ -97,6 +99,9 @@ class InventoryService(Service, Inventory, StockAdmin, name="inventory"):
         if found is None:
             raise UnknownStockError(sku)
         return found
+
+    async def sold_out(self, skus: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(await self.db.all(str, _SOLD_OUT, skus=json.dumps(skus)))
 
     async def restock(self, sku: str, quantity: int) -> Stock:
         changed = await self.tx.execute(

@@ -21,6 +21,7 @@ from archstone.systems.shop.values import (
     Money,
     OrderId,
     PageSize,
+    Reason,
     RefundId,
     UserId,
     Value,
@@ -48,8 +49,6 @@ Customer = Annotated[str, StringConstraints(min_length=1, max_length=254)]
 SearchText = Annotated[str, StringConstraints(max_length=100)]
 Amount = Annotated[int, Field(ge=0, le=MAX_MINOR_UNITS)]
 """Minor units."""
-Reason = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=r"^[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$")]
-"""Why, in words for the customer: 1 to 300 characters, the first not blank, none a control character."""
 
 
 class CannotRefundError(DomainError, code="orders.cannot-refund", status=409):

@@ -14,7 +14,7 @@ from archstone.errors import DomainError
 from archstone.services import ANYONE, Contract, command, query
 from archstone.systems.shop.notifications.mail import Language
 from archstone.systems.shop.paging import BadCursorError
-from archstone.systems.shop.values import Cursor, Email, PageSize, UserId, Value, VisibleText
+from archstone.systems.shop.values import Cursor, Email, PageSize, Reason, UserId, Value, VisibleText
 
 __all__ = [
     "BrowserSession",
@@ -49,8 +49,6 @@ Role = Literal["customer", "admin"]
 Theme = Literal["auto", "light", "dark"]
 Change = Literal["granted", "withdrawn", "deactivated", "reactivated"]
 SearchText = Annotated[str, StringConstraints(max_length=100)]
-Reason = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=r"^[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$")]
-"""Why, in 1 to 300 characters, the first not blank, none a control character."""
 NewPassword = Annotated[str, StringConstraints(min_length=8, max_length=200)]
 """8 to 200 characters. What they are is not prescribed: rules about digits make passwords worse (NIST SP 800-63B)."""
 OfferedPassword = Annotated[str, StringConstraints(max_length=200)]

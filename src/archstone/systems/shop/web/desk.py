@@ -114,6 +114,12 @@ class Desk:
                 found[sku] = await self.clients.catalog.product(sku)
         return found
 
+    async def sold_out(self, products: Iterable[Product]) -> frozenset[str]:
+        """Return the SKUs of which nothing is free. Empty also if the inventory does not answer: pages go without."""
+        with suppress(ArchstoneError):
+            return frozenset(await self.clients.inventory.sold_out(tuple({each.sku: None for each in products})))
+        return frozenset()
+
     async def pieces(self, request: Request) -> int:
         """Return how many pieces are in the visitor's cart."""
         if request.cart is None:

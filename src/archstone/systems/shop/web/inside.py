@@ -70,6 +70,7 @@ _EVENTS: Final = {
     "orders.cancellation-refused": "It was too late to cancel",
     "orders.parcel-moved": "The order heard of its parcel",
 }
+_NOW: Final = {"Stuck": "stuck", "At work": "live", "Turned back": "back", "All done": "done"}
 _STATES: Final = {"begun": "at work", "done": "done", "failed": "failed", "undone": "undone"}
 
 
@@ -144,7 +145,7 @@ class Inside(NamedTuple):
 
     headline: str
     now: str
-    """`live`, `done` or `nothing`."""
+    """`live`, `done`, `back` for turned back, `stuck` or `nothing`."""
     restarts: str
     falls: tuple[Fall, ...]
     ways: tuple[Way, ...]
@@ -158,7 +159,7 @@ def inside(story: Story) -> Inside:
     news = tuple(_news(event) for event in story.events)
     return Inside(
         headline=_headline(story),
-        now="nothing" if not story.found else "live" if story.live else "done",
+        now=_NOW[_stand(story)] if story.found else "nothing",
         restarts=_restarts(story, began_us),
         falls=tuple(_fall(trace, story.starts_us) for trace in story.traces if trace.rows),
         ways=ways,

@@ -53,6 +53,26 @@ if (live) {
   turn();
 }
 
+// Where to: what was typed outlives a session that ends meanwhile. It stays in this window, is shown again to the same
+// person only, and is forgotten with the order or the sign-out.
+const whereTo = document.querySelector("[data-kept]");
+const person = document.querySelector("header .who")?.textContent ?? "";
+const keep = (typed) => {
+  try {
+    if (typed) sessionStorage.setItem("where-to", JSON.stringify({ person, typed }));
+    else sessionStorage.removeItem("where-to");
+  } catch { /* not kept then */ }
+};
+if (whereTo) {
+  const fields = () => [...whereTo.querySelectorAll("input, select")];
+  let kept = null;
+  try { kept = JSON.parse(sessionStorage.getItem("where-to")); } catch { /* nothing is shown again then */ }
+  if (kept?.person === person) for (const each of fields()) each.value = kept.typed[each.name] ?? each.value;
+  whereTo.addEventListener("input", () => keep(Object.fromEntries(fields().map((each) => [each.name, each.value]))));
+}
+if (location.pathname.startsWith("/orders/")) keep(null);
+document.querySelector("form[action='/logout']")?.addEventListener("submit", () => keep(null));
+
 // Behind the counter: the panel at the lower edge, which follows an order from inside, and the button that kills the shop.
 const panel = document.querySelector("details.counter");
 const wide = matchMedia("(min-width: 60rem)").matches;

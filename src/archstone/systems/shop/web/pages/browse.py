@@ -1,9 +1,10 @@
 """Looking around: the front page, search, shelves and products."""
 
 from contextlib import suppress
+from typing import Final
 
 from archstone.errors import ArchstoneError
-from archstone.systems.shop.catalog.contract import Product, UnknownProductError
+from archstone.systems.shop.catalog.contract import Order, Product, ProductPage, UnknownProductError
 from archstone.systems.shop.inventory.contract import Stock, UnknownStockError
 from archstone.systems.shop.paging import BadCursorError
 from archstone.systems.shop.web.desk import Desk
@@ -14,11 +15,14 @@ __all__ = ["category", "home", "product", "search", "suggestions"]
 PER_PAGE = 24
 LONGEST_SEARCH = 100
 LONGEST_CURSOR = 500
+ORDERS: Final[dict[Order, str]] = {"price": "Lowest price", "-price": "Highest price", "name": "Name"}
+"""How a shelf can be shown besides as it stands, and what that is called."""
 
 
 async def home(desk: Desk, request: Request) -> Answer:
     """Say what this is, and show a few things of every shelf and what goes with what was chosen last."""
-    values = {"products": await desk.mix(), "wanted": await _goes_with(desk, request)}
+    products, wanted = await desk.mix(), await _goes_with(desk, request)
+    values = {"products": products, "wanted": wanted, "sold_out": await desk.sold_out((*products, *wanted))}
     return Page(template="home.html", values=values)
 
 
@@ -36,13 +40,15 @@ async def search(desk: Desk, request: Request) -> Answer:
     if len(asked) > LONGEST_SEARCH:
         fault = f"Please search for at most {LONGEST_SEARCH} characters."
         return Page(template="search.html", values={"asked": asked, "found": None, "fault": fault}, status=422)
-    found = None
+    values: dict[str, object] = {"asked": asked, "found": None, "fault": None}
     if asked:
         try:
             found = await desk.clients.catalog.products(asked, limit=PER_PAGE, cursor=_cursor(request))
         except BadCursorError:
             found = await desk.clients.catalog.products(asked, limit=PER_PAGE)
-    return Page(template="search.html", values={"asked": asked, "found": found, "fault": None})
+        values |= {"found": found, "sold_out": await desk.sold_out(found.items)}
+        values["count"] = await _count(desk, asked, found, whole=_cursor(request) is None and not found.next_cursor)
+    return Page(template="search.html", values=values)
 
 
 async def category(desk: Desk, request: Request) -> Answer:
@@ -51,11 +57,16 @@ async def category(desk: Desk, request: Request) -> Answer:
     shelf = next((each for each in await desk.shelves() if each.id == wanted), None)
     if shelf is None:
         raise PageMissingError
+    asked = request.query.get("order")
+    order: Order | None = next((each for each in ORDERS if each == asked), None)
     try:
-        found = await desk.clients.catalog.products(category=wanted, limit=PER_PAGE, cursor=_cursor(request))
+        found = await desk.clients.catalog.products(
+            category=wanted, limit=PER_PAGE, cursor=_cursor(request), order=order
+        )
     except BadCursorError:
         return Redirect(to=f"/c/{wanted}")
-    return Page(template="category.html", values={"shelf": shelf, "found": found})
+    values = {"shelf": shelf, "found": found, "sold_out": await desk.sold_out(found.items)}
+    return Page(template="category.html", values={**values, "order": order, "orders": ORDERS})
 
 
 async def product(desk: Desk, request: Request) -> Answer:
@@ -72,7 +83,18 @@ async def product(desk: Desk, request: Request) -> Answer:
         cart = await clients.carts.cart(request.cart)
         in_cart = next((line.quantity for line in cart.lines if line.sku == sku), 0)
     values = {"product": shown, "stock": await _stock(desk, sku), "others": others.items, "in_cart": in_cart}
-    return Page(template="product.html", values=values)
+    return Page(template="product.html", values={**values, "sold_out": await desk.sold_out(others.items)})
+
+
+async def _count(desk: Desk, asked: str, found: ProductPage, *, whole: bool) -> str:
+    """Return how many results there are, in figures. Empty: not known, as where most are only spelt alike."""
+    if whole:
+        return str(len(found.items))
+    with suppress(ArchstoneError):  # the page goes without
+        counted = await desk.clients.catalog.count(asked)
+        if counted.found > PER_PAGE:
+            return f"{counted.found:,}{'+' if counted.more else ''}"
+    return ""
 
 
 async def _goes_with(desk: Desk, request: Request) -> tuple[Product, ...]:

@@ -9,8 +9,8 @@ from typing import Annotated, Final, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from archstone.systems.shop.catalog.contract import CategoryId
-from archstone.systems.shop.inventory.administration import MAX_PIECES, Reason
-from archstone.systems.shop.values import SKU, VisibleText
+from archstone.systems.shop.inventory.administration import MAX_PIECES
+from archstone.systems.shop.values import SKU, Reason, VisibleText
 from archstone.systems.shop.web.exchange import Request
 from archstone.systems.shop.web.forms import Filled, shown_again
 from archstone.systems.shop.web.pages.admin.frame import key_of

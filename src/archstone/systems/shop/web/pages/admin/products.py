@@ -171,7 +171,11 @@ async def _shown(desk: Desk, request: Request, edition: ProductEdition, filled: 
     sku = edition.product.sku
     of_product = desk.clients.products.product_changes
     changes = await page_or_first(request, lambda cursor: of_product(sku, limit=PER_PAGE, cursor=cursor))
-    values = {"edition": edition, "changes": changes, "filled": filled, "categories": await desk.shelves()}
+    shelves, category = await desk.shelves(), edition.product.category
+    values = {
+        "edition": edition, "changes": changes, "filled": filled, "categories": shelves,
+        "shelf": next((each.title for each in shelves if each.id == category), category),
+    }  # fmt: skip
     return framed(request, "product", values, status=status)
 
 

@@ -12,6 +12,8 @@ from archstone.systems.shop.inventory.administration import (
     MAX_PIECES,
     CorrectionUnclearError,
     HeldStockError,
+    StockPage,
+    StockRow,
 )
 from archstone.systems.shop.inventory.contract import Stock, UnknownStockError
 from archstone.systems.shop.paging import BadCursorError
@@ -32,6 +34,7 @@ from archstone.systems.shop.web.pages.admin.frame import (
 __all__ = ["arrive", "correct", "product", "stocks"]
 
 PER_PAGE: Final = 50
+LONGEST_SEARCH: Final = 100
 _HERE: Final = "/admin/stock"
 _SKU: Final = re.compile(r"[A-Z0-9][A-Z0-9-]{2,19}")
 _NUMBER: Final = re.compile(r"[0-9]{1,7}")
@@ -40,18 +43,20 @@ _USED: Final = "This form has been used already. Please look at the corrections 
 
 
 async def stocks(desk: Desk, request: Request) -> Answer:
-    """List the stock, or only what is low, or go to one product."""
-    sku, low = request.query.get("sku", "").strip().upper(), request.query.get("low", "").strip()
-    if sku and _SKU.fullmatch(sku):
-        return Redirect(to=f"{_HERE}/{sku}")
+    """List the stock, or only what is low or has such a name, or go to one product."""
+    asked, low = request.query.get("sku", "").strip()[:LONGEST_SEARCH], request.query.get("low", "").strip()
+    if _SKU.fullmatch(asked.upper()) and await _books(desk, asked.upper()):
+        return Redirect(to=f"{_HERE}/{asked.upper()}")
     most = min(int(low), MAX_PIECES) if _NUMBER.fullmatch(low) else None
     try:
-        page = await desk.clients.stock.stocks(most, limit=PER_PAGE, cursor=cursor_of(request))
+        if asked:
+            page = await _called(desk, asked, most, cursor_of(request))
+        else:
+            page = await desk.clients.stock.stocks(most, limit=PER_PAGE, cursor=cursor_of(request))
     except BadCursorError:
         return Redirect(to=_HERE)
-    fault = "A number of a product looks like KIT-001." if sku else None
     names = await _names(desk, [each.sku for each in page.items])
-    return framed(request, "stocks", {"page": page, "names": names, "low": most, "sku": sku, "fault": fault})
+    return framed(request, "stocks", {"page": page, "names": names, "low": most, "sku": asked})
 
 
 async def product(desk: Desk, request: Request) -> Answer:
@@ -117,6 +122,21 @@ async def _stock(desk: Desk, request: Request) -> Stock:
         return await desk.clients.inventory.stock(request.parts["sku"])
     except UnknownStockError as error:
         raise PageMissingError from error
+
+
+async def _called(desk: Desk, name: str, low: int | None, cursor: str | None) -> StockPage:
+    """Return the stock of products that a search by name finds, of which at most `low` are free. None: all."""
+    found = await desk.clients.catalog.products(name, limit=PER_PAGE, cursor=cursor)
+    rows = [await _books(desk, each.sku) for each in found.items]
+    items = tuple(row for row in rows if row is not None and (low is None or row.free <= low))
+    return StockPage(items=items, next_cursor=found.next_cursor)
+
+
+async def _books(desk: Desk, sku: str) -> StockRow | None:
+    try:
+        return await desk.clients.stock.books(sku)
+    except UnknownStockError:
+        return None
 
 
 async def _names(desk: Desk, skus: Sequence[str]) -> dict[str, str]:
