@@ -166,7 +166,7 @@ async def test_a_shop_goes_on_selling_while_fifty_thousand_products_arrive(tmp_p
     good = generated(file, 50_000)
     async with shop_process(tmp_path / "shop") as process:
         words = ("import", "shop", "catalog", str(file), "--map", MAPPING)
-        bringing = asyncio.create_task(asyncio.to_thread(process.command, *words))
+        bringing = asyncio.create_task(asyncio.to_thread(process.command, *words, timeout_s=300))  # a net
         async with httpx.AsyncClient(base_url=process.url) as http:
             buyer = await Buyer(http, "ann@example.org").register()
             sold = [each["sku"] for each in (await http.get("/api/v1/products", params={"limit": 50})).json()["items"]]
