@@ -13,7 +13,7 @@ extra `serve`.
 import asyncio
 from collections.abc import Iterable
 from itertools import chain
-from typing import Any, Final, cast
+from typing import Any, cast
 from urllib.parse import unquote
 
 import httptools
@@ -24,8 +24,6 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from archstone.services.http import Direct
 
 __all__ = ["DirectHttp"]
-
-_BODILESS: Final = frozenset({204, 304})
 
 
 class Exchange(RequestResponseCycle, Direct):
@@ -120,7 +118,7 @@ class Exchange(RequestResponseCycle, Direct):
         """Write the answer, if nothing of it has been sent and the client takes what it is sent; see `Direct`."""
         if self.response_started or self.flow.write_paused or self.access_log:
             return False
-        head = self._head(status, headers, len(body))
+        head = self._head(status, headers)
         if head is None:
             return False  # uvicorn says what is wrong with it
         self.response_started = self.response_complete = True
@@ -135,15 +133,12 @@ class Exchange(RequestResponseCycle, Direct):
         self.on_response()
         return True
 
-    def _head(self, status: int, headers: Iterable[tuple[bytes, bytes]], length: int) -> bytes | None:
+    def _head(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
         """Return the head of an answer, None if a header would break out of its line."""
         parts = [STATUS_LINE[status]]
         for name, value in chain(self.default_headers, headers) if self.default_headers else headers:
             parts += (name, b": ", value, b"\r\n")
         lines = len(parts) // 4 + 2
-        if status not in _BODILESS:
-            parts.append(b"content-length: %d\r\n" % length)
-            lines += 1
         if not self.keep_alive:
             parts.append(b"connection: close\r\n")
             lines += 1

@@ -34,7 +34,7 @@ class Direct:
         raise NotImplementedError
 
     def answer(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
-        """Send an answer whole, its length added; False if that cannot be done now, and nothing has been sent."""
+        """Send an answer whole; False if that cannot be done now, and nothing has been sent."""
         raise NotImplementedError
 
 
@@ -57,11 +57,11 @@ class Response:
     async def send(self, send: Send) -> None:
         """Send it through an ASGI server's `send`. The server drops the body of an answer to HEAD."""
         status, headers, body = self.status, self.headers, self.body
+        if status not in _BODILESS:
+            headers = [*headers, (b"content-length", b"%d" % len(body))]
         server = direct(send)
         if server is not None and server.answer(status, headers, body):
             return
-        if status not in _BODILESS:
-            headers = [*headers, (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
