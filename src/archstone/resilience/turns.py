@@ -9,7 +9,9 @@ What they may take follows the turns: it shrinks by a third after one that was t
 tenth, so that the others make room first) and grows by a twentieth after one that was not (AIMD, as TCP finds its
 rate). Turns are long for other reasons, too: commits, sagas, a processor that others use. Then refusing everybody would
 not make them short, so requests have a part of a turn, those with priority half of it; unless turns are six times too
-long, for then what was accepted is not being finished, and accepting more would end in time-outs alone.
+long, for then what was accepted is not being finished, and accepting more would end in time-outs alone. The first six
+requests of a turn, and the first six with priority, are let in even then: so few are no flood, on a slow machine they
+are one visitor's page.
 One long turn is no overload, it may be a checkpoint or a collection of garbage: nothing is refused before three without
 a fifth of a second of peace in between.
 Source: Nichols and Jacobson, "Controlling Queue Delay" (2012), for looking at the wait and not at the length of the
@@ -31,7 +33,8 @@ _OVERLOADED_FROM: Final = 3
 _CALM_S: Final = 0.2
 """Time without a long turn and without a refusal after which the long ones before are forgotten."""
 _CROWD_FACTOR: Final = 2
-_CROWD: Final = 4
+_FEW: Final = 6
+"""Requests of one turn that are never too much: what one browser asks at once of one host over HTTP/1.1."""
 _PART: Final = (0.2, 0.5)
 """Part of a turn that is for requests, ordinary ones and all, even if it is too long."""
 _EMERGENCY_FACTOR: Final = 6.0
@@ -42,7 +45,7 @@ class Turns:
     """Watches the turns of one loop while requests come. Costs two callbacks for a request that comes alone."""
 
     __slots__ = (
-        "_allowed_s", "_began_s", "_entered", "_first_s", "_last_s", "_long", "_queued", "_refused", "_seen",
+        "_allowed_s", "_asked", "_began_s", "_entered", "_first_s", "_last_s", "_long", "_queued", "_refused",
         "_target_s", "_ticking", "_trouble_s",
     )  # fmt: skip
 
@@ -55,7 +58,8 @@ class Turns:
         self._target_s = (target_s, target_s * PRIORITY_FACTOR)
         self._allowed_s = [*self._target_s]
         self._began_s = self._first_s = self._last_s = self._trouble_s = 0.0
-        self._ticking = self._seen = self._refused = False
+        self._ticking = self._refused = False
+        self._asked = [0, 0]
         self._long = self._entered = self._queued = 0
 
     @property
@@ -69,7 +73,7 @@ class Turns:
         Ask where requests are read, which is between two turns, and only while `overloaded`.
         """
         self._queued += 1
-        if self._queued <= _CROWD_FACTOR * self._entered + _CROWD:
+        if self._queued <= _CROWD_FACTOR * self._entered + _FEW:
             return False
         self._refused = True
         return True
@@ -77,10 +81,11 @@ class Turns:
     def over(self, *, priority: bool) -> tuple[float, float] | None:
         """Return by what one more request would be too much, None if it is not.
 
-        The first request of a turn is never too much.
+        The first six of a turn are never too much, nor the first six with priority.
 
         Returns:
-            Seconds that the requests of this turn have taken, and those that they may take.
+            Seconds that the requests of this turn have taken and those that they may take; those of the turn before
+            and their bound where that was far too long.
         """
         now_s = world.monotonic()
         if not self._ticking:
@@ -88,14 +93,17 @@ class Turns:
             self._began_s = now_s
             self._calm(now_s)
             asyncio.get_running_loop().call_soon(self._tick)
-        if not self._seen:
-            self._seen = True
+        asked = self._asked
+        if not asked[0] and not asked[1]:
             self._first_s = now_s
-        elif self.overloaded:
+        asked[priority] += 1
+        if asked[priority] > _FEW and self.overloaded:
+            emergency_s = _EMERGENCY_FACTOR * self._target_s[0]
+            if self._last_s > emergency_s:
+                self._refused = True
+                return self._last_s, emergency_s
             used_s = now_s - self._first_s
             allowed_s = max(self._allowed_s[priority], _PART[priority] * self._last_s)
-            if self._last_s > _EMERGENCY_FACTOR * self._target_s[0]:
-                allowed_s = 0.0
             if used_s > allowed_s:
                 self._refused = True
                 return used_s, allowed_s
@@ -121,11 +129,11 @@ class Turns:
         self._calm(now_s)
         if was_overloaded:
             self._adapt(spent_s)
-        self._entered = self._queued = 0
         self._refused = False
-        self._ticking = self._seen
-        if self._seen:
-            self._seen = False
+        self._ticking = any(self._asked)
+        self._asked[:] = 0, 0
+        self._entered = self._queued = 0
+        if self._ticking:
             asyncio.get_running_loop().call_soon(self._tick)
 
     def _adapt(self, spent_s: float) -> None:
