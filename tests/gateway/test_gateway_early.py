@@ -1,4 +1,4 @@
-"""Refusals while bytes are read: the same answer as later ones, and only for queries without priority."""
+"""Answers while bytes are read: the same as later ones; of refusals only those for queries without priority."""
 
 import asyncio
 import json
@@ -29,14 +29,14 @@ def overload(door: Door) -> None:
     turns._queued, turns._refused = CROWD, True
 
 
-def refuse(door: Door, path: str, *headers: tuple[bytes, bytes]) -> bytes | None:
-    return door.app.early.refuse(path.encode(), headers, https=False, extra=b"date: now\r\n")
+def early(door: Door, path: str, *headers: tuple[bytes, bytes]) -> bytes | None:
+    return door.app.early.answer(path.encode(), headers, https=False, extra=b"date: now\r\n")
 
 
 async def test_an_early_refusal_is_the_answer_that_a_late_one_is(door: Door) -> None:
-    assert refuse(door, "/api/v1/products/a") is None, "nothing is refused while turns are short"
+    assert early(door, "/api/v1/products/a") is None, "nothing is refused while turns are short"
     overload(door)
-    answer = refuse(door, "/api/v1/products/a", (b"x-request-id", b"mine-12345"))
+    answer = early(door, "/api/v1/products/a", (b"x-request-id", b"mine-12345"))
     assert answer is not None
     head, _, body = answer.partition(b"\r\n\r\n")
     lines = head.split(b"\r\n")
@@ -53,11 +53,11 @@ async def test_an_early_refusal_is_the_answer_that_a_late_one_is(door: Door) -> 
 
 async def test_what_has_priority_or_is_no_query_is_never_refused_early(door: Door) -> None:
     overload(door)
-    for path in ("/api/v1/me", "/health/live", "/health/ready", "/metrics", "/api/v1/orders", "/nothing", "/", "/%ff"):
-        assert refuse(door, path) is None, path
+    for path in ("/api/v1/me", "/metrics", "/api/v1/orders", "/nothing", "/", "/%ff"):
+        assert early(door, path) is None, path
     for name in (b"content-length", b"transfer-encoding", b"expect", b"upgrade"):
-        assert refuse(door, "/api/v1/products/a", (name, b"1")) is None
-    assert refuse(door, "/api/v1/products/a") is not None
+        assert early(door, "/api/v1/products/a", (name, b"1")) is None
+    assert early(door, "/api/v1/products/a") is not None
 
 
 def test_what_refuses_is_found_behind_what_the_server_wraps_around_an_application(door: Door) -> None:
@@ -112,6 +112,34 @@ async def test_a_connection_goes_on_after_an_early_refusal(door: Door, port: int
     writer.write(b"GET /api/v1/products/slow HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n" + query)
     assert [await status(reader) for _ in range(2)] == [200, 200]
     writer.transport.abort()
+
+
+@pytest.mark.real_time
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
+async def test_health_is_answered_while_it_is_read_as_it_is_later(door: Door, port: int, path: str) -> None:
+    answers = []
+    for header in ("", "content-length: 0\r\n"):  # what has a length goes the long way
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"GET {path} HTTP/1.1\r\nhost: x\r\nx-request-id: mine-12345\r\n{header}\r\n".encode())
+        async with asyncio.timeout(10):
+            head = await reader.readuntil(b"\r\n\r\n")
+            lines = {line for line in head.split(b"\r\n") if not line.startswith(b"date:")}
+            length = next(line for line in lines if line.startswith(b"content-length"))
+            answers.append((lines, await reader.readexactly(int(length.split()[1]))))
+        writer.transport.abort()
+    assert answers[0] == answers[1]
+    assert early(door, path, (b"content-length", b"0")) is None
+
+
+async def test_health_waits_for_no_one_who_was_read_before(door: Door) -> None:
+    """It is answered in the call that reads it, so that a flood of others is behind it."""
+    overload(door)
+    answer = early(door, "/health/ready", (b"x-request-id", b"mine-12345"))
+    assert answer is not None
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"\r\nx-request-id: mine-12345\r\n" in head
+    assert json.loads(body)["status"] == "ready"
 
 
 @pytest.mark.real_time

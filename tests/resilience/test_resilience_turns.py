@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from contextlib import ExitStack
 
 import pytest
 
@@ -53,6 +54,10 @@ class House:
             self.reasons.add(error.reason)
             self.clock.now_s += WORK_S / 50
             self.seen[f"{kind} refused"] += 1
+
+    async def over(self) -> None:
+        with self.gate.admit():
+            pass
 
     async def other(self, took_s: float) -> None:
         self.clock.now_s += took_s
@@ -108,20 +113,25 @@ async def test_when_refusing_does_not_make_turns_short_requests_keep_their_part(
     assert house.seen["ordinary"] > 500
 
 
-async def test_when_turns_are_far_too_long_only_a_few_of_each_kind_are_taken_on(house: House) -> None:
-    with world.use(house.clock):
+async def test_when_turns_are_far_too_long_and_some_are_inside_nothing_more_is_taken_on(house: House) -> None:
+    with world.use(house.clock), ExitStack() as inside:
+        for _ in range(6):
+            inside.enter_context(house.gate.admit())
         for _ in range(50):
             await house.turn(ordinary=200, paying=60, other_s=0.5)
         house.seen.clear()
         for _ in range(50):
             await house.turn(ordinary=200, paying=60, other_s=0.5)
-    assert house.seen["paying"] == 50 * 6
-    assert house.seen["ordinary"] == 50 * 6
+        assert house.seen["paying"] + house.seen["ordinary"] == 50, "the first of each turn"
+        with pytest.raises(OverloadedError, match=r"loop turn 0\.\d+ s against a limit of 0\.09 s"):
+            await asyncio.gather(house.over(), house.over())
 
 
 async def test_one_visitor_on_a_slow_machine_is_served(house: House) -> None:
     """What a browser asks at once is no flood, however long other work makes the turns."""
-    with world.use(house.clock):
+    with world.use(house.clock), ExitStack() as inside:
+        for _ in range(5):
+            inside.enter_context(house.gate.admit())
         for _ in range(50):
             await house.turn(ordinary=6, paying=6, other_s=0.5)
         assert house.gate.overloaded

@@ -12,10 +12,10 @@ SETTINGS = SagaSettings(max_running=10, max_running_busy=3, max_waiting=12, time
 
 
 class Loop:
-    busy = True
+    late_s = 0.1
 
-    def __call__(self) -> bool:
-        return self.busy
+    def __call__(self) -> float:
+        return self.late_s
 
 
 async def started(sagas, traveller: Traveller, count: int, *, name: str = "thing") -> list[asyncio.Event]:
@@ -31,7 +31,7 @@ async def started(sagas, traveller: Traveller, count: int, *, name: str = "thing
 
 async def test_a_busy_loop_begins_few_and_the_others_wait_on_disk(tmp_path):
     traveller, loop = Traveller(Depot()), Loop()
-    async with opened(tmp_path, traveller, settings=SETTINGS, busy=loop) as sagas:
+    async with opened(tmp_path, traveller, settings=SETTINGS, lag=loop) as sagas:
         gates = await started(sagas, traveller, 8)
         counted = sagas.statistics()
         assert (counted.running, counted.waiting) == (3, 5)
@@ -45,13 +45,16 @@ async def test_a_busy_loop_begins_few_and_the_others_wait_on_disk(tmp_path):
 
 async def test_peace_brings_all_of_them_in(tmp_path):
     traveller, loop = Traveller(Depot()), Loop()
-    async with opened(tmp_path, traveller, settings=SETTINGS, busy=loop) as sagas:
+    async with opened(tmp_path, traveller, settings=SETTINGS, lag=loop) as sagas:
         gates = await started(sagas, traveller, 8)
-        loop.busy = False
-        gates[0].set()  # the next end is when it is looked at
-        await asyncio.sleep(1)
-        counted = sagas.statistics()
-        assert (counted.running, counted.waiting) == (7, 0)
+        loop.late_s = 0.0
+        running = []
+        for gate in gates[:3]:
+            gate.set()  # the next end is when it is looked at
+            await asyncio.sleep(1)
+            running.append(sagas.statistics().running)
+        assert running == sorted(running), "not all at once"
+        assert (running[-1], sagas.statistics().waiting) == (5, 0)
         for gate in gates:
             gate.set()
         await asyncio.sleep(1)
@@ -60,7 +63,7 @@ async def test_peace_brings_all_of_them_in(tmp_path):
 
 async def test_somebody_who_waits_is_not_kept_behind_those_whom_nobody_waits_for(tmp_path):
     traveller, loop = Traveller(Depot()), Loop()
-    async with opened(tmp_path, traveller, settings=SETTINGS, busy=loop) as sagas:
+    async with opened(tmp_path, traveller, settings=SETTINGS, lag=loop) as sagas:
         gates = await started(sagas, traveller, 8)
         assert await sagas.run(traveller.journey, ("hat",), id="mine") == ["1 hat"]
         assert await sagas.run(traveller.journey, ("coat",)) == ["1 coat"]
@@ -72,7 +75,7 @@ async def test_somebody_who_waits_is_not_kept_behind_those_whom_nobody_waits_for
 
 async def test_the_door_is_told_when_too_many_wait(tmp_path):
     traveller, loop = Traveller(Depot()), Loop()
-    async with opened(tmp_path, traveller, settings=SETTINGS, busy=loop) as sagas:
+    async with opened(tmp_path, traveller, settings=SETTINGS, lag=loop) as sagas:
         gates = await started(sagas, traveller, 3 + 11)
         sagas.check_room()
         gates += await started(sagas, traveller, 1, name="last")
@@ -89,9 +92,9 @@ async def test_the_door_is_told_when_too_many_wait(tmp_path):
 
 async def test_what_waited_is_counted_after_a_restart(tmp_path):
     traveller, loop = Traveller(Depot()), Loop()
-    async with opened(tmp_path, traveller, settings=SETTINGS, busy=loop) as sagas:
+    async with opened(tmp_path, traveller, settings=SETTINGS, lag=loop) as sagas:
         await started(sagas, traveller, 8)
-    async with opened(tmp_path, traveller, settings=SETTINGS, busy=loop) as sagas:
+    async with opened(tmp_path, traveller, settings=SETTINGS, lag=loop) as sagas:
         await asyncio.sleep(1)
         counted = sagas.statistics()
         assert (counted.running, counted.waiting) == (3, 5)
@@ -101,13 +104,13 @@ async def test_what_waited_is_counted_after_a_restart(tmp_path):
         assert (sagas.statistics().waiting, sagas.statistics().finished) == (0, 8)
 
 
-@pytest.mark.parametrize(("busy", "given_up_s"), [(False, 2.0), (True, 10.0)])
-async def test_an_attempt_that_begins_while_the_loop_is_late_has_five_times_its_time(tmp_path, busy, given_up_s):
+@pytest.mark.parametrize(("late_s", "given_up_s"), [(0.04, 2.0), (0.06, 10.0)])
+async def test_an_attempt_that_begins_while_the_loop_is_late_has_five_times_its_time(tmp_path, late_s, given_up_s):
     traveller, loop = Traveller(Depot()), Loop()
-    loop.busy = busy
+    loop.late_s = late_s
     traveller.depot.hold("take hat")
     settings = SagaSettings(timeout_s=2.0, step_retry=Retry(1, on=(Exception,)))
-    async with opened(tmp_path, traveller, settings=settings, busy=loop) as sagas:
+    async with opened(tmp_path, traveller, settings=settings, lag=loop) as sagas:
         begun = asyncio.get_running_loop().time()
         with pytest.raises(StepFailedError):
             await sagas.run(traveller.journey, ("hat",), id="t1")

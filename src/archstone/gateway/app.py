@@ -61,8 +61,8 @@ class Policies:
     urgent: frozenset[str]
 
 
-def _count_shed(name: str) -> None:
-    _requests.labels(name, "503").inc()
+def _count(name: str, status: int) -> None:
+    _requests.labels(name, str(status)).inc()
 
 
 class GatewayApp:
@@ -87,10 +87,10 @@ class GatewayApp:
         # What lies below the prefix is an operation's, unless something is mounted in there.
         self._operations = within if not any(f"{at}/".startswith(within) for at, _ in mounts) else None
         gate = policies.gate
-        self.early = None if gate is None else Early(gate, ordinary=self._ordinary_query, count=_count_shed)
+        health = {b"/health/live": live, b"/health/ready": lambda: ready_page(ready)}
+        self.early = None if gate is None else Early(gate, health=health, ordinary=self._ordinary_query, count=_count)
         self._own: Mapping[bytes, Callable[[], Response]] = {
-            b"/health/live": live,
-            b"/health/ready": lambda: ready_page(ready),
+            **health,
             b"/metrics": lambda: metrics_page(metrics),
             b"/openapi.json": contracts.documents.openapi,
             b"/docs": contracts.documents.page,

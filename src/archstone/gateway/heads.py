@@ -67,11 +67,11 @@ class BoundedHttp(DirectHttp):
                 self._late = self.loop.call_later(HEAD_LIMIT_S, self._give_up)
 
     def on_headers_complete(self) -> None:
-        """Note the progress, and refuse at once what would be refused later anyway."""
+        """Note the progress, and answer at once what can be answered at once."""
         self._pending_bytes = 0
         if self._late is not None:
             self._progress()
-        if self._early is not None and self._refused_early(self._early):
+        if self._early is not None and self._answer_early(self._early):
             self._answered_early = True
             return
         DirectHttp.on_headers_complete(self)
@@ -99,8 +99,8 @@ class BoundedHttp(DirectHttp):
         self._write(error)
         self.transport.close()
 
-    def _refused_early(self, early: Early) -> bool:
-        """Answer a GET here if there are too many; only where no other answer is under way on this connection."""
+    def _answer_early(self, early: Early) -> bool:
+        """Answer a GET here if it is that simple; only where no other answer is under way on this connection."""
         if self.cycle and not self.cycle.response_complete:  # None until the first head is there
             return False
         parser = self.parser
@@ -108,7 +108,7 @@ class BoundedHttp(DirectHttp):
             return False
         raw_path, _, _ = self.url.partition(b"?")
         extra = b"".join([b"%s: %s\r\n" % pair for pair in self.server_state.default_headers])
-        answer = early.refuse(raw_path, self.headers, https=self.scheme == "https", extra=extra)
+        answer = early.answer(raw_path, self.headers, https=self.scheme == "https", extra=extra)
         if answer is None:
             return False
         self.transport.write(answer)

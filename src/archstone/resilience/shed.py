@@ -117,8 +117,10 @@ class Gate:
         limit = self._max if priority > 0 else self._ordinary
         if self._inside >= limit:
             raise self._refusal("in flight", self._inside, limit)
-        if self._turns is not None and (over := self._turns.over(priority=priority > 0)) is not None:
-            raise self._refusal("loop turn", *over)
+        if self._turns is not None:
+            over = self._turns.over(priority=priority > 0, inside=self._inside)
+            if over is not None:
+                raise self._refusal("loop turn", *over)
         if self._max_lag_s is not None and priority <= 0 and self._lag is not None:
             lag_s = self._lag()
             if lag_s > self._max_lag_s:

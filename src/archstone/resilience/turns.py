@@ -9,9 +9,9 @@ What they may take follows the turns: it shrinks by a third after one that was t
 tenth, so that the others make room first) and grows by a twentieth after one that was not (AIMD, as TCP finds its
 rate). Turns are long for other reasons, too: commits, sagas, a processor that others use. Then refusing everybody would
 not make them short, so requests have a part of a turn, those with priority half of it; unless turns are six times too
-long, for then what was accepted is not being finished, and accepting more would end in time-outs alone. The first six
-requests of a turn, and the first six with priority, are let in even then: so few are no flood, on a slow machine they
-are one visitor's page.
+long, for then what was accepted is not being finished, and accepting more would end in time-outs alone. Six requests
+are no flood, on a slow machine they are one visitor's page: so many of a turn, and so many with priority, are never
+behind too much, and while fewer are inside what was accepted is being finished.
 One long turn is no overload, it may be a checkpoint or a collection of garbage: nothing is refused before three without
 a fifth of a second of peace in between.
 Source: Nichols and Jacobson, "Controlling Queue Delay" (2012), for looking at the wait and not at the length of the
@@ -34,7 +34,7 @@ _CALM_S: Final = 0.2
 """Time without a long turn and without a refusal after which the long ones before are forgotten."""
 _CROWD_FACTOR: Final = 2
 _FEW: Final = 6
-"""Requests of one turn that are never too much: what one browser asks at once of one host over HTTP/1.1."""
+"""Requests that are never too much: what one browser asks at once of one host over HTTP/1.1."""
 _PART: Final = (0.2, 0.5)
 """Part of a turn that is for requests, ordinary ones and all, even if it is too long."""
 _EMERGENCY_FACTOR: Final = 6.0
@@ -78,10 +78,14 @@ class Turns:
         self._refused = True
         return True
 
-    def over(self, *, priority: bool) -> tuple[float, float] | None:
+    def over(self, *, priority: bool, inside: int) -> tuple[float, float] | None:
         """Return by what one more request would be too much, None if it is not.
 
-        The first six of a turn are never too much, nor the first six with priority.
+        The first of a turn is never too much.
+
+        Args:
+            priority: Whether it has priority.
+            inside: Requests that have entered and not left.
 
         Returns:
             Seconds that the requests of this turn have taken and those that they may take; those of the turn before
@@ -93,22 +97,26 @@ class Turns:
             self._began_s = now_s
             self._calm(now_s)
             asyncio.get_running_loop().call_soon(self._tick)
-        asked = self._asked
-        if not asked[0] and not asked[1]:
+        first = not any(self._asked)
+        self._asked[priority] += 1
+        if first:
             self._first_s = now_s
-        asked[priority] += 1
-        if asked[priority] > _FEW and self.overloaded:
-            emergency_s = _EMERGENCY_FACTOR * self._target_s[0]
-            if self._last_s > emergency_s:
-                self._refused = True
-                return self._last_s, emergency_s
-            used_s = now_s - self._first_s
-            allowed_s = max(self._allowed_s[priority], _PART[priority] * self._last_s)
-            if used_s > allowed_s:
-                self._refused = True
-                return used_s, allowed_s
+        elif self.overloaded and (over := self._behind(now_s, priority=priority, inside=inside)) is not None:
+            self._refused = True
+            return over
         self._entered += not priority
         return None
+
+    def _behind(self, now_s: float, *, priority: bool, inside: int) -> tuple[float, float] | None:
+        """Return what is too long and what it may be, for one that is not the first of its turn."""
+        emergency_s = _EMERGENCY_FACTOR * self._target_s[0]
+        if self._last_s > emergency_s and inside >= _FEW:
+            return self._last_s, emergency_s
+        if self._asked[priority] <= _FEW:
+            return None
+        used_s = now_s - self._first_s
+        allowed_s = self._allowed_s[priority]
+        return (used_s, allowed_s) if used_s > allowed_s else None
 
     def _calm(self, now_s: float) -> None:
         if now_s - self._trouble_s > _CALM_S:

@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from archstone import context
 from archstone.context import Principal
@@ -37,8 +37,6 @@ __all__ = ["Embedded", "running"]
 C = TypeVar("C")
 
 _DEFAULTS = Settings()
-_BUSY_LAG_S: Final = 0.05
-"""Lag of the loop from which on sagas that nobody waits for are begun sparingly."""
 _log = get_logger("archstone.runtime")
 
 
@@ -137,7 +135,7 @@ class Embedded:
                 self.bus,
                 self.settings,
                 encode=self._encode,
-                busy=lambda: self.lag.lag_s > _BUSY_LAG_S,
+                lag=lambda: self.lag.lag_s,
                 life=self._life,
             )
             self._subscribe(self._parts)

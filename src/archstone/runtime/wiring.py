@@ -82,14 +82,14 @@ async def wire(
     settings: Settings,
     *,
     encode: bool,
-    busy: Callable[[], bool],
+    lag: Callable[[], float],
     life: AsyncExitStack,
 ) -> Parts:
     """Open the databases and make every object; nothing acts yet. `life` closes what was opened.
 
     Args:
         encode: Encode and decode whatever crosses between services, as tests do.
-        busy: Whether the loop has more to do than it can; see `Sagas`.
+        lag: Lag of the loop, seconds; see `Sagas`.
     """
     provided = await _provide(system, folder.path, settings.options, life)
     ways = {service: InProcess(encode=encode) for service in system.services}
@@ -113,7 +113,7 @@ async def wire(
             service(**fields),
             settings=SagaSettings(keep_s=settings.saga_keep_s),
             inbox_keep_s=settings.inbox_keep_s,
-            busy=busy,
+            lag=lag,
         )
         await dispatcher.open()
         ways[service].connect(dispatcher)

@@ -22,6 +22,7 @@ _ANSWERS: Final = (DomainError, InvalidError, DeniedError, NotFoundError)
 """Asking again would give the same."""
 _PATIENCE: Final = 5
 """How much longer an attempt may take that begins while the loop is late: it is no fault of who is called."""
+_LATE_S: Final = 0.05
 _log = get_logger("archstone.sagas")
 
 
@@ -157,7 +158,8 @@ class Effect:
         shared.effects += 1
         saga.effects += 1
         try:
-            async with within(self._timeout_s * _PATIENCE if shared.busy() else self._timeout_s, name=self.name):
+            patience = _PATIENCE if shared.lag() > _LATE_S else 1
+            async with within(self._timeout_s * patience, name=self.name):
                 return await self._called(shared)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()

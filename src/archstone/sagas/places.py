@@ -4,6 +4,8 @@ from asyncio import Future, get_running_loop
 from collections import deque
 from collections.abc import Callable
 
+from archstone.sagas.pace import Pace
+
 __all__ = ["Places"]
 
 
@@ -13,44 +15,41 @@ class Places:
     Args:
         limit: Places in all. At least 1.
         on_free: Called when a place became free and nobody waits here for it.
-        busy: Says whether the loop has more to do than it can; then there are fewer places for what can wait. None:
-            never.
-        busy_limit: How many there are then. At least 1.
+        pace: How many there are for what can wait. None: all.
     """
 
-    __slots__ = ("_busy", "_busy_limit", "_limit", "_on_free", "_waiting", "taken")
+    __slots__ = ("_limit", "_on_free", "_pace", "_waiting", "taken")
 
     def __init__(
         self,
         limit: int,
         *,
         on_free: Callable[[], None],
-        busy: Callable[[], bool] | None = None,
-        busy_limit: int = 1,
+        pace: Pace | None = None,
     ) -> None:
         self._limit = limit
         self._on_free = on_free
-        self._busy = busy
-        self._busy_limit = limit if busy is None else min(busy_limit, limit)
+        self._pace = pace
         self._waiting: deque[Future[None]] = deque()
         self.taken = 0
 
     @property
     def free(self) -> int:
         """Places that nobody has or waits for, and that what can wait may take now."""
-        return max(0, self.room - self.taken - len(self._waiting))
+        return max(0, self.room - self._claimed)
 
     @property
     def room(self) -> int:
         """Places in all, for what can wait."""
-        return self._busy_limit if self._busy is not None and self._busy() else self._limit
+        return self._limit if self._pace is None else self._pace.room(self._claimed)
+
+    @property
+    def _claimed(self) -> int:
+        return self.taken + len(self._waiting)
 
     def take(self, *, pressing: bool = False) -> bool:
-        """Take a place if one is free and nobody waits for it; one that is pressing, also while the loop is busy."""
-        if pressing or self.taken < self._busy_limit:
-            if self.taken + len(self._waiting) >= self._limit:
-                return False
-        elif not self.free:
+        """Take a place if one is free and nobody waits for it; one that is pressing has any of them."""
+        if self._claimed >= (self._limit if pressing else self.room):
             return False
         self.taken += 1
         return True

@@ -34,6 +34,7 @@ from archstone.sagas.failures import error_from_json
 from archstone.sagas.info import SagaInfo, SagaStatistics, SagaStatus
 from archstone.sagas.journal import Past
 from archstone.sagas.operations import Operations
+from archstone.sagas.pace import Pace
 from archstone.sagas.places import Places
 from archstone.sagas.runner import Runner
 from archstone.sagas.settings import SagaSettings
@@ -51,8 +52,8 @@ _NEWEST: Final = 1 << 62
 _RETRY_AFTER_S: Final = 5.0
 
 
-def _never() -> bool:
-    return False
+def _none() -> float:
+    return 0.0
 
 
 class Sagas:
@@ -65,10 +66,11 @@ class Sagas:
         name: Tells engines apart that share a database. Keep it: sagas of another name are not seen.
         principal: As whom steps act. None: `service:<name>` with the role `service`.
         invoke: Makes the calls of steps and undos, instead of `function(*arguments)`.
-        busy: Says whether the loop has more to do than it can. As long as that is so, sagas that nobody waits for are
-            begun only while fewer than `max_running_busy` run. A thousand that share a loop which is late come to no
-            end: their steps outlive their time limits, are tried again, and make it later still. For the same reason
-            an attempt that begins then has five times its time: it would be the loop's that is measured.
+        lag: Gives the lag of the loop in seconds (`lambda: loop_lag.lag_s`). Sagas that nobody waits for are begun
+            only while so few run that it stays below 25 ms, at least `max_running_busy`. A thousand that share a loop
+            which is late come to no end: their steps outlive their time limits, are tried again, and make it later
+            still. For the same reason an attempt that begins above 50 ms has five times its time: it would be the
+            loop's that is measured. None: neither.
     """
 
     def __init__(
@@ -79,7 +81,7 @@ class Sagas:
         name: str = "sagas",
         principal: Principal | None = None,
         invoke: Invoke | None = None,
-        busy: Callable[[], bool] | None = None,
+        lag: Callable[[], float] | None = None,
         settings: SagaSettings = SagaSettings(),  # noqa: B008 - frozen
     ) -> None:
         self._db = db
@@ -91,14 +93,16 @@ class Sagas:
             operations=self._operations,
             principal=principal or Principal(f"service:{name}", frozenset({"service"})),
             places=Places(
-                settings.max_running, on_free=self._place_freed, busy=busy, busy_limit=settings.max_running_busy
+                settings.max_running,
+                on_free=self._place_freed,
+                pace=lag and Pace(lag, least=settings.max_running_busy, most=settings.max_running),
             ),
             sleepers=Places(settings.max_sleeping, on_free=_nothing),
             parked=self._parked,
             invoke=invoke,
             atomic=invoke if isinstance(invoke, Atomic) else None,
             settings=settings,
-            busy=busy or _never,
+            lag=lag or _none,
         )
         self._runner = Runner(self._shared, name)
 

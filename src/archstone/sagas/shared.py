@@ -31,8 +31,8 @@ class Shared:
     atomic: "Atomic | None" = None
     """The same, if it can make calls in one transaction with the journal."""
     settings: SagaSettings
-    busy: Callable[[], bool]
-    """Whether the loop has more to do than it can."""
+    lag: Callable[[], float]
+    """Lag of the loop, seconds."""
     parked: Callable[[str], None]
     """Told of a saga that does not go on before the engine opens again."""
     draining: bool = False

@@ -68,14 +68,14 @@ class Dispatcher:
         *,
         settings: SagaSettings = _SETTINGS,
         inbox_keep_s: float = INBOX_KEEP_S,
-        busy: Callable[[], bool] | None = None,
+        lag: Callable[[], float] | None = None,
     ) -> None:
         """Describe it; `open` and `start` follow.
 
         Args:
             service: What runs the operations.
             settings: Of its sagas.
-            busy: Whether the loop has more to do than it can; see `Sagas`.
+            lag: Gives the lag of the loop in seconds; see `Sagas`.
             inbox_keep_s: Seconds that the mark of a handled event is kept.
         """
         info = service.service_info
@@ -90,7 +90,7 @@ class Dispatcher:
         if info.has_sagas:
             self.sagas = self._steps.sagas = Sagas(
                 service.db, owner=service, name=info.name, principal=self.principal, invoke=self._steps,
-                busy=busy, settings=settings,
+                lag=lag, settings=settings,
             )  # fmt: skip
         vars(service)["_archstone_sagas"] = self.sagas
         self._entries = {each: self._entry(each) for each in info.operations}
