@@ -2,6 +2,7 @@
 
     python docs/pictures.py               the few that the documents show, and the moving one, into docs/images
     python docs/pictures.py --all FOLDER  every page, wide and on a phone, light and dark, to be looked at
+    python docs/pictures.py --surge PAGE  the plots of a surge, from the page that `archstone surge` wrote
 
 It drives a shop of its own in a temporary folder, with the people of the browser tests, so that a picture shows what
 is tested. Needs Debian's chromium.
@@ -199,14 +200,27 @@ def draw(devices: Devices, folder: Path, *, every: bool, only_film: bool) -> Non
         print(f"a fault of a page: {fault}")
 
 
+def surge(page_path: Path) -> None:
+    """Make the picture of a surge, figures and plots, without its table."""
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": 1000, "height": 800})
+        page.goto(page_path.resolve().as_uri())
+        page.add_style_tag(content="table, table ~ * { display: none }")
+        saved(page.screenshot(full_page=True), HERE / "surge.webp")
+
+
 def main() -> None:
     """Make what was asked for."""
     parser = argparse.ArgumentParser(description="Makes the pictures of the shop.")
     parser.add_argument("--all", type=Path, metavar="FOLDER", help="every page, into this folder")
+    parser.add_argument("--surge", type=Path, metavar="PAGE", help="only the plots of a surge, from its page")
     parser.add_argument("--film", action="store_true", help="only the moving picture")
     asked = parser.parse_args()
     if executable() is None:
         parser.error("no browser: install Debian's chromium, or say in ARCHSTONE_CHROMIUM where one is")
+    if asked.surge is not None:
+        surge(asked.surge)
+        return
     folder: Path = asked.all or HERE
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as parent, chromium() as browser:

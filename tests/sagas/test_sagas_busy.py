@@ -6,7 +6,7 @@ import pytest
 from saga_cast import Depot, Traveller, opened
 
 from archstone.resilience import OverloadedError, Retry
-from archstone.sagas import SagaSettings, StepFailedError
+from archstone.sagas import SagaSettings, StepFailedError, runner
 
 SETTINGS = SagaSettings(max_running=10, max_running_busy=3, max_waiting=12, timeout_s=1000)
 
@@ -115,3 +115,30 @@ async def test_an_attempt_that_begins_while_the_loop_is_late_has_five_times_its_
         with pytest.raises(StepFailedError):
             await sagas.run(traveller.journey, ("hat",), id="t1")
         assert asyncio.get_running_loop().time() - begun == pytest.approx(given_up_s, abs=0.1)
+
+
+async def test_those_that_find_no_place_in_memory_wait_in_the_table_and_all_go_on_in_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "_NEXT", 2)
+    traveller, loop = Traveller(Depot()), Loop()
+    async with opened(tmp_path, traveller, settings=SETTINGS, lag=loop) as sagas:
+        gates = await started(sagas, traveller, 9)
+        assert sagas.statistics().waiting == 6
+        assert len(sagas._runner._next) == 2
+        for gate in gates:
+            gate.set()
+            await asyncio.sleep(1)
+        begun = [line for line in traveller.depot.log if line.startswith("take")]
+        assert begun == [f"take thing {n}" for n in range(9)]
+        assert (sagas.statistics().waiting, sagas.statistics().finished) == (0, 9)
+
+
+async def test_one_that_waits_for_a_place_is_cancelled_and_does_not_begin(tmp_path):
+    traveller, loop = Traveller(Depot()), Loop()
+    async with opened(tmp_path, traveller, settings=SETTINGS, lag=loop) as sagas:
+        gates = await started(sagas, traveller, 5)
+        await sagas.cancel("thing 4", by="ann")
+        for gate in gates:
+            gate.set()
+        await asyncio.sleep(5)
+        assert "take thing 4" not in traveller.depot.log
+        assert (sagas.statistics().waiting, sagas.statistics().running, sagas.statistics().finished) == (0, 0, 4)

@@ -7,11 +7,10 @@ ordinary ones first.
 
 What they may take follows the turns: it shrinks by a third after one that was too long (for those with priority by a
 tenth, so that the others make room first) and grows by a twentieth after one that was not (AIMD, as TCP finds its
-rate). Turns are long for other reasons, too: commits, sagas, a processor that others use. Then refusing everybody would
-not make them short, so requests have a part of a turn, those with priority half of it; unless turns are six times too
-long, for then what was accepted is not being finished, and accepting more would end in time-outs alone. Six requests
-are no flood, on a slow machine they are one visitor's page: so many of a turn, and so many with priority, are never
-behind too much, and while fewer are inside what was accepted is being finished.
+rate). Turns are long for other reasons, too: commits, sagas, a processor that others use. Refusing everybody would not
+make them short, so the first six requests of a turn, and the first six with priority, are let in however long it is: so
+few are no flood, they are what the page of one visitor needs. Unless turns are six times too long and six requests are
+inside: then what was accepted is not being finished, and accepting more would end in time-outs alone.
 One long turn is no overload, it may be a checkpoint or a collection of garbage: nothing is refused before three without
 a fifth of a second of peace in between.
 Source: Nichols and Jacobson, "Controlling Queue Delay" (2012), for looking at the wait and not at the length of the
@@ -35,8 +34,6 @@ _CALM_S: Final = 0.2
 _CROWD_FACTOR: Final = 2
 _FEW: Final = 6
 """Requests that are never too much: what one browser asks at once of one host over HTTP/1.1."""
-_PART: Final = (0.2, 0.5)
-"""Part of a turn that is for requests, ordinary ones and all, even if it is too long."""
 _EMERGENCY_FACTOR: Final = 6.0
 """Turns this many times too long mean that what was accepted is not being finished: nothing more is taken on."""
 

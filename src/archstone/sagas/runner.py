@@ -20,6 +20,8 @@ _log = get_logger("archstone.sagas")
 _MARGIN: Final = 50
 _RETRY_S: Final = 1.0
 _PART: Final = 8
+_NEXT: Final = 1000
+"""Sagas that wait for a place in memory; more wait in the table."""
 
 
 class Runner:
@@ -31,7 +33,10 @@ class Runner:
         self._awake: dict[str, Awake] = {}
         self._waiting: dict[str, list[asyncio.Future[Ending]]] = {}
         self._context: contextvars.Context | None = None
+        self._next: dict[str, Awake] = {}
+        """Those that come first when there is a place: on disk, but not read from it again."""
         self._backlog = False
+        """Whether there may be more of them in the table."""
         self._after = 0
         """Number up to which the table was looked through, as long as there is a backlog."""
         self._refill: asyncio.Task[None] | None = None
@@ -49,7 +54,7 @@ class Runner:
 
     @property
     def waiting(self) -> int:
-        """Sagas on disk that have no place in memory."""
+        """Sagas on disk that do not run."""
         return max(0, self._present - len(self._awake))
 
     def start(self, *, stuck: int, present: int) -> None:
@@ -71,13 +76,16 @@ class Runner:
             saga: A new one.
             awaited: Somebody waits for its answer, who would give up while it waits behind others.
         """
-        if not self.open or saga.id in self._awake or saga.id in self._stopped:
+        if not self.open or saga.id in self._awake or saga.id in self._next or saga.id in self._stopped:
             return
         self._present += 1
-        if (self._backlog and not awaited) or not self._shared.places.take(pressing=awaited):
-            self._backlog = True  # others wait already: it takes its turn
-            return
-        self._launch(saga)
+        behind = (self._backlog or self._next) and not awaited  # others wait already: it takes its turn
+        if not behind and self._shared.places.take(pressing=awaited):
+            self._launch(saga)
+        elif self._backlog or len(self._next) >= _NEXT:
+            self._backlog = True
+        else:
+            self._next[saga.id] = saga
 
     def begin(self, saga: Awake) -> bool:
         """Run a saga that is not on disk: its row is written with its first entries. False if it must be on disk first.
@@ -103,9 +111,17 @@ class Runner:
         self.place_freed()
 
     def place_freed(self) -> None:
-        """Give free places to sagas that wait in the table, an eighth of all at a time: each look reads the table."""
+        """Give free places to sagas that wait, in the table an eighth of all at a time: each look reads it."""
         places = self._shared.places
-        if self._backlog and self._refill is None and self.open and places.free >= max(1, places.room // _PART):
+        while self._next and self.open and places.take():
+            self._launch(self._next.pop(next(iter(self._next))))
+        if (
+            self._backlog
+            and not self._next
+            and self._refill is None
+            and self.open
+            and places.free >= max(1, places.room // _PART)
+        ):
             self._refill = asyncio.get_running_loop().create_task(self._fill(), context=self._context)
 
     def resumed(self) -> None:
@@ -133,6 +149,7 @@ class Runner:
         held = self._awake.get(saga)
         if saga in self._stopped or (held is not None and held.hold is not None):
             raise SagaNotCancellableError(saga, "somebody is about to cancel it already")
+        self._next.pop(saga, None)
         if held is not None:
             held.hold = Hold()
             held.came_to_rest()
@@ -244,6 +261,7 @@ class Runner:
             await asyncio.wait(tasks)
         # A task that is cancelled before it has begun runs none of its own cleaning up.
         self._awake.clear()
+        self._next.clear()
         self._refill = None
         self._shared.places.clear()
         self._shared.sleepers.clear()
@@ -326,7 +344,7 @@ class Runner:
         limit = self._shared.places.free + _MARGIN
         rows = await self._shared.table.running(after=self._after, limit=limit)
         for number, saga in rows:
-            if saga not in self._awake and saga not in self._stopped:
+            if saga not in self._awake and saga not in self._next and saga not in self._stopped:
                 if not self.open or not self._shared.places.take():
                     self._backlog = True
                     return
@@ -336,7 +354,7 @@ class Runner:
             self._backlog = True
         else:
             self._after = 0
-            self._present = len(self._awake) + len(self._stopped)
+            self._present = len(self._awake) + len(self._next) + len(self._stopped)
 
 
 def _looked_at(chore: asyncio.Task[None]) -> None:

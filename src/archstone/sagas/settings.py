@@ -20,7 +20,7 @@ class SagaSettings:
 
     max_running: int = 1000
     """Sagas awake in memory at once; the others wait in their table, first come, first served. At least 1."""
-    max_running_busy: int = 32
+    max_running_busy: int = 8
     """Fewest places that a late loop leaves to sagas that nobody waits for; see `Sagas`. At least 1."""
     max_waiting: int = 10_000
     """Sagas that wait in the table for a place, from which on `Sagas.check_room` refuses more. At least 1."""
