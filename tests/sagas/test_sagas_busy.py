@@ -49,12 +49,12 @@ async def test_peace_brings_all_of_them_in(tmp_path):
         gates = await started(sagas, traveller, 8)
         loop.late_s = 0.0
         running = []
-        for gate in gates[:3]:
-            gate.set()  # the next end is when it is looked at
-            await asyncio.sleep(1)
+        for _ in range(20):  # none ends: they wait for the depot
+            await asyncio.sleep(0.1)
             running.append(sagas.statistics().running)
-        assert running == sorted(running), "not all at once"
-        assert (running[-1], sagas.statistics().waiting) == (5, 0)
+        assert running == sorted(running)
+        assert running[0] < 8, "not all at once"
+        assert running[-1] == 8
         for gate in gates:
             gate.set()
         await asyncio.sleep(1)

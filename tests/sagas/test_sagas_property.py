@@ -5,7 +5,7 @@ import contextlib
 import tempfile
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from saga_cast import NoneLeft, lost, opened
 
@@ -99,6 +99,7 @@ def fails(act: str) -> bool:
 
 
 @settings(max_examples=150, deadline=None)
+@example(program=([], [["works"] * 3] * 2), crashes=[("sagas.after_begin", 1)] * 2 + [("sagas.before_begin", 2)])
 @given(program=programs, crashes=crashes)
 async def test_whatever_fails_or_crashes_every_begun_step_is_done_or_undone_in_reverse_order(program, crashes):
     machine = Machine(program)

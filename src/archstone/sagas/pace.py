@@ -18,6 +18,8 @@ _EVERY_S: Final = 0.05
 _LATE_S: Final = 0.008
 _SHRINK: Final = 2 / 3
 _GROW: Final = 9 / 8
+_PERIODS: Final = 4
+"""For how much time since it was last asked it grows at most."""
 
 
 class Pace:
@@ -45,10 +47,11 @@ class Pace:
             used: How many run, or wait to.
         """
         now_s = world.monotonic()
-        if now_s - self._looked_s >= _EVERY_S:
+        periods = (now_s - self._looked_s) / _EVERY_S
+        if periods >= 1:
             self._looked_s = now_s
             if self._lag() > _LATE_S:
                 self._room = max(self._least, self._room * _SHRINK)
             elif used >= self._room * _SHRINK:
-                self._room = min(self._most, self._room * _GROW + 1)
+                self._room = min(self._most, self._room * _GROW ** min(periods, _PERIODS))
         return int(self._room)

@@ -39,6 +39,11 @@ class Places:
         return max(0, self.room - self._claimed)
 
     @property
+    def paced(self) -> bool:
+        """Whether the number of places changes with time."""
+        return self._pace is not None
+
+    @property
     def room(self) -> int:
         """Places in all, for what can wait."""
         return self._limit if self._pace is None else self._pace.room(self._claimed)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+from collections import OrderedDict
 from collections.abc import Coroutine, Iterable
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ _log = get_logger("archstone.sagas")
 _MARGIN: Final = 50
 _RETRY_S: Final = 1.0
 _PART: Final = 8
+_AGAIN_S: Final = 0.1
 _NEXT: Final = 1000
 """Sagas that wait for a place in memory; more wait in the table."""
 
@@ -33,13 +35,14 @@ class Runner:
         self._awake: dict[str, Awake] = {}
         self._waiting: dict[str, list[asyncio.Future[Ending]]] = {}
         self._context: contextvars.Context | None = None
-        self._next: dict[str, Awake] = {}
+        self._next: OrderedDict[str, Awake] = OrderedDict()
         """Those that come first when there is a place: on disk, but not read from it again."""
         self._backlog = False
         """Whether there may be more of them in the table."""
         self._after = 0
         """Number up to which the table was looked through, as long as there is a backlog."""
         self._refill: asyncio.Task[None] | None = None
+        self._again: asyncio.TimerHandle | None = None
         self._chores: set[asyncio.Task[None]] = set()
         self._stopped: set[str] = set()
         """Sagas that run and are kept out of memory, because somebody is about to cancel them."""
@@ -82,10 +85,12 @@ class Runner:
         behind = (self._backlog or self._next) and not awaited  # others wait already: it takes its turn
         if not behind and self._shared.places.take(pressing=awaited):
             self._launch(saga)
-        elif self._backlog or len(self._next) >= _NEXT:
+            return
+        if self._backlog or len(self._next) >= _NEXT:
             self._backlog = True
         else:
             self._next[saga.id] = saga
+        self.place_freed()
 
     def begin(self, saga: Awake) -> bool:
         """Run a saga that is not on disk: its row is written with its first entries. False if it must be on disk first.
@@ -113,16 +118,15 @@ class Runner:
     def place_freed(self) -> None:
         """Give free places to sagas that wait, in the table an eighth of all at a time: each look reads it."""
         places = self._shared.places
-        while self._next and self.open and places.take():
-            self._launch(self._next.pop(next(iter(self._next))))
-        if (
-            self._backlog
-            and not self._next
-            and self._refill is None
-            and self.open
-            and places.free >= max(1, places.room // _PART)
-        ):
+        if not self.open:
+            return
+        while self._next and places.take():
+            self._launch(self._next.popitem(last=False)[1])
+        if self._backlog and not self._next and self._refill is None and places.free >= max(1, places.room // _PART):
             self._refill = asyncio.get_running_loop().create_task(self._fill(), context=self._context)
+        if (self._next or self._backlog) and self._again is None and places.paced:
+            # There may be more places soon, though those that run all wait and none ends.
+            self._again = asyncio.get_running_loop().call_later(_AGAIN_S, self._look_again)
 
     def resumed(self) -> None:
         """Count a stuck saga that runs again, and run it."""
@@ -255,6 +259,9 @@ class Runner:
         tasks = [*(saga.task for saga in self._awake.values()), *self._chores]
         if self._refill is not None:
             tasks.append(self._refill)
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
         for task in tasks:
             task.cancel()
         if tasks:
@@ -267,6 +274,10 @@ class Runner:
         self._shared.sleepers.clear()
         for saga in list(self._waiting):
             self.parked(saga)
+
+    def _look_again(self) -> None:
+        self._again = None
+        self.place_freed()
 
     def _launch(self, saga: Awake) -> None:
         self._awake[saga.id] = saga

@@ -241,7 +241,13 @@ async def _fly(run: Run, effect: Effect, entry: bytes | None) -> object:
     task = asyncio.create_task(_perform(run, effect, entry, flying=True))
     flying = run.flying = run.flying or set()
     flying.add(task)
-    task.add_done_callback(flying.discard)
+
+    def landed(task: asyncio.Task[object]) -> None:
+        flying.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen: a branch that was cut does not await it any more, and the run knows of the cut
+
+    task.add_done_callback(landed)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
