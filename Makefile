@@ -54,7 +54,9 @@ test: $(DEV_STAMP) ## the test suite
 	$(PYTEST) -m "not slow" $(SPREAD) $(ARGS)
 
 test-slow: $(DEV_STAMP) ## the long tests: crash, fuzzing, the shop in a browser (skipped without chromium)
-	$(PYTEST) -m slow $(ARGS) || test $$? -eq 5
+	$(PYTEST) -m slow --ignore tests/browser --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS) || test $$? -eq 5
+	@# A browser's times are measured: nothing else runs meanwhile.
+	$(PYTEST) -m slow tests/browser $(ARGS) || test $$? -eq 5
 
 browser: $(DEV_STAMP) ## only the tests of the shop in a browser
 	$(PYTEST) tests/browser $(ARGS)
