@@ -1,12 +1,14 @@
 """Money, addresses, lines and e-mail addresses refuse what they must never hold."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from archstone.systems.shop.unseen import without_unseen
-from archstone.systems.shop.values import Address, Email, Line, Money, TooManyError, merged
+from archstone.systems.shop.values import Address, Email, Line, Money, TooManyError, VisibleText, merged
 
 amounts = st.integers(0, 10**11)
 email = TypeAdapter(Email)
@@ -90,3 +92,20 @@ def test_what_could_receive_no_mail_is_refused(text: str) -> None:
 
 def test_addresses_are_lower_case() -> None:
     assert email.validate_python("Ann@Example.COM") == "ann@example.com"
+
+
+@pytest.mark.parametrize(
+    "text", ["\u0093", "\u200d\u200c", "\u200b Ann", " Ann", "Ann\n", "A\x00nn", "\U000e0001", "\u2028"]
+)
+def test_a_text_of_which_nothing_is_left_is_refused_in_words_and_by_its_schema(text: str) -> None:
+    texts = TypeAdapter(VisibleText)
+    with pytest.raises(ValidationError, match="begin with a character that can be seen"):
+        texts.validate_python(text)
+    assert re.fullmatch(texts.json_schema()["pattern"], text) is None
+
+
+@pytest.mark.parametrize("text", ["Ann", "\u200bAnn", "A\u202enn", "\u0915\u200d\u0937", "\x85A"])
+def test_a_text_of_which_something_is_left_fits_its_schema(text: str) -> None:
+    texts = TypeAdapter(VisibleText)
+    assert texts.validate_python(text) == without_unseen(text)
+    assert re.fullmatch(texts.json_schema()["pattern"], text)

@@ -8,17 +8,25 @@ Hindi or an emoji needs them they stay. Not for descriptions with line breaks: l
 import re
 from typing import Final
 
-__all__ = ["without_unseen"]
+__all__ = ["SEEN", "without_unseen"]
 
 # C1 controls, soft hyphen, marks and overrides of direction, separators, without width, fillers, annotations, tags.
-_UNSEEN: Final = re.compile(
-    r"[\x80-\x9f\xad\u061c\u115f\u1160\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb"
-    r"\U000e0000-\U000e007f]"
+_CLASS: Final = (
+    "\x80-\x9f\xad\u061c\u115f\u1160\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb"
+    "\U000e0000-\U000e007f"
 )
+_UNSEEN: Final = re.compile(f"[{_CLASS}]")
 # Letters of Europe never join; every script that does, and every emoji, stands behind them.
 _IDLE_JOINER: Final = re.compile(
     r"(?<![^\x00-\u02ff\u2000-\u206f\s])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\u02ff\u2000-\u206f\s])"
 )
+
+
+SEEN: Final = f"^[{_CLASS}\u200c\u200d]*[^\\x00-\\x20\\x7f{_CLASS}\u200c\u200d][^\\x00-\\x1f\\x7f]*$"
+"""Pattern of a text of which something is left that does not begin with a blank, and without C0 controls.
+
+The characters themselves are in it, since the languages of patterns write them in ways of their own.
+"""
 
 
 def without_unseen(text: str) -> str:

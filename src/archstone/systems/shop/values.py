@@ -13,7 +13,7 @@ from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from archstone.errors import DomainError
-from archstone.systems.shop.unseen import without_unseen
+from archstone.systems.shop.unseen import SEEN, without_unseen
 
 __all__ = [
     "SKU",
@@ -48,8 +48,8 @@ _MINOR_DIGITS: Final = {
     **dict.fromkeys(("CLF", "UYW"), 4),
 }  # fmt: skip
 """Where they are not two, by ISO 4217."""
+_IS_SEEN: Final = re.compile(SEEN).fullmatch
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)?", re.ASCII).fullmatch
-_VISIBLE: Final = r"^[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
 
 
 def minor_digits(currency: str) -> int:
@@ -80,11 +80,13 @@ def _written_out(value: object) -> object:
     raise ValueError("a moment is written as 2026-03-01T12:00:00Z")
 
 
-def _seen(value: object) -> object:
-    # Taken out and not refused: they come along unseen when somebody pastes an address.
-    return without_unseen(value) if isinstance(value, str) else value
+def _seen(text: str) -> str:
+    if not _IS_SEEN(text):
+        raise ValueError("begin with a character that can be seen, and leave out control characters")
+    return without_unseen(text)
 
 
+_SEEN: Final = (AfterValidator(_seen), Field(json_schema_extra={"pattern": SEEN}))
 SKU = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9][A-Z0-9-]{2,19}$")]
 """Stock keeping unit: 3 to 20 capitals, digits and hyphens."""
 UserId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
@@ -102,12 +104,13 @@ Email = Annotated[
     Field(json_schema_extra={"format": "email"}),
 ]
 """An address that could receive mail, in lower case. Whether it does is not asked."""
-VisibleText = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=_VISIBLE), BeforeValidator(_seen)]
+VisibleText = Annotated[str, StringConstraints(min_length=1, max_length=100), *_SEEN]
 """1 to 100 characters, the first not blank, none a control character: safe in a line of mail or of a log.
 
-What nobody sees is taken out first (see `unseen.py`): nothing in it turns the text around it.
+What nobody sees is taken out (see `unseen.py`): nothing in it turns the text around it. Not refused, since it comes
+along unseen when somebody pastes an address; unless nothing else is there.
 """
-Reason = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=_VISIBLE), BeforeValidator(_seen)]
+Reason = Annotated[str, StringConstraints(min_length=1, max_length=300), *_SEEN]
 """Why, in words: 1 to 300 characters, else as `VisibleText`."""
 PageSize = Annotated[int, Field(ge=1, le=100)]
 """Items wanted at most, in [1, 100]."""
@@ -149,7 +152,7 @@ class Address(Value):
     name: VisibleText
     street: VisibleText
     city: VisibleText
-    postcode: Annotated[str, StringConstraints(min_length=1, max_length=20, pattern=_VISIBLE), BeforeValidator(_seen)]
+    postcode: Annotated[str, StringConstraints(min_length=1, max_length=20), *_SEEN]
     country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
     """ISO 3166 code of two letters."""
 
