@@ -21,8 +21,10 @@ MEASURE = """() => new Promise((done) => {
   Promise.all([seen("layout-shift"), seen("longtask"), seen("paint")]).then(([shifts, tasks, paints]) => {
     const ready = performance.getEntriesByType("navigation")[0].domContentLoadedEventEnd;
     done({
-      moved: shifts.flatMap((shift) => shift.sources.map((one) =>
-        `${one.node?.outerHTML?.slice(0, 90)} from ${JSON.stringify(one.previousRect)} to ${JSON.stringify(one.currentRect)}`)),
+      moved: shifts.flatMap((shift) => shift.sources.map((one) => {
+        const [was, is] = [one.previousRect, one.currentRect].map((at) => JSON.stringify(at));
+        return `${one.node?.outerHTML?.slice(0, 90)} from ${was} to ${is}`;
+      })),
       interactive: Math.max(ready, ...tasks.map((task) => task.startTime + task.duration),
                             ...paints.map((paint) => paint.startTime)),
       painted: paints.length > 0,
