@@ -13,8 +13,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 COMPILE := uv pip compile --generate-hashes --universal --no-header --python-version 3.11 --quiet
 # The scripts in benchmarks/; the other modules there serve them.
 BENCHES := observe queue saga services search shop
-# A file of tests to each processor, four at most: they share nothing. ARGS="-n0" for a debugger.
-SPREAD := --numprocesses auto --maxprocesses 4 --dist loadfile
+# Tests on every processor, four at most: they share nothing. ARGS="-n0" for a debugger.
+SPREAD := --numprocesses auto --maxprocesses 4
 # More for pytest: make test ARGS="-k saga -x"
 ARGS ?=
 # The checker inside the wheel, on the node of a wheel: nothing is fetched at run time.
@@ -51,10 +51,10 @@ shop: $(STAMP) ## start the shop: http://127.0.0.1:8080 (ctrl-c stops it; its da
 	@$(BIN)/archstone up shop
 
 test: $(DEV_STAMP) ## the test suite
-	$(PYTEST) -m "not slow" $(SPREAD) $(ARGS)
+	$(PYTEST) -m "not slow" $(SPREAD) --dist loadfile $(ARGS)
 
 test-slow: $(DEV_STAMP) ## the long tests: crash, fuzzing, the shop in a browser (skipped without chromium)
-	$(PYTEST) -m slow --ignore tests/browser --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS) || test $$? -eq 5
+	$(PYTEST) -m slow --ignore tests/browser $(SPREAD) --dist worksteal $(ARGS) || test $$? -eq 5
 	@# A browser's times are measured: nothing else runs meanwhile.
 	$(PYTEST) -m slow tests/browser $(ARGS) || test $$? -eq 5
 

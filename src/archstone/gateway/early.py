@@ -20,7 +20,7 @@ from archstone.gateway.request_id import request_id
 from archstone.resilience import Gate, OverloadedError
 from archstone.services.http import Response, problem, read_headers
 
-__all__ = ["Early", "early_of"]
+__all__ = ["Early", "early_of", "head_of"]
 
 _NOT_HERE: Final = frozenset({b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
 _MARK: Final = "0" * 32
@@ -101,7 +101,7 @@ class Early:
         self._count(name, response.status)
         own = hardened(response.headers, https=https, ticket=ticket)
         own.append((b"content-length", b"%d" % len(response.body)))
-        return b"%s%s\r\n%s" % (_head(response.status, own), extra, response.body)
+        return b"%s%s\r\n%s" % (head_of(response.status, own), extra, response.body)
 
 
 def early_of(app: object) -> Early | None:
@@ -118,9 +118,10 @@ def _compiled(error: OverloadedError, *, https: bool) -> tuple[bytes, bytes, byt
     response = problem(error, instance=_MARK)
     own = [pair for pair in hardened(response.headers, https=https, ticket=_MARK) if pair[0] != b"x-request-id"]
     before, _, after = response.body.partition(_MARK.encode())
-    return _head(response.status, own), before, after
+    return head_of(response.status, own), before, after
 
 
-def _head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+def head_of(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return the head of an answer, without the empty line at its end."""
     lines = b"".join(b"%s: %s\r\n" % pair for pair in headers)
     return b"HTTP/1.1 %d %s\r\n%s" % (status, HTTPStatus(status).phrase.encode(), lines)

@@ -11,12 +11,11 @@ Give the class to uvicorn as `http=`. Needs the extra `serve`.
 """
 
 import asyncio
-from http import HTTPStatus
 from typing import Final, cast
 
 from archstone import world
 from archstone.gateway.direct import DirectHttp
-from archstone.gateway.early import Early, early_of
+from archstone.gateway.early import Early, early_of, head_of
 from archstone.services.http import HeadersTooLargeError, Response, refusal
 
 __all__ = ["HEAD_LIMIT_BYTES", "HEAD_LIMIT_S", "BoundedHttp"]
@@ -155,6 +154,4 @@ def _bytes_of(response: Response, ticket: str) -> bytes:
         (b"x-content-type-options", b"nosniff"),
         (b"x-request-id", ticket.encode()),
     ]
-    lines = b"".join(b"%s: %s\r\n" % pair for pair in headers)
-    reason = HTTPStatus(response.status).phrase.encode()
-    return b"HTTP/1.1 %d %s\r\n%s\r\n%s" % (response.status, reason, lines, response.body)
+    return b"%s\r\n%s" % (head_of(response.status, headers), response.body)

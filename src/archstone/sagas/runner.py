@@ -82,15 +82,14 @@ class Runner:
         if not self.open or saga.id in self._awake or saga.id in self._next or saga.id in self._stopped:
             return
         self._present += 1
-        behind = (self._backlog or self._next) and not awaited  # others wait already: it takes its turn
-        if not behind and self._shared.places.take(pressing=awaited):
+        if awaited and self._shared.places.take(pressing=True):
             self._launch(saga)
             return
         if self._backlog or len(self._next) >= _NEXT:
             self._backlog = True
         else:
             self._next[saga.id] = saga
-        self.place_freed()
+        self.place_freed()  # it takes its turn, which is now if there is a place and nobody waits
 
     def begin(self, saga: Awake) -> bool:
         """Run a saga that is not on disk: its row is written with its first entries. False if it must be on disk first.
