@@ -21,6 +21,8 @@ from shop_process import PASSWORD, ShopProcess, free_port
 from archstone.systems.shop import invariants
 
 READY_S = 2.0
+LOADED_S = 0.3
+"""Work of an ordinary machine for loading some modules; measured 0.15 s on a fast one, 0.5 s on a slow one."""
 RESIDENT_MB = 200
 
 
@@ -118,7 +120,8 @@ def test_a_second_start_is_ready_within_two_seconds(tmp_path: Path) -> None:
     try:
         first_s = asyncio.run(shop.start())
         assert shop.stop() == 0
-        while len(starts) < 3 and not (starts and min(starts)[0] < READY_S):
+        limit_s = READY_S * slowness()
+        while len(starts) < 3 and not (starts and min(starts)[0] < limit_s):
             clock_s = asyncio.run(shop.start())
             assert shop.process is not None
             starts.append((clock_s, worked_s(shop.process.pid)))
@@ -126,10 +129,25 @@ def test_a_second_start_is_ready_within_two_seconds(tmp_path: Path) -> None:
     finally:
         shop.kill()
     told = ", ".join(f"{clock_s:.2f} s ({work_s:.2f} s of work)" for clock_s, work_s in starts)
-    print(f"ready: first start {first_s:.2f} s, second {told}")
-    assert min(work_s for _, work_s in starts) < READY_S, told
+    print(f"ready: first start {first_s:.2f} s, second {told}, of {limit_s:.2f} s")
+    assert min(work_s for _, work_s in starts) < limit_s, told
     busy = os.getloadavg()[0] > (os.cpu_count() or 1)
-    assert busy or min(starts)[0] < READY_S, told
+    assert busy or min(starts)[0] < limit_s, told
+
+
+def slowness() -> float:
+    """Return how many times slower than an ordinary machine this one loads what every server loads; at least 1.
+
+    Most of a start is Python loading modules, so an interpreter that loads a few of others is the measure.
+    """
+    loads = [sys.executable, "-c", "import asyncio, pydantic, uvicorn, typer, jinja2, cryptography.x509"]
+    worked: list[float] = []
+    for _ in range(3):
+        before = os.times()
+        subprocess.run(loads, check=True, timeout=60)
+        after = os.times()
+        worked.append(after.children_user + after.children_system - before.children_user - before.children_system)
+    return max(1.0, min(worked) / LOADED_S)
 
 
 def worked_s(pid: int) -> float:
