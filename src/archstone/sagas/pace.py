@@ -15,7 +15,7 @@ __all__ = ["Pace"]
 
 _EVERY_S: Final = 0.05
 """Time between two changes: what the lag is measured in, and about the turn in which a change is felt."""
-_LATE_S: Final = 0.008
+_LATE_S: Final = 0.005
 _SHRINK: Final = 2 / 3
 _GROW: Final = 9 / 8
 _PERIODS: Final = 4

@@ -67,7 +67,7 @@ class Sagas:
         principal: As whom steps act. None: `service:<name>` with the role `service`.
         invoke: Makes the calls of steps and undos, instead of `function(*arguments)`.
         lag: Gives the lag of the loop in seconds (`lambda: loop_lag.lag_s`). Sagas that nobody waits for are begun
-            only while so few run that it stays below 8 ms, at least `max_running_busy`. A thousand that share a loop
+            only while so few run that it stays below 5 ms, at least `max_running_busy`. A thousand that share a loop
             which is late come to no end: their steps outlive their time limits, are tried again, and make it later
             still. For the same reason an attempt that begins above 50 ms has five times its time: it would be the
             loop's that is measured. None: neither.
