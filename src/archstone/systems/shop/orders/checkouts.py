@@ -9,14 +9,16 @@
 row stays when it has ended: it says in which form an order was carried out.
 """
 
+from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from archstone import world
 from archstone.data import Database
 from archstone.resilience import OverloadedError
 from archstone.services import Tx
+from archstone.systems.shop.orders.administration import CheckoutOfOrder
 
-__all__ = ["DEADLINE_S", "Late", "begin", "check_room", "end", "end_forward", "goes_by_events", "late", "turn"]
+__all__ = ["DEADLINE_S", "Late", "begin", "check_room", "checkout_of", "end", "end_forward", "late", "turn"]
 
 DEADLINE_S: Final = 300.0
 """Seconds in which a checkout must be confirmed or refused: longer than a bank is asked, less than goods are held."""
@@ -48,6 +50,11 @@ class Late(NamedTuple):
     order_id: str
     turns: int
     """How often it was turned back before."""
+
+
+class _Row(NamedTuple):
+    due_at: int | None
+    turns: int
 
 
 async def check_room(db: Database) -> None:
@@ -97,9 +104,13 @@ async def late(tx: Tx, *, since_us: int) -> list[Late]:
     return await tx.all(Late, _LATE, after=after_us, now=now_us, limit=LIMIT)
 
 
-async def goes_by_events(db: Database, order_id: str) -> bool:
-    """Return whether an order goes, or went, by events."""
-    return await db.first(int, "SELECT 1 FROM checkouts WHERE order_id = :id", id=order_id) is not None
+async def checkout_of(db: Database, order_id: str) -> CheckoutOfOrder:
+    """Return in which form an order is carried out, and until when."""
+    row = await db.first(_Row, "SELECT due_at, turns FROM checkouts WHERE order_id = :id", id=order_id)
+    if row is None:
+        return CheckoutOfOrder(form="saga", due_at=None, turned_back=0)
+    due_at = None if row.due_at is None else datetime.fromtimestamp(row.due_at / 1_000_000, UTC)
+    return CheckoutOfOrder(form="choreography", due_at=due_at, turned_back=row.turns)
 
 
 def _due(seconds: float) -> int:
