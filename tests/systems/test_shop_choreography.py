@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from archstone import world
 from archstone.data import Event
 from archstone.errors import RejectedError
 from archstone.observability import configure_logging
-from archstone.systems.shop import invariants
+from archstone.systems.shop import checkout, invariants
 from archstone.systems.shop.checkout import (
     CheckoutBegun,
     CheckoutForm,
@@ -22,6 +23,7 @@ from archstone.systems.shop.checkout import (
 )
 from archstone.systems.shop.orders import checkouts
 from archstone.systems.shop.orders.contract import Orders
+from archstone.systems.shop.system import shop as shop_system
 from archstone.systems.shop.values import Line, Money
 
 SAGA, BY_EVENTS = CheckoutForm.SAGA, CheckoutForm.CHOREOGRAPHY
@@ -48,6 +50,24 @@ async def under_way(shop: RunningShop) -> int:
 
 async def turns(shop: RunningShop) -> int:
     return await shop.database("orders").one(int, "SELECT max(turns) FROM checkouts")
+
+
+def test_the_drawing_shows_who_says_and_who_hears_each_link() -> None:
+    drawn: dict[str, set[str]] = {}
+    name = ""
+    for line in (checkout.__doc__ or "").splitlines():
+        if (said := re.match(r"\s+(?:forward|back)?\s+(\w+)\s+([a-z-]+)\s+-> (\w+)", line)) is not None:
+            name = f"{said[1]}.{said[2]}"
+            drawn.setdefault(name, set()).add(said[3])
+        elif (heard := re.match(r" {40,}(\w+) ", line)) is not None:
+            drawn[name].add(heard[1])
+    handled: dict[str, set[str]] = {}
+    for service in shop_system.services:
+        for handler in service.service_info.handlers:
+            if handler.event.__module__ == checkout.__name__:
+                handled.setdefault(handler.event.event_name, set()).add(service.service_info.name)
+    assert handled == drawn
+    assert len(drawn) == 12
 
 
 async def test_no_saga_carries_the_order_and_each_link_is_said_once(tmp_path: Path) -> None:

@@ -89,6 +89,8 @@ _EVENTS: Final = {
     "payments.money-returned": "No money is kept: please put the goods back",
     "inventory.goods-put-back": "Goods are back: please cancel",
 }
+_LINKS: Final = frozenset({"take_money", "give_back"})
+"""Sagas that are links of a chain. They are known also where spans, and so events, were not kept."""
 _NOW: Final = {"Stuck": "stuck", "At work": "live", "Turned back": "back", "All done": "done"}
 _STATES: Final = {"begun": "at work", "done": "done", "failed": "failed", "undone": "undone"}
 
@@ -168,7 +170,7 @@ class Inside(NamedTuple):
     restarts: str
     falls: tuple[Fall, ...]
     by_events: bool
-    """Whether no saga carries the order: the first of the ways is the chain of its events."""
+    """Whether no saga carries the order: then the first of the ways is the chain of its events, if that is known."""
     ways: tuple[Way, ...]
     news: tuple[News, ...]
 
@@ -186,7 +188,7 @@ def inside(story: Story) -> Inside:
         now=_NOW[_stand(story)] if story.found else "nothing",
         restarts=_restarts(story, began_us),
         falls=tuple(_fall(trace, story.starts_us) for trace in story.traces if trace.rows),
-        by_events=chain is not None,
+        by_events=chain is not None or any(saga.method in _LINKS for saga in story.sagas),
         ways=ways,
         news=news,
     )
