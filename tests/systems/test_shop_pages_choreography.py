@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pages_browser import ADDRESS, Answer, Browser, Stream, filled
 
-from archstone.gateway import EventTold, Handling, Story
+from archstone.gateway import EventTold, Handling, SagaStory, Story
 from archstone.runtime import Embedded, Operator, running
 from archstone.systems.shop.system import shop
 from archstone.systems.shop.web.inside import inside
@@ -137,6 +137,16 @@ def test_a_link_that_waits_is_at_work() -> None:
     shown = inside(told(event("orders.checkout-begun", "inventory", state="waiting", ended_us=None), live=True))
     assert (shown.now, shown.ways[0].told) == ("live", "goes on")
     assert shown.ways[0].steps[0].told == "orders \u2192 inventory, at work"
+
+
+def test_of_a_chain_whose_news_is_not_known_any_more_its_sagas_are_told() -> None:
+    charge = SagaStory(
+        id="o", service="payments", method="take_money", parent=None, status="done", going_back=False,
+        began_us=1_000_000, ended_us=2_000_000, attempts=0, why=None, error=None, steps=(), left_out=0,
+    )  # fmt: skip
+    shown = inside(replace(told(), sagas=(charge,)))
+    assert (shown.by_events, shown.now) == (True, "done")
+    assert [way.title for way in shown.ways] == ["A link of the chain: payments takes the money"]
 
 
 def test_an_order_of_a_saga_has_no_chain() -> None:
