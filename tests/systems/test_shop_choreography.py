@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,8 @@ from archstone.systems.shop.checkout import (
 )
 from archstone.systems.shop.orders import checkouts
 from archstone.systems.shop.orders.contract import Orders
+from archstone.systems.shop.payments.bank import Bank
+from archstone.systems.shop.payments.provider import PaymentKey, PaymentToken, Receipt
 from archstone.systems.shop.system import shop as shop_system
 from archstone.systems.shop.values import Line, Money
 
@@ -168,6 +171,25 @@ async def test_a_customer_who_cancels_while_it_is_under_way_need_not_wait_for_th
         await shop.at_rest()
         assert await shop.bank.balance("shop") == 0
     assert (view.status, view.reason) == ("cancelled", "cancelled by the customer")
+    assert invariants.check(tmp_path) == []
+
+
+class SilentBank(Bank):
+    """A bank that takes no money and says nothing."""
+
+    async def charge(self, key: PaymentKey, amount: Money, token: PaymentToken) -> Receipt:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+async def test_a_bank_that_never_answers_is_told_to_the_chain_and_not_left_to_the_deadline(tmp_path: Path) -> None:
+    bank = SilentBank(f"sqlite:///{tmp_path / 'bank.db'}")
+    async with running_shop(tmp_path, bank=bank, form=BY_EVENTS) as shop:
+        ann = await shop.register("ann@example.com")
+        view = await shop.ended(ann, await shop.place(ann, ("KIT-001", 2)))
+        assert (view.status, view.reason, await turns(shop)) == ("cancelled", NOT_COMPLETED, 0)
+        assert view.timeline[-1].at - view.placed_at < timedelta(minutes=2)
+        await shop.at_rest()
     assert invariants.check(tmp_path) == []
 
 
