@@ -43,7 +43,8 @@ LEASES: Final = Schema(
 RELEASED: Final = -1
 """The beat of a lease that was given up: anybody may take it at once."""
 
-_NEW: Final = "INSERT INTO _archstone_leases (name, owner, token, beat) VALUES (:name, :owner, 1, 0) ON CONFLICT (name) DO NOTHING"
+_NEW: Final = """INSERT INTO _archstone_leases (name, owner, token, beat) VALUES (:name, :owner, 1, 0)
+    ON CONFLICT (name) DO NOTHING"""
 _LOOK: Final = "SELECT name, owner, token, beat FROM _archstone_leases WHERE name = :name"
 _TAKE: Final = (
     "UPDATE _archstone_leases SET owner = :owner, token = token + 1, beat = 0 "
