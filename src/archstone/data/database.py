@@ -216,6 +216,17 @@ class Database(Reading):
         finally:
             await pin.release()
 
+    async def prepared(self) -> list[str]:
+        """Return the names of prepared transactions, oldest first. MisuseError if the database cannot prepare."""
+        return await self._engine.prepared()
+
+    async def settle_prepared(self, name: str, *, commit: bool) -> bool:
+        """Commit or roll back what was prepared as `name`; False if there is nothing of that name (any more)."""
+        settled = await self._engine.settle(name, commit=commit)
+        if settled and commit:
+            self.wake_relay()  # it may have published
+        return settled
+
     def statistics(self) -> Statistics:
         """Return the engine's counters since it was opened."""
         return self._engine.statistics()

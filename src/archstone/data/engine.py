@@ -102,6 +102,10 @@ class Member(Protocol):
         """Commit. Returns when it is durable, or at once if the member was made with `wait=False`."""
         ...
 
+    async def prepare(self, name: str) -> None:
+        """Prepare to commit under a name, for `Engine.settle`; MisuseError if the engine cannot."""
+        ...
+
     async def abandon(self, error: BaseException) -> None:
         """Roll back because of `error`, which the caller raises afterwards."""
         ...
@@ -165,6 +169,14 @@ class Engine(Protocol):
 
     async def view(self) -> View:
         """Return the present instant."""
+        ...
+
+    async def prepared(self) -> list[str]:
+        """Return the names of prepared transactions. MisuseError if it cannot prepare."""
+        ...
+
+    async def settle(self, name: str, *, commit: bool) -> bool:
+        """Commit or roll back a prepared transaction; False if there is none of the name."""
         ...
 
     async def pause(self) -> None:

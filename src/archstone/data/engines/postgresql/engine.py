@@ -14,7 +14,7 @@ from archstone.data.engines.postgresql.translate import FAULTS, is_broken, trans
 from archstone.data.engines.postgresql.url import label_of, parse_url
 from archstone.data.engines.postgresql.view import PostgresView
 from archstone.data.errors import DatabaseClosedError, MisuseError, SnapshotExpiredError
-from archstone.data.sql import Statement
+from archstone.data.sql import Statement, compile_statement
 
 __all__ = ["PostgresEngine", "engine_of"]
 
@@ -161,6 +161,30 @@ class PostgresEngine:
                 raise translated(error, self.label, "BEGIN") from error
             raise
         return PostgresView(link, readers, label=self.label, loop=self.loop, limit_s=self._snapshot_limit_s)
+
+    async def prepared(self) -> list[str]:
+        """Return the names of the prepared transactions of this database, oldest first."""
+        text = "SELECT gid FROM pg_prepared_xacts WHERE database = current_database() ORDER BY prepared"
+        return [str(row[0]) for row in (await self.read(compile_statement(text), ()))[2]]
+
+    async def settle(self, name: str, *, commit: bool) -> bool:
+        """Commit or roll back a prepared transaction; False if there is none of the name."""
+        text = f"{'COMMIT' if commit else 'ROLLBACK'} PREPARED '{name}'"
+        link = await self.writers.take()
+        try:
+            await link.say(text)
+        except FAULTS as error:
+            if getattr(error, "sqlstate", None) == "42704":
+                return False
+            if is_broken(error):
+                link.end()
+            raise translated(error, self.label, text) from error
+        except CancelledError:
+            link.end()
+            raise
+        finally:
+            self.writers.give(link)
+        return True
 
     async def pause(self) -> None:
         """Refuse: other processes write, too."""
