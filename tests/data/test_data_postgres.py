@@ -217,12 +217,12 @@ async def test_a_transaction_that_the_server_did_not_survive_did_nothing_and_may
         assert await ids(db) == [2]
 
 
-POINTS = ["data.postgresql.before_commit", "data.postgresql.after_commit", "data.postgresql.before_group",
-          "data.postgresql.after_group"]  # fmt: skip
+POINTS = ["postgres.before_commit", "postgres.after_commit", "postgres.before_group",
+          "postgres.after_group"]  # fmt: skip
 
 
 def test_every_crash_point_of_the_engine_is_killed_at():
-    assert {name for name in world.crash_points() if name.startswith("data.postgresql.")} == set(POINTS)
+    assert {name for name in world.crash_points() if name.startswith("postgres.")} == set(POINTS)
 
 
 @pytest.mark.parametrize("point", POINTS)

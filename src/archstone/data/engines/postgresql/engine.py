@@ -10,6 +10,7 @@ from archstone.data.engines.postgresql.group import Groups
 from archstone.data.engines.postgresql.link import Link, connect
 from archstone.data.engines.postgresql.member import PostgresMember
 from archstone.data.engines.postgresql.pool import Pool
+from archstone.data.engines.postgresql.signals import Signals
 from archstone.data.engines.postgresql.translate import FAULTS, is_broken, translated
 from archstone.data.engines.postgresql.url import label_of, parse_url
 from archstone.data.engines.postgresql.view import PostgresView
@@ -18,6 +19,7 @@ from archstone.data.sql import Statement, compile_statement
 
 __all__ = ["PostgresEngine", "engine_of"]
 
+_NOTIFY: Final = compile_statement("SELECT pg_notify(:channel, :payload)::text")
 CONNECT_TIMEOUT_S: Final = 10.0
 NET_S: Final = 5.0
 """Seconds after the hold limit at which the server itself ends a transaction: its process may be stopped."""
@@ -32,6 +34,7 @@ class PostgresEngine:
     """One database of a PostgreSQL server, shared with any number of other processes."""
 
     dialect = "postgresql"
+    shared = True
 
     def __init__(self, url: str, options: EngineOptions) -> None:
         self.label = label_of(url)
@@ -44,6 +47,8 @@ class PostgresEngine:
         self._writers: Pool | None = None
         self._groups: Groups | None = None
         self._loop: AbstractEventLoop | None = None
+        self._signals: Signals | None = None
+        self.heard: Callable[[str | None], None] = lambda _: None
         self._commits = self._lost = self._held = self._expired = 0
 
     @property
@@ -68,6 +73,7 @@ class PostgresEngine:
         self._writers = Pool(self._connect_writer, label=self.label, loop=loop, options=self._postgres)
         self._readers = Pool(self._connect_reader, label=self.label, loop=loop, options=self._postgres)
         self._groups = Groups(self._writers, label=self.label, loop=loop)
+        self._signals = Signals(self._connect_reader, self._notify, self.heard)
         try:
             self._writers.give(await self._writers.take())
         except BaseException:
@@ -86,9 +92,24 @@ class PostgresEngine:
         settings |= {"application_name": f"archstone {self._name}".strip(), "timezone": "UTC"}
         return await connect(self._dsn, settings=settings, timeout_s=CONNECT_TIMEOUT_S, made_s=world.monotonic())
 
+    async def _notify(self, channel: str, payload: str) -> object:
+        return await self.execute(_NOTIFY, (channel, payload))
+
+    def signal(self, word: str) -> None:
+        """Tell the other processes that have the database open."""
+        if self._signals is not None:
+            self._signals.send(word)
+
+    def listen(self) -> None:
+        """Hear what others signal."""
+        if self._signals is not None:
+            self._signals.listen()
+
     async def close(self) -> None:
         """Let single statements end, and disconnect. Transactions still open are rolled back by the server."""
         try:
+            if self._signals is not None:
+                await self._signals.close()
             if self._groups is not None:
                 await self._groups.close()
         finally:
@@ -98,7 +119,7 @@ class PostgresEngine:
         for pool in (self._writers, self._readers):
             if pool is not None:
                 pool.end()
-        self._writers = self._readers = self._groups = None
+        self._writers = self._readers = self._groups = self._signals = None
 
     def member(self, *, wait: bool) -> PostgresMember:
         """Return a new transaction that has not begun."""
