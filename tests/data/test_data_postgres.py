@@ -53,6 +53,7 @@ async def ids(db: Database) -> list[int]:
         ("pool_size=0", "pool_size must be at least 1"),
         ("pool_size=many", "pool_size='many' is no int"),
         ("pool_timeout_s=0", "pool_timeout_s must be above 0"),
+        ("schema=a'b", "schema must be like orders"),
         ("isolation=chaos", "isolation must be one of serializable, repeatable-read, read-committed"),
         ("pool_overflow=-1&pool_recycle_s=nan", "pool_overflow must be at least 0; pool_recycle_s must be above 0"),
     ],
@@ -145,6 +146,21 @@ async def _apart(call: object) -> None:
 async def db_execute(db: Database, number: int) -> None:
     async with db.transaction() as tx:
         await tx.execute("INSERT INTO t (id) VALUES (:id)", id=number)
+
+
+async def test_services_share_a_database_with_a_schema_each(postgres_url: str):
+    one, same = Database(f"{postgres_url}?schema=orders"), Database(f"{postgres_url}?schema=orders")
+    other = Database(f"{postgres_url}?schema=in-stock")
+    assert one.label.endswith("?schema=orders")
+    await asyncio.gather(*[each.__aenter__() for each in (one, same, other)])
+    try:
+        await one.execute("CREATE TABLE t (id BIGINT PRIMARY KEY)")
+        await other.execute("CREATE TABLE t (id BIGINT PRIMARY KEY, n BIGINT)")
+        await one.execute("INSERT INTO t VALUES (1)")
+        assert (await ids(same), await ids(other)) == ([1], [])
+    finally:
+        for each in (one, same, other):
+            await each.__aexit__(None, None, None)
 
 
 async def test_old_connections_are_replaced(postgres_url: str):

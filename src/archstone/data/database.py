@@ -12,7 +12,6 @@ SQLite file. Do not await slow things inside a transaction: others wait for it, 
 
 from asyncio import Lock, get_running_loop, sleep
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -171,13 +170,24 @@ class Database(Reading):
         Raises:
             TransactionLostError: The last attempt was lost, too. Nothing was done.
         """
-        for attempt in range(1, attempts):
+        try:
+            async with self.transaction() as tx:
+                return await work(tx)
+        except TransactionLostError:
+            if attempts <= 1:
+                raise
+        return await self._run_again(work, attempts)
+
+    async def _run_again(self, work: Callable[[Transaction], Awaitable[T]], attempts: int) -> T:
+        """Go on with `run` after its first attempt. Those who lost wait for each other: all at once they lose again."""
+        for attempt in range(2, attempts):
+            await sleep(world.random().random() * min(_AGAIN_S * 2**attempt, _AGAIN_LIMIT_S))
             try:
-                # Those who lost once run one after another: all at once they would only lose again.
-                async with nullcontext() if attempt == 1 else self._again, self.transaction() as tx:
+                async with self._again, self.transaction() as tx:
                     return await work(tx)
             except TransactionLostError:
-                await sleep(world.random().random() * min(_AGAIN_S * 2**attempt, _AGAIN_LIMIT_S))
+                continue
+        await sleep(world.random().random() * _AGAIN_LIMIT_S)
         async with self._again, self.transaction() as tx:
             return await work(tx)
 

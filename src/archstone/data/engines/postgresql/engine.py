@@ -2,6 +2,7 @@
 
 from asyncio import AbstractEventLoop, CancelledError, get_running_loop, timeout
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Final, NoReturn
 
 from archstone import world
@@ -75,10 +76,23 @@ class PostgresEngine:
         self._groups = Groups(self._writers, label=self.label, loop=loop)
         self._signals = Signals(self._connect_reader, self._notify, self.heard)
         try:
-            self._writers.give(await self._writers.take())
+            await self._make_schema(self._writers)
         except BaseException:
             self._abort()
             raise
+
+    async def _make_schema(self, writers: Pool) -> None:
+        link = await writers.take()
+        try:
+            if self._postgres.schema:
+                # Two who make it at once: one of them fails, though it says IF NOT EXISTS.
+                with suppress(*FAULTS):
+                    await link.say(f'CREATE SCHEMA IF NOT EXISTS "{self._postgres.schema}"')
+                await link.say(f"SELECT '\"{self._postgres.schema}\"'::regnamespace")
+        except FAULTS as error:
+            raise translated(error, self.label, f"CREATE SCHEMA {self._postgres.schema}") from error
+        finally:
+            writers.give(link)
 
     async def _connect_writer(self) -> Link:
         net_ms = int((self.hold_limit_s + NET_S) * 1000)
@@ -89,6 +103,8 @@ class PostgresEngine:
         return await self._connect(default_transaction_read_only="on", idle_in_transaction_session_timeout=str(net_ms))
 
     async def _connect(self, **settings: str) -> Link:
+        if self._postgres.schema:
+            settings["search_path"] = f'"{self._postgres.schema}"'
         settings |= {"application_name": f"archstone {self._name}".strip(), "timezone": "UTC"}
         return await connect(self._dsn, settings=settings, timeout_s=CONNECT_TIMEOUT_S, made_s=world.monotonic())
 
