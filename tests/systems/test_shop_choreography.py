@@ -193,6 +193,20 @@ async def test_a_bank_that_never_answers_is_told_to_the_chain_and_not_left_to_th
     assert invariants.check(tmp_path) == []
 
 
+async def test_each_link_that_is_delivered_three_times_is_done_once(tmp_path: Path) -> None:
+    async with running_shop(tmp_path, form=BY_EVENTS, times=3) as shop:
+        ann = await shop.register("ann@example.com")
+        tokens = ("tok_ok", "tok_declined", "tok_timeout")
+        views = [await shop.ended(ann, await shop.place(ann, ("KIT-001", 1), token=token)) for token in tokens]
+        await shop.at_rest()
+        assert await shop.bank.db.one(int, "SELECT count(*) FROM captures") == 2
+        links = [each for each in shop.handled if each in FORWARD]
+    assert [view.status for view in views] == ["confirmed", "cancelled", "confirmed"]
+    assert links == [*FORWARD, *FORWARD[:2], *FORWARD]
+    assert len(list((tmp_path / "mails").iterdir())) == 3
+    assert invariants.check(tmp_path) == []
+
+
 async def test_news_that_comes_again_or_out_of_turn_changes_nothing(tmp_path: Path) -> None:
     async with running_shop(tmp_path, form=BY_EVENTS) as shop:
         ann = await shop.register("ann@example.com")

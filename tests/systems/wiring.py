@@ -120,6 +120,7 @@ async def running_shop(
     pace: Pace = AT_LEISURE,
     form: CheckoutForm = CheckoutForm.SAGA,
     held: Collection[tuple[str, str]] = (),
+    times: int = 1,
 ) -> AsyncIterator[RunningShop]:
     """Run the shop in `data` until the block ends.
 
@@ -130,6 +131,7 @@ async def running_shop(
         pace: Of parcels.
         form: Who carries new orders to their end.
         held: Groups and events that they do not handle before `RunningShop.released` is set.
+        times: How often each event is given to each handler.
     """
     async with AsyncExitStack() as stack:
         bank = await stack.enter_async_context(bank or Bank(f"sqlite:///{data / 'bank.db'}"))
@@ -154,7 +156,7 @@ async def running_shop(
         bus = run.bus = await stack.enter_async_context(Bus(f"sqlite:///{data / 'bus.db'}"))
         for dispatcher in run.dispatchers.values():
             for route in event_routes(dispatcher):
-                bus.subscribe(route.topic, route.group, told(run, route, held), names=route.names)
+                bus.subscribe(route.topic, route.group, told(run, route, held=held, times=times), names=route.names)
         await bus.start()
         for dispatcher in run.dispatchers.values():
             await dispatcher.start()
@@ -170,14 +172,15 @@ async def running_shop(
 
 
 def told(
-    run: RunningShop, route: EventRoute, held: Collection[tuple[str, str]]
+    run: RunningShop, route: EventRoute, *, held: Collection[tuple[str, str]], times: int
 ) -> Callable[[Envelope], Coroutine[Any, Any, None]]:
     """Return the handler of a route which keeps back what is held, and notes what it has handled."""
 
     async def handle(envelope: Envelope) -> None:
         if (route.group, envelope.name) in held:
             await run.released.wait()
-        await route.handle(envelope)
+        for _ in range(times):
+            await route.handle(envelope)
         run.handled.append((route.group, envelope.name))
 
     return handle
