@@ -37,7 +37,25 @@ CANCELLED = [
     *(("sagas.after_undo", n) for n in (1, 3)),
     ("sagas.before_undone", 1),
 ]
-ENDINGS = {"third": "all done", "refused": "Refused('refused')", "busy": "SagaCancelledError('t1', 'ann')"}
+TOLD = [
+    *(("sagas.after_wait", n) for n in (1, 2)),
+    *(("sagas.after_signal", n) for n in (1, 2)),
+    *(("sagas.before_take", n) for n in (1, 2)),
+    *(("sagas.after_take", n) for n in (1, 2)),
+]
+WOKEN = [
+    *(("sagas.after_rest", n) for n in (1, 2)),
+    *(("sagas.after_signal", n) for n in (1, 2)),
+    ("sagas.before_take", 2),
+    ("sagas.after_take", 2),
+]
+ENDINGS = {
+    "third": "all done",
+    "told": "all done",
+    "woken": "all done",
+    "refused": "Refused('refused')",
+    "busy": "SagaCancelledError('t1', 'ann')",
+}
 
 
 def run(folder: Path, last: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -67,7 +85,7 @@ def without_repeats(lines: list[str]) -> list[str]:
 
 def test_every_point_of_sagas_is_struck_here():
     declared = {name for name in world.crash_points() if name.startswith("sagas.")}
-    assert {name for name, _ in FORWARD + BACK + CANCELLED} == declared
+    assert {name for name, _ in FORWARD + BACK + CANCELLED + TOLD + WOKEN} == declared
 
 
 @pytest.mark.parametrize(("point", "passes"), FORWARD)
@@ -107,3 +125,16 @@ def test_a_crash_while_a_saga_is_cancelled_leaves_it_as_it_was_or_undoes_everyth
         "undo first t1/main/outside.do#1/undo",
     ]
     assert len(lines) <= 8
+
+
+@pytest.mark.parametrize(
+    ("how", "point", "passes"), [*(("told", *each) for each in TOLD), *(("woken", *each) for each in WOKEN)]
+)
+def test_a_crash_around_a_signal_neither_loses_nor_doubles_it(tmp_path, how, point, passes):
+    lines = survive(tmp_path, how, point, passes)
+    assert without_repeats(lines) == [
+        "do first t1/main/outside.do#1",
+        "do second t1/main/outside.do#2",
+        "do third t1/main/outside.do#3",
+    ]
+    assert len(lines) <= 4

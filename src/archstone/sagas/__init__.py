@@ -1,8 +1,8 @@
 """Durable steps with compensation: methods whose steps are remembered, resumed after a crash, undone on failure.
 
     saga, current_step        mark a method as a saga, reach its steps
-    Sagas, SagaSettings       start them, wait for them, list, inspect, resume and sweep them
-    Steps                     what `self.step` is: call, branch, sleep, now, id
+    Sagas, SagaSettings       start them, wait for them, list, inspect, signal, resume and sweep them
+    Steps                     what `self.step` is: call, branch, sleep, receive, now, id
     SagaInfo, StepInfo, ...   what one sees from outside
 
 Start with `Sagas`. Do not use a saga where one transaction of one database does.
@@ -12,11 +12,14 @@ from archstone.sagas.errors import (
     NoSagaError,
     SagaCancelledError,
     SagaChangedError,
+    SagaEndedError,
     SagaExistsError,
     SagaNotCancellableError,
     SagasClosedError,
     SagaStuckError,
     SagaUnknownError,
+    SignalExistsError,
+    SignalLateError,
     StepCodecError,
     StepCutError,
     StepFailedError,
@@ -35,6 +38,7 @@ __all__ = [
     "NoSagaError",
     "SagaCancelledError",
     "SagaChangedError",
+    "SagaEndedError",
     "SagaExistsError",
     "SagaInfo",
     "SagaMark",
@@ -46,6 +50,8 @@ __all__ = [
     "SagaUnknownError",
     "Sagas",
     "SagasClosedError",
+    "SignalExistsError",
+    "SignalLateError",
     "StepCodecError",
     "StepCutError",
     "StepFailedError",

@@ -1,19 +1,17 @@
 """Cancelling a saga by hand: everything that it began is undone, as if its next step had failed for good.
 
-A running saga is held back at a step: one that is about to begin, or to be tried again after a failed attempt, or a
-sleep. There, and only there, a failure is what its author has reckoned with. What is in flight ends first, so that no
-undo overtakes it. Then its task is stopped, the cancellation written in one transaction, and the saga driven again from
-its journal, which leads back. So a crash before that transaction has cancelled nothing, and one after it changes
-nothing.
+A running saga is held back at a step: one that is about to begin, or to be tried again after a failed attempt, or one
+that waits. There, and only there, a failure is what its author has reckoned with. What is in flight ends first, so that
+no undo overtakes it. Then its task is stopped, the cancellation written in one transaction, and the saga driven again
+from its journal, which leads back. So a crash before that transaction has cancelled nothing, and one after it changes
+nothing. One that is in no memory is written down as cancelled at once.
 
 A saga whose body ends before it asks for another step has done all that it wanted, and is not cancelled.
 """
 
 from collections.abc import Sequence
-from typing import Final
 
 from archstone import world
-from archstone.data import TransactionLostError
 from archstone.observability import get_logger
 from archstone.sagas.errors import SagaCancelledError, SagaNotCancellableError, SagasClosedError
 from archstone.sagas.failures import error_json
@@ -25,7 +23,6 @@ from archstone.sagas.table import Table
 
 __all__ = ["cancel"]
 
-_ATTEMPTS: Final = 5
 _log = get_logger("archstone.sagas")
 
 
@@ -46,16 +43,21 @@ async def cancel(runner: Runner, table: Table, saga: str, *, by: str, limit_s: f
     """
     runner.check_taking(saga)
     status = await _checked(table, saga)
-    if status == "running":
-        held = runner.hold_back(saga)
-        try:
-            await _come_to_rest(runner, table, held, limit_s)
-            status = await _write(table, saga, by)
-        finally:
-            runner.let_go(held)
-    else:
-        await _write(table, saga, by)
-    if status == "stuck":  # from the beginning, or because it came to that while it was held back
+    if status != "running":
+        status = await _write(table, saga, by, held=False)
+        runner.revived(saga, status)
+    if status == "running":  # from the beginning, or because it was woken meanwhile
+        await _hold_and_write(runner, table, saga, by, limit_s)
+
+
+async def _hold_and_write(runner: Runner, table: Table, saga: str, by: str, limit_s: float) -> None:
+    held = runner.hold_back(saga)
+    try:
+        await _come_to_rest(runner, table, held, limit_s)
+        status = await _write(table, saga, by, held=True)
+    finally:
+        runner.let_go(held)
+    if status == "stuck":  # it came to that while it was held back
         runner.resumed()
 
 
@@ -77,24 +79,16 @@ async def _checked(table: Table, saga: str) -> str:
     return row.status
 
 
-async def _write(table: Table, saga: str, by: str) -> str:
-    """Write the cancellation; return the status that the saga had."""
+async def _write(table: Table, saga: str, by: str, *, held: bool) -> str:
+    """Write the cancellation; return the status that the saga had: `running` and not held, it is not cancelled."""
     world.point(BEFORE_CANCEL)
     entry = failed_entry(None, error_json(SagaCancelledError(saga, by)), at_us=world.now_us())
-    status = await _again_if_lost(table, saga, entry)
+    status = await table.cancel(saga, entry, held=held)
     _check(saga, status, ())
-    _log.warning("a saga was cancelled by hand", saga=saga, by=by)
-    world.point(AFTER_CANCEL)
+    if held or status != "running":
+        _log.warning("a saga was cancelled by hand", saga=saga, by=by)
+        world.point(AFTER_CANCEL)
     return status
-
-
-async def _again_if_lost(table: Table, saga: str, entry: bytes) -> str:
-    for _ in range(_ATTEMPTS - 1):
-        try:
-            return await table.cancel(saga, entry)
-        except TransactionLostError:
-            continue
-    return await table.cancel(saga, entry)
 
 
 def _check(saga: str, status: str, entries: Sequence[bytes]) -> None:
@@ -107,5 +101,5 @@ def _check(saga: str, status: str, entries: Sequence[bytes]) -> None:
         raise SagaNotCancellableError(saga, "its journal has entries that this release cannot read") from error
     if past.failure is not None:
         raise SagaNotCancellableError(saga, "it goes back already; if it is stuck on the way, mend that and resume it")
-    if not past.to_undo() and any(step.until_us is None for step in past.steps.values()):
+    if not past.to_undo() and any(not step.waits for step in past.steps.values()):
         raise SagaNotCancellableError(saga, "nothing that it did has an undo, so it can only go forward")

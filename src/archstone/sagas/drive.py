@@ -3,7 +3,7 @@
 | what happens | what follows |
 | --- | --- |
 | body returns, nothing left over | done |
-| a step failed for good | settled, undone newest first, failed; stuck if an undo fails for good |
+| a step failed for good, or the body let a late signal pass | settled, undone newest first, failed; or stuck |
 | code changed | stuck |
 | the body cut a step short, or raised any other exception: a bug | again after a while, then stuck |
 | journal cannot be read or written | again after a while, for as long as the engine is open |
@@ -11,7 +11,7 @@
 """
 
 import asyncio
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, cast
 
 import orjson
 
@@ -21,7 +21,7 @@ from archstone.observability import get_logger, parse_traceparent, span
 from archstone.resilience import Exponential
 from archstone.sagas.body_world import BODY_WORLD
 from archstone.sagas.compensation import CannotUndoError, compensate
-from archstone.sagas.errors import SagaChangedError, StepCodecError, StepCutError
+from archstone.sagas.errors import SagaChangedError, SignalLateError, StepCodecError, StepCutError
 from archstone.sagas.failures import describe
 from archstone.sagas.journal import Past
 from archstone.sagas.operations import Operation
@@ -137,8 +137,10 @@ async def _go_on(run: Run) -> Ending | None:
         error = raised
     run.ended = True
     if run.naps and error is None:
-        run.cut(run.naps[0])  # the task that sleeps was forgotten
+        run.cut(next(iter(run.naps)))  # the task that waits was forgotten
     await run.settle()
+    if run.failure is None and (late := _late(run, error)) is not None:
+        run.fail(late.step, late, attempts=1)
     if run.saga.new:
         await run.flush()  # no step has written its row
     if run.failure is not None:
@@ -151,6 +153,15 @@ async def _go_on(run: Run) -> Ending | None:
     await run.finish("done", answer)
     world.point(AFTER_FINISH)
     return Ending("done", run.saga.method, answer)
+
+
+def _late(run: Run, raised: Exception | None) -> SignalLateError | None:
+    """Return the late signal that a body let pass, alone or out of a group of tasks; None if it was anything else."""
+    if isinstance(raised, ExceptionGroup):
+        group = cast("ExceptionGroup[Exception]", raised)
+        inside = [_late(run, each) for each in group.exceptions]
+        return inside[0] if all(inside) else None
+    return raised if isinstance(raised, SignalLateError) and raised.saga == run.id else None
 
 
 async def _write_failure(run: Run) -> None:

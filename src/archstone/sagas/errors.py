@@ -6,11 +6,14 @@ __all__ = [
     "NoSagaError",
     "SagaCancelledError",
     "SagaChangedError",
+    "SagaEndedError",
     "SagaExistsError",
     "SagaNotCancellableError",
     "SagaStuckError",
     "SagaUnknownError",
     "SagasClosedError",
+    "SignalExistsError",
+    "SignalLateError",
     "StepCodecError",
     "StepCutError",
     "StepFailedError",
@@ -97,6 +100,51 @@ class SagaUnknownError(NotFoundError, code="sagas.unknown"):
 
     def __str__(self) -> str:
         return f"no saga {self.saga!r} in {self.wanted}; it was never started there, or is past its retention"
+
+
+class SagaEndedError(ConflictError, code="sagas.ended"):
+    """The saga has ended, so nothing can reach it any more. Nothing was done."""
+
+    def __init__(self, saga: str, ending: str) -> None:
+        super().__init__(saga, ending)
+        self.saga = saga
+        self.ending = ending
+        """`done` or `failed`."""
+
+    def __str__(self) -> str:
+        return f"saga {self.saga!r} has ended: it is {self.ending}; nothing was done, look whether it still matters"
+
+
+class SignalExistsError(ConflictError, code="sagas.signal-exists"):
+    """A signal of this key was sent to the saga before, with another value. Nothing was sent."""
+
+    def __init__(self, saga: str, signal: str, key: str) -> None:
+        super().__init__(saga, signal, key)
+        self.saga = saga
+        self.signal = signal
+        self.key = key
+
+    def __str__(self) -> str:
+        return (
+            f"saga {self.saga!r} has a signal {self.signal!r} with key {self.key!r} and another value; nothing was "
+            f"sent, give each signal a key of its own"
+        )
+
+
+class SignalLateError(RemoteError, code="sagas.signal-late"):
+    """A signal did not come in time. If the body lets this pass, everything that its saga began is undone."""
+
+    def __init__(self, saga: str, step: str, timeout_s: float) -> None:
+        super().__init__(saga, step, timeout_s)
+        self.saga = saga
+        self.step = step
+        self.timeout_s = timeout_s
+
+    def __str__(self) -> str:
+        return (
+            f"saga {self.saga!r}, step {self.step}: the signal did not come within {self.timeout_s:g} s; what the saga "
+            f"began is undone unless its body catches this"
+        )
 
 
 class SagasClosedError(RejectedError, code="sagas.closed"):

@@ -7,7 +7,8 @@ from typing import Literal
 __all__ = ["SagaInfo", "SagaStatistics", "SagaStatus", "StepInfo", "StepState"]
 
 SagaStatus = Literal["running", "stuck", "done", "failed"]
-"""`running`: at work, waiting for a place, or compensating. `stuck`: waits for a person. `failed`: all undone."""
+"""`running`: at work, waiting for a place, for time or for a signal, or compensating. `stuck`: waits for a person.
+`failed`: all undone."""
 
 StepState = Literal["begun", "done", "failed", "undone"]
 """`begun`: on disk, no answer on disk yet. `failed`: for good. `undone`: its undo is made."""
@@ -20,7 +21,8 @@ class StepInfo:
     id: str
     """`branch/name#n`."""
     operation: str
-    """`confirm`, `inventory.reserve` or `package.module:function`; `sleep` for a durable sleep."""
+    """`confirm`, `inventory.reserve` or `package.module:function`; `sleep` for a durable sleep, `signal` for a
+    wait for one."""
     state: StepState
     arguments: str
     """JSON array."""

@@ -5,12 +5,14 @@ beginning of the next are one statement and one commit.
 
     ["begin", step, ordinal, operation, [arguments], [undo, [arguments]] or null, at_us]
     ["sleep", step, ordinal, until_us, at_us]
+    ["signal", step, ordinal, name, until_us or null, at_us]
+    ["late", step, at_us]
     ["answer", step, answer, at_us, attempts]
     ["failed", step or null, error, at_us, attempts]
     ["undone", step, at_us]
 
-A failure without a step is a cancellation by hand. Instants and attempts are for people: nothing depends on them, and
-what an older release wrote has none.
+A failure without a step is a cancellation by hand. `late` is the answer of a wait whose time was up. Instants and
+attempts are for people: nothing depends on them, and what an older release wrote has none.
 
 `ordinal` counts the steps of a branch in the order in which the body asked for them. By branch and ordinal a
 replay finds the entry again, and sees that the code asks for something else than it did before.
@@ -20,7 +22,17 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["Begun", "Past", "answer_entry", "begin_entry", "failed_entry", "sleep_entry", "undone_entry"]
+__all__ = [
+    "Begun",
+    "Past",
+    "answer_entry",
+    "begin_entry",
+    "failed_entry",
+    "late_entry",
+    "signal_entry",
+    "sleep_entry",
+    "undone_entry",
+]
 
 
 def begin_entry(  # noqa: PLR0917 - the order of the entry
@@ -33,6 +45,17 @@ def begin_entry(  # noqa: PLR0917 - the order of the entry
 def sleep_entry(step: str, ordinal: int, until_us: int, *, at_us: int) -> bytes:
     """Return the entry before a durable sleep."""
     return b'["sleep","%b",%d,%d,%d]' % (step.encode(), ordinal, until_us, at_us)
+
+
+def signal_entry(step: str, ordinal: int, name: str, until_us: int | None, *, at_us: int) -> bytes:
+    """Return the entry before a wait for a signal."""
+    until = b"null" if until_us is None else b"%d" % until_us
+    return b'["signal","%b",%d,"%b",%b,%d]' % (step.encode(), ordinal, name.encode(), until, at_us)
+
+
+def late_entry(step: str, *, at_us: int) -> bytes:
+    """Return the entry after a wait for a signal that did not come in time."""
+    return b'["late","%b",%d]' % (step.encode(), at_us)
 
 
 def answer_entry(step: str, answer: bytes, *, at_us: int, attempts: int = 1) -> bytes:
@@ -55,8 +78,8 @@ class Begun:
     """A step that is in the journal."""
 
     __slots__ = (
-        "answer", "arguments", "attempts", "begun_us", "ended_us", "failed", "operation", "ordinal", "step", "undo",
-        "undone", "undone_us", "until_us",
+        "answer", "arguments", "attempts", "begun_us", "ended_us", "failed", "late", "operation", "ordinal", "step",
+        "undo", "undone", "undone_us", "until_us", "waits",
     )  # fmt: skip
 
     def __init__(self, step: str, ordinal: int) -> None:
@@ -68,7 +91,11 @@ class Begun:
         """Operation and arguments."""
         self.answer: bytes | None = None
         self.until_us: int | None = None
-        """Only of a sleep: the instant at which it ends."""
+        """Only of a sleep, or of a wait that has a limit: the instant at which it ends."""
+        self.waits = False
+        """Whether it is a sleep or a wait for a signal: it does nothing that could be undone."""
+        self.late = False
+        """Whether its signal did not come in time."""
         self.failed = False
         self.undone = False
         self.begun_us: int | None = None
@@ -114,17 +141,13 @@ class Past:
     def _add(self, entry: list[Any]) -> None:
         kind, step = entry[0], entry[1]
         match kind:
-            case "begin":
-                begun = self._begin(step, entry[2])
-                begun.operation, begun.arguments = entry[3], _text(entry[4])
-                begun.undo = (entry[5][0], _text(entry[5][1])) if entry[5] is not None else None
-                begun.begun_us = _kept(entry, 6)
-            case "sleep":
-                begun = self._begin(step, entry[2])
-                begun.until_us, begun.begun_us = entry[3], _kept(entry, 4)
+            case "begin" | "sleep" | "signal":
+                self._add_begun(kind, step, entry)
             case "answer":
                 self.steps[step].answer = _text(entry[2])
                 self._ended(step, entry)
+            case "late":
+                self.steps[step].late, self.steps[step].ended_us = True, _kept(entry, 2)
             case "failed":
                 self.failure, self.failed_us = _text(entry[2]), _kept(entry, 3)
                 if step is not None:
@@ -136,13 +159,22 @@ class Past:
             case _:
                 raise ValueError(kind)
 
+    def _add_begun(self, kind: str, step: str, entry: list[Any]) -> None:
+        begun = self.steps[step] = Begun(step, entry[2])
+        self._left[step.partition("/")[0], begun.ordinal] = begun
+        begun.waits = kind != "begin"
+        if kind == "begin":
+            begun.operation, begun.arguments = entry[3], _text(entry[4])
+            begun.undo = (entry[5][0], _text(entry[5][1])) if entry[5] is not None else None
+            begun.begun_us = _kept(entry, 6)
+        elif kind == "sleep":
+            begun.until_us, begun.begun_us = entry[3], _kept(entry, 4)
+        else:
+            begun.operation, begun.arguments = "signal", _text([entry[3]])
+            begun.until_us, begun.begun_us = entry[4], _kept(entry, 5)
+
     def _ended(self, step: str, entry: list[Any]) -> None:
         self.steps[step].ended_us, self.steps[step].attempts = _kept(entry, 3), _kept(entry, 4)
-
-    def _begin(self, step: str, ordinal: int) -> Begun:
-        begun = self.steps[step] = Begun(step, ordinal)
-        self._left[step.partition("/")[0], ordinal] = begun
-        return begun
 
 
 def _kept(entry: list[Any], place: int) -> int | None:

@@ -2,19 +2,21 @@
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Any
+from typing import Any, Final
 
 from archstone.context import Call, Trace, new_tuple
-from archstone.errors import DomainError
-from archstone.sagas.errors import NoSagaError, StepCutError, StepFailedError
-from archstone.sagas.failures import error_json
+from archstone.sagas.errors import NoSagaError, StepCutError
+from archstone.sagas.failures import Failure, error_json
 from archstone.sagas.hold import Hold, Outcome
 from archstone.sagas.journal import Past, failed_entry
 from archstone.sagas.shared import Shared
-from archstone.sagas.table import Execute
+from archstone.sagas.table import Also, Execute, Nap
 from archstone.world import World
 
 __all__ = ["Awake", "Run"]
+
+_NO_NAPS: Final[dict[str, Nap]] = {}
+"""Of a run in which nothing has waited: most."""
 
 
 class Awake:
@@ -22,7 +24,8 @@ class Awake:
 
     __slots__ = (
         "accidents", "arguments", "attempts", "causation_id", "correlation_id", "effects", "fresh", "headers", "hold",
-        "id", "method", "new", "placed", "resting", "run", "shared", "started_us", "task", "trace", "version",
+        "id", "lying", "method", "new", "placed", "resting", "run", "shared", "started_us", "stirred", "task", "trace",
+        "version",
     )  # fmt: skip
 
     task: asyncio.Task[None]
@@ -55,6 +58,10 @@ class Awake:
         """What holds it back. None: nothing does."""
         self.resting = 0
         """Delays in which it waits for another attempt, of a step or of its body."""
+        self.stirred: list[asyncio.Future[None]] | None = None
+        """Told when something has happened that the saga may wait for. None: nobody waits."""
+        self.lying: asyncio.Future[None] | None = None
+        """There while it is being put to sleep on disk: nothing of it goes on before that is decided."""
         self.accidents = 0
         """Times that the journal could not be read or written."""
 
@@ -128,9 +135,40 @@ class Awake:
         run = self.run
         return self.new or self.effects > 0 or (run is not None and run.ended and run.halt is None)
 
+    def news(self) -> "asyncio.Future[None]":
+        """Return a future that `stir` ends. Whoever gives up on it says `no_news`."""
+        news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.stirred = [*(self.stirred or ()), news]
+        return news
+
+    def no_news(self, news: "asyncio.Future[None] | None") -> None:
+        """Drop a future that nobody waits for any more."""
+        self.stirred = [each for each in self.stirred or () if each is not news] or None
+
+    def stir(self) -> None:
+        """Have everything of it that waits look again."""
+        for news in self.stirred or ():
+            if not news.done():
+                news.set_result(None)
+
+    async def wait_while_lying(self) -> None:
+        """Wait until it is decided whether it sleeps on disk: if it does, this is cancelled."""
+        while self.lying is not None:
+            await asyncio.wait([self.lying])
+
+    def could_lie_down(self) -> bool:
+        """Whether all of it waits, so that it could as well sleep on disk."""
+        run = self.run
+        if run is None or run.ended or run.halt is not None or not run.naps or run.flying or run.writing:
+            return False
+        return self.hold is None and not self.effects and not self.resting
+
     def leave_place(self) -> bool:
-        """Give up the place for a sleep; False if it has none or too many sleep already."""
-        if not self.placed or not self.shared.sleepers.take():
+        """Give up the place while it waits; False if it has none, or must keep it until it sleeps on disk."""
+        if not self.placed:
+            return False
+        if not self.shared.sleepers.take():
+            self.shared.crowded(self.id)
             return False
         self.placed = False
         self.shared.places.give()
@@ -155,8 +193,8 @@ class Run:
     """
 
     __slots__ = (
-        "bug", "ended", "failure", "flying", "halt", "id", "naps", "past", "pending", "position", "saga", "shared",
-        "world",
+        "bug", "claims", "ended", "failure", "flying", "halt", "id", "moves", "naps", "past", "pending", "position",
+        "saga", "shared", "world", "writing",
     )  # fmt: skip
 
     def __init__(self, saga: Awake, world: World, *, past: Past | None = None, position: int = 0) -> None:
@@ -173,9 +211,15 @@ class Run:
         self.pending: list[bytes] = []
         self.flying: set[asyncio.Task[Any]] | None = None
         """Steps that are in tasks of their own, because their branch can be cancelled."""
-        self.naps: list[str] | None = None
-        """Durable sleeps that somebody awaits; None if there never was one."""
-        self.failure: DomainError | StepFailedError | None = None
+        self.naps: dict[str, Nap] = _NO_NAPS
+        """Steps that wait for time or for something that happens, and that somebody awaits."""
+        self.moves = 0
+        """Changes whenever a step begins or ends to wait, or the journal is written."""
+        self.writing = 0
+        """Rows of the journal that are being written."""
+        self.claims: frozenset[int] = frozenset()
+        """Signals that are about to be taken."""
+        self.failure: Failure | None = None
         """The failure that ends the saga, once a step has failed for good."""
         self.halt: Exception | None = None
         """What every later step raises: the failure, a step cut short, changed code, a journal not to be written."""
@@ -188,7 +232,20 @@ class Run:
         """Whether no step may follow."""
         return self.halt is not None
 
-    def fail(self, step: str, failure: DomainError | StepFailedError, *, attempts: int) -> None:
+    def napping(self, step: str, nap: Nap) -> None:
+        """Note that a step waits; `woke` follows."""
+        if self.naps is _NO_NAPS:
+            self.naps = {}
+        self.naps[step] = nap
+        self.moves += 1
+        self.saga.came_to_rest()
+
+    def woke(self, step: str) -> None:
+        """Note that it does not wait any more."""
+        del self.naps[step]
+        self.moves += 1
+
+    def fail(self, step: str, failure: Failure, *, attempts: int) -> None:
         """Note that a step failed for good. The first one counts."""
         if self.failure is None:
             self.failure = self.halt = failure
@@ -210,8 +267,10 @@ class Run:
         if self.halt is None:
             self.halt = self.bug = bug
 
-    async def append(self, *entries: bytes) -> None:
+    async def append(self, *entries: bytes, also: Also | None = None) -> None:
         """Write everything pending and then `entries` as one row of the journal; returns when it is durable.
+
+        What `also` does is done in the same transaction; the saga's own row must be on disk then.
 
         When it cannot be written the run halts: what is on disk is no longer known, so no step may follow. Cancelled,
         it may have been written. In both cases what was pending is pending again: twice in the journal it does no
@@ -219,18 +278,25 @@ class Run:
         """
         taken, self.pending = self.pending, []
         row = b"[" + b",".join([*taken, *entries]) + b"]"
+        self.writing += 1
+        self.moves += 1
         try:
             # Branches may begin at the same time: the first makes the row, and what the others write comes after it.
             if self.saga.new and await self.saga.begin(row):
                 return
             position = self.position
             self.position = position + 1
-            await self.shared.table.append(self.id, position, row)
+            if also is None:
+                await self.shared.table.append(self.id, position, row)
+            else:
+                await self.shared.table.append_with(self.id, position, row, also)
         except BaseException as error:
             self.pending = [*taken, *self.pending]  # another list: `Keep` must not take these for those it wrote
             if isinstance(error, Exception):
                 self.halt = self.halt or error
             raise
+        finally:
+            self.writing -= 1
 
     async def flush(self) -> None:
         """Write what is pending, if anything is, and the row of a new saga."""

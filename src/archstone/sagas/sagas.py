@@ -36,9 +36,11 @@ from archstone.sagas.journal import Past
 from archstone.sagas.operations import Operations
 from archstone.sagas.pace import Pace
 from archstone.sagas.places import Places
+from archstone.sagas.points import AFTER_SIGNAL
 from archstone.sagas.runner import Runner
 from archstone.sagas.settings import SagaSettings
 from archstone.sagas.shared import Invoke, Shared
+from archstone.sagas.signals import Signals, signal_json
 from archstone.sagas.starter import insert, make
 from archstone.sagas.table import SCHEMA, SagaRow, Table
 from archstone.sagas.view import saga_info
@@ -98,6 +100,8 @@ class Sagas:
                 pace=lag and Pace(lag, least=settings.max_running_busy, most=settings.max_running),
             ),
             sleepers=Places(settings.max_sleeping, on_free=_nothing),
+            signals=Signals(db, self._table, limit=settings.max_signals),
+            crowded=self._crowded,
             parked=self._parked,
             invoke=invoke,
             atomic=invoke if isinstance(invoke, Atomic) else None,
@@ -113,7 +117,10 @@ class Sagas:
     async def open(self) -> None:
         """Create what is missing in the database, and go on with every saga that was running."""
         await self.prepare()
-        self._runner.start(stuck=await self._table.count("stuck"), present=await self._table.count("running"))
+        table = self._table
+        self._runner.start(
+            stuck=await table.count("stuck"), present=await table.count("running"), due_us=await table.next_due()
+        )
 
     def hold(self) -> None:
         """Begin no more steps; who is called may close from now on. `drain` or `close` follow.
@@ -240,6 +247,46 @@ class Sagas:
                 return self._unpack(saga, ending)
         return self._unpack(saga, await self._wait(saga, news))
 
+    async def signal(
+        self, saga: str, name: str, value: object = None, *, key: str | None = None, tx: Transaction | None = None
+    ) -> bool:
+        """Send a saga what it waits for, or will: `await self.step.receive(name, Type)`. Durable when it returns.
+
+        The saga receives signals of one name in the order of sending, each once. What comes before it asks is kept,
+        also while it is stuck; what it never asks for is deleted with it.
+
+        Args:
+            saga: Its id.
+            name: Of the signal.
+            value: Anything with a JSON form that fits the type which the saga asks for.
+            key: Names this signal for ever: sent again with the same value it is not sent. None: a new one.
+            tx: A transaction of the engine's database of which the signal becomes a part. None: one of its own.
+
+        Returns:
+            True if it is new, False if it was sent before.
+
+        Raises:
+            SagaUnknownError: There is no such saga; also if its start has not committed.
+            SagaEndedError: It has ended.
+            SignalExistsError: The key was used with another value.
+            OverloadedError: So many that it has not taken wait already (`max_signals`).
+            StepCodecError: The value has no JSON form.
+        """
+        encoded = signal_json(name, value)
+        self._shared.check_size(f"signal {name}", "the value", len(encoded))
+
+        async def send(tx: Transaction) -> bool:
+            sent = await self._shared.signals.send(tx, saga, name, encoded, key=key)
+            if sent.new:
+                tx.after_commit(lambda: self._signalled(saga, woken=sent.woken))
+            return sent.new
+
+        if tx is not None:
+            return await send(tx)
+        if (outer := context.current().tx) is not None:
+            self._db.refuse_inside(outer)
+        return await self._table.run(send)
+
     async def resume(self, saga: str) -> None:
         """Run a stuck saga again, by hand: its body, or the rest of its undoing.
 
@@ -316,6 +363,13 @@ class Sagas:
         if ending.status == "stuck":
             raise SagaStuckError(saga, ending.payload.decode())
         raise error_from_json(ending.payload, saga=saga)
+
+    def _signalled(self, saga: str, *, woken: bool) -> None:
+        world.point(AFTER_SIGNAL)
+        self._runner.happened(saga, woken=woken)
+
+    def _crowded(self, saga: str) -> None:
+        self._runner.crowded(saga)
 
     def _parked(self, saga: str) -> None:
         self._runner.parked(saga)

@@ -14,6 +14,7 @@ from archstone.sagas.table import Table
 
 if TYPE_CHECKING:
     from archstone.sagas.atomic import Atomic
+    from archstone.sagas.signals import Signals
 
 __all__ = ["Shared"]
 
@@ -33,6 +34,9 @@ class Shared:
     settings: SagaSettings
     lag: Callable[[], float]
     """Lag of the loop, seconds."""
+    signals: "Signals"
+    crowded: Callable[[str], None]
+    """Told of a saga that waits, while too many wait in memory."""
     parked: Callable[[str], None]
     """Told of a saga that does not go on before the engine opens again."""
     draining: bool = False

@@ -1,17 +1,27 @@
-"""The two tables of an engine, and every statement on them.
+"""The tables of an engine, and every statement on the rows of sagas and their journals.
 
 `_archstone_sagas` has a row per saga, `_archstone_saga_journal` what each remembers. The last entries of a saga go
 into its own row (`tail`) with its end, so that ending is one statement; so do the first (`head`) of one that begins
-together with its row. Both tables are swept by age, see `sweep`.
+together with its row. `_archstone_saga_signals` has what was sent to each; its statements are in `signals`. All are
+swept by age, see `sweep`.
+
+| status | meaning |
+| --- | --- |
+| `running` | ready: at work in memory, or about to be |
+| `asleep` | waits for something, and is not in memory: `wake_us` says until when, NULL for as long as it takes |
+| `stuck` | waits for a person |
+| `done`, `failed` | has ended |
+
+Every change of a row that is there is made by `_changed`, by the id of its saga.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Literal, NamedTuple, Protocol, TypeVar
 
-from archstone.data import Database, Schema
+from archstone.data import Database, Schema, Transaction, TransactionLostError
 from archstone.sagas.errors import SagaUnknownError
 
-__all__ = ["SCHEMA", "Execute", "First", "SagaRow", "SameRow", "Table"]
+__all__ = ["SCHEMA", "Also", "Execute", "First", "Nap", "SagaRow", "SameRow", "Table"]
 
 SCHEMA: Final = Schema(
     "sagas",
@@ -59,6 +69,22 @@ SCHEMA: Final = Schema(
             "CREATE UNIQUE INDEX _archstone_saga_journal_place ON _archstone_saga_journal (saga, position)",
             "DROP TABLE _archstone_saga_journal_by_id",
         ),
+        (
+            "ALTER TABLE _archstone_sagas ADD COLUMN wake_us INTEGER",
+            "CREATE INDEX _archstone_sagas_wake ON _archstone_sagas (wake_us) WHERE wake_us IS NOT NULL",
+            """CREATE TABLE _archstone_saga_signals (
+                number INTEGER PRIMARY KEY AUTOINCREMENT,
+                saga INTEGER NOT NULL,
+                name TEXT NOT NULL,
+                key TEXT NOT NULL,
+                value BLOB NOT NULL,
+                sent_us INTEGER NOT NULL,
+                taken INTEGER NOT NULL DEFAULT 0
+            )""",
+            "CREATE UNIQUE INDEX _archstone_saga_signals_key ON _archstone_saga_signals (saga, name, key)",
+            """CREATE INDEX _archstone_saga_signals_unread ON _archstone_saga_signals (saga, name, number)
+                WHERE taken = 0""",
+        ),
     ),
 )
 
@@ -73,19 +99,52 @@ _APPEND: Final = (
     f"INSERT INTO _archstone_saga_journal (saga, position, entries) VALUES ({_NUMBER}, :position, :entries)"
 )
 _ENTRIES: Final = f"SELECT entries FROM _archstone_saga_journal WHERE saga = {_NUMBER} AND position = :position"
-_FINISH: Final = (
-    "UPDATE _archstone_sagas SET status = :status, answer = :answer, tail = :tail, finished_us = :at WHERE id = :id"
+
+
+def _changed(what: str, *, where: str = "") -> str:
+    """Return the statement that changes the row of one saga: the only way to do that."""
+    return f"UPDATE _archstone_sagas SET {what} WHERE id = :id{where}"
+
+
+_READY: Final = "status = 'running', wake_us = NULL"
+_FINISH: Final = _changed("status = :status, answer = :answer, tail = :tail, finished_us = :at")
+_NOTE: Final = _changed("status = :status, attempts = :attempts, why = :why")
+_TOUCH: Final = _changed("status = status", where=" AND engine = :engine AND status = 'running'")
+_REVIVE: Final = _changed(f"{_READY}, attempts = 0, why = NULL")
+_UNSTICK: Final = _changed(f"{_READY}, attempts = 0, why = NULL", where=" AND engine = :engine AND status = 'stuck'")
+_LIE_DOWN: Final = _changed("status = 'asleep', wake_us = :until", where=" AND status = 'running'")
+_HAS_COME: Final = (
+    f"SELECT 1 FROM _archstone_saga_signals WHERE saga = {_NUMBER} AND name = :name AND taken = 0 LIMIT 1"
 )
+_WAKE: Final = _changed(_READY, where=" AND status = 'asleep'")
 _COLUMNS: Final = (
     "number, id, method, version, status, arguments, headers, started_us, finished_us, answer, head, tail, attempts,"
     " why"
 )
 _NEXT_POSITION: Final = "SELECT coalesce(max(position), -1) + 1 FROM _archstone_saga_journal WHERE saga = :number"
-_REVIVE: Final = "UPDATE _archstone_sagas SET status = 'running', attempts = 0, why = NULL WHERE id = :id"
+_CHOSEN: Final = {
+    "running": " AND status IN ('running', 'asleep') AND finished_us IS NULL",
+    "stuck": " AND status = 'stuck' AND finished_us IS NULL",
+}
+_ATTEMPTS: Final = 5
+"""Of a transaction that was lost."""
 _SWEPT: Final = "DELETE FROM _archstone_{} WHERE {} = :number"
 
 Execute = Callable[..., Awaitable[int]]
 """`execute` of a database or of a transaction."""
+
+
+class Nap(NamedTuple):
+    """What a step waits for: an instant, something that happens, or whichever comes first."""
+
+    until_us: int | None = None
+    """None: no limit."""
+    signal: str | None = None
+    """Name of the signal."""
+
+
+Also = Callable[[Transaction], Awaitable[object]]
+"""Writes something in the transaction of a row of the journal."""
 
 
 class First(Protocol):
@@ -165,16 +224,20 @@ class Table:
     async def exists(self, saga: str) -> bool:
         """Tell whether a running saga is on disk, with everything that was written before this was asked."""
         # A write, although it changes nothing: a read would not wait for a commit that is about to happen.
-        found = await self._db.execute(
-            "UPDATE _archstone_sagas SET status = status WHERE id = :id AND engine = :engine AND status = 'running'",
-            id=saga,
-            engine=self.engine,
-        )
-        return found == 1
+        return await self._db.execute(_TOUCH, id=saga, engine=self.engine) == 1
 
     def append(self, saga: str, position: int, entries: bytes, *, execute: Execute | None = None) -> Awaitable[int]:
         """Add a row to the journal; durable when it returns, or with its transaction if given the `execute` of one."""
         return (execute or self._db.execute)(_APPEND, saga=saga, position=position, entries=entries)
+
+    async def append_with(self, saga: str, position: int, entries: bytes, also: Also) -> None:
+        """Add a row to the journal and do something else, in one transaction; returns when both are durable."""
+
+        async def work(tx: Transaction) -> None:
+            await also(tx)
+            await tx.execute(_APPEND, saga=saga, position=position, entries=entries)
+
+        await self.run(work)
 
     async def entries(self, saga: str, position: int) -> bytes | None:
         """Return a row of the journal or None, as of everything that was written before this was asked."""
@@ -187,30 +250,58 @@ class Table:
 
     async def note(self, saga: str, *, status: str, attempts: int, why: str) -> None:
         """Write down a bug of the body, or that the saga is stuck."""
-        await self._db.execute(
-            "UPDATE _archstone_sagas SET status = :status, attempts = :attempts, why = :why WHERE id = :id",
-            id=saga,
-            status=status,
-            attempts=attempts,
-            why=why,
-        )
+        await self._db.execute(_NOTE, id=saga, status=status, attempts=attempts, why=why)
 
     async def unstick(self, saga: str) -> bool:
         """Make a stuck saga running again, its attempts forgotten; False if it is not stuck."""
-        changed = await self._db.execute(
-            "UPDATE _archstone_sagas SET status = 'running', attempts = 0, why = NULL"
-            " WHERE id = :id AND engine = :engine AND status = 'stuck'",
-            id=saga,
+        return await self._db.execute(_UNSTICK, id=saga, engine=self.engine) == 1
+
+    async def lie_down(self, saga: str, naps: Sequence[Nap]) -> bool:
+        """Have a saga sleep on disk until what it waits for happens; False if that has happened, and it goes on.
+
+        Nothing of it may be in flight.
+        """
+
+        async def work(tx: Transaction) -> bool:
+            for nap in naps:
+                if nap.signal is not None and await tx.first(int, _HAS_COME, saga=saga, name=nap.signal):
+                    return False
+            until = min((nap.until_us for nap in naps if nap.until_us is not None), default=None)
+            return await tx.execute(_LIE_DOWN, id=saga, until=until) == 1
+
+        return await self.run(work)
+
+    async def wake(self, saga: str, *, execute: Execute | None = None) -> bool:
+        """Have a saga that sleeps on disk go on; False if it does not sleep. Durable as with `append`."""
+        return await (execute or self._db.execute)(_WAKE, id=saga) == 1
+
+    async def due(self, *, at: int, limit: int) -> list[str]:
+        """Return sagas whose time to go on has come, the earliest first."""
+        return await self._db.all(
+            str,
+            "SELECT id FROM _archstone_sagas WHERE wake_us IS NOT NULL AND wake_us <= :at AND engine = :engine"
+            " ORDER BY wake_us LIMIT :limit",
+            at=at,
+            engine=self.engine,
+            limit=limit,
+        )
+
+    async def next_due(self) -> int | None:
+        """Return the earliest instant at which a saga is to go on, None if there is none."""
+        return await self._db.first(
+            int,
+            "SELECT wake_us FROM _archstone_sagas WHERE wake_us IS NOT NULL AND engine = :engine"
+            " ORDER BY wake_us LIMIT 1",
             engine=self.engine,
         )
-        return changed == 1
 
-    async def cancel(self, saga: str, entry: bytes) -> str:
-        """Write that a running or stuck saga goes back, durably; return its status, with nothing done if it has ended.
+    async def cancel(self, saga: str, entry: bytes, *, held: bool) -> str:
+        """Write that a saga that has not ended goes back, durably; return the status that it had.
 
-        Nobody may be writing its journal.
+        Nothing is done to one that has ended, or that is `running` and not held: somebody may write its journal.
         """
-        async with self._db.transaction() as tx:
+
+        async def work(tx: Transaction) -> str:
             found = await tx.first(
                 tuple[int, str],
                 "SELECT number, status FROM _archstone_sagas WHERE id = :id AND engine = :engine",
@@ -220,11 +311,24 @@ class Table:
             if found is None:
                 raise SagaUnknownError(saga)
             number, status = found
-            if status in {"running", "stuck"}:
+            if status not in {"done", "failed"} and (held or status != "running"):
                 position = await tx.one(int, _NEXT_POSITION, number=number)
                 await tx.execute(_APPEND, saga=saga, position=position, entries=b"[" + entry + b"]")
                 await tx.execute(_REVIVE, id=saga)
-        return status
+            return status
+
+        return await self.run(work)
+
+    async def run(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Do `work` in a transaction, durably, and again as a whole if that was lost."""
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                async with self._db.transaction() as tx:
+                    return await work(tx)
+            except TransactionLostError:
+                continue
+        async with self._db.transaction() as tx:
+            return await work(tx)
 
     async def same(self, first: First, saga: str) -> SameRow | None:
         """Return what has the id of a saga, of whatever engine."""
@@ -283,9 +387,8 @@ class Table:
 
     async def list(self, *, status: str | None, limit: int, before: int) -> list[SagaRow]:
         """Return rows below number `before`, newest first, at most `limit`."""
-        # The live index serves the two states in which few sagas are; the others are read from the newest on.
-        live = "" if status not in ("running", "stuck") else " AND finished_us IS NULL"
-        chosen = "" if status is None else f" AND status = '{status}'{live}"
+        # The live index serves the states in which few sagas are; the others are read from the newest on.
+        chosen = "" if status is None else _CHOSEN.get(status, f" AND status = '{status}'")
         return await self._db.all(
             SagaRow,
             f"SELECT {_COLUMNS} FROM _archstone_sagas WHERE number < :before AND engine = :engine{chosen}"
@@ -318,6 +421,7 @@ class Table:
             if old:
                 async with self._db.transaction() as tx:
                     await tx.many(_SWEPT.format("saga_journal", "saga"), old)
+                    await tx.many(_SWEPT.format("saga_signals", "saga"), old)
                     await tx.many(_SWEPT.format("sagas", "number"), old)
             swept += len(old)
         return swept

@@ -22,7 +22,7 @@ def saga_info(row: SagaRow, past: Past | None = None) -> SagaInfo:
         number=row.number,
         method=row.method,
         version=row.version,
-        status=cast("SagaStatus", row.status),
+        status="running" if row.status == "asleep" else cast("SagaStatus", row.status),
         arguments=row.arguments.decode(),
         answer=None if row.answer is None else row.answer.decode(),
         attempts=row.attempts,
@@ -41,7 +41,7 @@ def _step_info(begun: Begun) -> StepInfo:
     state: StepState = "begun"
     if begun.undone:
         state = "undone"
-    elif begun.failed:
+    elif begun.failed or begun.late:
         state = "failed"
     elif begun.answer is not None:
         state = "done"
