@@ -70,6 +70,20 @@ class Owner:
             await step(self.outside.do, await step.receive("what", str), retry=RETRY)
         return "all done"
 
+    @saga()
+    async def bag(self) -> str:
+        step = current_step()
+        for what in ("first", "second"):
+            await step(self.outside.do, what, undo=(self.outside.undo, what), retry=RETRY)
+        return "packed"
+
+    @saga()
+    async def kin(self, last: str) -> str:
+        step = current_step()
+        await step.child(self.bag, id="bag")
+        await step(self.outside.do, last, undo=(self.outside.undo, last), retry=RETRY)
+        return "all done"
+
 
 async def main(folder: Path, last: str) -> None:
     owner = Owner(Outside(folder / "outside.txt"))
@@ -80,6 +94,8 @@ async def main(folder: Path, last: str) -> None:
         async with db.transaction() as tx:
             if last in {"told", "woken"}:
                 await sagas.start(tx, owner.told, id="t1")
+            elif last.startswith("kin "):
+                await sagas.start(tx, owner.kin, last.removeprefix("kin "), id="t1")
             else:
                 await sagas.start(tx, owner.three, last, id="t1")
         if last == "busy":

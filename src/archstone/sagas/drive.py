@@ -101,6 +101,7 @@ def _recognise(saga: Awake, row: SagaRow) -> None:
     headers: dict[str, str] = orjson.loads(row.headers)
     saga.method, saga.version = row.method, row.version
     saga.arguments, saga.started_us, saga.attempts = row.arguments, row.started_us, row.attempts
+    saga.parent = row.parent
     if saga.trace is None:
         saga.trace = parse_traceparent(headers.get("traceparent"))
     saga.correlation_id = headers.get("correlation_id", saga.id)
@@ -135,14 +136,7 @@ async def _go_on(run: Run) -> Ending | None:
             answer = await _body(run)
     except Exception as raised:  # noqa: BLE001 - the user's code
         error = raised
-    run.ended = True
-    if run.naps and error is None:
-        run.cut(next(iter(run.naps)))  # the task that waits was forgotten
-    await run.settle()
-    if run.failure is None and (late := _late(run, error)) is not None:
-        run.fail(late.step, late, attempts=1)
-    if run.saga.new:
-        await run.flush()  # no step has written its row
+    await _leave(run, error)
     if run.failure is not None:
         await _write_failure(run)
         world.point(AFTER_FAILURE)
@@ -153,6 +147,21 @@ async def _go_on(run: Run) -> Ending | None:
     await run.finish("done", answer)
     world.point(AFTER_FINISH)
     return Ending("done", run.saga.method, answer)
+
+
+async def _leave(run: Run, error: Exception | None) -> None:
+    """Wait until nothing of a body that has ended is under way any more."""
+    run.ended = True
+    run.saga.stir()  # what waits in a task that was forgotten, or whose group has failed, waits for nothing
+    if run.naps and error is None:
+        run.cut(next(iter(run.naps)))  # the task that waits was forgotten
+    await run.settle()
+    if run.saga.away:
+        await run.saga.take_place()
+    if run.failure is None and (late := _late(run, error)) is not None:
+        run.fail(late.step, late, attempts=1)
+    if run.saga.new:
+        await run.flush()  # no step has written its row
 
 
 def _late(run: Run, raised: Exception | None) -> SignalLateError | None:

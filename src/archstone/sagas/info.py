@@ -37,6 +37,8 @@ class StepInfo:
     undone_at: datetime | None = None
     attempts: int | None = None
     """Attempts of the process that ended it. None: not ended, or as above."""
+    child: str | None = None
+    """Id of the saga that this step is. None: it is a call, or could not be started."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,8 @@ class SagaInfo:
     finished_at: datetime | None
     failure: str | None = None
     """JSON of the error for which it goes or went back. None: it does not. Filled by `inspect`, as `steps`."""
+    parent: str | None = None
+    """Id of the saga of which this one is a step. None: it stands by itself."""
     steps: tuple[StepInfo, ...] = ()
     """In the order in which they were begun. Filled by `inspect`, empty from `list`."""
 

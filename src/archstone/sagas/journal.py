@@ -6,13 +6,15 @@ beginning of the next are one statement and one commit.
     ["begin", step, ordinal, operation, [arguments], [undo, [arguments]] or null, at_us]
     ["sleep", step, ordinal, until_us, at_us]
     ["signal", step, ordinal, name, until_us or null, at_us]
+    ["child", step, ordinal, operation, [arguments], id or null, at_us]
     ["late", step, at_us]
     ["answer", step, answer, at_us, attempts]
     ["failed", step or null, error, at_us, attempts]
     ["undone", step, at_us]
 
-A failure without a step is a cancellation by hand. `late` is the answer of a wait whose time was up. Instants and
-attempts are for people: nothing depends on them, and what an older release wrote has none.
+A failure without a step is a cancellation by hand. A child without an id could not be started. `late` is the answer of
+a wait whose time was up. Instants and attempts are for people: nothing depends on them, and what an older release wrote
+has none.
 
 `ordinal` counts the steps of a branch in the order in which the body asked for them. By branch and ordinal a
 replay finds the entry again, and sees that the code asks for something else than it did before.
@@ -22,11 +24,14 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+import orjson
+
 __all__ = [
     "Begun",
     "Past",
     "answer_entry",
     "begin_entry",
+    "child_entry",
     "failed_entry",
     "late_entry",
     "signal_entry",
@@ -51,6 +56,14 @@ def signal_entry(step: str, ordinal: int, name: str, until_us: int | None, *, at
     """Return the entry before a wait for a signal."""
     until = b"null" if until_us is None else b"%d" % until_us
     return b'["signal","%b",%d,"%b",%b,%d]' % (step.encode(), ordinal, name.encode(), until, at_us)
+
+
+def child_entry(  # noqa: PLR0917 - the order of the entry
+    step: str, ordinal: int, operation: str, arguments: bytes, child: str | None, at_us: int
+) -> bytes:
+    """Return the entry of a step that is a saga of its own."""
+    named = orjson.dumps(child)
+    return b'["child","%b",%d,"%b",%b,%b,%d]' % (step.encode(), ordinal, operation.encode(), arguments, named, at_us)
 
 
 def late_entry(step: str, *, at_us: int) -> bytes:
@@ -78,8 +91,8 @@ class Begun:
     """A step that is in the journal."""
 
     __slots__ = (
-        "answer", "arguments", "attempts", "begun_us", "ended_us", "failed", "late", "operation", "ordinal", "step",
-        "undo", "undone", "undone_us", "until_us", "waits",
+        "answer", "arguments", "attempts", "begun_us", "child", "ended_us", "failed", "late", "operation", "ordinal",
+        "step", "undo", "undone", "undone_us", "until_us", "waits",
     )  # fmt: skip
 
     def __init__(self, step: str, ordinal: int) -> None:
@@ -89,6 +102,8 @@ class Begun:
         self.arguments = b"[]"
         self.undo: tuple[str, bytes] | None = None
         """Operation and arguments."""
+        self.child: str | None = None
+        """Id of the saga that it is."""
         self.answer: bytes | None = None
         self.until_us: int | None = None
         """Only of a sleep, or of a wait that has a limit: the instant at which it ends."""
@@ -135,13 +150,13 @@ class Past:
         return next(iter(self._left.values()), None)
 
     def to_undo(self) -> list[Begun]:
-        """Return the begun steps that have an undo that is not made, newest first."""
-        return [each for each in reversed(self.steps.values()) if each.undo is not None and not each.undone]
+        """Return the begun steps that have an undo that is not made, or are sagas themselves, newest first."""
+        return [each for each in reversed(self.steps.values()) if (each.undo or each.child) and not each.undone]
 
     def _add(self, entry: list[Any]) -> None:
         kind, step = entry[0], entry[1]
         match kind:
-            case "begin" | "sleep" | "signal":
+            case "begin" | "sleep" | "signal" | "child":
                 self._add_begun(kind, step, entry)
             case "answer":
                 self.steps[step].answer = _text(entry[2])
@@ -162,10 +177,13 @@ class Past:
     def _add_begun(self, kind: str, step: str, entry: list[Any]) -> None:
         begun = self.steps[step] = Begun(step, entry[2])
         self._left[step.partition("/")[0], begun.ordinal] = begun
-        begun.waits = kind != "begin"
+        begun.waits = kind in {"sleep", "signal"}
         if kind == "begin":
             begun.operation, begun.arguments = entry[3], _text(entry[4])
             begun.undo = (entry[5][0], _text(entry[5][1])) if entry[5] is not None else None
+            begun.begun_us = _kept(entry, 6)
+        elif kind == "child":
+            begun.operation, begun.arguments, begun.child = entry[3], _text(entry[4]), entry[5]
             begun.begun_us = _kept(entry, 6)
         elif kind == "sleep":
             begun.until_us, begun.begun_us = entry[3], _kept(entry, 4)

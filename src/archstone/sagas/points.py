@@ -7,9 +7,12 @@ from archstone.world import declare_point
 __all__ = [
     "AFTER_BEGIN",
     "AFTER_CANCEL",
+    "AFTER_CHILD",
+    "AFTER_CHILD_END",
     "AFTER_EFFECT",
     "AFTER_FAILURE",
     "AFTER_FINISH",
+    "AFTER_REOPEN",
     "AFTER_REST",
     "AFTER_SIGNAL",
     "AFTER_START",
@@ -45,3 +48,6 @@ AFTER_SIGNAL: Final = declare_point("sagas.after_signal", "a signal is on disk, 
 BEFORE_TAKE: Final = declare_point("sagas.before_take", "a saga has seen its signal, that it has it is not on disk")
 AFTER_TAKE: Final = declare_point("sagas.after_take", "that the saga has its signal is on disk, its body does not know")
 AFTER_REST: Final = declare_point("sagas.after_rest", "a saga that waits is asleep on disk, and still in memory")
+AFTER_CHILD: Final = declare_point("sagas.after_child", "a child is on disk with the step that waits for it")
+AFTER_CHILD_END: Final = declare_point("sagas.after_child_end", "the end of a child is on disk, its parent is not told")
+AFTER_REOPEN: Final = declare_point("sagas.after_reopen", "that a child which was done goes back is on disk")

@@ -4,13 +4,16 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any, Final
 
+from archstone import world
 from archstone.context import Call, Trace, new_tuple
+from archstone.errors import ConflictError
 from archstone.sagas.errors import NoSagaError, StepCutError
 from archstone.sagas.failures import Failure, error_json
 from archstone.sagas.hold import Hold, Outcome
 from archstone.sagas.journal import Past, failed_entry
+from archstone.sagas.points import AFTER_CHILD_END
 from archstone.sagas.shared import Shared
-from archstone.sagas.table import Also, Execute, Nap
+from archstone.sagas.table import Also, Execute, Nap, NewRow
 from archstone.world import World
 
 __all__ = ["Awake", "Run"]
@@ -23,9 +26,9 @@ class Awake:
     """A saga that this engine has in memory."""
 
     __slots__ = (
-        "accidents", "arguments", "attempts", "causation_id", "correlation_id", "effects", "fresh", "headers", "hold",
-        "id", "lying", "method", "new", "placed", "resting", "run", "shared", "started_us", "stirred", "task", "trace",
-        "version",
+        "accidents", "arguments", "attempts", "away", "causation_id", "correlation_id", "effects", "fresh", "headers",
+        "hold", "id", "lying", "method", "new", "parent", "placed", "resting", "run", "shared", "started_us", "stirred",
+        "task", "trace", "version",
     )  # fmt: skip
 
     task: asyncio.Task[None]
@@ -41,12 +44,16 @@ class Awake:
         self.fresh = False
         """Started by this process and not run yet, so that there is nothing to read."""
         self.placed = True
-        """Whether it has a place among those awake; a sleeper has none."""
+        """Whether it has a place among those awake; one that waits has none."""
+        self.away = False
+        """Whether it has given it up to wait."""
         self.method = ""
         self.version = 0
         self.arguments = b"[]"
         self.headers = b"{}"
         self.started_us = 0
+        self.parent: str | None = None
+        """Id of the saga that waits for this one."""
         self.trace: Trace | None = None
         self.correlation_id: str | None = saga
         self.causation_id: str | None = None
@@ -72,16 +79,13 @@ class Awake:
 
     def insert(self, *, head: bytes | None = None, execute: Execute | None = None) -> Awaitable[int]:
         """Write its row, with its first entries; gives 0 if the id is taken. Durable as the `execute` says."""
-        return self.shared.table.insert(
-            saga=self.id,
-            method=self.method,
-            version=self.version,
-            arguments=self.arguments,
-            headers=self.headers,
-            at=self.started_us,
-            head=head,
-            execute=execute,
-        )
+        row = NewRow(self.id, self.method, self.version, self.arguments, self.headers, self.started_us, self.parent)
+        return self.shared.table.insert(row, head=head, execute=execute)
+
+    async def insert_or_raise(self, execute: Execute) -> None:
+        """Write its row with what `execute` belongs to; ConflictError if the id was taken meanwhile."""
+        if not await self.insert(execute=execute):
+            raise ConflictError(f"saga {self.id!r} was started by somebody else at the same time")
 
     async def begin(self, head: bytes) -> bool:
         """Write the row of a new saga; False if that had been done. Returns when it is durable.
@@ -168,9 +172,10 @@ class Awake:
         if not self.placed:
             return False
         if not self.shared.sleepers.take():
-            self.shared.crowded(self.id)
+            self.shared.kin.crowded(self.id)
             return False
         self.placed = False
+        self.away = True
         self.shared.places.give()
         return True
 
@@ -182,6 +187,7 @@ class Awake:
         if self.placed:  # another branch woke up meanwhile and has brought one
             self.shared.places.give()
         self.placed = True
+        self.away = False
 
 
 class Run:
@@ -303,10 +309,19 @@ class Run:
         if self.pending or self.saga.new:
             await self.append()
 
-    def finish(self, status: str, answer: bytes) -> Awaitable[int]:
+    def finish(self, status: str, answer: bytes) -> Awaitable[object]:
         """Write the end, with everything pending; returns when it is durable."""
         tail = b"[" + b",".join(self.pending) + b"]"
+        if self.saga.parent is not None:
+            return self._finish_child(self.saga.parent, status, answer, tail)
         return self.shared.table.finish(self.id, status=status, answer=answer, tail=tail, at=self.world.now_us())
+
+    async def _finish_child(self, parent: str, status: str, answer: bytes, tail: bytes) -> None:
+        at_us = self.world.now_us()
+        table = self.shared.table
+        woken = await table.finish_child(self.id, parent, status=status, answer=answer, tail=tail, at=at_us)
+        world.point(AFTER_CHILD_END)
+        self.shared.kin.happened(parent, woken=woken)
 
     async def settle(self) -> None:
         """Wait for steps whose branch was cancelled or forgotten: neither an undo nor the end may overtake them."""

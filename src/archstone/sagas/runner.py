@@ -9,6 +9,7 @@ from typing import Any, Final
 from archstone import world
 from archstone.errors import BackendError, ConflictError
 from archstone.observability import get_logger
+from archstone.sagas.cancelling import Cancelling
 from archstone.sagas.drive import Ending, drive
 from archstone.sagas.errors import SagaNotCancellableError, SagasClosedError
 from archstone.sagas.failures import describe
@@ -180,6 +181,10 @@ class Runner:
         awake = self._awake.get(saga)
         if awake is not None and self.open:
             self.chore(self._lay_down(awake))
+
+    async def take_back(self, saga: str, *, by: str) -> None:
+        """Have a saga undone, whatever it came to; returns when that is durable, before it is undone."""
+        await Cancelling(self, self._shared.table, saga, by).take_back()
 
     def chore(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Do something in a task of the engine's own, which its closing cancels."""

@@ -27,7 +27,7 @@ from archstone.context import Principal
 from archstone.data import Database, Transaction
 from archstone.resilience import OverloadedError, within
 from archstone.sagas.atomic import Atomic
-from archstone.sagas.cancelling import cancel
+from archstone.sagas.cancelling import Cancelling
 from archstone.sagas.drive import Ending
 from archstone.sagas.errors import SagaStuckError, SagaUnknownError
 from archstone.sagas.failures import error_from_json
@@ -101,14 +101,12 @@ class Sagas:
             ),
             sleepers=Places(settings.max_sleeping, on_free=_nothing),
             signals=Signals(db, self._table, limit=settings.max_signals),
-            crowded=self._crowded,
-            parked=self._parked,
             invoke=invoke,
             atomic=invoke if isinstance(invoke, Atomic) else None,
             settings=settings,
             lag=lag or _none,
         )
-        self._runner = Runner(self._shared, name)
+        self._runner = self._shared.kin = Runner(self._shared, name)
 
     async def prepare(self) -> None:
         """Create what is missing in the database; nothing runs yet, but sagas can be listed and resumed."""
@@ -316,7 +314,8 @@ class Sagas:
         """
         if (tx := context.current().tx) is not None:
             self._db.refuse_inside(tx)
-        await asyncio.shield(self._runner.chore(cancel(self._runner, self._table, saga, by=by, limit_s=limit_s)))
+        cancelling = Cancelling(self._runner, self._table, saga, by)
+        await asyncio.shield(self._runner.chore(cancelling.cancel(limit_s=limit_s)))
 
     async def list(
         self, status: SagaStatus | None = None, *, limit: int = 100, before: int | None = None
@@ -367,12 +366,6 @@ class Sagas:
     def _signalled(self, saga: str, *, woken: bool) -> None:
         world.point(AFTER_SIGNAL)
         self._runner.happened(saga, woken=woken)
-
-    def _crowded(self, saga: str) -> None:
-        self._runner.crowded(saga)
-
-    def _parked(self, saga: str) -> None:
-        self._runner.parked(saga)
 
     def _place_freed(self) -> None:
         self._runner.place_freed()

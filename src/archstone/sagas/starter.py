@@ -12,9 +12,10 @@ from archstone.sagas.saga import saga_mark
 from archstone.sagas.shared import Shared
 from archstone.sagas.table import Execute, First
 
-__all__ = ["insert", "make"]
+__all__ = ["LONGEST_ID", "insert", "make"]
 
-_LONGEST_ID: Final = 200
+LONGEST_ID: Final = 200
+"""Characters of the id of a saga."""
 
 
 def make(
@@ -25,8 +26,8 @@ def make(
     mark = saga_mark(method)
     if mark is None:
         raise StepCodecError(operation.name, "is not a saga; write @saga() above it")
-    if not 1 <= len(saga) <= _LONGEST_ID:
-        raise StepCodecError(operation.name, f"the id of a saga must have 1 to {_LONGEST_ID} characters")
+    if not 1 <= len(saga) <= LONGEST_ID:
+        raise StepCodecError(operation.name, f"the id of a saga must have 1 to {LONGEST_ID} characters")
     made = Awake(shared, saga)
     made.fresh = True
     made.method, made.version = operation.name, mark.version

@@ -11,6 +11,7 @@ from archstone.errors import ConfigError
 from archstone.observability import span
 from archstone.resilience import Retry
 from archstone.sagas.atomic import Keep
+from archstone.sagas.children import Child, child_id, follow
 from archstone.sagas.codec import same_arguments, value_codec
 from archstone.sagas.effect import Effect, GivenUpError
 from archstone.sagas.errors import SagaChangedError, StepCodecError
@@ -19,6 +20,7 @@ from archstone.sagas.operations import Callee, Operation
 from archstone.sagas.points import AFTER_BEGIN, AFTER_EFFECT, BEFORE_BEGIN
 from archstone.sagas.receiving import Receipt, receive
 from archstone.sagas.run import Run
+from archstone.sagas.saga import saga_mark
 from archstone.sagas.table import Nap
 from archstone.sagas.waiting import wait_for
 
@@ -135,6 +137,43 @@ class Steps:
             given_up=run.halted,
         )
         return cast("Coroutine[Any, Any, R]", _perform(run, effect, entry))
+
+    def child(
+        self,
+        method: Callable[[*Ts], Awaitable[R]],
+        /,
+        *args: *Ts,
+        id: str | None = None,
+    ) -> Coroutine[Any, Any, R]:
+        """Start a saga of the same engine as a step, wait for its end, and return its answer.
+
+        It starts if and only if the step is on disk. Whoever waits does not count among the sagas that run at once.
+        If this saga is undone so is the child, as a whole: cancelled where it is, or undone after it was done.
+
+        Args:
+            method: A coroutine function marked with `@saga`.
+            *args: Its arguments.
+            id: Of the child. None: made of this saga's id and the step's. One that is taken fails the step.
+
+        Raises:
+            DomainError: The child failed with it; also from every later step. This saga is undone whatever follows.
+            StepFailedError: It failed otherwise, or was cancelled; likewise.
+            StepCodecError: Not a saga, or the arguments do not fit its annotations.
+        """
+        run = self._run
+        operation = run.shared.operations.of(method)
+        if saga_mark(method) is None:
+            raise StepCodecError(operation.name, "is not a saga; write @saga() above it, or call it as a step")
+        arguments = operation.codec.arguments_json(args)
+        step = self._next(operation.name)
+        run.shared.check_size(step, "arguments", len(arguments))
+        wanted = child_id(run.id, step) if id is None else id
+        if (begun := self._begun()) is not None:
+            self._compare(begun, step, arguments, _NULL, operation)
+            if begun.child != wanted:
+                raise self._changed(f"{step} as saga {begun.child}", f"saga {wanted}")
+        child = Child(step, self._ordinal, operation, method, args, arguments, wanted)
+        return cast("Coroutine[Any, Any, R]", follow(run, child, begun))
 
     def sleep(self, seconds: float) -> Coroutine[Any, Any, None]:
         """Wait until `seconds` after the first time this was awaited, also across restarts.

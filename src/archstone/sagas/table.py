@@ -21,7 +21,7 @@ from typing import Final, Literal, NamedTuple, Protocol, TypeVar
 from archstone.data import Database, Schema, Transaction, TransactionLostError
 from archstone.sagas.errors import SagaUnknownError
 
-__all__ = ["SCHEMA", "Also", "Execute", "First", "Nap", "SagaRow", "SameRow", "Table"]
+__all__ = ["SCHEMA", "Also", "Execute", "First", "Nap", "NewRow", "SagaRow", "SameRow", "Table"]
 
 SCHEMA: Final = Schema(
     "sagas",
@@ -72,6 +72,7 @@ SCHEMA: Final = Schema(
         (
             "ALTER TABLE _archstone_sagas ADD COLUMN wake_us INTEGER",
             "CREATE INDEX _archstone_sagas_wake ON _archstone_sagas (wake_us) WHERE wake_us IS NOT NULL",
+            "ALTER TABLE _archstone_sagas ADD COLUMN parent TEXT",
             """CREATE TABLE _archstone_saga_signals (
                 number INTEGER PRIMARY KEY AUTOINCREMENT,
                 saga INTEGER NOT NULL,
@@ -94,6 +95,11 @@ _INSERT: Final = (
     "INSERT INTO _archstone_sagas (id, engine, method, version, status, arguments, headers, started_us, head)"
     " VALUES (:id, :engine, :method, :version, 'running', :arguments, :headers, :at, :head) ON CONFLICT (id) DO NOTHING"
 )
+_INSERT_CHILD: Final = (
+    "INSERT INTO _archstone_sagas (id, engine, method, version, status, arguments, headers, started_us, parent)"
+    " VALUES (:id, :engine, :method, :version, 'running', :arguments, :headers, :at, :parent)"
+    " ON CONFLICT (id) DO NOTHING"
+)
 _NUMBER: Final = "(SELECT number FROM _archstone_sagas WHERE id = :saga)"
 _APPEND: Final = (
     f"INSERT INTO _archstone_saga_journal (saga, position, entries) VALUES ({_NUMBER}, :position, :entries)"
@@ -108,20 +114,27 @@ def _changed(what: str, *, where: str = "") -> str:
 
 _READY: Final = "status = 'running', wake_us = NULL"
 _FINISH: Final = _changed("status = :status, answer = :answer, tail = :tail, finished_us = :at")
+_REOPEN: Final = _changed(f"{_READY}, finished_us = NULL, answer = NULL, tail = NULL, attempts = 0, why = NULL")
 _NOTE: Final = _changed("status = :status, attempts = :attempts, why = :why")
 _TOUCH: Final = _changed("status = status", where=" AND engine = :engine AND status = 'running'")
 _REVIVE: Final = _changed(f"{_READY}, attempts = 0, why = NULL")
 _UNSTICK: Final = _changed(f"{_READY}, attempts = 0, why = NULL", where=" AND engine = :engine AND status = 'stuck'")
 _LIE_DOWN: Final = _changed("status = 'asleep', wake_us = :until", where=" AND status = 'running'")
+_HAS_ENDED: Final = "SELECT 1 FROM _archstone_sagas WHERE id = :saga AND finished_us IS NOT NULL"
 _HAS_COME: Final = (
     f"SELECT 1 FROM _archstone_saga_signals WHERE saga = {_NUMBER} AND name = :name AND taken = 0 LIMIT 1"
 )
 _WAKE: Final = _changed(_READY, where=" AND status = 'asleep'")
 _COLUMNS: Final = (
     "number, id, method, version, status, arguments, headers, started_us, finished_us, answer, head, tail, attempts,"
-    " why"
+    " why, parent"
 )
 _NEXT_POSITION: Final = "SELECT coalesce(max(position), -1) + 1 FROM _archstone_saga_journal WHERE saga = :number"
+_AGES: Final = (
+    "SELECT number, started_us, CASE WHEN parent IS NULL OR NOT EXISTS (SELECT 1 FROM _archstone_sagas AS above"
+    " WHERE above.id = saga.parent AND above.finished_us IS NULL) THEN finished_us END AS ended_us"
+    " FROM _archstone_sagas AS saga WHERE number > :after AND engine = :engine ORDER BY number LIMIT :batch"
+)
 _CHOSEN: Final = {
     "running": " AND status IN ('running', 'asleep') AND finished_us IS NULL",
     "stuck": " AND status = 'stuck' AND finished_us IS NULL",
@@ -141,6 +154,8 @@ class Nap(NamedTuple):
     """None: no limit."""
     signal: str | None = None
     """Name of the signal."""
+    child: str | None = None
+    """Id of the saga whose end it is."""
 
 
 Also = Callable[[Transaction], Awaitable[object]]
@@ -172,6 +187,19 @@ class SagaRow(NamedTuple):
     tail: bytes | None
     attempts: int
     why: str | None
+    parent: str | None
+
+
+class NewRow(NamedTuple):
+    """What is written of a saga when it comes into being."""
+
+    id: str
+    method: str
+    version: int
+    arguments: bytes
+    headers: bytes
+    started_us: int
+    parent: str | None = None
 
 
 class SameRow(NamedTuple):
@@ -185,7 +213,8 @@ class SameRow(NamedTuple):
 class _Age(NamedTuple):
     number: int
     started_us: int
-    finished_us: int | None
+    ended_us: int | None
+    """When it ended; None if it has not, or is still needed."""
 
 
 class Table:
@@ -196,20 +225,26 @@ class Table:
         self.engine = engine
         """Name of the engine."""
 
-    def insert(
-        self,
-        *,
-        saga: str,
-        method: str,
-        version: int,
-        arguments: bytes,
-        headers: bytes,
-        at: int,
-        head: bytes | None,
-        execute: Execute | None = None,
-    ) -> Awaitable[int]:
-        """Add a saga that is about to run; gives 0 if the id is taken. Durable as with `append`."""
-        return (execute or self._db.execute)(
+    def insert(self, new: NewRow, *, head: bytes | None, execute: Execute | None = None) -> Awaitable[int]:
+        """Add a saga that is about to run; gives 0 if the id is taken. Durable as with `append`.
+
+        One that has a parent has no `head`.
+        """
+        execute = execute or self._db.execute
+        saga, method, version, arguments, headers, started_us, parent = new
+        if parent is not None:
+            return execute(
+                _INSERT_CHILD,
+                id=saga,
+                engine=self.engine,
+                method=method,
+                version=version,
+                arguments=arguments,
+                headers=headers,
+                at=started_us,
+                parent=parent,
+            )
+        return execute(
             _INSERT,
             id=saga,
             engine=self.engine,
@@ -217,7 +252,7 @@ class Table:
             version=version,
             arguments=arguments,
             headers=headers,
-            at=at,
+            at=started_us,
             head=head,
         )
 
@@ -248,6 +283,41 @@ class Table:
         """End a saga as `done` or `failed`; returns when it is durable."""
         return self._db.execute(_FINISH, id=saga, status=status, answer=answer, tail=tail, at=at)
 
+    async def finish_child(self, saga: str, parent: str, *, status: str, answer: bytes, tail: bytes, at: int) -> bool:
+        """End a saga that another waits for, durably; return whether that one slept on disk, and goes on."""
+
+        async def work(tx: Transaction) -> bool:
+            await tx.execute(_FINISH, id=saga, status=status, answer=answer, tail=tail, at=at)
+            return await self.wake(parent, execute=tx.execute)
+
+        return await self.run(work)
+
+    async def ended(self, saga: str) -> SagaRow | None:
+        """Return the row of a saga if it is done or failed; SagaUnknownError if there is none."""
+        row = await self.get(saga)
+        return row if row.status in {"done", "failed"} else None
+
+    async def reopen(self, saga: str, entry: bytes) -> bool:
+        """Write that a saga that is done goes back, durably; False if it is not done."""
+
+        async def work(tx: Transaction) -> bool:
+            found = await tx.first(
+                tuple[int, bytes],
+                "SELECT number, tail FROM _archstone_sagas WHERE id = :id AND engine = :engine AND status = 'done'",
+                id=saga,
+                engine=self.engine,
+            )
+            if found is None:
+                return False
+            number, tail = found
+            position = await tx.one(int, _NEXT_POSITION, number=number)
+            await tx.execute(_APPEND, saga=saga, position=position, entries=tail)
+            await tx.execute(_APPEND, saga=saga, position=position + 1, entries=b"[" + entry + b"]")
+            await tx.execute(_REOPEN, id=saga)
+            return True
+
+        return await self.run(work)
+
     async def note(self, saga: str, *, status: str, attempts: int, why: str) -> None:
         """Write down a bug of the body, or that the saga is stuck."""
         await self._db.execute(_NOTE, id=saga, status=status, attempts=attempts, why=why)
@@ -265,6 +335,8 @@ class Table:
         async def work(tx: Transaction) -> bool:
             for nap in naps:
                 if nap.signal is not None and await tx.first(int, _HAS_COME, saga=saga, name=nap.signal):
+                    return False
+                if nap.child is not None and await tx.first(int, _HAS_ENDED, saga=nap.child):
                     return False
             until = min((nap.until_us for nap in naps if nap.until_us is not None), default=None)
             return await tx.execute(_LIE_DOWN, id=saga, until=until) == 1
@@ -329,6 +401,10 @@ class Table:
                 continue
         async with self._db.transaction() as tx:
             return await work(tx)
+
+    async def taken(self, saga: str) -> str | None:
+        """Return the method of the saga that has an id, of whatever engine; None if it is free."""
+        return await self._db.first(str, "SELECT method FROM _archstone_sagas WHERE id = :id", id=saga)
 
     async def same(self, first: First, saga: str) -> SameRow | None:
         """Return what has the id of a saga, of whatever engine."""
@@ -399,25 +475,23 @@ class Table:
         )
 
     async def sweep(self, *, before_us: int, batch: int) -> int:
-        """Delete sagas that were finished before an instant, oldest first, a transaction per batch; return how many."""
+        """Delete sagas that were finished before an instant, oldest first, a transaction per batch; return how many.
+
+        Those stay whose parent has not ended: it may ask for the answer again, or have it undone.
+        """
         swept, after, more = 0, 0, True
         while more:
             # Numbers grow with the start, and nothing ends before it starts: the first young row ends the search.
             ages = await self._db.all(
                 _Age,
-                "SELECT number, started_us, finished_us FROM _archstone_sagas WHERE number > :after"
-                " AND engine = :engine ORDER BY number LIMIT :batch",
+                _AGES,
                 after=after,
                 engine=self.engine,
                 batch=batch,
             )
             more = len(ages) == batch and ages[-1].started_us < before_us
             after = ages[-1].number if ages else after
-            old = [
-                {"number": each.number}
-                for each in ages
-                if each.finished_us is not None and each.finished_us < before_us
-            ]
+            old = [{"number": each.number} for each in ages if each.ended_us is not None and each.ended_us < before_us]
             if old:
                 async with self._db.transaction() as tx:
                     await tx.many(_SWEPT.format("saga_journal", "saga"), old)

@@ -33,6 +33,7 @@ def saga_info(row: SagaRow, past: Past | None = None) -> SagaInfo:
         started_at=_instant(row.started_us),
         finished_at=_maybe(row.finished_us),
         failure=None if past is None or past.failure is None else past.failure.decode(),
+        parent=row.parent,
         steps=() if past is None else tuple(map(_step_info, past.steps.values())),
     )
 
@@ -56,6 +57,7 @@ def _step_info(begun: Begun) -> StepInfo:
         ended_at=_maybe(begun.ended_us),
         undone_at=_maybe(begun.undone_us),
         attempts=begun.attempts,
+        child=begun.child,
     )
 
 
