@@ -21,13 +21,12 @@ from archstone.observability import get_logger, parse_traceparent, span
 from archstone.resilience import Exponential
 from archstone.sagas.body_world import BODY_WORLD
 from archstone.sagas.compensation import CannotUndoError, compensate
-from archstone.sagas.errors import SagaChangedError, SignalLateError, StepCodecError, StepCutError
+from archstone.sagas.errors import SagaChangedError, SagaVersionError, SignalLateError, StepCodecError, StepCutError
 from archstone.sagas.failures import describe
 from archstone.sagas.journal import Past
 from archstone.sagas.operations import Operation
 from archstone.sagas.points import AFTER_FAILURE, AFTER_FINISH, AFTER_START, BEFORE_FINISH, BEFORE_UNDONE
 from archstone.sagas.run import Awake, Run
-from archstone.sagas.saga import saga_mark
 from archstone.sagas.steps import Steps
 from archstone.sagas.table import SagaRow
 
@@ -42,6 +41,7 @@ class Ending(NamedTuple):
 
     status: Literal["done", "failed", "stuck"]
     method: str
+    version: int
     payload: bytes
     """JSON of the answer or of the error; text of the reason when stuck."""
 
@@ -146,7 +146,7 @@ async def _go_on(run: Run) -> Ending | None:
     world.point(BEFORE_FINISH)
     await run.finish("done", answer)
     world.point(AFTER_FINISH)
-    return Ending("done", run.saga.method, answer)
+    return Ending("done", run.saga.method, run.saga.version, answer)
 
 
 async def _leave(run: Run, error: Exception | None) -> None:
@@ -221,23 +221,20 @@ async def _body(run: Run) -> bytes:
 def _prepare(run: Run) -> tuple[Operation, tuple[object, ...]]:
     saga = run.saga
     try:
-        method = saga.shared.operations.find(saga.method)
-        arguments = method.codec.arguments(saga.arguments)
+        method = saga.shared.versions.find(saga.method, saga.version)
+        return method, method.codec.arguments(saga.arguments)
+    except SagaVersionError as error:
+        run.halt = error
+        raise
     except StepCodecError as error:
         run.halt = SagaChangedError(run.id, f"{saga.method} with {saga.arguments.decode()}", str(error))
         raise run.halt from error
-    mark = saga_mark(method.call)
-    if mark is None or mark.version != saga.version:
-        code = "no saga of that name" if mark is None else f"version {mark.version}"
-        run.halt = SagaChangedError(run.id, f"{saga.method} version {saga.version}", code)
-        raise run.halt
-    return method, arguments
 
 
 async def _trouble(run: Run, error: Exception) -> Ending | None:
     """Deal with an exception that is no failure of a step."""
     saga = run.saga
-    if isinstance(error, SagaChangedError):
+    if isinstance(error, SagaChangedError | SagaVersionError):
         return await _stick(run, str(error))
     if error is run.halt and error is not run.bug:
         raise error  # the journal could not be written: nobody's bug
@@ -260,11 +257,11 @@ async def _go_back(run: Run, failure: bytes) -> Ending:
         return await _stick(run, str(error))
     world.point(BEFORE_UNDONE)
     await run.finish("failed", failure)
-    return Ending("failed", run.saga.method, failure)
+    return Ending("failed", run.saga.method, run.saga.version, failure)
 
 
 async def _stick(run: Run, why: str) -> Ending:
     await run.flush()
     await run.shared.table.note(run.id, status="stuck", attempts=run.saga.attempts, why=why)
     _log.error("a saga is stuck", saga=run.id, method=run.saga.method, why=why)
-    return Ending("stuck", run.saga.method, why.encode())
+    return Ending("stuck", run.saga.method, run.saga.version, why.encode())

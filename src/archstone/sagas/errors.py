@@ -11,6 +11,7 @@ __all__ = [
     "SagaNotCancellableError",
     "SagaStuckError",
     "SagaUnknownError",
+    "SagaVersionError",
     "SagasClosedError",
     "SignalExistsError",
     "SignalLateError",
@@ -172,6 +173,25 @@ class SagaChangedError(ConfigError, code="sagas.code-changed"):
         return (
             f"code changed: the journal of saga {self.saga!r} has {self.journal}, the code has {self.code_says}; "
             f"put back code that fits, then resume it"
+        )
+
+
+class SagaVersionError(ConfigError, code="sagas.version"):
+    """A saga was begun by a version of its function that the code does not have. It stops as stuck."""
+
+    def __init__(self, method: str, version: int, there: tuple[int, ...]) -> None:
+        super().__init__(method, version, there)
+        self.method = method
+        self.version = version
+        self.there = there
+        """Versions that the code has, lowest first."""
+
+    def __str__(self) -> str:
+        there = ", ".join(map(str, self.there))
+        name = self.method.rpartition(":")[2].rpartition(".")[2]
+        return (
+            f"it needs version {self.version} of {self.method}, the code has version {there}: put the function with "
+            f"which it began back beside the newer one, as @saga(name={name!r}, version={self.version}), then resume it"
         )
 
 

@@ -43,6 +43,7 @@ from archstone.sagas.shared import Invoke, Shared
 from archstone.sagas.signals import Signals, signal_json
 from archstone.sagas.starter import insert, make
 from archstone.sagas.table import SCHEMA, SagaRow, Table
+from archstone.sagas.versions import Versions
 from archstone.sagas.view import saga_info
 
 __all__ = ["Sagas"]
@@ -89,10 +90,12 @@ class Sagas:
         self._db = db
         self._settings = settings
         self._table = Table(db, name)
-        self._operations = Operations(owner)
+        operations = Operations(owner)
+        self._versions = Versions(operations, owner)
         self._shared = Shared(
             table=self._table,
-            operations=self._operations,
+            operations=operations,
+            versions=self._versions,
             principal=principal or Principal(f"service:{name}", frozenset({"service"})),
             places=Places(
                 settings.max_running,
@@ -358,7 +361,7 @@ class Sagas:
 
     def _unpack(self, saga: str, ending: Ending) -> object:
         if ending.status == "done":
-            return self._operations.find(ending.method).codec.answer(ending.payload)
+            return self._versions.nearest(ending.method, ending.version).codec.answer(ending.payload)
         if ending.status == "stuck":
             raise SagaStuckError(saga, ending.payload.decode())
         raise error_from_json(ending.payload, saga=saga)
@@ -374,9 +377,9 @@ class Sagas:
 def _ending(row: SagaRow) -> Ending | None:
     match row.status:
         case "done" | "failed":
-            return Ending(row.status, row.method, row.answer or b"null")
+            return Ending(row.status, row.method, row.version, row.answer or b"null")
         case "stuck":
-            return Ending("stuck", row.method, (row.why or "").encode())
+            return Ending("stuck", row.method, row.version, (row.why or "").encode())
         case _:
             return None
 

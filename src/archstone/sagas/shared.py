@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from archstone.sagas.atomic import Atomic
     from archstone.sagas.run import Awake
     from archstone.sagas.signals import Signals
+    from archstone.sagas.versions import Versions
 
 __all__ = ["Kin", "Shared"]
 
@@ -50,6 +51,7 @@ class Shared:
 
     table: Table
     operations: Operations
+    versions: "Versions"
     principal: Principal
     places: Places
     sleepers: Places

@@ -20,7 +20,6 @@ from archstone.sagas.operations import Callee, Operation
 from archstone.sagas.points import AFTER_BEGIN, AFTER_EFFECT, BEFORE_BEGIN
 from archstone.sagas.receiving import Receipt, receive
 from archstone.sagas.run import Run
-from archstone.sagas.saga import saga_mark
 from archstone.sagas.table import Nap
 from archstone.sagas.waiting import wait_for
 
@@ -161,9 +160,7 @@ class Steps:
             StepCodecError: Not a saga, or the arguments do not fit its annotations.
         """
         run = self._run
-        operation = run.shared.operations.of(method)
-        if saga_mark(method) is None:
-            raise StepCodecError(operation.name, "is not a saga; write @saga() above it, or call it as a step")
+        operation = run.shared.versions.of(method)
         arguments = operation.codec.arguments_json(args)
         step = self._next(operation.name)
         run.shared.check_size(step, "arguments", len(arguments))
