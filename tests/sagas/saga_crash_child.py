@@ -94,6 +94,8 @@ async def main(folder: Path, last: str) -> None:
         async with db.transaction() as tx:
             if last in {"told", "woken"}:
                 await sagas.start(tx, owner.told, id="t1")
+            elif last == "fork":
+                await sagas.start(tx, owner.three, "third", id="t1")
             elif last.startswith("kin "):
                 await sagas.start(tx, owner.kin, last.removeprefix("kin "), id="t1")
             else:
@@ -102,8 +104,11 @@ async def main(folder: Path, last: str) -> None:
             await cancelled(sagas)
         if last in {"told", "woken"}:
             await tell(sagas, pause_s=0.5 if last == "woken" else 0.0)
+        if last == "fork":
+            await sagas.result("t1")
+            await sagas.fork("t1", from_step="main/outside.do#3", as_id="t2")
         try:
-            print(await sagas.result("t1"))
+            print(await sagas.result("t2" if last == "fork" else "t1"))
         except (Refused, SagaCancelledError) as error:
             print(repr(error))
 

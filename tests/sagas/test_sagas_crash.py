@@ -57,7 +57,9 @@ KIN_BACK = [
     ("sagas.before_undone", 1),
     ("sagas.after_child_end", 2),
 ]
+FORKED = [("sagas.after_fork", 1), ("sagas.after_begin", 4), ("sagas.after_finish", 2)]
 ENDINGS = {
+    "fork": "all done",
     "kin third": "all done",
     "kin refused": "Refused('refused')",
     "third": "all done",
@@ -95,7 +97,7 @@ def without_repeats(lines: list[str]) -> list[str]:
 
 def test_every_point_of_sagas_is_struck_here():
     declared = {name for name in world.crash_points() if name.startswith("sagas.")}
-    assert {name for name, _ in FORWARD + BACK + CANCELLED + TOLD + WOKEN + KIN + KIN_BACK} == declared
+    assert {name for name, _ in FORWARD + BACK + CANCELLED + TOLD + WOKEN + KIN + KIN_BACK + FORKED} == declared
 
 
 @pytest.mark.parametrize(("point", "passes"), FORWARD)
@@ -173,3 +175,15 @@ def test_a_crash_while_a_child_is_taken_back_undoes_all_of_it_in_order(tmp_path,
         "undo first bag/main/outside.do#1/undo",
     ]
     assert len(lines) <= 7
+
+
+@pytest.mark.parametrize(("point", "passes"), FORKED)
+def test_a_crash_after_a_fork_repeats_nothing_that_was_copied(tmp_path, point, passes):
+    lines = survive(tmp_path, "fork", point, passes)
+    assert without_repeats(lines) == [
+        "do first t1/main/outside.do#1",
+        "do second t1/main/outside.do#2",
+        "do third t1/main/outside.do#3",
+        "do third t2/main/outside.do#3",
+    ]
+    assert len(lines) <= 5

@@ -1,7 +1,7 @@
 """Durable steps with compensation: methods whose steps are remembered, resumed after a crash, undone on failure.
 
     saga, current_step        mark a method as a saga, reach its steps
-    Sagas, SagaSettings       start them, wait for them, list, inspect, signal, resume and sweep them
+    Sagas, SagaSettings       start them, wait for them, list, inspect, signal, resume, fork and sweep them
     Steps                     what `self.step` is: call, branch, sleep, receive, now, id
     SagaInfo, StepInfo, ...   what one sees from outside
 
@@ -15,6 +15,7 @@ from archstone.sagas.errors import (
     SagaEndedError,
     SagaExistsError,
     SagaNotCancellableError,
+    SagaNotForkableError,
     SagasClosedError,
     SagaStuckError,
     SagaUnknownError,
@@ -44,6 +45,7 @@ __all__ = [
     "SagaInfo",
     "SagaMark",
     "SagaNotCancellableError",
+    "SagaNotForkableError",
     "SagaSettings",
     "SagaStatistics",
     "SagaStatus",

@@ -9,6 +9,7 @@ __all__ = [
     "SagaEndedError",
     "SagaExistsError",
     "SagaNotCancellableError",
+    "SagaNotForkableError",
     "SagaStuckError",
     "SagaUnknownError",
     "SagaVersionError",
@@ -75,6 +76,19 @@ class SagaNotCancellableError(ConflictError, code="sagas.not-cancellable"):
 
     def __str__(self) -> str:
         return f"saga {self.saga!r} is not cancelled: {self.why}"
+
+
+class SagaNotForkableError(ConflictError, code="sagas.not-forkable"):
+    """The saga cannot be forked from this step. Nothing was done."""
+
+    def __init__(self, saga: str, step: str, why: str) -> None:
+        super().__init__(saga, step, why)
+        self.saga = saga
+        self.step = step
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"saga {self.saga!r} is not forked from step {self.step}: {self.why}; nothing was done"
 
 
 class SagaExistsError(ConflictError, code="sagas.exists"):

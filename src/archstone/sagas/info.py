@@ -70,6 +70,8 @@ class SagaInfo:
     """JSON of the error for which it goes or went back. None: it does not. Filled by `inspect`, as `steps`."""
     parent: str | None = None
     """Id of the saga of which this one is a step. None: it stands by itself."""
+    forked_from: str | None = None
+    """Id of the saga whose first steps are its own too. None: it began at the beginning."""
     steps: tuple[StepInfo, ...] = ()
     """In the order in which they were begun. Filled by `inspect`, empty from `list`."""
 

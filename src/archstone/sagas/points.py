@@ -12,6 +12,7 @@ __all__ = [
     "AFTER_EFFECT",
     "AFTER_FAILURE",
     "AFTER_FINISH",
+    "AFTER_FORK",
     "AFTER_REOPEN",
     "AFTER_REST",
     "AFTER_SIGNAL",
@@ -51,3 +52,4 @@ AFTER_REST: Final = declare_point("sagas.after_rest", "a saga that waits is asle
 AFTER_CHILD: Final = declare_point("sagas.after_child", "a child is on disk with the step that waits for it")
 AFTER_CHILD_END: Final = declare_point("sagas.after_child_end", "the end of a child is on disk, its parent is not told")
 AFTER_REOPEN: Final = declare_point("sagas.after_reopen", "that a child which was done goes back is on disk")
+AFTER_FORK: Final = declare_point("sagas.after_fork", "a fork is on disk, its body has not run, nobody has been told")

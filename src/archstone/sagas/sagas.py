@@ -31,17 +31,19 @@ from archstone.sagas.cancelling import Cancelling
 from archstone.sagas.drive import Ending
 from archstone.sagas.errors import SagaStuckError, SagaUnknownError
 from archstone.sagas.failures import error_from_json
+from archstone.sagas.forking import Fork, fork
 from archstone.sagas.info import SagaInfo, SagaStatistics, SagaStatus
 from archstone.sagas.journal import Past
 from archstone.sagas.operations import Operations
 from archstone.sagas.pace import Pace
 from archstone.sagas.places import Places
-from archstone.sagas.points import AFTER_SIGNAL
+from archstone.sagas.points import AFTER_FORK, AFTER_SIGNAL
+from archstone.sagas.run import Awake
 from archstone.sagas.runner import Runner
 from archstone.sagas.settings import SagaSettings
 from archstone.sagas.shared import Invoke, Shared
 from archstone.sagas.signals import Signals, signal_json
-from archstone.sagas.starter import insert, make
+from archstone.sagas.starter import check_id, insert, make
 from archstone.sagas.table import SCHEMA, SagaRow, Table
 from archstone.sagas.versions import Versions
 from archstone.sagas.view import saga_info
@@ -320,18 +322,64 @@ class Sagas:
         cancelling = Cancelling(self._runner, self._table, saga, by)
         await asyncio.shield(self._runner.chore(cancelling.cancel(limit_s=limit_s)))
 
+    async def fork(self, saga: str, *, from_step: str, as_id: str, version: int | None = None) -> bool:
+        """Start a saga that begins where another was before one of its steps; returns when that is durable.
+
+        What the other did before that step is not done again: its answers are copied, with what undoes them. The rest
+        runs again, under keys of the new saga. `self.step.now` is what it was. Signals that were not received stay
+        with the other.
+
+        Args:
+            saga: The id of the other: one that is done, failed or stuck.
+            from_step: Id of the step from which the new one goes on (`main/charge#1`), which is not copied.
+            as_id: The id of the new one. Forking the same saga as the same id again changes nothing.
+            version: Of its function. None: that of the other.
+
+        Returns:
+            True if it is new, False if it was forked before.
+
+        Raises:
+            SagaUnknownError: There is no such saga.
+            SagaNotForkableError: It runs, or a step before that has no answer that stands, or an undo that both sagas
+                might make, or is a saga itself; the text says which.
+            SagaExistsError: `as_id` belongs to another saga.
+        """
+        if (tx := context.current().tx) is not None:
+            self._db.refuse_inside(tx)
+        check_id(f"fork of {saga}", as_id)
+        wanted = Fork(saga, from_step, as_id, version)
+        new = await self._table.run(lambda tx: fork(self._table, tx, wanted))
+        if new:
+            world.point(AFTER_FORK)
+            self._runner.admit(Awake(self._shared, as_id))
+        return new
+
     async def list(
-        self, status: SagaStatus | None = None, *, limit: int = 100, before: int | None = None
+        self,
+        status: SagaStatus | None = None,
+        *,
+        method: str | None = None,
+        older_than_s: float | None = None,
+        limit: int = 100,
+        before: int | None = None,
     ) -> "list[SagaInfo]":
         """Return sagas without their steps, newest first.
 
         Args:
             status: None: any.
+            method: Only sagas of this name, as `SagaInfo.method` has it. None: any.
+            older_than_s: Only those that were started so many seconds ago, or earlier. None: any.
             limit: At most so many, 1 to 1000.
             before: Only sagas whose `number` is below it: the last one of the page before. None: from the newest on.
         """
         size = min(max(limit, 1), 1000)
-        rows = await self._table.list(status=status, limit=size, before=_NEWEST if before is None else before)
+        rows = await self._table.list(
+            status=status,
+            limit=size,
+            before=_NEWEST if before is None else before,
+            method=method,
+            until_us=None if older_than_s is None else world.now_us() - int(older_than_s * 1_000_000),
+        )
         return [saga_info(row) for row in rows]
 
     async def inspect(self, saga: str) -> SagaInfo:

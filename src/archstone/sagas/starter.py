@@ -12,10 +12,16 @@ from archstone.sagas.saga import SagaMark, saga_mark
 from archstone.sagas.shared import Shared
 from archstone.sagas.table import Execute, First
 
-__all__ = ["LONGEST_ID", "insert", "make"]
+__all__ = ["LONGEST_ID", "check_id", "insert", "make"]
 
 LONGEST_ID: Final = 200
 """Characters of the id of a saga."""
+
+
+def check_id(what: str, saga: str) -> None:
+    """Raise StepCodecError if this cannot be the id of a saga."""
+    if not 1 <= len(saga) <= LONGEST_ID:
+        raise StepCodecError(what, f"the id of a saga must have 1 to {LONGEST_ID} characters")
 
 
 def make(
@@ -24,8 +30,7 @@ def make(
     """Return a saga that is not on disk yet, caused by the call that runs here."""
     operation = shared.versions.of(method)
     mark = saga_mark(method) or SagaMark(1)
-    if not 1 <= len(saga) <= LONGEST_ID:
-        raise StepCodecError(operation.name, f"the id of a saga must have 1 to {LONGEST_ID} characters")
+    check_id(operation.name, saga)
     made = Awake(shared, saga)
     made.fresh = True
     made.method, made.version = operation.name, mark.version

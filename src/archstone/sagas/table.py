@@ -18,7 +18,7 @@ Every change of a row that is there is made by `_changed`, by the id of its saga
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Literal, NamedTuple, Protocol, TypeVar
 
-from archstone.data import Database, Schema, Transaction, TransactionLostError
+from archstone.data import Database, Schema, Snapshot, Transaction, TransactionLostError
 from archstone.sagas.errors import SagaUnknownError
 
 __all__ = ["SCHEMA", "Also", "Execute", "First", "Nap", "NewRow", "SagaRow", "SameRow", "Table"]
@@ -73,6 +73,8 @@ SCHEMA: Final = Schema(
             "ALTER TABLE _archstone_sagas ADD COLUMN wake_us INTEGER",
             "CREATE INDEX _archstone_sagas_wake ON _archstone_sagas (wake_us) WHERE wake_us IS NOT NULL",
             "ALTER TABLE _archstone_sagas ADD COLUMN parent TEXT",
+            "ALTER TABLE _archstone_sagas ADD COLUMN forked_from TEXT",
+            "CREATE INDEX _archstone_sagas_forks ON _archstone_sagas (forked_from) WHERE forked_from IS NOT NULL",
             """CREATE TABLE _archstone_saga_signals (
                 number INTEGER PRIMARY KEY AUTOINCREMENT,
                 saga INTEGER NOT NULL,
@@ -98,6 +100,11 @@ _INSERT: Final = (
 _INSERT_CHILD: Final = (
     "INSERT INTO _archstone_sagas (id, engine, method, version, status, arguments, headers, started_us, parent)"
     " VALUES (:id, :engine, :method, :version, 'running', :arguments, :headers, :at, :parent)"
+    " ON CONFLICT (id) DO NOTHING"
+)
+_INSERT_FORK: Final = (
+    "INSERT INTO _archstone_sagas (id, engine, method, version, status, arguments, headers, started_us, head,"
+    " forked_from) VALUES (:id, :engine, :method, :version, 'running', :arguments, :headers, :at, :head, :origin)"
     " ON CONFLICT (id) DO NOTHING"
 )
 _NUMBER: Final = "(SELECT number FROM _archstone_sagas WHERE id = :saga)"
@@ -127,7 +134,7 @@ _HAS_COME: Final = (
 _WAKE: Final = _changed(_READY, where=" AND status = 'asleep'")
 _COLUMNS: Final = (
     "number, id, method, version, status, arguments, headers, started_us, finished_us, answer, head, tail, attempts,"
-    " why, parent"
+    " why, parent, forked_from"
 )
 _NEXT_POSITION: Final = "SELECT coalesce(max(position), -1) + 1 FROM _archstone_saga_journal WHERE saga = :number"
 _AGES: Final = (
@@ -188,6 +195,7 @@ class SagaRow(NamedTuple):
     attempts: int
     why: str | None
     parent: str | None
+    forked_from: str | None
 
 
 class NewRow(NamedTuple):
@@ -425,21 +433,53 @@ class Table:
     async def read(self, saga: str) -> tuple[SagaRow, list[bytes], int]:
         """Return the row of a saga, its journal with the tail, and the next position in it, all of one instant."""
         async with self._db.snapshot() as snapshot:
-            row = await snapshot.first(
-                SagaRow,
-                f"SELECT {_COLUMNS} FROM _archstone_sagas WHERE id = :id AND engine = :engine",
-                id=saga,
-                engine=self.engine,
-            )
-            if row is None:
-                raise SagaUnknownError(saga)
-            found = await snapshot.all(
-                tuple[int, bytes],
-                "SELECT position, entries FROM _archstone_saga_journal WHERE saga = :number ORDER BY position",
-                number=row.number,
-            )
+            return await self.read_in(snapshot, saga)
+
+    async def read_in(self, reading: Snapshot | Transaction, saga: str) -> tuple[SagaRow, list[bytes], int]:
+        """Return the same as a snapshot or a transaction sees it."""
+        row = await reading.first(
+            SagaRow,
+            f"SELECT {_COLUMNS} FROM _archstone_sagas WHERE id = :id AND engine = :engine",
+            id=saga,
+            engine=self.engine,
+        )
+        if row is None:
+            raise SagaUnknownError(saga)
+        found = await reading.all(
+            tuple[int, bytes],
+            "SELECT position, entries FROM _archstone_saga_journal WHERE saga = :number ORDER BY position",
+            number=row.number,
+        )
         entries = [row.head, *(each for _, each in found), row.tail]
         return row, [each for each in entries if each is not None], found[-1][0] + 1 if found else 0
+
+    async def insert_fork(self, tx: Transaction, origin: SagaRow, head: bytes, *, saga: str, version: int) -> bool:
+        """Add a saga that begins with a part of another's journal; False if the id is taken."""
+        added = await tx.execute(
+            _INSERT_FORK,
+            id=saga,
+            engine=self.engine,
+            method=origin.method,
+            version=version,
+            arguments=origin.arguments,
+            headers=origin.headers,
+            at=origin.started_us,
+            head=head,
+            origin=origin.id,
+        )
+        return added == 1
+
+    async def fork_of(self, tx: Transaction, saga: str) -> str | None:
+        """Return a saga that was forked from another, None if there is none."""
+        return await tx.first(str, "SELECT id FROM _archstone_sagas WHERE forked_from = :saga LIMIT 1", saga=saga)
+
+    async def above(self, tx: Transaction, saga: str) -> tuple[str | None, str, str | None] | None:
+        """Return parent, status and origin of a saga; None if it is gone."""
+        return await tx.first(
+            tuple[str | None, str, str | None],
+            "SELECT parent, status, forked_from FROM _archstone_sagas WHERE id = :id",
+            id=saga,
+        )
 
     async def running(self, *, after: int, limit: int) -> list[tuple[int, str]]:
         """Return number and id of running sagas above `after`, oldest first, at most `limit`."""
@@ -461,17 +501,37 @@ class Table:
             engine=self.engine,
         )
 
-    async def list(self, *, status: str | None, limit: int, before: int) -> list[SagaRow]:
-        """Return rows below number `before`, newest first, at most `limit`."""
+    async def list(
+        self,
+        *,
+        status: str | None,
+        limit: int,
+        before: int,
+        method: str | None = None,
+        until_us: int | None = None,
+    ) -> list[SagaRow]:
+        """Return rows below number `before`, newest first, at most `limit`.
+
+        Args:
+            status: None: any.
+            limit: Rows.
+            before: The number.
+            method: None: any.
+            until_us: Only those that were started by then. None: any.
+        """
         # The live index serves the states in which few sagas are; the others are read from the newest on.
         chosen = "" if status is None else _CHOSEN.get(status, f" AND status = '{status}'")
+        named = "" if method is None else " AND method = :method"
+        aged = "" if until_us is None else " AND started_us <= :until"
+        params = {"method": method, "until": until_us}
         return await self._db.all(
             SagaRow,
-            f"SELECT {_COLUMNS} FROM _archstone_sagas WHERE number < :before AND engine = :engine{chosen}"
+            f"SELECT {_COLUMNS} FROM _archstone_sagas WHERE number < :before AND engine = :engine{chosen}{named}{aged}"
             " ORDER BY number DESC LIMIT :limit",
             before=before,
             engine=self.engine,
             limit=limit,
+            **{name: value for name, value in params.items() if value is not None},
         )
 
     async def sweep(self, *, before_us: int, batch: int) -> int:

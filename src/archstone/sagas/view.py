@@ -34,6 +34,7 @@ def saga_info(row: SagaRow, past: Past | None = None) -> SagaInfo:
         finished_at=_maybe(row.finished_us),
         failure=None if past is None or past.failure is None else past.failure.decode(),
         parent=row.parent,
+        forked_from=row.forked_from,
         steps=() if past is None else tuple(map(_step_info, past.steps.values())),
     )
 
