@@ -10,16 +10,16 @@ What has been answered is on disk. Reads never wait for the writer. Do not use i
 SQLite file. Do not await slow things inside a transaction: others wait for it, and it is rolled back at its limit.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from archstone import context
 from archstone.data.engine import Engine, EngineOptions, Pin, Statistics, find_engine
 from archstone.data.errors import MisuseError
 from archstone.data.migrations import migrate
-from archstone.data.outbox import OUTBOX
+from archstone.data.outbox import OUTBOX, OUTBOX_DELETE, OUTBOX_READ, OutboxRow
 from archstone.data.reading import Reading
 from archstone.data.rows import row_maker
 from archstone.data.schema import LEDGER, Schema, apply_schema
@@ -163,6 +163,14 @@ class Database(Reading):
         statement = known_statement(sql) or compile_statement(sql)
         _, description, rows = await self._engine.read(statement, statement.bind(params))
         return row_maker(row, sql, description)(rows)
+
+    def unsent(self, limit: int) -> Coroutine[Any, Any, list[OutboxRow]]:
+        """Return the oldest events of the outbox, at most `limit`: those of committed transactions, for a relay."""
+        return self.all(OutboxRow, OUTBOX_READ, limit=limit)
+
+    async def forget(self, positions: Sequence[int]) -> None:
+        """Delete events from the outbox that are sent."""
+        await self.many(OUTBOX_DELETE, [{"position": position} for position in positions])
 
     def paused(self) -> "Paused":
         """Return a block during which nothing is written: `async with db.paused()`. For backups; keep it short."""

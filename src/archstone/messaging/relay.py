@@ -19,7 +19,7 @@ from typing import Final, Protocol, Self
 
 from archstone import context, world
 from archstone.context import Call
-from archstone.data import Database, Envelope
+from archstone.data import Envelope, Outbox, OutboxRow
 from archstone.messaging.headers import trace_of
 from archstone.observability import Attribute, SpanRecord, counter, gauge, get_logger, record_span, recorders
 from archstone.resilience import Exponential, check
@@ -33,15 +33,6 @@ AFTER_SEND: Final = world.declare_point(
     "messaging.after_send", "events are durably on the bus and still in the outbox: they will be sent again"
 )
 AFTER_DELETE: Final = world.declare_point("messaging.after_delete", "events are on the bus and out of the outbox")
-
-_READ: Final = (
-    "SELECT position, id, topic, name, version, key, payload, headers, at FROM _archstone_outbox "
-    "ORDER BY position LIMIT :limit"
-)
-# One row at a time by its position, not a range: on a database with several writers a lower position can commit later.
-_DELETE: Final = "DELETE FROM _archstone_outbox WHERE position = :position"
-
-_Outgoing = tuple[int, str, str, str, int, str, bytes, bytes, int]
 
 _relayed = counter("archstone_relay_sent", "Events sent from the outbox.", ("database",))
 _restarts = counter("archstone_relay_restarts", "Iterations of the relay that died or stalled.", ("database",))
@@ -77,7 +68,7 @@ class Relay:
 
     def __init__(
         self,
-        db: Database,
+        db: Outbox,
         bus: Sender,
         *,
         batch: int = 500,
@@ -88,7 +79,7 @@ class Relay:
         """Describe a relay.
 
         Args:
-            db: The database whose outbox it empties. Open while the relay runs.
+            db: The database whose outbox it empties, open while the relay runs; or another `Outbox`.
             bus: Where the events go.
             batch: Events sent with one transaction of the bus. At least 1.
             poll_s: Seconds between two looks without a wake-up: a net, since commits wake it. Above 0.
@@ -142,7 +133,7 @@ class Relay:
         Cancelled or failed, it leaves events in the outbox that may have been sent.
         """
         self._wake.clear()
-        rows = await self._db.all(_Outgoing, _READ, limit=self.batch)
+        rows = await self._db.unsent(self.batch)
         if not rows:
             self._oldest_us = None
             return 0
@@ -150,7 +141,7 @@ class Relay:
         world.point(BEFORE_SEND)
         await self._bus.send(*[Envelope._make(row[1:]) for row in rows])
         world.point(AFTER_SEND)
-        await self._delete(rows)
+        await self._db.forget([row[0] for row in rows])
         # Whatever was published meanwhile is younger than the last of these.
         self._oldest_us = rows[-1][-1] if self._wake.is_set() or len(rows) == self.batch else None
         _tell(rows, self._db.name)
@@ -158,9 +149,6 @@ class Relay:
         _relayed.labels(self._db.name).inc(len(rows))
         world.point(AFTER_DELETE)
         return len(rows)
-
-    async def _delete(self, rows: Sequence[_Outgoing]) -> None:
-        await self._db.many(_DELETE, [{"position": row[0]} for row in rows])
 
     async def run(self) -> None:
         """Relay until cancelled. Nothing else ends it."""
@@ -224,7 +212,7 @@ class Relay:
                 return
 
 
-def _tell(rows: Sequence[_Outgoing], database: str) -> None:
+def _tell(rows: Sequence[OutboxRow], database: str) -> None:
     """Record for each event that was published in a sampled trace how long it lay in the outbox."""
     if not recorders():
         return
