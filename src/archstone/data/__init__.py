@@ -8,6 +8,8 @@ from archstone.data.database import Database, Paused
 from archstone.data.engine import Engine, EngineOptions, Member, Pin, Statistics, View, register_engine
 from archstone.data.errors import (
     BrokenMigrationError,
+    CommitUnknownError,
+    ConnectionFailedError,
     ConstraintError,
     CorruptDatabaseError,
     DatabaseClosedError,
@@ -35,11 +37,13 @@ from archstone.data.outbox import OUTBOX, Envelope, Outbox, OutboxRow, envelope,
 from archstone.data.schema import Schema
 from archstone.data.snapshot import Snapshot
 from archstone.data.sql import Statement, compile_statement, split_script
-from archstone.data.transaction import Transaction
+from archstone.data.transaction import Savepoint, Transaction
 
 __all__ = [
     "OUTBOX",
     "BrokenMigrationError",
+    "CommitUnknownError",
+    "ConnectionFailedError",
     "ConstraintError",
     "CorruptDatabaseError",
     "Database",
@@ -64,6 +68,7 @@ __all__ = [
     "Paused",
     "Pin",
     "RowError",
+    "Savepoint",
     "Schema",
     "Snapshot",
     "SnapshotExpiredError",

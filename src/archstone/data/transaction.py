@@ -5,7 +5,7 @@ cancelled. When the block has been left, what it did is durable; that holds too 
 that raised: others may have seen the same, so nobody is answered from a state that a power cut could take back.
 """
 
-from asyncio import AbstractEventLoop, Task, get_running_loop
+from asyncio import AbstractEventLoop, CancelledError, Task, get_running_loop
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import Token
 from types import TracebackType
@@ -24,7 +24,7 @@ from archstone.data.sql import compile_statement, known_statement
 if TYPE_CHECKING:
     from archstone.data.database import Database
 
-__all__ = ["Transaction"]
+__all__ = ["Savepoint", "Transaction"]
 
 T = TypeVar("T")
 
@@ -127,6 +127,14 @@ class Transaction(Reading):
         statement = known_statement(sql) or compile_statement(sql)
         return await self._member.run_many(statement, [statement.bind(row) for row in rows])
 
+    def savepoint(self) -> "Savepoint":
+        """Return a block of which nothing stays if it raises: `async with tx.savepoint()`.
+
+        Around what may fail where the transaction is to go on: PostgreSQL refuses everything after a statement that
+        failed, except to go back to a savepoint. Events published inside are unstaged with it.
+        """
+        return Savepoint(self)
+
     def publish(self, event: Event) -> None:
         """Stage `event` in the outbox: it is sent if and only if this transaction commits, in the order published.
 
@@ -174,3 +182,37 @@ class Transaction(Reading):
 
     def _name(self) -> str:
         return f"transaction of {self.db.name}"
+
+    async def _save(self) -> tuple[str, int, int]:
+        self._check()
+        return await self._member.save(), len(self._events or ()), len(self._callbacks or ())
+
+    async def _leave(self, saved: tuple[str, int, int], *, keep: bool) -> None:
+        name, events, callbacks = saved
+        if keep:
+            await self._member.keep(name)
+            return
+        if self._events is not None:
+            del self._events[events:]
+        if self._callbacks is not None:
+            del self._callbacks[callbacks:]
+        await self._member.undo(name)
+
+
+class Savepoint:
+    """What `tx.savepoint()` gives."""
+
+    __slots__ = ("_saved", "_tx")
+
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+        self._saved: tuple[str, int, int] | None = None
+
+    async def __aenter__(self) -> None:
+        self._saved = await self._tx._save()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - its other half
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._saved is not None and not isinstance(error, CancelledError):
+            await self._tx._leave(self._saved, keep=error is None)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
