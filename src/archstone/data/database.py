@@ -11,12 +11,12 @@ SQLite file. Do not await slow things inside a transaction: others wait for it, 
 """
 
 from asyncio import Lock, sleep
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Final, Self, TypeVar
 
 from archstone import context, world
 from archstone.data.engine import Engine, EngineOptions, Pin, Statistics, find_engine
@@ -200,9 +200,9 @@ class Database(Reading):
         _, description, rows = await self._engine.read(statement, statement.bind(params))
         return row_maker(row, sql, description)(rows)
 
-    def unsent(self, limit: int) -> Coroutine[Any, Any, list[OutboxRow]]:
+    async def unsent(self, limit: int) -> list[OutboxRow]:
         """Return the oldest events of the outbox, at most `limit`: those of committed transactions, for a relay."""
-        return self.all(OutboxRow, OUTBOX_READ, limit=limit)
+        return await self.all(OutboxRow, OUTBOX_READ, limit=limit)
 
     async def forget(self, positions: Sequence[int]) -> None:
         """Delete events from the outbox that are sent."""
