@@ -89,7 +89,7 @@ class Savings:
 
 
 class Books(NamedTuple):
-    """Cents at one moment. Their sum never changes."""
+    """Cents at one moment. Their sum never changes, and none is negative."""
 
     giro: int
     savings: int
