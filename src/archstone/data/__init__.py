@@ -19,6 +19,7 @@ from archstone.data.errors import (
     DiskFailedError,
     DiskFullError,
     EventError,
+    LeaseLostError,
     MisuseError,
     NetworkFileSystemError,
     NewerSchemaError,
@@ -33,6 +34,7 @@ from archstone.data.errors import (
 )
 from archstone.data.event import Event, event_class, event_classes
 from archstone.data.immutable import mutable_parts
+from archstone.data.lease import LEASES, Lease, Standing, standings
 from archstone.data.outbox import OUTBOX, Envelope, Outbox, OutboxRow, envelope, headers_of
 from archstone.data.schema import Schema
 from archstone.data.snapshot import Snapshot
@@ -40,6 +42,7 @@ from archstone.data.sql import Statement, compile_statement, split_script
 from archstone.data.transaction import Savepoint, Transaction
 
 __all__ = [
+    "LEASES",
     "OUTBOX",
     "BrokenMigrationError",
     "CommitUnknownError",
@@ -58,6 +61,8 @@ __all__ = [
     "Envelope",
     "Event",
     "EventError",
+    "Lease",
+    "LeaseLostError",
     "Member",
     "MisuseError",
     "NetworkFileSystemError",
@@ -72,6 +77,7 @@ __all__ = [
     "Schema",
     "Snapshot",
     "SnapshotExpiredError",
+    "Standing",
     "Statement",
     "StatementError",
     "Statistics",
@@ -89,4 +95,5 @@ __all__ = [
     "mutable_parts",
     "register_engine",
     "split_script",
+    "standings",
 ]

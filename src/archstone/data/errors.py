@@ -19,6 +19,7 @@ __all__ = [
     "DiskFailedError",
     "DiskFullError",
     "EventError",
+    "LeaseLostError",
     "MisuseError",
     "NetworkFileSystemError",
     "NewerSchemaError",
@@ -242,6 +243,18 @@ class TransactionLostError(ConflictError, code="data.transaction-lost"):
 
     def __str__(self) -> str:
         return f"database {self.file}: transaction rolled back with its group, {self.reason}; run it again"
+
+
+class LeaseLostError(ConflictError, code="data.lease-lost"):
+    """Another process holds the lease now. Nothing was done: leave the rest to that one."""
+
+    def __init__(self, lease: str, file: str) -> None:
+        super().__init__(lease, file)
+        self.lease = lease
+        self.file = file
+
+    def __str__(self) -> str:
+        return f"lease {self.lease!r} in database {self.file} is held by another now; nothing was done"
 
 
 class ConstraintError(ConflictError, code="data.constraint"):

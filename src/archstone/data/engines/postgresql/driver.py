@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from typing import Any, Final, Protocol, cast
 
-__all__ = ["Connection", "DataError", "InterfaceError", "PostgresError", "Prepared", "connect"]
+__all__ = ["Connection", "DataError", "InterfaceError", "OutdatedError", "PostgresError", "Prepared", "connect"]
 
 
 class Column(Protocol):
@@ -75,3 +75,5 @@ connect: Final = cast("Connect", _asyncpg.connect)
 PostgresError: type[Exception] = _asyncpg.PostgresError
 InterfaceError: type[Exception] = _asyncpg.InterfaceError
 DataError: type[Exception] = _asyncpg.DataError
+OutdatedError: type[Exception] = _asyncpg.InternalClientError
+"""A table has changed since a statement was prepared, so that its rows cannot be read."""

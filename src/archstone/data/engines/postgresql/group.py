@@ -5,7 +5,7 @@ inbox, deletions of the relay) cheap. Statements of one text go together; each c
 one of them fails, nothing of the group was done and each is run by itself, so that nobody pays for another's fault.
 """
 
-from asyncio import AbstractEventLoop, Future, Task
+from asyncio import AbstractEventLoop, Future, Task, sleep, wait
 from collections import deque
 from typing import Final
 
@@ -163,8 +163,8 @@ class Groups:
         """Refuse more, and return when everybody who waits has been answered."""
         self._closed = True
         while self._runners:
-            for runner in list(self._runners):
-                await runner
+            await wait(self._runners)
+            await sleep(0)  # a runner takes itself out by a callback
 
 
 def _tell(answer: "Future[Result]", result: Result) -> None:

@@ -112,7 +112,7 @@ class Pool:
             return True
         try:
             async with timeout(self._options.pool_timeout_s):
-                await link.say("")
+                await link.say("SELECT 1")
         except FAULTS:
             link.end()
             return False

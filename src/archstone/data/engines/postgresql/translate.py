@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from archstone.data.engines.postgresql.driver import DataError, InterfaceError, PostgresError
+from archstone.data.engines.postgresql.driver import DataError, InterfaceError, OutdatedError, PostgresError
 from archstone.data.errors import (
     CommitUnknownError,
     ConnectionFailedError,
@@ -18,7 +18,7 @@ from archstone.errors import ArchstoneError
 
 __all__ = ["FAULTS", "is_broken", "is_lost", "translated", "unknown"]
 
-FAULTS: Final = (PostgresError, InterfaceError, OSError, OverflowError, UnicodeEncodeError, EOFError)
+FAULTS: Final = (PostgresError, InterfaceError, OutdatedError, OSError, OverflowError, UnicodeEncodeError, EOFError)
 """What the driver raises. Cancellation is none of them."""
 
 _LOST: Final = frozenset({"40001", "40P01", "55P03"})
@@ -28,11 +28,11 @@ _BROKEN: Final = ("08", "57P")
 
 
 def is_broken(error: BaseException) -> bool:
-    """Return whether the connection is of no more use."""
+    """Return whether the connection is of no more use: gone, or with statements prepared for tables that changed."""
     state = getattr(error, "sqlstate", None)
     if state is not None:
         return str(state).startswith(_BROKEN) or state in {"25P03", "25P04"}
-    return isinstance(error, (OSError, EOFError, InterfaceError)) and not isinstance(error, DataError)
+    return isinstance(error, (OSError, EOFError, InterfaceError, OutdatedError)) and not isinstance(error, DataError)
 
 
 def is_lost(error: BaseException) -> bool:
