@@ -73,13 +73,15 @@ _GOODS: Final = "SELECT order_id, state, lines, expires_at, at FROM reservations
 # The difference to what the file before said comes or goes, as far as it is free. A part that is delivered again, or
 # after one of a later import, changes nothing.
 _IMPORT: Final = """
-    INSERT INTO stock (sku, free, initial, imported, import) VALUES (:sku, :n, :n, :n, :import)
+    INSERT INTO stock AS old (sku, free, initial, imported, import) VALUES (:sku, :n, :n, :n, :import)
     ON CONFLICT (sku) DO UPDATE SET
-        free = max(0, free + excluded.imported - imported),
-        initial = max(0, free + excluded.imported - imported) + held + sold - corrected,
+        free = CASE WHEN old.free + excluded.imported > old.imported
+            THEN old.free + excluded.imported - old.imported ELSE 0 END,
+        initial = old.held + old.sold - old.corrected + CASE WHEN old.free + excluded.imported > old.imported
+            THEN old.free + excluded.imported - old.imported ELSE 0 END,
         imported = excluded.imported,
         import = excluded.import
-    WHERE excluded.import > import
+    WHERE excluded.import > old.import
 """
 _FIND: Final = "SELECT order_id, state, lines, expires_at FROM reservations WHERE order_id = :order_id"
 _WRITE: Final = (
