@@ -102,6 +102,10 @@ class Member(Protocol):
         """Commit. Returns when it is durable, or at once if the member was made with `wait=False`."""
         ...
 
+    async def prepare(self, name: str) -> None:
+        """Prepare to commit under a name, for `Engine.settle`; MisuseError if the engine cannot."""
+        ...
+
     async def abandon(self, error: BaseException) -> None:
         """Roll back because of `error`, which the caller raises afterwards."""
         ...
@@ -140,6 +144,10 @@ class Engine(Protocol):
 
     dialect: str
     """`sqlite` or `postgresql`: which variants of migrations apply."""
+    shared: bool
+    """Whether several processes may have it open at once."""
+    heard: Callable[[str | None], None]
+    """Called with each word that another process signals; with None where some may have been missed."""
     label: str
     """How errors name the database: its file, or its URL without password."""
 
@@ -149,6 +157,14 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """Wait for transactions in flight, commit, disconnect."""
+        ...
+
+    def signal(self, word: str) -> None:
+        """Tell the other processes that have it open, soon; a word may be lost."""
+        ...
+
+    def listen(self) -> None:
+        """Call `heard` from now on."""
         ...
 
     def member(self, *, wait: bool) -> Member:
@@ -165,6 +181,14 @@ class Engine(Protocol):
 
     async def view(self) -> View:
         """Return the present instant."""
+        ...
+
+    async def prepared(self) -> list[str]:
+        """Return the names of prepared transactions. MisuseError if it cannot prepare."""
+        ...
+
+    async def settle(self, name: str, *, commit: bool) -> bool:
+        """Commit or roll back a prepared transaction; False if there is none of the name."""
         ...
 
     async def pause(self) -> None:

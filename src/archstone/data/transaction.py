@@ -32,7 +32,7 @@ T = TypeVar("T")
 class Transaction(Reading):
     """What `db.transaction()` gives: `async with db.transaction() as tx`."""
 
-    __slots__ = ("_callbacks", "_events", "_loop", "_member", "_task", "_token", "begun", "db", "face", "outer")
+    __slots__ = ("_callbacks", "_events", "_gid", "_loop", "_member", "_task", "_token", "begun", "db", "face", "outer")
 
     def __init__(self, db: "Database", member: Member) -> None:
         self.db = db
@@ -49,6 +49,7 @@ class Transaction(Reading):
         self._token: Token[Call] | None = None
         self._events: list[Envelope] | None = None
         self._callbacks: list[Callable[[], None]] | None = None
+        self._gid: str | None = None
 
     async def __aenter__(self) -> Self:
         call = context.current()
@@ -95,7 +96,10 @@ class Transaction(Reading):
                 await self._member.abandon(failure)
                 raise
             callbacks.append(self.db.wake_relay)
-        await self._member.finish(callbacks)
+        if self._gid is not None:
+            await self._member.prepare(self._gid)
+        else:
+            await self._member.finish(callbacks)
 
     def innermost(self) -> "Transaction | None":
         """Return it, or the nearest around it, whose block has not been left; None if all have.
@@ -146,6 +150,20 @@ class Transaction(Reading):
             self._events = [message]
         else:
             self._events.append(message)
+
+    def prepare_as(self, name: str) -> None:
+        """Let leaving the block prepare this transaction under `name` instead of committing it (PostgreSQL).
+
+        It then survives everything, with all its locks, until `db.settle_prepared(name)` ends it. `after_commit`
+        callbacks are not called. For coordinators: see `archstone.sagas.TwoPhase`.
+
+        Raises:
+            MisuseError: The name is not 1 to 199 characters without quotes; from leaving: the database cannot prepare.
+        """
+        self._check()
+        if not 0 < len(name) < 200 or not name.isascii() or "'" in name or "\\" in name:
+            raise MisuseError(self._name(), f"cannot be prepared as {name!r}: 1 to 199 ASCII characters without quotes")
+        self._gid = name
 
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Call `callback` once this transaction is durable, before its block is left; never if it rolls back.

@@ -8,7 +8,8 @@ transaction did not commit is never sent. A crash between sending and deleting s
 `Inbox` drops. An iteration that fails is tried again with backoff; one that hangs longer than `stall_s` is cancelled
 and started anew. How far it is behind is a metric.
 
-Run one relay per database.
+Run one relay per database and process: where several processes share the database, one of them sends, under a lease,
+and another goes on within seconds of its death.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from typing import Final, Protocol, Self
 
 from archstone import context, world
 from archstone.context import Call
-from archstone.data import Envelope, Outbox, OutboxRow
+from archstone.data import Database, Envelope, Lease, Outbox, OutboxRow
 from archstone.messaging.headers import trace_of
 from archstone.observability import Attribute, SpanRecord, counter, gauge, get_logger, record_span, recorders
 from archstone.resilience import Exponential, check
@@ -33,6 +34,8 @@ AFTER_SEND: Final = world.declare_point(
     "messaging.after_send", "events are durably on the bus and still in the outbox: they will be sent again"
 )
 AFTER_DELETE: Final = world.declare_point("messaging.after_delete", "events are on the bus and out of the outbox")
+
+_SIGNAL: Final = "outbox"
 
 _relayed = counter("archstone_relay_sent", "Events sent from the outbox.", ("database",))
 _restarts = counter("archstone_relay_restarts", "Iterations of the relay that died or stalled.", ("database",))
@@ -68,34 +71,39 @@ class Relay:
 
     def __init__(
         self,
-        db: Outbox,
+        db: Database | Outbox,
         bus: Sender,
         *,
         batch: int = 500,
         poll_s: float = 5.0,
         stall_s: float = 30.0,
         backoff: Exponential = Exponential(0.1, cap_s=10.0),  # noqa: B008 - a frozen value
+        lease_s: float = 5.0,
     ) -> None:
         """Describe a relay.
 
         Args:
-            db: The database whose outbox it empties, open while the relay runs; or another `Outbox`.
+            db: The database whose outbox it empties, open while the relay runs; or another `Outbox`, for one process.
             bus: Where the events go.
             batch: Events sent with one transaction of the bus. At least 1.
             poll_s: Seconds between two looks without a wake-up: a net, since commits wake it. Above 0.
             stall_s: Seconds that one iteration may take. Above 0.
             backoff: Seconds between an iteration that failed and the next.
+            lease_s: Seconds after which another process takes over from one that has died. Above 0.
         """
         self.batch = batch
         self.poll_s = poll_s
         self.stall_s = stall_s
+        self.lease_s = lease_s
         check(
             self,
             batch=(batch >= 1, "at least 1"),
             poll_s=(0 < poll_s < float("inf"), "above 0 and finite"),
             stall_s=(0 < stall_s < float("inf"), "above 0 and finite"),
+            lease_s=(0 < lease_s < float("inf"), "above 0 and finite"),
         )
-        self._db = db
+        self._outbox = db
+        self._db = db if isinstance(db, Database) else None
         self._bus = bus
         self._backoff = backoff
         self._wake = asyncio.Event()
@@ -103,10 +111,11 @@ class Relay:
         self._busy_since_s: float | None = None
         self._sent = self._restarts = self._failures = 0
         self._error: str | None = None
+        self._lease: Lease | None = None
         self._runner: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._runner = asyncio.create_task(self.run(), name=f"relay of {self._db.name}")
+        self._runner = asyncio.create_task(self.run(), name=f"relay of {self._outbox.name}")
         return self
 
     async def __aexit__(
@@ -133,7 +142,7 @@ class Relay:
         Cancelled or failed, it leaves events in the outbox that may have been sent.
         """
         self._wake.clear()
-        rows = await self._db.unsent(self.batch)
+        rows = await self._outbox.unsent(self.batch)
         if not rows:
             self._oldest_us = None
             return 0
@@ -141,41 +150,65 @@ class Relay:
         world.point(BEFORE_SEND)
         await self._bus.send(*[Envelope._make(row[1:]) for row in rows])
         world.point(AFTER_SEND)
-        await self._db.forget([row[0] for row in rows])
+        await self._outbox.forget([row[0] for row in rows])
         # Whatever was published meanwhile is younger than the last of these.
         self._oldest_us = rows[-1][-1] if self._wake.is_set() or len(rows) == self.batch else None
-        _tell(rows, self._db.name)
+        _tell(rows, self._outbox.name)
         self._sent += len(rows)
-        _relayed.labels(self._db.name).inc(len(rows))
+        _relayed.labels(self._outbox.name).inc(len(rows))
         world.point(AFTER_DELETE)
         return len(rows)
 
     async def run(self) -> None:
         """Relay until cancelled. Nothing else ends it."""
         context.set_current(Call())
-        self._db.outbox_ready.append(self._published)
-        _lag.labels(self._db.name).watch(lambda: self.lag_s)
+        self._outbox.outbox_ready.append(self._published)
+        _lag.labels(self._outbox.name).watch(lambda: self.lag_s)
+        try:
+            if self._db is not None and self._db.shared:
+                await self._run_shared(self._db)
+            else:
+                await self._run()
+        finally:
+            self._outbox.outbox_ready.remove(self._published)
+            _lag.labels(self._outbox.name).watch(None)
+
+    async def _run_shared(self, db: Database) -> None:
+        """Relay while this process holds the lease, woken by whoever publishes."""
+        deaf = db.listen(_SIGNAL, self._woken)
+        try:
+            async with Lease(db, "relay", ttl_s=self.lease_s) as self._lease:
+                await self._run()
+        finally:
+            self._lease = None
+            deaf()
+
+    async def _run(self) -> None:
         shifts: set[asyncio.Task[None]] = set()
         try:
             while True:
-                shift = asyncio.create_task(self._work(), name=f"relay of {self._db.name}: shift")
+                shift = asyncio.create_task(self._work(), name=f"relay of {self._outbox.name}: shift")
                 shifts.add(shift)
                 shift.add_done_callback(shifts.discard)
                 await self._watch(shift)
                 self._restarts += 1
                 self._failures += 1
-                _restarts.labels(self._db.name).inc()
-                _log.error("relay restarted", database=self._db.name, why=self._error, lag_s=self.lag_s)
+                _restarts.labels(self._outbox.name).inc()
+                _log.error("relay restarted", database=self._outbox.name, why=self._error, lag_s=self.lag_s)
                 await asyncio.sleep(self._backoff.longest_s(self._failures))
         finally:
-            self._db.outbox_ready.remove(self._published)
-            _lag.labels(self._db.name).watch(None)
             for shift in shifts:
                 shift.cancel()
             if shifts:
                 await asyncio.wait(set(shifts), timeout=self.stall_s)
 
     def _published(self) -> None:
+        if self._db is not None and self._lease is not None and self._lease.token is None:
+            self._db.signal(_SIGNAL)  # it is for another process to send
+            return
+        self._woken()
+
+    def _woken(self) -> None:
         if self._oldest_us is None:
             self._oldest_us = world.now_us()
         self._wake.set()
@@ -183,6 +216,9 @@ class Relay:
     async def _work(self) -> None:
         """Relay for ever; whatever it raises ends the shift."""
         while True:
+            if self._lease is not None and self._lease.token is None:
+                self._oldest_us = None  # another process knows how far it is
+                await self._lease.held()
             self._busy_since_s = world.monotonic()
             count = await self.relay_once()
             self._busy_since_s = None

@@ -16,10 +16,10 @@ from archstone.errors import ArchstoneError
 __all__ = ["AFTER_COMMIT", "BEFORE_COMMIT", "Home", "PostgresMember"]
 
 BEFORE_COMMIT: Final = world.declare_point(
-    "data.postgresql.before_commit", "a transaction has run and nobody is answered; none of it is committed"
+    "postgres.before_commit", "a transaction has run and nobody is answered; none of it is committed"
 )
 AFTER_COMMIT: Final = world.declare_point(
-    "data.postgresql.after_commit", "a transaction is committed and nobody has been answered"
+    "postgres.after_commit", "a transaction is committed and nobody has been answered"
 )
 
 NEW: Final = 0
@@ -141,13 +141,18 @@ class PostgresMember:
         for callback in callbacks:
             home.call(callback)
 
-    async def _commit(self) -> None:
+    async def prepare(self, name: str) -> None:
+        """Prepare to commit under `name`."""
+        await self._ready(f"PREPARE TRANSACTION {name}")
+        await self._commit(f"PREPARE TRANSACTION '{name}'")
+
+    async def _commit(self, how: str = "COMMIT") -> None:
         link = self._link
         if link is None:
             raise self._fault()
         world.point(BEFORE_COMMIT)
         try:
-            await link.say("COMMIT")
+            await link.say(how)
         except FAULTS as error:
             self._state = ENDED
             if is_broken(error):
@@ -155,7 +160,7 @@ class PostgresMember:
                 failure = unknown(error, self._home.label)
             else:
                 self._home.count(lost=1)
-                failure = translated(error, self._home.label, "COMMIT")
+                failure = translated(error, self._home.label, how)
             self._let_go()
             raise failure from error
         except BaseException:

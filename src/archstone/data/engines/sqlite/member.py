@@ -13,11 +13,13 @@ from archstone.data.engine import Result, Values
 from archstone.data.engines.sqlite.batch import COMMITTED, LOST, OPEN, Batch
 from archstone.data.engines.sqlite.translate import FAULTS
 from archstone.data.engines.sqlite.writer import Writer
-from archstone.data.errors import TransactionHeldError, TransactionLostError
+from archstone.data.errors import MisuseError, TransactionHeldError, TransactionLostError
 from archstone.data.sql import Statement
 from archstone.errors import ArchstoneError
 
-__all__ = ["SqliteMember"]
+__all__ = ["CANNOT_PREPARE", "SqliteMember"]
+
+CANNOT_PREPARE: Final = "SQLite cannot prepare without holding its only writer: take part by reservation"
 
 NEW: Final = 0
 """No statement yet: holds nothing."""
@@ -134,6 +136,10 @@ class SqliteMember:
         writer.release()
         if answer is not None:
             await answer
+
+    async def prepare(self, name: str) -> None:
+        """Refuse: prepared, it would hold the only writer until it is settled."""
+        await self._fail(MisuseError(f"database {self._writer.file}", CANNOT_PREPARE))
 
     async def _fail(self, failure: ArchstoneError) -> None:
         await self.abandon(failure)
