@@ -37,7 +37,7 @@ ENGINES = ("data/engines/", "data/testing/", "data/portable.py", "data/lease.py"
 """What runs on one database only, or says itself what it says to which."""
 _FIRST = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b")
 
-pytestmark = pytest.mark.real_time
+pytestmark = [pytest.mark.real_time, pytest.mark.slow]
 
 
 def sources() -> Iterator[tuple[Path, ModuleType]]:

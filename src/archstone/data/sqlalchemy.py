@@ -9,8 +9,9 @@ a rollback, a rollback to a savepoint, a crash. `create_outbox` makes the table.
 
     async with Relay(SqlAlchemyOutbox(engine), bus):
 
-On PostgreSQL `Relay(Database(url), bus)` does the same from any process. On SQLite take `SqlAlchemyOutbox`: through a
-`Database` a second program would write the same file and, worse, a second one would move its log into it.
+On PostgreSQL `Relay(Database(url), bus)` does the same from any process, and where there are several, one of them does
+it. On SQLite take `SqlAlchemyOutbox`: through a `Database` a second program would write the same file and, worse, a
+second one would move its log into it.
 
 Needs `archstone[sqlalchemy]`; nothing else in Archstone imports it. With `Database`, say `tx.publish` instead.
 """
@@ -157,7 +158,8 @@ class SqlAlchemyOutbox:
 
     A relay is woken when a connection that has published goes back to the pool: right after the commit of a session,
     and after the block of a connection. From other processes it hears nothing and looks by itself (`poll_s`). A
-    rollback wakes it for nothing. One relay per database: a second one sends everything twice, under the same ids.
+    rollback wakes it for nothing. One relay on one database, in one process: a second one sends everything twice, under
+    the same ids.
     """
 
     def __init__(self, engine: AsyncEngine | Engine, *, name: str | None = None) -> None:
