@@ -62,7 +62,7 @@ class Sink:
         return [Placed.decode(envelope.payload).model_dump()["order_id"] for envelope in self.sent]
 
 
-def begin_as_sqlalchemy_says(engine: Engine) -> None:
+def begin_as_sqlalchemy_says(engine: Engine, how: str = "BEGIN") -> None:
     """Have the driver begin where SQLAlchemy does, as its pages on SQLite advise who uses savepoints."""
 
     @event.listens_for(engine, "connect")
@@ -71,7 +71,7 @@ def begin_as_sqlalchemy_says(engine: Engine) -> None:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN")
+        connection.exec_driver_sql(how)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -316,6 +316,37 @@ async def by_hand(engine: AsyncEngine, event: Event) -> None:
 async def by_connection(engine: AsyncEngine, event: Event) -> None:
     async with engine.begin() as connection:
         await publish(connection, event)
+
+
+@pytest.mark.parametrize("begin", [None, "BEGIN IMMEDIATE"])
+async def test_sessions_that_read_and_then_write_go_on_beside_the_relay(url: str, begin: str | None):
+    """With plain BEGIN, SQLite refuses who has read before somebody else wrote; see docs/sqlalchemy.md."""
+    engine = create_async_engine(url)
+    if begin is not None and engine.dialect.name == "sqlite":
+        begin_as_sqlalchemy_says(engine.sync_engine, begin)
+    await create_outbox(engine)
+    async with engine.begin() as connection:
+        await connection.run_sync(Model.metadata.create_all)
+    sink = Sink()
+
+    async def place(number: int) -> None:
+        async with AsyncSession(engine) as session, session.begin():
+            assert await session.get(Order, f"o{number}") is None
+            await asyncio.sleep(0)
+            session.add(Order(id=f"o{number}"))
+            await publish(session, Placed(order_id=f"o{number}"))
+
+    outbox = SqlAlchemyOutbox(engine)
+    async with asyncio.timeout(60), Relay(outbox, sink, batch=3, poll_s=3600.0) as relay:
+        for begun in range(0, 40, 10):
+            await asyncio.gather(*[place(number) for number in range(begun, begun + 10)])
+        while len(sink.sent) < 40:
+            sink.arrived.clear()
+            await sink.arrived.wait()
+        assert relay.statistics().restarts == 0
+    assert sorted(sink.orders) == sorted(f"o{number}" for number in range(40))
+    assert await sent(engine) in ([], sink.orders[-3:], sink.orders[-2:], sink.orders[-1:])  # stopped before it deleted
+    await engine.dispose()
 
 
 async def test_a_relay_that_failed_finds_everything_again(engine: AsyncEngine):
