@@ -54,6 +54,10 @@ ELSEWHERE = {
     "shop.import_after_telling": "tests/systems/test_shop_import_crash.py",
     "shop.refund_after_asked": "tests/systems/test_shop_refund_crash.py",
     "shop.refund_after_booked": "tests/systems/test_shop_refund_crash.py",
+    "two_phase.after_decision": "tests/sagas/test_sagas_two_phase.py",
+    "two_phase.after_prepare": "tests/sagas/test_sagas_two_phase.py",
+    "two_phase.before_decision": "tests/sagas/test_sagas_two_phase.py",
+    "two_phase.mid_commit": "tests/sagas/test_sagas_two_phase.py",
 }
 """Points that no checkout passes, and the test that kills there."""
 
