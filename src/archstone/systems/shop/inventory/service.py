@@ -4,7 +4,7 @@ A reservation is `held`, then `sold`, `expired` (its time was up; it may be take
 given up; final). Every change is one transaction of conditional updates, so that no load can oversell.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final, Literal, NamedTuple, Protocol, cast
 
@@ -145,7 +145,7 @@ class InventoryService(Service, Inventory, StockAdmin, name="inventory"):
             raise ReservationClosedError(order_id)
         if known is not None and known.state != "expired":
             return Reservation(order_id=order_id, expires_at=_instant(known.expires_at))
-        await _take(self.tx, _HOLD, lines)
+        await _take(self.tx, _HOLD, lines, back=_PUT_BACK_HELD)
         now_us = world.now_us()
         expires_us = now_us + HOLD_S * 1_000_000
         await self.tx.execute(
@@ -164,7 +164,7 @@ class InventoryService(Service, Inventory, StockAdmin, name="inventory"):
         if known.state == "held":
             await self.tx.many(_SELL_HELD, _counts(known.lines))
         else:
-            await _take(self.tx, _SELL_FREE, known.lines)
+            await _take(self.tx, _SELL_FREE, known.lines, back=_PUT_BACK_SOLD)
         await self.tx.execute(_SET, order_id=order_id, state="sold", at=world.now_us())
         self.tx.publish(StockSold(order_id=order_id, lines=known.lines))
 
@@ -220,11 +220,19 @@ class Writes(Protocol):
         """Run a statement and return how many rows it changed."""
         ...
 
+    def many(self, sql: str, rows: Iterable[Mapping[str, object]]) -> Awaitable[int]:
+        """Run a statement once per mapping."""
+        ...
 
-async def _take(tx: Writes, statement: str, lines: tuple[Line, ...]) -> None:
-    """Take every line by a conditional update, or raise OutOfStockError, which rolls all of them back."""
-    for line in lines:
+
+async def _take(tx: Writes, statement: str, lines: tuple[Line, ...], *, back: str) -> None:
+    """Take every line by a conditional update, or none, and raise OutOfStockError.
+
+    A command is rolled back by that error. A handler goes on with its transaction, so what was taken goes `back`.
+    """
+    for number, line in enumerate(lines):
         if not await tx.execute(statement, n=line.quantity, sku=line.sku):
+            await tx.many(back, _counts(lines[:number]))
             raise OutOfStockError(line.sku)
 
 
