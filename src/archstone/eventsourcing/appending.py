@@ -1,0 +1,88 @@
+"""How events come to stand at the end of a stream, inside a transaction."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from archstone import context, world
+from archstone.data import Event, MisuseError, headers_of
+from archstone.eventsourcing import tables
+from archstone.eventsourcing.errors import StreamConflictError
+from archstone.eventsourcing.unit import Unit
+
+__all__ = ["AFTER_APPEND", "append"]
+
+AFTER_APPEND: Final = world.declare_point(
+    "eventsourcing.after_append", "events are in the transaction that saves them, none of it is on disk"
+)
+
+# "archstone" in ASCII, cut to 63 bits: a number that nobody else's advisory lock is likely to have.
+_ORDER_LOCK: Final = int.from_bytes(b"archston") >> 1
+_TAKE_ORDER: Final = "SELECT pg_advisory_xact_lock(CAST(:lock AS BIGINT))"
+
+
+async def append(unit: Unit, stream: str, events: Sequence[Event], *, expected: int | None, dialect: str) -> int:
+    """Write `events` after the first `expected` of `stream` (None: after its last); return the position of the last.
+
+    Raises:
+        MisuseError: There are no events, or one whose class has no name.
+        StreamConflictError: The stream has more or fewer than `expected` events. Nothing was written.
+    """
+    _check(stream, events)
+    if dialect == "postgresql":
+        # Positions are drawn from a sequence when rows are written, and seen when their transaction commits. Without
+        # the lock: A draws 7, B draws 8, B commits, a reader goes on from 8, A commits, and 7 is never read. With it,
+        # whoever draws a position commits before anybody draws the next (docs/decisions).
+        await unit.execute(_TAKE_ORDER, lock=_ORDER_LOCK)
+    if expected is None:
+        expected = await _version(unit, stream)
+    number = await _advance(unit, stream, expected=expected, version=expected + len(events))
+    rows = _rows(number, events, first=expected + 1)
+    last = rows.pop()
+    if rows:
+        await unit.many(tables.INSERT_EVENT, rows)
+    position = await unit.first(int, tables.INSERT_LAST_EVENT, **last)
+    world.point(AFTER_APPEND)
+    return position or 0
+
+
+async def _version(unit: Unit, stream: str) -> int:
+    return await unit.first(int, tables.STREAM_VERSION, name=stream) or 0
+
+
+async def _advance(unit: Unit, stream: str, *, expected: int, version: int) -> int:
+    """Move the stream on to `version` and return its number."""
+    if expected == 0:
+        number = await unit.first(int, tables.CREATE_STREAM, name=stream, version=version)
+    else:
+        number = await unit.first(int, tables.ADVANCE_STREAM, name=stream, version=version, expected=expected)
+    if number is None:
+        raise StreamConflictError(stream, expected, await _version(unit, stream))
+    return number
+
+
+def _check(stream: str, events: Sequence[Event]) -> None:
+    if not events:
+        raise MisuseError(f"stream {stream!r}", "there are no events to append")
+    for event in events:
+        if not event.event_name:
+            raise MisuseError(f"stream {stream!r}", f"{type(event).__qualname__} has no name: give it one to store it")
+
+
+def _rows(number: int, events: Sequence[Event], *, first: int) -> list[dict[str, object]]:
+    headers, at = headers_of(context.current()), world.now_us()
+    rows: list[dict[str, object]] = []
+    for version, event in enumerate(events, first):
+        kind = type(event)
+        rows.append(
+            {
+                "stream": number,
+                "version": version,
+                "name": kind.event_name,
+                "form": kind.event_version,
+                "sealed": 0,
+                "payload": event.encode(),
+                "headers": headers,
+                "at": at,
+            }
+        )
+    return rows

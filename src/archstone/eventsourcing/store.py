@@ -1,0 +1,171 @@
+"""The event store: streams of events in a database, appended to when nobody else was first, read in one order.
+
+    store = EventStore(db)
+    await store.open()
+    await store.save(User.create("42", email="ann@example.com"))
+
+    user = await store.load(User, "42")
+    user.change_email("ann@example.org")
+    await store.save(user)                                 # StreamConflictError if somebody saved it meanwhile
+
+Promise: what `save` has answered is on disk, all events of it or none, in the order in which they were recorded; no
+event is ever changed or lost. Positions become visible in their order: who has read up to one never finds another below
+it later.
+"""
+
+from asyncio import sleep
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
+
+from archstone import world
+from archstone.data import Database, Event
+from archstone.eventsourcing import tables
+from archstone.eventsourcing.aggregate import Aggregate
+from archstone.eventsourcing.appending import append
+from archstone.eventsourcing.errors import HandlerError, NoStreamError
+from archstone.eventsourcing.reading import EventRow, StreamRow, events_of, recorded
+from archstone.eventsourcing.recorded import Recorded
+from archstone.eventsourcing.unit import Reads, Unit
+
+__all__ = ["AFTER_SAVE", "EventStore"]
+
+A = TypeVar("A", bound=Aggregate)
+
+AFTER_SAVE: Final = world.declare_point(
+    "eventsourcing.after_save", "events are on disk, nobody has been told and no projection knows"
+)
+CHUNK: Final = 1_000
+"""Events read in one turn of the loop: some three milliseconds."""
+
+
+class EventStore:
+    """The events of one database. Make one per database: projections are woken by what goes through it."""
+
+    def __init__(self, db: Database) -> None:
+        self.db = db
+        """Where the events are."""
+        self.events_ready: list[Callable[[], None]] = []
+        """Called synchronously, on the loop, after each commit that appended events here."""
+
+    async def open(self) -> None:
+        """Create the tables if they are missing. The database must be open."""
+        await self.db.ensure(tables.EVENTS)
+
+    async def load(self, kind: type[A], id: str, *, tx: Unit | None = None) -> A:
+        """Return the aggregate as its events made it; in `tx`, also those that it has saved.
+
+        Raises:
+            NoStreamError: Nothing was ever recorded under this id.
+            NewerEventError, EventUnreadableError: An event cannot be read.
+        """
+        found = await self.find(kind, id, tx=tx)
+        if found is None:
+            raise NoStreamError(kind.stream_of(id))
+        return found
+
+    async def find(self, kind: type[A], id: str, *, tx: Unit | None = None) -> A | None:
+        """Return the aggregate, or None where nothing was ever recorded under this id."""
+        reads: Reads = tx or self.db
+        stream = _stored(kind).stream_of(id)
+        number = await reads.first(int, tables.STREAM_NUMBER, name=stream)
+        if number is None:
+            return None
+        aggregate = kind(id)
+        while True:
+            rows = await reads.all(StreamRow, tables.REBUILD, stream=number, after=aggregate.version, limit=CHUNK)
+            aggregate.replay(events_of(stream, rows))
+            if len(rows) < CHUNK:
+                return aggregate
+            await sleep(0)
+
+    async def save(self, aggregate: Aggregate, *, tx: Unit | None = None, publish: bool = False) -> int:
+        """Store what the aggregate has recorded; return the position of the last event, 0 if there was none.
+
+        Args:
+            aggregate: If this raises, nothing of it was stored. After a conflict load it again.
+            tx: The transaction in which it is stored. When that is rolled back, the aggregate is worth nothing any
+                more: load it again. None: one of its own, durable when this returns.
+            publish: Also stage the events in the outbox, for other services. Personal fields leave in the clear.
+
+        Raises:
+            StreamConflictError: Somebody else has saved it since it was loaded.
+        """
+        _stored(type(aggregate))
+        if not aggregate.pending:
+            return 0
+        events = tuple(aggregate.pending)
+        position = await self.append(
+            aggregate.stream, events, expected=aggregate.stored_version, tx=tx, publish=publish
+        )
+        # Not simply cleared: somebody may have recorded more while this waited for the disk.
+        del aggregate.pending[: len(events)]
+        return position
+
+    async def append(
+        self,
+        stream: str,
+        events: Sequence[Event],
+        *,
+        expected: int | None = None,
+        tx: Unit | None = None,
+        publish: bool = False,
+    ) -> int:
+        """Store events (at least one) at the end of a stream; return the position of the last. What `save` does.
+
+        Args:
+            stream: Its name, such as `user/42`.
+            events: Oldest first.
+            expected: Events that the stream must have by now, 0 for a new one. None: as many as it has.
+            tx: As in `save`.
+            publish: As in `save`.
+
+        Raises:
+            StreamConflictError: The stream has more or fewer than `expected` events. Nothing was stored.
+        """
+        if tx is not None:
+            return await self._append(tx, stream, events, expected=expected, publish=publish)
+        async with self.db.transaction() as own:
+            return await self._append(own, stream, events, expected=expected, publish=publish)
+
+    async def stream(self, stream: str, *, after: int = 0, limit: int = CHUNK) -> list[Recorded[Event]]:
+        """Return the events of one stream whose number is above `after`: oldest first, at most `limit`."""
+        return recorded(await self.db.all(EventRow, tables.READ_STREAM, stream=stream, after=after, limit=limit))
+
+    async def read(self, *, after: int = 0, limit: int = CHUNK) -> list[Recorded[Event]]:
+        """Return the events of all streams whose position is above `after`: in their order, at most `limit`."""
+        return recorded(await self.db.all(EventRow, tables.READ_ALL, after=after, limit=limit))
+
+    async def last_position(self) -> int:
+        """Return the position of the last event; 0 where there is none."""
+        return await self.db.one(int, tables.LAST_POSITION)
+
+    async def _append(
+        self, unit: Unit, stream: str, events: Sequence[Event], *, expected: int | None, publish: bool
+    ) -> int:
+        position = await append(unit, stream, events, expected=expected, dialect=dialect_of(self.db))
+        if publish:
+            for event in events:
+                unit.publish(event)
+        unit.after_commit(self._saved)
+        return position
+
+    def _saved(self) -> None:
+        world.point(AFTER_SAVE)
+        for wake in self.events_ready:
+            wake()
+
+
+def dialect_of(db: Database) -> str:
+    """Return `sqlite` or `postgresql`."""
+    return getattr(db, "dialect", "sqlite")
+
+
+def _stored(kind: type[A]) -> type[A]:
+    """Return `kind`, which must have a name.
+
+    Raises:
+        HandlerError: It has none.
+    """
+    if not kind.aggregate_name:
+        raise HandlerError(kind.__qualname__, "has no name: give it one as a class argument to store it")
+    return kind

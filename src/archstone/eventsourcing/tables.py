@@ -1,0 +1,80 @@
+"""The tables of an event store, and the statements on them.
+
+`_archstone_streams` has a row per stream with the number of its events: a save moves it on, and finds out there whether
+somebody else was first. `_archstone_events` has a row per event, for ever; `position` is their order over all streams.
+`_archstone_event_snapshots` keeps the last snapshot of a stream.
+"""
+
+from typing import Final
+
+from archstone.data import Schema
+
+__all__ = ["EVENTS"]
+
+EVENTS: Final = Schema(
+    "eventsourcing",
+    (
+        (
+            """CREATE TABLE _archstone_streams (
+                number INTEGER PRIMARY KEY AUTOINCREMENT,
+                name TEXT NOT NULL UNIQUE,
+                version INTEGER NOT NULL
+            )""",
+            # The number of the stream, not its name: an index of small keys that grows at its end.
+            """CREATE TABLE _archstone_events (
+                position INTEGER PRIMARY KEY AUTOINCREMENT,
+                stream INTEGER NOT NULL,
+                version INTEGER NOT NULL,
+                name TEXT NOT NULL,
+                form INTEGER NOT NULL,
+                sealed INTEGER NOT NULL,
+                payload BLOB NOT NULL,
+                headers BLOB NOT NULL,
+                at INTEGER NOT NULL,
+                UNIQUE (stream, version)
+            )""",
+            """CREATE TABLE _archstone_event_snapshots (
+                stream INTEGER PRIMARY KEY,
+                version INTEGER NOT NULL,
+                form TEXT NOT NULL,
+                state BLOB NOT NULL,
+                at INTEGER NOT NULL
+            )""",
+        ),
+    ),
+)
+
+CREATE_STREAM: Final = (
+    "INSERT INTO _archstone_streams (name, version) VALUES (:name, :version) ON CONFLICT (name) DO NOTHING"
+    " RETURNING number"
+)
+ADVANCE_STREAM: Final = (
+    "UPDATE _archstone_streams SET version = :version WHERE name = :name AND version = :expected RETURNING number"
+)
+STREAM_VERSION: Final = "SELECT version FROM _archstone_streams WHERE name = :name"
+INSERT_EVENT: Final = (
+    "INSERT INTO _archstone_events (stream, version, name, form, sealed, payload, headers, at)"
+    " VALUES (:stream, :version, :name, :form, :sealed, :payload, :headers, :at)"
+)
+INSERT_LAST_EVENT: Final = INSERT_EVENT + " RETURNING position"
+STREAM_NUMBER: Final = "SELECT number FROM _archstone_streams WHERE name = :name"
+FIND_STREAM: Final = (
+    "SELECT stream.number, stream.version, snapshot.version, snapshot.form, snapshot.state"
+    " FROM _archstone_streams AS stream"
+    " LEFT JOIN _archstone_event_snapshots AS snapshot ON snapshot.stream = stream.number"
+    " WHERE stream.name = :name"
+)
+REBUILD: Final = (
+    "SELECT version, name, form, sealed, payload FROM _archstone_events"
+    " WHERE stream = :stream AND version > :after ORDER BY version LIMIT :limit"
+)
+_COLUMNS: Final = (
+    "SELECT event.position, stream.name, event.version, event.name, event.form, event.sealed, event.payload,"
+    " event.headers, event.at FROM _archstone_events AS event"
+    " JOIN _archstone_streams AS stream ON stream.number = event.stream"
+)
+READ_ALL: Final = _COLUMNS + " WHERE event.position > :after ORDER BY event.position LIMIT :limit"
+READ_STREAM: Final = (
+    _COLUMNS + " WHERE stream.name = :stream AND event.version > :after ORDER BY event.version LIMIT :limit"
+)
+LAST_POSITION: Final = "SELECT COALESCE(MAX(position), 0) FROM _archstone_events"
