@@ -79,8 +79,10 @@ class NewerEventError(BackendError, code="eventsourcing.newer-event"):
         self.event = event
         self.found = found
         self.known = known
-        """The highest version that is known here, 0 if none is."""
+        """The highest version that is known here."""
 
     def __str__(self) -> str:
-        known = f"up to {self.known}" if self.known else "no version of it: is its module imported?"
-        return f"event {self.event} has version {self.found}, this release knows {known}; run the later release"
+        return (
+            f"event {self.event} is stored with version {self.found}, this release knows up to {self.known}; "
+            f"run the later release"
+        )

@@ -14,26 +14,31 @@ it later.
 """
 
 from asyncio import sleep
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 from archstone import world
-from archstone.data import Database, Event
+from archstone.data import Database, Event, MisuseError
 from archstone.eventsourcing import tables
 from archstone.eventsourcing.aggregate import Aggregate
 from archstone.eventsourcing.appending import append
 from archstone.eventsourcing.errors import HandlerError, NoStreamError
 from archstone.eventsourcing.reading import EventRow, StreamRow, events_of, recorded
 from archstone.eventsourcing.recorded import Recorded
+from archstone.eventsourcing.snapshots import form_of, restore, state_of
 from archstone.eventsourcing.unit import Reads, Unit
 
 __all__ = ["AFTER_SAVE", "EventStore"]
 
 A = TypeVar("A", bound=Aggregate)
+T = TypeVar("T")
 
 AFTER_SAVE: Final = world.declare_point(
     "eventsourcing.after_save", "events are on disk, nobody has been told and no projection knows"
 )
+_StreamRow = tuple[int, int | None, str | None, bytes | None]
+"""Number; version, form and state of its snapshot."""
+
 CHUNK: Final = 1_000
 """Events read in one turn of the loop: some three milliseconds."""
 
@@ -67,10 +72,13 @@ class EventStore:
         """Return the aggregate, or None where nothing was ever recorded under this id."""
         reads: Reads = tx or self.db
         stream = _stored(kind).stream_of(id)
-        number = await reads.first(int, tables.STREAM_NUMBER, name=stream)
-        if number is None:
+        row = await reads.first(_StreamRow, tables.FIND_STREAM, name=stream)
+        if row is None:
             return None
         aggregate = kind(id)
+        number, version, form, state = row
+        if version is not None and state is not None and form == form_of(kind).tag:
+            restore(aggregate, state, version=version)
         while True:
             rows = await reads.all(StreamRow, tables.REBUILD, stream=number, after=aggregate.version, limit=CHUNK)
             aggregate.replay(events_of(stream, rows))
@@ -94,9 +102,16 @@ class EventStore:
         if not aggregate.pending:
             return 0
         events = tuple(aggregate.pending)
-        position = await self.append(
-            aggregate.stream, events, expected=aggregate.stored_version, tx=tx, publish=publish
-        )
+        snapshot = _snapshot(aggregate) if _due(aggregate) else None
+        expected = aggregate.stored_version
+
+        async def save(unit: Unit) -> int:
+            position = await self._append(unit, aggregate.stream, events, expected=expected, publish=publish)
+            if snapshot is not None:
+                await unit.execute(tables.PUT_SNAPSHOT, **snapshot)
+            return position
+
+        position = await self._in(tx, save)
         # Not simply cleared: somebody may have recorded more while this waited for the disk.
         del aggregate.pending[: len(events)]
         return position
@@ -122,10 +137,19 @@ class EventStore:
         Raises:
             StreamConflictError: The stream has more or fewer than `expected` events. Nothing was stored.
         """
-        if tx is not None:
-            return await self._append(tx, stream, events, expected=expected, publish=publish)
-        async with self.db.transaction() as own:
-            return await self._append(own, stream, events, expected=expected, publish=publish)
+        return await self._in(tx, lambda unit: self._append(unit, stream, events, expected=expected, publish=publish))
+
+    async def snapshot(self, aggregate: Aggregate, *, tx: Unit | None = None) -> None:
+        """Store the state of an aggregate that has been saved, in place of an older snapshot.
+
+        Raises:
+            MisuseError: It has recorded events that are not saved.
+            HandlerError: It has attributes that a snapshot would lose.
+        """
+        if aggregate.pending:
+            raise MisuseError(f"aggregate {aggregate.stream}", "has unsaved events: save it before its snapshot")
+        row = _snapshot(aggregate)
+        await self._in(tx, lambda unit: unit.execute(tables.PUT_SNAPSHOT, **row))
 
     async def stream(self, stream: str, *, after: int = 0, limit: int = CHUNK) -> list[Recorded[Event]]:
         """Return the events of one stream whose number is above `after`: oldest first, at most `limit`."""
@@ -138,6 +162,13 @@ class EventStore:
     async def last_position(self) -> int:
         """Return the position of the last event; 0 where there is none."""
         return await self.db.one(int, tables.LAST_POSITION)
+
+    async def _in(self, tx: Unit | None, work: Callable[[Unit], Awaitable[T]]) -> T:
+        """Do `work` in `tx`, or in a transaction of its own."""
+        if tx is not None:
+            return await work(tx)
+        async with self.db.transaction() as own:
+            return await work(own)
 
     async def _append(
         self, unit: Unit, stream: str, events: Sequence[Event], *, expected: int | None, publish: bool
@@ -158,6 +189,23 @@ class EventStore:
 def dialect_of(db: Database) -> str:
     """Return `sqlite` or `postgresql`."""
     return getattr(db, "dialect", "sqlite")
+
+
+def _due(aggregate: Aggregate) -> bool:
+    """Whether a snapshot belongs to the save of what is pending."""
+    every = aggregate.snapshot_every
+    return every is not None and aggregate.version // every > aggregate.stored_version // every
+
+
+def _snapshot(aggregate: Aggregate) -> dict[str, object]:
+    """Return the row of its snapshot, as it is now."""
+    return {
+        "name": aggregate.stream,
+        "version": aggregate.version,
+        "form": form_of(type(aggregate)).tag,
+        "state": state_of(aggregate),
+        "at": world.now_us(),
+    }
 
 
 def _stored(kind: type[A]) -> type[A]:

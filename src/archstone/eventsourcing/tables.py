@@ -57,12 +57,18 @@ INSERT_EVENT: Final = (
     " VALUES (:stream, :version, :name, :form, :sealed, :payload, :headers, :at)"
 )
 INSERT_LAST_EVENT: Final = INSERT_EVENT + " RETURNING position"
-STREAM_NUMBER: Final = "SELECT number FROM _archstone_streams WHERE name = :name"
 FIND_STREAM: Final = (
-    "SELECT stream.number, stream.version, snapshot.version, snapshot.form, snapshot.state"
+    "SELECT stream.number, snapshot.version, snapshot.form, snapshot.state"
     " FROM _archstone_streams AS stream"
     " LEFT JOIN _archstone_event_snapshots AS snapshot ON snapshot.stream = stream.number"
     " WHERE stream.name = :name"
+)
+PUT_SNAPSHOT: Final = (
+    "INSERT INTO _archstone_event_snapshots (stream, version, form, state, at)"
+    " SELECT number, CAST(:version AS BIGINT), CAST(:form AS TEXT), :state, CAST(:at AS BIGINT) FROM _archstone_streams"
+    " WHERE name = :name AND version >= :version"
+    " ON CONFLICT (stream) DO UPDATE SET version = excluded.version, form = excluded.form, state = excluded.state,"
+    " at = excluded.at"
 )
 REBUILD: Final = (
     "SELECT version, name, form, sealed, payload FROM _archstone_events"

@@ -39,10 +39,8 @@ def upcast(name: str, version: int) -> Callable[[Upcast], Upcast]:
     def register(function: Upcast) -> Upcast:
         twin = _upcasts.get((name, version))
         if twin is not None and (twin.__module__, twin.__qualname__) != (function.__module__, function.__qualname__):
-            raise HandlerError(
-                f"@upcast({name!r}, {version})",
-                f"{twin.__qualname__} and {function.__qualname__} both lead on: keep one",
-            )
+            both = f"{twin.__qualname__} and {function.__qualname__}"
+            raise HandlerError(f"@upcast({name!r}, {version})", f"{both} both lead on from there: keep one")
         _upcasts[name, version] = function
         _decoders.clear()
         return function
@@ -54,7 +52,9 @@ def decoder(name: str, form: int) -> Decode:
     """Return what decodes events stored as version `form` of `name`. Compiled once, then a look-up.
 
     Raises:
-        NewerEventError: There is no such version here, and no upcast that leads from it.
+        NewerEventError: The highest version known here is lower.
+        EventError: The event is not known at all.
+        HandlerError: There is no class for this version, and no upcast that leads from it.
     """
     found = _decoders.get((name, form))
     if found is None:
@@ -69,8 +69,11 @@ def _compile(name: str, form: int) -> Decode:
         chain.append(step)
         version += 1
     known = [number for known_name, number in event_classes() if known_name == name]
-    if version not in known:
-        raise NewerEventError(name, version, max(known, default=0))
+    if version > max(known, default=version):
+        raise NewerEventError(name, version, max(known))
+    if known and version not in known:
+        reason = f"version {version} is stored, and there is neither a class nor an @upcast for it"
+        raise HandlerError(f"event {name}", reason)
     validate = event_class(name, version).__pydantic_validator__.validate_json
     if not chain:
         return validate
