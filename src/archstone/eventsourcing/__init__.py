@@ -3,18 +3,26 @@
     Aggregate, apply          decisions as methods; the state is what the recorded events made of it
     EventStore, Recorded      streams with an expected version, one order over all of them, metadata
     upcast                    old forms of events, brought to the present one
+    Projection, when          read models made from events: effect and checkpoint in one transaction
+    Projector                 runs a projection: catch-up, live, rebuild beside and swap, lag, read-your-writes
 
 Start with `Aggregate` and `EventStore`. Do not use it where nobody will ask how the state came to be: a row is simpler.
 """
 
 from archstone.eventsourcing.aggregate import Aggregate, apply
+from archstone.eventsourcing.checkpoint import live_version
 from archstone.eventsourcing.errors import (
     EventUnreadableError,
     HandlerError,
     NewerEventError,
     NoStreamError,
+    ProjectionBehindError,
+    ProjectionFailedError,
+    ProjectionLostError,
     StreamConflictError,
 )
+from archstone.eventsourcing.projection import Projection, when
+from archstone.eventsourcing.projector import Projector, ProjectorSettings, ProjectorStatistics
 from archstone.eventsourcing.recorded import Recorded
 from archstone.eventsourcing.store import EventStore
 from archstone.eventsourcing.unit import Reads, Unit
@@ -27,11 +35,20 @@ __all__ = [
     "HandlerError",
     "NewerEventError",
     "NoStreamError",
+    "Projection",
+    "ProjectionBehindError",
+    "ProjectionFailedError",
+    "ProjectionLostError",
+    "Projector",
+    "ProjectorSettings",
+    "ProjectorStatistics",
     "Reads",
     "Recorded",
     "StreamConflictError",
     "Unit",
     "Upcast",
     "apply",
+    "live_version",
     "upcast",
+    "when",
 ]

@@ -1,12 +1,23 @@
 """What can go wrong with stored events, by what the caller can do about it."""
 
-from archstone.errors import BackendError, ConfigError, ConflictError, NotFoundError
+from archstone.errors import (
+    BackendError,
+    ConfigError,
+    ConflictError,
+    DeadlineError,
+    LostError,
+    NotFoundError,
+    RemoteError,
+)
 
 __all__ = [
     "EventUnreadableError",
     "HandlerError",
     "NewerEventError",
     "NoStreamError",
+    "ProjectionBehindError",
+    "ProjectionFailedError",
+    "ProjectionLostError",
     "StreamConflictError",
 ]
 
@@ -86,3 +97,52 @@ class NewerEventError(BackendError, code="eventsourcing.newer-event"):
             f"event {self.event} is stored with version {self.found}, this release knows up to {self.known}; "
             f"run the later release"
         )
+
+
+class ProjectionBehindError(DeadlineError, code="eventsourcing.projection-behind"):
+    """A projection has not come as far as was waited for. What it has so far can be read; it goes on."""
+
+    def __init__(self, projection: str, reached: int, wanted: int, timeout_s: float, error: str | None) -> None:
+        super().__init__(projection, reached, wanted, timeout_s, error)
+        self.projection = projection
+        self.reached = reached
+        self.wanted = wanted
+        self.timeout_s = timeout_s
+        self.error = error
+        """What the projection last failed with. None: it did not."""
+
+    def __str__(self) -> str:
+        why = f"it fails with {self.error}" if self.error else "it is behind, or does not run"
+        return (
+            f"projection {self.projection} is at position {self.reached}, {self.wanted} was not reached in "
+            f"{self.timeout_s:g} s: {why}; read what it has, or ask again"
+        )
+
+
+class ProjectionFailedError(RemoteError, code="eventsourcing.projection-failed"):
+    """A handler of a projection raised. Nothing of its batch stays. It is tried again with backoff, never skipped."""
+
+    def __init__(self, projection: str, position: int, event: str, reason: str) -> None:
+        super().__init__(projection, position, event, reason)
+        self.projection = projection
+        self.position = position
+        self.event = event
+        """Name of the event, with its stream and number."""
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"projection {self.projection} failed at position {self.position}, {self.event}: {self.reason}; it tries "
+            f"again until its handler is mended"
+        )
+
+
+class ProjectionLostError(LostError, code="eventsourcing.projection-lost"):
+    """Another process runs the projection by now. Nothing of the batch was kept here."""
+
+    def __init__(self, projection: str) -> None:
+        super().__init__(projection)
+        self.projection = projection
+
+    def __str__(self) -> str:
+        return f"projection {self.projection} is run by another process by now: nothing of this batch was kept here"

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from functools import lru_cache
 from types import CodeType
-from typing import Any, ClassVar, Final, NamedTuple, get_origin, get_type_hints
+from typing import Any, ClassVar, Final, NamedTuple, cast, get_origin, get_type_hints
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
@@ -106,5 +106,7 @@ def _add_code(digest: Any, code: CodeType) -> None:
             _add_code(digest, constant)
         else:
             # A set of texts has another order in each process.
-            told = sorted(map(repr, constant)) if isinstance(constant, frozenset) else repr(constant)
+            told = repr(constant)
+            if isinstance(constant, frozenset):
+                told = ",".join(sorted(repr(each) for each in cast("frozenset[object]", constant)))
             digest.update(f"{told};".encode())

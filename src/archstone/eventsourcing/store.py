@@ -15,20 +15,21 @@ it later.
 
 from asyncio import sleep
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from archstone import world
 from archstone.data import Database, Event, MisuseError
 from archstone.eventsourcing import tables
 from archstone.eventsourcing.aggregate import Aggregate
 from archstone.eventsourcing.appending import append
+from archstone.eventsourcing.dialect import dialect_of
 from archstone.eventsourcing.errors import HandlerError, NoStreamError
 from archstone.eventsourcing.reading import EventRow, StreamRow, events_of, recorded
 from archstone.eventsourcing.recorded import Recorded
 from archstone.eventsourcing.snapshots import form_of, restore, state_of
 from archstone.eventsourcing.unit import Reads, Unit
 
-__all__ = ["AFTER_SAVE", "EventStore"]
+__all__ = ["AFTER_SAVE", "Batch", "EventStore"]
 
 A = TypeVar("A", bound=Aggregate)
 T = TypeVar("T")
@@ -41,6 +42,19 @@ _StreamRow = tuple[int, int | None, str | None, bytes | None]
 
 CHUNK: Final = 1_000
 """Events read in one turn of the loop: some three milliseconds."""
+
+
+class Batch(NamedTuple):
+    """Events that stand one after another in the order of all streams."""
+
+    position: int
+    """Position of the last one."""
+    size: int
+    """How many there are."""
+    at: int | None
+    """When the first was recorded, microseconds since the epoch."""
+    events: list[Recorded[Event]]
+    """Those of them that were wanted."""
 
 
 class EventStore:
@@ -159,6 +173,18 @@ class EventStore:
         """Return the events of all streams whose position is above `after`: in their order, at most `limit`."""
         return recorded(await self.db.all(EventRow, tables.READ_ALL, after=after, limit=limit))
 
+    async def batch(self, *, after: int, limit: int, names: frozenset[str]) -> Batch:
+        """Return the next `limit` events of all streams for a projection that wants those of `names`."""
+        rows = await self.db.all(EventRow, tables.READ_ALL, after=after, limit=limit)
+        if not rows:
+            return Batch(after, 0, None, [])
+        wanted = [row for row in rows if row[3] in names]
+        return Batch(rows[-1][0], len(rows), rows[0][-1], recorded(wanted))
+
+    async def recorded_us(self, *, after: int) -> int | None:
+        """Return when the next event above position `after` was recorded, microseconds; None where there is none."""
+        return await self.db.first(int, tables.RECORDED, after=after)
+
     async def last_position(self) -> int:
         """Return the position of the last event; 0 where there is none."""
         return await self.db.one(int, tables.LAST_POSITION)
@@ -184,11 +210,6 @@ class EventStore:
         world.point(AFTER_SAVE)
         for wake in self.events_ready:
             wake()
-
-
-def dialect_of(db: Database) -> str:
-    """Return `sqlite` or `postgresql`."""
-    return getattr(db, "dialect", "sqlite")
 
 
 def _due(aggregate: Aggregate) -> bool:

@@ -83,4 +83,5 @@ READ_ALL: Final = _COLUMNS + " WHERE event.position > :after ORDER BY event.posi
 READ_STREAM: Final = (
     _COLUMNS + " WHERE stream.name = :stream AND event.version > :after ORDER BY event.version LIMIT :limit"
 )
+RECORDED: Final = "SELECT at FROM _archstone_events WHERE position > :after ORDER BY position LIMIT 1"
 LAST_POSITION: Final = "SELECT COALESCE(MAX(position), 0) FROM _archstone_events"
