@@ -1,6 +1,7 @@
 """Event sourcing and CQRS: state as what happened, and read models made from it.
 
     Aggregate, apply          decisions as methods; the state is what the recorded events made of it
+    Personal                  fields that can be made unreadable for good when a person asks for it
     EventStore, Recorded      streams with an expected version, one order over all of them, metadata
     upcast                    old forms of events, brought to the present one
     Projection, when          read models made from events: effect and checkpoint in one transaction
@@ -12,6 +13,7 @@ Start with `Aggregate` and `EventStore`. Do not use it where nobody will ask how
 from archstone.eventsourcing.aggregate import Aggregate, apply
 from archstone.eventsourcing.checkpoint import live_version
 from archstone.eventsourcing.errors import (
+    ErasedPersonError,
     EventUnreadableError,
     HandlerError,
     NewerEventError,
@@ -21,6 +23,7 @@ from archstone.eventsourcing.errors import (
     ProjectionLostError,
     StreamConflictError,
 )
+from archstone.eventsourcing.personal import ERASED, Personal, PersonErased
 from archstone.eventsourcing.projection import Projection, when
 from archstone.eventsourcing.projector import Projector, ProjectorSettings, ProjectorStatistics
 from archstone.eventsourcing.recorded import Recorded
@@ -29,12 +32,16 @@ from archstone.eventsourcing.unit import Reads, Unit
 from archstone.eventsourcing.upcast import Upcast, upcast
 
 __all__ = [
+    "ERASED",
     "Aggregate",
+    "ErasedPersonError",
     "EventStore",
     "EventUnreadableError",
     "HandlerError",
     "NewerEventError",
     "NoStreamError",
+    "PersonErased",
+    "Personal",
     "Projection",
     "ProjectionBehindError",
     "ProjectionFailedError",

@@ -78,6 +78,8 @@ class Aggregate:
         """Events that made it what it is, those not saved yet included."""
         self.pending: list[Event] = []
         """Events recorded and not saved yet, oldest first."""
+        self.persons: set[str] = set()
+        """Whose personal fields the stored events hold, as far as they have been seen."""
 
     @classmethod
     def stream_of(cls, id: str) -> str:

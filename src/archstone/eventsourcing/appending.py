@@ -7,6 +7,8 @@ from archstone import context, world
 from archstone.data import Event, MisuseError, headers_of
 from archstone.eventsourcing import tables
 from archstone.eventsourcing.errors import StreamConflictError
+from archstone.eventsourcing.personal import personal_fields
+from archstone.eventsourcing.sealing import seal
 from archstone.eventsourcing.unit import Unit
 
 __all__ = ["AFTER_APPEND", "append"]
@@ -26,6 +28,7 @@ async def append(unit: Unit, stream: str, events: Sequence[Event], *, expected: 
     Raises:
         MisuseError: There are no events, or one whose class has no name.
         StreamConflictError: The stream has more or fewer than `expected` events. Nothing was written.
+        ErasedPersonError: An event tells something personal about somebody who was erased.
     """
     _check(stream, events)
     if dialect == "postgresql":
@@ -36,7 +39,7 @@ async def append(unit: Unit, stream: str, events: Sequence[Event], *, expected: 
     if expected is None:
         expected = await _version(unit, stream)
     number = await _advance(unit, stream, expected=expected, version=expected + len(events))
-    rows = _rows(number, events, first=expected + 1)
+    rows = await _rows(unit, stream, number, events, first=expected + 1)
     last = rows.pop()
     if rows:
         await unit.many(tables.INSERT_EVENT, rows)
@@ -68,8 +71,13 @@ def _check(stream: str, events: Sequence[Event]) -> None:
             raise MisuseError(f"stream {stream!r}", f"{type(event).__qualname__} has no name: give it one to store it")
 
 
-def _rows(number: int, events: Sequence[Event], *, first: int) -> list[dict[str, object]]:
+async def _rows(
+    unit: Unit, stream: str, number: int, events: Sequence[Event], *, first: int
+) -> list[dict[str, object]]:
     headers, at = headers_of(context.current()), world.now_us()
+    sealed: dict[int, bytes] = {}
+    if any(personal_fields(kind) for kind in {type(event) for event in events}):
+        sealed = await seal(unit, stream, events, first=first)
     rows: list[dict[str, object]] = []
     for version, event in enumerate(events, first):
         kind = type(event)
@@ -79,8 +87,8 @@ def _rows(number: int, events: Sequence[Event], *, first: int) -> list[dict[str,
                 "version": version,
                 "name": kind.event_name,
                 "form": kind.event_version,
-                "sealed": 0,
-                "payload": event.encode(),
+                "sealed": int(version in sealed),
+                "payload": sealed.get(version) or event.encode(),
                 "headers": headers,
                 "at": at,
             }

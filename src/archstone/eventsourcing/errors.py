@@ -5,12 +5,14 @@ from archstone.errors import (
     ConfigError,
     ConflictError,
     DeadlineError,
+    InvalidError,
     LostError,
     NotFoundError,
     RemoteError,
 )
 
 __all__ = [
+    "ErasedPersonError",
     "EventUnreadableError",
     "HandlerError",
     "NewerEventError",
@@ -49,6 +51,20 @@ class StreamConflictError(ConflictError, code="eventsourcing.conflict"):
         return (
             f"stream {self.stream!r} has {self.found} events, {self.expected} were expected: nothing was appended; "
             f"load it again and decide anew"
+        )
+
+
+class ErasedPersonError(InvalidError, code="eventsourcing.erased-person", status=410):
+    """Personal data of somebody whose key was destroyed cannot be stored any more. Nothing was stored."""
+
+    def __init__(self, person: str) -> None:
+        super().__init__(person)
+        self.person = person
+
+    def __str__(self) -> str:
+        return (
+            f"person {self.person!r} was erased: nothing personal can be stored about them, and nothing was; "
+            f"one who comes back gets a new id"
         )
 
 

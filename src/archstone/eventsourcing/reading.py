@@ -8,9 +8,11 @@ from pydantic import ValidationError
 from archstone.data import Event
 from archstone.eventsourcing.errors import EventUnreadableError
 from archstone.eventsourcing.recorded import Recorded
+from archstone.eventsourcing.sealing import unseal
+from archstone.eventsourcing.unit import Reads
 from archstone.eventsourcing.upcast import decoder
 
-__all__ = ["EventRow", "StreamRow", "events_of", "recorded"]
+__all__ = ["EventRow", "StreamRow", "events_of", "open_all", "open_stream", "recorded"]
 
 EventRow = tuple[int, str, int, str, int, int, bytes, bytes, int]
 """Position, stream, version, name, form, sealed, payload, headers, at."""
@@ -19,6 +21,32 @@ StreamRow = tuple[int, str, int, int, bytes]
 
 _TOLD: Final = 300
 """Characters of a validation error that are told."""
+
+
+async def open_stream(reads: Reads, stream: str, rows: list[StreamRow], persons: set[str]) -> list[StreamRow]:
+    """Return rows of one stream with personal fields in the clear, or placeholders; add to `persons` whose they are."""
+    places = [index for index, row in enumerate(rows) if row[3]]
+    if not places:
+        return rows
+    payloads, found = await unseal(reads, [(stream, rows[index][0], rows[index][4]) for index in places])
+    persons |= found
+    rows = list(rows)
+    for index, payload in zip(places, payloads, strict=True):
+        rows[index] = (*rows[index][:4], payload)
+    return rows
+
+
+async def open_all(reads: Reads, rows: list[EventRow]) -> list[EventRow]:
+    """Return rows of any streams with personal fields in the clear, or placeholders."""
+    places = [index for index, row in enumerate(rows) if row[5]]
+    if not places:
+        return rows
+    payloads, _ = await unseal(reads, [(rows[index][1], rows[index][2], rows[index][6]) for index in places])
+    rows = list(rows)
+    for index, payload in zip(places, payloads, strict=True):
+        row = rows[index]
+        rows[index] = (*row[:6], payload, *row[7:])
+    return rows
 
 
 def events_of(stream: str, rows: Iterable[StreamRow]) -> Iterator[Event]:

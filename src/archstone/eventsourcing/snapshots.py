@@ -21,7 +21,7 @@ from archstone.eventsourcing.errors import HandlerError
 
 __all__ = ["form_of", "restore", "state_of"]
 
-_OWN: Final = frozenset({"id", "version", "pending"})
+_OWN: Final = frozenset({"id", "version", "pending", "persons"})
 
 
 class Form(NamedTuple):
@@ -65,15 +65,18 @@ def state_of(aggregate: Aggregate) -> bytes:
             type(aggregate).__qualname__,
             f"a snapshot would lose {', '.join(strays)}: annotate it in the body of the class",
         )
-    return orjson.dumps({name: orjson.Fragment(fields[name].dump_json(value)) for name, value in values.items()})
+    state = {name: orjson.Fragment(fields[name].dump_json(value)) for name, value in values.items()}
+    return orjson.dumps({"state": state, "persons": sorted(aggregate.persons)})
 
 
 def restore(aggregate: Aggregate, state: bytes, *, version: int) -> bool:
     """Give a new aggregate the state that a snapshot of its form holds; False, and nothing done, if it does not fit."""
     fields = form_of(type(aggregate)).fields
     try:
-        values = {name: fields[name].validate_json(orjson.dumps(value)) for name, value in orjson.loads(state).items()}
-    except (ValidationError, ValueError, KeyError):
+        stored = orjson.loads(state)
+        values = {name: fields[name].validate_json(orjson.dumps(each)) for name, each in stored["state"].items()}
+        aggregate.persons.update(stored["persons"])
+    except (ValidationError, ValueError, LookupError, TypeError, AttributeError):
         return False
     for name, value in values.items():
         setattr(aggregate, name, value)

@@ -24,8 +24,10 @@ from archstone.eventsourcing.aggregate import Aggregate
 from archstone.eventsourcing.appending import append
 from archstone.eventsourcing.dialect import dialect_of
 from archstone.eventsourcing.errors import HandlerError, NoStreamError
-from archstone.eventsourcing.reading import EventRow, StreamRow, events_of, recorded
+from archstone.eventsourcing.personal import PersonErased
+from archstone.eventsourcing.reading import EventRow, StreamRow, events_of, open_all, open_stream, recorded
 from archstone.eventsourcing.recorded import Recorded
+from archstone.eventsourcing.sealing import all_known, persons_of
 from archstone.eventsourcing.snapshots import form_of, restore, state_of
 from archstone.eventsourcing.unit import Reads, Unit
 
@@ -95,7 +97,8 @@ class EventStore:
             restore(aggregate, state, version=version)
         while True:
             rows = await reads.all(StreamRow, tables.REBUILD, stream=number, after=aggregate.version, limit=CHUNK)
-            aggregate.replay(events_of(stream, rows))
+            opened = await open_stream(reads, stream, rows, aggregate.persons)
+            aggregate.replay(events_of(stream, opened))
             if len(rows) < CHUNK:
                 return aggregate
             await sleep(0)
@@ -116,13 +119,14 @@ class EventStore:
         if not aggregate.pending:
             return 0
         events = tuple(aggregate.pending)
+        aggregate.persons |= persons_of(events)
         snapshot = _snapshot(aggregate) if _due(aggregate) else None
         expected = aggregate.stored_version
 
         async def save(unit: Unit) -> int:
             position = await self._append(unit, aggregate.stream, events, expected=expected, publish=publish)
             if snapshot is not None:
-                await unit.execute(tables.PUT_SNAPSHOT, **snapshot)
+                await _put(unit, aggregate, snapshot)
             return position
 
         position = await self._in(tx, save)
@@ -163,15 +167,43 @@ class EventStore:
         if aggregate.pending:
             raise MisuseError(f"aggregate {aggregate.stream}", "has unsaved events: save it before its snapshot")
         row = _snapshot(aggregate)
-        await self._in(tx, lambda unit: unit.execute(tables.PUT_SNAPSHOT, **row))
+        await self._in(tx, lambda unit: _put(unit, aggregate, row))
+
+    async def erase(self, person: str, *, tx: Unit | None = None, publish: bool = False) -> int:
+        """Destroy the key of a person: what stored events hold about them reads as placeholders from now on.
+
+        A `PersonErased` is appended, so that projections drop what they have copied. Repeating it does nothing. See
+        `sealing` for what it does not reach: backups keep the key for as long as they are kept.
+
+        Args:
+            person: Their id, as the fields named by `Personal` hold it.
+            tx: As in `save`.
+            publish: Also tell other services, who may hold copies.
+
+        Returns:
+            The position of the `PersonErased`, 0 if they had been erased before.
+        """
+
+        async def erase(unit: Unit) -> int:
+            if not await unit.execute(tables.ERASE_KEY, person=person, at=world.now_us()):
+                return 0
+            # A snapshot holds the state in the clear.
+            await unit.execute(tables.DROP_SNAPSHOTS_OF_PERSON, person=person)
+            await unit.execute(tables.FORGET_SNAPSHOT_PERSON, person=person)
+            stream = f"archstone.person/{person}"
+            return await self._append(unit, stream, [PersonErased(person=person)], expected=None, publish=publish)
+
+        return await self._in(tx, erase)
 
     async def stream(self, stream: str, *, after: int = 0, limit: int = CHUNK) -> list[Recorded[Event]]:
         """Return the events of one stream whose number is above `after`: oldest first, at most `limit`."""
-        return recorded(await self.db.all(EventRow, tables.READ_STREAM, stream=stream, after=after, limit=limit))
+        rows = await self.db.all(EventRow, tables.READ_STREAM, stream=stream, after=after, limit=limit)
+        return recorded(await open_all(self.db, rows))
 
     async def read(self, *, after: int = 0, limit: int = CHUNK) -> list[Recorded[Event]]:
         """Return the events of all streams whose position is above `after`: in their order, at most `limit`."""
-        return recorded(await self.db.all(EventRow, tables.READ_ALL, after=after, limit=limit))
+        rows = await self.db.all(EventRow, tables.READ_ALL, after=after, limit=limit)
+        return recorded(await open_all(self.db, rows))
 
     async def batch(self, *, after: int, limit: int, names: frozenset[str]) -> Batch:
         """Return the next `limit` events of all streams for a projection that wants those of `names`."""
@@ -179,7 +211,7 @@ class EventStore:
         if not rows:
             return Batch(after, 0, None, [])
         wanted = [row for row in rows if row[3] in names]
-        return Batch(rows[-1][0], len(rows), rows[0][-1], recorded(wanted))
+        return Batch(rows[-1][0], len(rows), rows[0][-1], recorded(await open_all(self.db, wanted)))
 
     async def recorded_us(self, *, after: int) -> int | None:
         """Return when the next event above position `after` was recorded, microseconds; None where there is none."""
@@ -227,6 +259,18 @@ def _snapshot(aggregate: Aggregate) -> dict[str, object]:
         "state": state_of(aggregate),
         "at": world.now_us(),
     }
+
+
+async def _put(unit: Unit, aggregate: Aggregate, row: dict[str, object]) -> None:
+    """Store a snapshot, unless it holds something about somebody who has been erased since it was loaded."""
+    if aggregate.persons:
+        if not await all_known(unit, aggregate.persons):
+            return
+        await unit.many(
+            tables.PUT_SNAPSHOT_PERSON,
+            [{"person": person, "name": aggregate.stream} for person in sorted(aggregate.persons)],
+        )
+    await unit.execute(tables.PUT_SNAPSHOT, **row)
 
 
 def _stored(kind: type[A]) -> type[A]:

@@ -2,7 +2,8 @@
 
 `_archstone_streams` has a row per stream with the number of its events: a save moves it on, and finds out there whether
 somebody else was first. `_archstone_events` has a row per event, for ever; `position` is their order over all streams.
-`_archstone_event_snapshots` keeps the last snapshot of a stream.
+`_archstone_event_snapshots` keeps the last snapshot of a stream, `_archstone_person_keys` a key for each person of whom
+events hold something personal.
 """
 
 from typing import Final
@@ -40,6 +41,17 @@ EVENTS: Final = Schema(
                 state BLOB NOT NULL,
                 at INTEGER NOT NULL
             )""",
+            """CREATE TABLE _archstone_event_snapshot_persons (
+                person TEXT NOT NULL,
+                stream INTEGER NOT NULL,
+                PRIMARY KEY (person, stream)
+            )""",
+            # A person who was erased keeps the row, without a key: nobody of that id ever gets another.
+            """CREATE TABLE _archstone_person_keys (
+                person TEXT PRIMARY KEY,
+                key BLOB,
+                at INTEGER NOT NULL
+            )""",
         ),
     ),
 )
@@ -69,6 +81,24 @@ PUT_SNAPSHOT: Final = (
     " WHERE name = :name AND version >= :version"
     " ON CONFLICT (stream) DO UPDATE SET version = excluded.version, form = excluded.form, state = excluded.state,"
     " at = excluded.at"
+)
+PUT_SNAPSHOT_PERSON: Final = (
+    "INSERT INTO _archstone_event_snapshot_persons (person, stream)"
+    " SELECT CAST(:person AS TEXT), number FROM _archstone_streams WHERE name = :name"
+    " ON CONFLICT (person, stream) DO NOTHING"
+)
+DROP_SNAPSHOTS_OF_PERSON: Final = (
+    "DELETE FROM _archstone_event_snapshots WHERE stream IN"
+    " (SELECT stream FROM _archstone_event_snapshot_persons WHERE person = :person)"
+)
+FORGET_SNAPSHOT_PERSON: Final = "DELETE FROM _archstone_event_snapshot_persons WHERE person = :person"
+INSERT_KEY: Final = (
+    "INSERT INTO _archstone_person_keys (person, key, at) VALUES (:person, :key, :at) ON CONFLICT (person) DO NOTHING"
+)
+KEYS_OF: Final = "SELECT person, key FROM _archstone_person_keys WHERE key IS NOT NULL AND person IN "
+ERASE_KEY: Final = (
+    "INSERT INTO _archstone_person_keys (person, key, at) VALUES (:person, NULL, :at)"
+    " ON CONFLICT (person) DO UPDATE SET key = NULL, at = excluded.at WHERE _archstone_person_keys.key IS NOT NULL"
 )
 REBUILD: Final = (
     "SELECT version, name, form, sealed, payload FROM _archstone_events"
