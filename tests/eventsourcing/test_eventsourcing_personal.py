@@ -24,6 +24,7 @@ from archstone.eventsourcing import (
     when,
 )
 from archstone.eventsourcing.personal import personal_fields
+from archstone.eventsourcing.rows import position_of
 
 
 class Joined(Event, name="estest.joined", key="member_id"):
@@ -88,7 +89,7 @@ async def test_personal_fields_are_not_stored_in_the_clear_and_read_as_they_were
 
 async def test_after_erasing_placeholders_are_read_and_the_rest_of_the_stream_still_loads(store: EventStore):
     await ann(store, ANN, LETTER)
-    assert await store.erase("ann") == 3
+    assert await store.erase("ann") == position_of(2, 0)
     member = await store.load(Member, "ann")
     assert (member.email, member.born, member.plan) == (ERASED, None, "paid")
     # What the letter says about somebody else is that person's, and stays.
@@ -102,13 +103,13 @@ async def test_after_erasing_placeholders_are_read_and_the_rest_of_the_stream_st
 
 async def test_erasing_twice_does_nothing_more(store: EventStore):
     await ann(store, ANN)
-    assert await store.erase("ann") == 2
+    assert await store.erase("ann") == position_of(2, 0)
     assert await store.erase("ann") == 0
-    assert await store.last_position() == 2
+    assert await store.last_position() == position_of(2, 0)
 
 
 async def test_one_of_whom_nothing_is_known_can_be_erased_too(store: EventStore):
-    assert await store.erase("ann") == 1
+    assert await store.erase("ann") == position_of(1, 0)
     with pytest.raises(ErasedPersonError):
         await ann(store, ANN)
 
@@ -189,8 +190,8 @@ class Bare(Addresses, name="bare"):
 async def test_projections_hear_of_it_and_a_rebuild_sees_placeholders(store: EventStore, db: Database):
     await ann(store, ANN)
     async with Projector(store, Addresses()) as addresses, Projector(store, Bare()) as bare:
-        await addresses.reached(1, timeout_s=1.0)
-        await bare.reached(1, timeout_s=1.0)
+        await addresses.reached(position_of(1, 0), timeout_s=1.0)
+        await bare.reached(position_of(1, 0), timeout_s=1.0)
         assert await db.all(str, "SELECT email FROM addresses_v1_members") == ["ann@secret.org"]
         position = await store.erase("ann")
         await addresses.reached(position, timeout_s=1.0)
@@ -218,7 +219,7 @@ async def test_a_value_that_was_moved_to_another_event_does_not_open(store: Even
     await store.append("a", [Joined(member_id="ann", email="one@x")])
     await store.append("b", [Joined(member_id="ann", email="two@x")])
     await db.execute(
-        "UPDATE _archstone_events SET payload = (SELECT payload FROM _archstone_events WHERE position = 1)"
+        "UPDATE _archstone_events SET payloads = (SELECT payloads FROM _archstone_events WHERE position = 1)"
         " WHERE position = 2"
     )
     with pytest.raises(EventUnreadableError, match="field email, cannot be read: its seal does not open"):
@@ -301,4 +302,4 @@ async def test_without_the_library_the_error_names_the_extra_and_other_events_ne
     await store.append("plain", [Plain()])
     with pytest.raises(ImportError, match=r"personal fields need cryptography: pip install 'archstone\[security\]'"):
         await ann(store, ANN)
-    assert await store.last_position() == 1
+    assert await store.last_position() == position_of(1, 0)

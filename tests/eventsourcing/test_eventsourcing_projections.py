@@ -21,6 +21,7 @@ from archstone.eventsourcing import (
     live_version,
     when,
 )
+from archstone.eventsourcing.rows import position_of
 from archstone.observability import render
 from archstone.resilience import Exponential, SettingsError
 
@@ -32,6 +33,11 @@ SLOW = ProjectorSettings(poll_s=100.0, lease_s=300.0)
 async def elsewhere(tmp_path: Path) -> AsyncIterator[Database]:
     async with Database(f"sqlite:///{tmp_path}/views.db", name="views") as db:
         yield db
+
+
+def saves(first: int, last: int) -> list[int]:
+    """The positions of the saves of one event each, from the first-th to the last-th."""
+    return [position_of(row, 0) for row in range(first, last + 1)]
 
 
 async def users(store: EventStore, count: int, *, first: int = 0) -> int:
@@ -47,7 +53,7 @@ async def test_it_catches_up_with_what_was_there_before(store: EventStore):
     async with Projector(store, names, settings=ProjectorSettings(batch=100)) as projector:
         await projector.reached(position, timeout_s=5.0)
         assert len(await live_names(projector)) == 250
-        assert await effects(store.db, names) == list(range(1, 251))
+        assert await effects(store.db, names) == saves(1, 250)
         assert projector.statistics().position == position
 
 
@@ -91,7 +97,7 @@ async def test_each_projection_sees_only_what_it_handles(store: EventStore):
     async with Projector(store, names) as one, Projector(store, Emails()) as two:
         await one.reached(position, timeout_s=1.0)
         await two.reached(position, timeout_s=1.0)
-        assert await effects(store.db, names) == [1, 3]
+        assert await effects(store.db, names) == [position_of(1, 0), position_of(1, 2)]
         table = await two.live_table("emails")
         assert await store.db.all(str, f"SELECT email FROM {table}") == ["john@email.com"]
 
@@ -102,7 +108,7 @@ async def test_it_goes_on_where_it_was_after_a_restart(store: EventStore):
         position = await users(store, 5, first=5 * start)
         async with Projector(store, names) as projector:
             await projector.reached(position, timeout_s=1.0)
-    assert await effects(store.db, names) == list(range(1, 16))
+    assert await effects(store.db, names) == saves(1, 15)
 
 
 async def test_it_may_write_to_another_database(store: EventStore, elsewhere: Database):
@@ -134,20 +140,20 @@ async def test_a_handler_that_fails_keeps_what_was_before_and_is_tried_until_it_
             await projector.reached(position, timeout_s=10.0)
         # The whole batch, then one at a time: what was before is kept. Then after 1, 2, 4 s.
         told = projector.statistics()
-        assert (told.position, told.failures) == (3, 4)
+        assert (told.position, told.failures) == (position_of(3, 0), 4)
         assert told.error == (
-            "ProjectionFailedError: projection moody v1 failed at position 4, estest.user-created (user/3 number 1): "
-            "ValueError: not this one; it tries again until its handler is mended"
+            "ProjectionFailedError: projection moody v1 failed at position 1024, estest.user-created "
+            "(user/3 number 1): ValueError: not this one; it tries again until its handler is mended"
         )
         assert told.lag_s >= 10.0
-        assert await effects(store.db, moody) == [1, 2, 3]
+        assert await effects(store.db, moody) == saves(1, 3)
         kept = await store.db.one(str, "SELECT error FROM _archstone_projections WHERE name = 'moody'")
         assert kept == told.error
         moody.mood = False
         await projector.reached(position, timeout_s=5.0)
         told = projector.statistics()
         assert (told.failures, told.error) == (0, None)
-    assert await effects(store.db, moody) == [1, 2, 3, 4, 5, 6]
+    assert await effects(store.db, moody) == saves(1, 6)
 
 
 async def test_one_that_does_not_move_is_told_as_stalled_within_seconds(
@@ -163,7 +169,7 @@ async def test_one_that_does_not_move_is_told_as_stalled_within_seconds(
         assert projector.statistics().stalled
         metrics = render()
         assert 'archstone_projection_stalled{projection="moody",version="1"} 1' in metrics
-        assert 'archstone_projection_position{projection="moody",version="1"} 3' in metrics
+        assert 'archstone_projection_position{projection="moody",version="1"} 768' in metrics
         moody.mood = False
         await projector.reached(position, timeout_s=20.0)
         await asyncio.sleep(1.5)
@@ -235,8 +241,14 @@ async def test_what_lies_outside_the_database_is_written_at_least_once_and_in_or
     position = await users(store, 3, first=10)
     async with Projector(store, Found(search)) as projector:
         await projector.reached(position, timeout_s=5.0)
-    assert search.documents == {"1": (3, "John Doe"), "10": (4, "user 10"), "11": (5, "user 11"), "12": (6, "user 12")}
-    assert search.calls[:2] == [[1, 3, 4, 5, 6], [1]]
+    created, named, *others = [position_of(1, 0), position_of(1, 2), *saves(2, 4)]
+    assert search.documents == {
+        "1": (named, "John Doe"),
+        "10": (others[0], "user 10"),
+        "11": (others[1], "user 11"),
+        "12": (others[2], "user 12"),
+    }
+    assert search.calls[:2] == [[created, named, *others], [created]]
 
 
 async def test_a_target_that_hangs_is_tried_again(store: EventStore):
@@ -245,10 +257,10 @@ async def test_a_target_that_hangs_is_tried_again(store: EventStore):
     position = await users(store, 1)
     async with Projector(store, Found(search), settings=ProjectorSettings(stall_s=4.0)) as projector:
         await asyncio.sleep(3.0)
-        assert search.calls == [[1]]
+        assert search.calls == [saves(1, 1)]
         await asyncio.sleep(3.0)
         assert projector.statistics().error == "it hung for 4 s"
-        assert search.calls == [[1], [1]]
+        assert search.calls == [saves(1, 1)] * 2
         search.hung.set()
         await projector.reached(position, timeout_s=1.0)
 
@@ -297,7 +309,7 @@ async def test_a_new_version_goes_live_by_itself_once_it_has_caught_up_and_not_b
         await new.reached(position, timeout_s=1.0)
         await asyncio.sleep(0.1)
         assert new.statistics().live
-        assert seen == [(number, 1) for number in range(1, 6)]
+        assert seen == [(position, 1) for position in saves(1, 5)]
         assert (await live_names(new))["4"] == "USER 4"
 
 
@@ -320,7 +332,7 @@ async def test_a_rebuild_starts_over(store: EventStore):
         await projector.rebuild()
         await projector.reached(position, timeout_s=5.0)
         assert len(await live_names(projector)) == 3
-        assert await effects(store.db, names) == [1, 2, 3]
+        assert await effects(store.db, names) == saves(1, 3)
 
 
 async def test_of_two_runners_one_works_and_the_other_takes_over_at_once_when_it_leaves(store: EventStore):
@@ -337,7 +349,7 @@ async def test_of_two_runners_one_works_and_the_other_takes_over_at_once_when_it
             position = await users(store, 10, first=10)
             await standing_by.reached(position, timeout_s=1.0)
             await second_to_leave.__aenter__()
-    assert await effects(store.db, names) == list(range(1, 21))
+    assert await effects(store.db, names) == saves(1, 20)
 
 
 async def test_one_that_has_nothing_to_do_is_not_taken_over(store: EventStore):
@@ -366,7 +378,7 @@ async def test_a_runner_whose_place_was_taken_cannot_write_late(store: EventStor
         # On SQLite a token that is not of this process is that of a dead one, so it takes its place back at once.
         await stalled.reached(position, timeout_s=5.0)
         assert stalled.statistics().failures == 0
-    assert await effects(store.db, slow) == [1, 2, 3]
+    assert await effects(store.db, slow) == saves(1, 3)
 
 
 async def test_lag_is_the_age_of_the_oldest_event_that_is_not_projected(store: EventStore):

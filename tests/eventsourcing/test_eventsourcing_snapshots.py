@@ -88,7 +88,7 @@ async def test_what_is_loaded_from_a_snapshot_is_what_the_events_say(store: Even
     basket.put("after", 7)
     await store.save(basket)
     # The events below the snapshot are gone here, so what is loaded can only come from it.
-    await db.execute("DELETE FROM _archstone_events WHERE version <= 10")
+    await db.execute("DELETE FROM _archstone_events WHERE version <= 10")  # the row of the first save
     again = await store.load(Basket, "a")
     assert (again.items, again.last, again.seen, again.version) == (basket.items, basket.last, basket.seen, 11)
 

@@ -18,7 +18,8 @@ from archstone.eventsourcing import (
     StreamConflictError,
     apply,
 )
-from archstone.eventsourcing.store import CHUNK
+from archstone.eventsourcing.rows import EVENTS_PER_ROW, position_of
+from archstone.eventsourcing.store import ROWS
 
 
 class Ticked(Event, name="estest.ticked"):
@@ -39,7 +40,7 @@ class Clock(Aggregate, name="clock"):
 
 async def test_what_was_saved_is_loaded(store: EventStore):
     user = john()
-    assert await store.save(user) == 3
+    assert await store.save(user) == position_of(1, 2)
     assert (user.version, user.stored_version, user.pending) == (3, 3, [])
     again = await store.load(User, "1")
     assert (again.name, again.email, again.version, again.pending) == ("John Doe", "john@email.com", 3, [])
@@ -49,7 +50,7 @@ async def test_saving_nothing_does_nothing(store: EventStore):
     user = john()
     await store.save(user)
     assert await store.save(user) == 0
-    assert await store.last_position() == 3
+    assert await store.last_position() == position_of(1, 2)
 
 
 async def test_it_is_there_for_the_next_process(url: str):
@@ -149,13 +150,13 @@ async def test_a_conflict_leaves_the_transaction_usable(store: EventStore, db: D
         with pytest.raises(StreamConflictError):
             await store.save(john(), tx=tx)
         await store.save(User.create("2", name="Two", email="2@x"), tx=tx)
-    assert await store.last_position() == 4
+    assert [each.stream for each in await store.read()] == ["user/1"] * 3 + ["user/2"]
 
 
 async def test_events_are_appended_without_an_aggregate(store: EventStore):
     ticks = [Ticked(number=number) for number in range(3)]
-    assert await store.append("ticks", ticks[:2]) == 2
-    assert await store.append("ticks", ticks[2:]) == 3
+    assert await store.append("ticks", ticks[:2]) == position_of(1, 1)
+    assert await store.append("ticks", ticks[2:]) == position_of(2, 0)
     assert [each.event for each in await store.stream("ticks")] == ticks
 
 
@@ -226,7 +227,7 @@ async def test_an_event_tells_when_it_was_recorded_and_what_led_to_it(store: Eve
         await store.save(john())
     await store.append("ticks", [Ticked(number=1)])
     first, *_, last = await store.read()
-    assert (first.stream, first.version, first.position) == ("user/1", 1, 1)
+    assert (first.stream, first.version, first.position) == ("user/1", 1, position_of(1, 0))
     assert first.event == UserCreated(user_id="1", name="John", email="john@old.com")
     assert (first.caused_by, first.correlation_id, first.causation_id) == ("ann", "request-1", "message-1")
     assert first.recorded_at == before
@@ -261,13 +262,58 @@ async def test_projections_are_woken_after_the_commit_and_not_by_one_that_rolled
     assert woken == [1]
 
 
-@pytest.mark.parametrize("count", [CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK])
-async def test_a_long_stream_is_loaded_in_parts(store: EventStore, count: int):
+@pytest.mark.parametrize("count", [1, EVENTS_PER_ROW - 1, EVENTS_PER_ROW, EVENTS_PER_ROW + 1, 3 * EVENTS_PER_ROW])
+async def test_a_save_of_many_events_is_read_back_whole(store: EventStore, count: int):
     clock = Clock("a")
     clock.tick(count)
-    await store.save(clock)
+    position = await store.save(clock)
     again = await store.load(Clock, "a")
     assert (again.version, again.sum) == (count, sum(range(count)))
+    assert position == await store.last_position()
+    everything = await store.read(limit=10_000)
+    assert [each.version for each in everything] == list(range(1, count + 1))
+    assert everything[-1].position == position
+    assert await store.read(after=position) == []
+
+
+@pytest.mark.parametrize("saves", [ROWS - 1, ROWS, ROWS + 1, 2 * ROWS])
+async def test_a_long_stream_is_loaded_in_parts(store: EventStore, db: Database, saves: int):
+    async with db.transaction() as tx:
+        for number in range(saves):
+            await store.append("clock/a", [Ticked(number=number)], tx=tx)
+    again = await store.load(Clock, "a")
+    assert (again.version, again.sum) == (saves, sum(range(saves)))
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 256, 300])
+async def test_whatever_the_limit_every_event_is_read_once_and_in_order(store: EventStore, limit: int):
+    for number, size in enumerate([1, 3, 300, 1, 2, 256, 1]):
+        await store.append(f"ticks/{number % 2}", [Ticked(number=number)] * size)
+    seen: list[int] = []
+    after = 0
+    while part := await store.batch(after=after, limit=limit, names=frozenset({"estest.ticked"})):
+        if not part.size:
+            break
+        assert part.size == len(part.events) <= limit
+        assert part.position == part.events[-1].position
+        seen += [each.position for each in part.events]
+        after = part.position
+    assert seen == [each.position for each in await store.read()]
+    assert len(seen) == 564
+    assert sorted(set(seen)) == seen
+    for stream in ("ticks/0", "ticks/1"):
+        versions: list[int] = []
+        while more := await store.stream(stream, after=len(versions), limit=limit):
+            versions += [each.version for each in more]
+        assert versions == list(range(1, len(versions) + 1))
+
+
+async def test_an_event_can_be_read_although_another_of_its_save_cannot(store: EventStore, db: Database):
+    await store.append("ticks", [Ticked(number=1), Ticked(number=2)])
+    await db.execute("UPDATE _archstone_events SET payloads = :bad", bad=b'{"number":1}\n{}')
+    assert [each.event for each in await store.read(limit=1)] == [Ticked(number=1)]
+    with pytest.raises(EventUnreadableError, match="event 2 of stream 'ticks'"):
+        await store.read(limit=2)
 
 
 async def test_an_aggregate_without_a_name_cannot_be_stored(store: EventStore):
@@ -283,9 +329,7 @@ async def test_an_aggregate_without_a_name_cannot_be_stored(store: EventStore):
 async def test_a_payload_that_does_not_fit_is_told_without_its_values(store: EventStore, db: Database):
     await store.save(User.create("1", name="John", email="secret@x"))
     await store.append("user/1", [EmailChanged(user_id="1", email="secret@y")])
-    await db.execute(
-        "UPDATE _archstone_events SET payload = :payload WHERE version = 2", payload=b'{"email":["secret"]}'
-    )
+    await db.execute("UPDATE _archstone_events SET payloads = :bad WHERE version = 2", bad=b'{"email":["secret"]}')
     with pytest.raises(EventUnreadableError) as caught:
         await store.load(User, "1")
     assert str(caught.value) == (

@@ -58,8 +58,8 @@ async def test_what_an_old_release_stored_is_read_in_the_present_form(url: str, 
         assert (account.owner, account.version) == ("Doe, John (EUR)", 1)
         (stored,) = await store.read()
         assert stored.event == AccountOpened(account_id="a", first="John", last="Doe", currency="EUR")
-        forms = await store.db.all(int, "SELECT form FROM _archstone_events")
-        assert forms == [int(release)]
+        kinds = await store.db.all(str, "SELECT kinds FROM _archstone_events")
+        assert kinds == [f"estest.account-opened {release}"]
 
 
 async def test_what_a_later_release_stored_is_told_as_such(url: str):
@@ -75,7 +75,7 @@ async def test_what_a_later_release_stored_is_told_as_such(url: str):
 
 async def test_an_event_without_a_class_here_is_told_as_such(store: EventStore, db: Database):
     await store.append("account/a", [AccountOpened(account_id="a", first="J", last="D", currency="EUR")])
-    await db.execute("UPDATE _archstone_events SET name = 'estest.gone'")
+    await db.execute("UPDATE _archstone_events SET kinds = 'estest.gone 3'")
     with pytest.raises(EventError, match=r"event estest.gone: version 3 is not known; import the module"):
         await store.load(Account, "a")
 
@@ -85,7 +85,7 @@ async def test_an_old_version_that_nothing_leads_on_from_is_told_as_such(store: 
         pass
 
     await store.append("solo", [Solo()])
-    await db.execute("UPDATE _archstone_events SET form = 1")
+    await db.execute("UPDATE _archstone_events SET kinds = 'estest.solo 1'")
     with pytest.raises(HandlerError) as caught:
         await store.stream("solo")
     assert str(caught.value) == (

@@ -1,6 +1,6 @@
 """How events come to stand at the end of a stream, inside a transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from archstone import context, world
@@ -8,6 +8,7 @@ from archstone.data import Event, MisuseError, headers_of
 from archstone.eventsourcing import tables
 from archstone.eventsourcing.errors import StreamConflictError
 from archstone.eventsourcing.personal import personal_fields
+from archstone.eventsourcing.rows import EVENTS_PER_ROW, Kind, kinds_text, position_of
 from archstone.eventsourcing.sealing import seal
 from archstone.eventsourcing.unit import Unit
 
@@ -39,13 +40,16 @@ async def append(unit: Unit, stream: str, events: Sequence[Event], *, expected: 
     if expected is None:
         expected = await _version(unit, stream)
     number = await _advance(unit, stream, expected=expected, version=expected + len(events))
-    rows = await _rows(unit, stream, number, events, first=expected + 1)
-    last = rows.pop()
-    if rows:
-        await unit.many(tables.INSERT_EVENT, rows)
-    position = await unit.first(int, tables.INSERT_LAST_EVENT, **last)
+    sealed: dict[int, bytes] = {}
+    if any(personal_fields(kind) for kind in {type(event) for event in events}):
+        sealed = await seal(unit, stream, events, first=expected + 1)
+    position = 0
+    for start in range(0, len(events), EVENTS_PER_ROW):
+        part = events[start : start + EVENTS_PER_ROW]
+        row = await unit.first(int, tables.INSERT_EVENTS, stream=number, **_row(part, expected + 1 + start, sealed))
+        position = position_of(row or 0, len(part) - 1)
     world.point(AFTER_APPEND)
-    return position or 0
+    return position
 
 
 async def _version(unit: Unit, stream: str) -> int:
@@ -71,26 +75,21 @@ def _check(stream: str, events: Sequence[Event]) -> None:
             raise MisuseError(f"stream {stream!r}", f"{type(event).__qualname__} has no name: give it one to store it")
 
 
-async def _rows(
-    unit: Unit, stream: str, number: int, events: Sequence[Event], *, first: int
-) -> list[dict[str, object]]:
-    headers, at = headers_of(context.current()), world.now_us()
-    sealed: dict[int, bytes] = {}
-    if any(personal_fields(kind) for kind in {type(event) for event in events}):
-        sealed = await seal(unit, stream, events, first=first)
-    rows: list[dict[str, object]] = []
-    for version, event in enumerate(events, first):
-        kind = type(event)
-        rows.append(
-            {
-                "stream": number,
-                "version": version,
-                "name": kind.event_name,
-                "form": kind.event_version,
-                "sealed": int(version in sealed),
-                "payload": sealed.get(version) or event.encode(),
-                "headers": headers,
-                "at": at,
-            }
-        )
-    return rows
+def _row(events: Sequence[Event], first: int, sealed: Mapping[int, bytes]) -> dict[str, object]:
+    """Return the row of events that are numbered from `first`, some of them sealed already."""
+    if sealed:
+        kinds = [
+            Kind(event.event_name, event.event_version, number in sealed) for number, event in enumerate(events, first)
+        ]
+        payloads = [sealed.get(number) or event.encode() for number, event in enumerate(events, first)]
+    else:
+        kinds = [Kind(event.event_name, event.event_version, sealed=False) for event in events]
+        payloads = [event.encode() for event in events]
+    return {
+        "version": first,
+        "size": len(events),
+        "kinds": kinds_text(kinds),
+        "payloads": b"\n".join(payloads),
+        "headers": headers_of(context.current()),
+        "at": world.now_us(),
+    }

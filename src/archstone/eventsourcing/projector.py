@@ -161,7 +161,7 @@ class Projector:
         self._oldest_us: int | None = None
         self._progress_s = 0.0
         self._busy_since_s: float | None = None
-        self._failed = self._careful_to = 0
+        self._failed = self._careful = 0
         self._error: str | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -274,7 +274,7 @@ class Projector:
                 await asyncio.wait([shift], timeout=self.settings.stall_s)
             self._running = False
             self._failed += 1
-            self._careful_to = self._position + self.settings.batch
+            self._careful = self.settings.batch
             _failures.labels(*self._labels).inc()
             _log.error("projection failed", projection=self.projection.label, why=self._error, failures=self._failed)
             await self._keep_error()
@@ -304,13 +304,14 @@ class Projector:
         """Project the next batch; with nothing left, go live if that is due, and wait for more."""
         self._busy_since_s = world.monotonic()
         # One at a time where a batch has failed: so all before the event that fails is kept.
-        limit = 1 if self._position < self._careful_to else self.settings.batch
+        limit = 1 if self._careful else self.settings.batch
         self._wake.clear()
         batch = await self.store.batch(after=self._position, limit=limit, names=self.projection.event_names)
         if batch.size:
             self._oldest_us = batch.at
             await self._keep(batch)
             self._failed, self._error = 0, None
+            self._careful = max(0, self._careful - batch.size)
         if batch.size < limit:
             self._oldest_us = world.now_us() if self._wake.is_set() else None
             if not self._live and self.settings.swap:

@@ -25,8 +25,8 @@ from archstone.eventsourcing.appending import append
 from archstone.eventsourcing.dialect import dialect_of
 from archstone.eventsourcing.errors import HandlerError, NoStreamError
 from archstone.eventsourcing.personal import PersonErased
-from archstone.eventsourcing.reading import EventRow, StreamRow, events_of, open_all, open_stream, recorded
 from archstone.eventsourcing.recorded import Recorded
+from archstone.eventsourcing.rows import EventRow, Part, decoded, opened, place_of, position_of, recorded
 from archstone.eventsourcing.sealing import all_known, persons_of
 from archstone.eventsourcing.snapshots import form_of, restore, state_of
 from archstone.eventsourcing.unit import Reads, Unit
@@ -42,8 +42,10 @@ AFTER_SAVE: Final = world.declare_point(
 _StreamRow = tuple[int, int | None, str | None, bytes | None]
 """Number; version, form and state of its snapshot."""
 
-CHUNK: Final = 1_000
-"""Events read in one turn of the loop: some three milliseconds."""
+ROWS: Final = 500
+"""Rows of a stream that are read in one turn of the loop."""
+LIMIT: Final = 1_000
+"""Events that one read returns unless it is told otherwise."""
 
 
 class Batch(NamedTuple):
@@ -96,10 +98,12 @@ class EventStore:
         if version is not None and state is not None and form == form_of(kind).tag:
             restore(aggregate, state, version=version)
         while True:
-            rows = await reads.all(StreamRow, tables.REBUILD, stream=number, after=aggregate.version, limit=CHUNK)
-            opened = await open_stream(reads, stream, rows, aggregate.persons)
-            aggregate.replay(events_of(stream, opened))
-            if len(rows) < CHUNK:
+            parts = await reads.all(Part, tables.REBUILD, stream=number, after=aggregate.version, rows=ROWS)
+            for part in parts:
+                payloads = await opened(reads, stream, part, aggregate.persons)
+                skip = aggregate.version + 1 - part.version
+                aggregate.replay(decoded(stream, part, payloads, skip=skip))
+            if len(parts) < ROWS:
                 return aggregate
             await sleep(0)
 
@@ -195,31 +199,51 @@ class EventStore:
 
         return await self._in(tx, erase)
 
-    async def stream(self, stream: str, *, after: int = 0, limit: int = CHUNK) -> list[Recorded[Event]]:
+    async def stream(self, stream: str, *, after: int = 0, limit: int = LIMIT) -> list[Recorded[Event]]:
         """Return the events of one stream whose number is above `after`: oldest first, at most `limit`."""
         rows = await self.db.all(EventRow, tables.READ_STREAM, stream=stream, after=after, limit=limit)
-        return recorded(await open_all(self.db, rows))
+        events: list[Recorded[Event]] = []
+        for row in rows:
+            skip = max(0, after + 1 - row.version)
+            events += await self._recorded(row, range(skip, min(row.size, skip + limit - len(events))))
+        return events
 
-    async def read(self, *, after: int = 0, limit: int = CHUNK) -> list[Recorded[Event]]:
+    async def read(self, *, after: int = 0, limit: int = LIMIT) -> list[Recorded[Event]]:
         """Return the events of all streams whose position is above `after`: in their order, at most `limit`."""
-        rows = await self.db.all(EventRow, tables.READ_ALL, after=after, limit=limit)
-        return recorded(await open_all(self.db, rows))
+        return (await self.batch(after=after, limit=limit)).events
 
-    async def batch(self, *, after: int, limit: int, names: frozenset[str]) -> Batch:
-        """Return the next `limit` events of all streams for a projection that wants those of `names`."""
-        rows = await self.db.all(EventRow, tables.READ_ALL, after=after, limit=limit)
-        if not rows:
-            return Batch(after, 0, None, [])
-        wanted = [row for row in rows if row[3] in names]
-        return Batch(rows[-1][0], len(rows), rows[0][-1], recorded(await open_all(self.db, wanted)))
+    async def batch(self, *, after: int, limit: int, names: frozenset[str] | None = None) -> Batch:
+        """Return the next `limit` events of all streams, for one who wants those of `names` (None: all)."""
+        first, place = place_of(after)
+        rows = await self.db.all(EventRow, tables.READ_ALL, row=first, limit=limit + place + 1)
+        position, size, at = after, 0, None
+        events: list[Recorded[Event]] = []
+        for row in rows:
+            # What was read before stands at the beginning of the first row, what is too much at the end of the last.
+            skip = place + 1 if row.row == first else 0
+            taken = min(row.size - skip, limit - size)
+            if taken <= 0:
+                continue
+            at = row.at if at is None else at
+            size, position = size + taken, position_of(row.row, skip + taken - 1)
+            events += await self._recorded(row, range(skip, skip + taken), names)
+        return Batch(position, size, at, events)
 
     async def recorded_us(self, *, after: int) -> int | None:
         """Return when the next event above position `after` was recorded, microseconds; None where there is none."""
-        return await self.db.first(int, tables.RECORDED, after=after)
+        row, place = place_of(after)
+        return await self.db.first(int, tables.RECORDED, row=row, place=place + 1)
 
     async def last_position(self) -> int:
         """Return the position of the last event; 0 where there is none."""
-        return await self.db.one(int, tables.LAST_POSITION)
+        row = await self.db.first(tuple[int, int], tables.LAST_ROW)
+        return 0 if row is None else position_of(row[0], row[1] - 1)
+
+    async def _recorded(
+        self, row: EventRow, places: range, names: frozenset[str] | None = None
+    ) -> list[Recorded[Event]]:
+        payloads = await opened(self.db, row.stream, row.part, set())
+        return recorded(row, payloads, places=places, names=names)
 
     async def _in(self, tx: Unit | None, work: Callable[[Unit], Awaitable[T]]) -> T:
         """Do `work` in `tx`, or in a transaction of its own."""

@@ -1,7 +1,8 @@
 """The tables of an event store, and the statements on them.
 
 `_archstone_streams` has a row per stream with the number of its events: a save moves it on, and finds out there whether
-somebody else was first. `_archstone_events` has a row per event, for ever; `position` is their order over all streams.
+somebody else was first. `_archstone_events` has a row for the events of a save, for ever (`rows`); `position` is their
+order over all streams.
 `_archstone_event_snapshots` keeps the last snapshot of a stream, `_archstone_person_keys` a key for each person of whom
 events hold something personal.
 """
@@ -26,10 +27,9 @@ EVENTS: Final = Schema(
                 position INTEGER PRIMARY KEY AUTOINCREMENT,
                 stream INTEGER NOT NULL,
                 version INTEGER NOT NULL,
-                name TEXT NOT NULL,
-                form INTEGER NOT NULL,
-                sealed INTEGER NOT NULL,
-                payload BLOB NOT NULL,
+                size INTEGER NOT NULL,
+                kinds TEXT NOT NULL,
+                payloads BLOB NOT NULL,
                 headers BLOB NOT NULL,
                 at INTEGER NOT NULL,
                 UNIQUE (stream, version)
@@ -64,11 +64,10 @@ ADVANCE_STREAM: Final = (
     "UPDATE _archstone_streams SET version = :version WHERE name = :name AND version = :expected RETURNING number"
 )
 STREAM_VERSION: Final = "SELECT version FROM _archstone_streams WHERE name = :name"
-INSERT_EVENT: Final = (
-    "INSERT INTO _archstone_events (stream, version, name, form, sealed, payload, headers, at)"
-    " VALUES (:stream, :version, :name, :form, :sealed, :payload, :headers, :at)"
+INSERT_EVENTS: Final = (
+    "INSERT INTO _archstone_events (stream, version, size, kinds, payloads, headers, at)"
+    " VALUES (:stream, :version, :size, :kinds, :payloads, :headers, :at) RETURNING position"
 )
-INSERT_LAST_EVENT: Final = INSERT_EVENT + " RETURNING position"
 FIND_STREAM: Final = (
     "SELECT stream.number, snapshot.version, snapshot.form, snapshot.state"
     " FROM _archstone_streams AS stream"
@@ -100,18 +99,35 @@ ERASE_KEY: Final = (
     "INSERT INTO _archstone_person_keys (person, key, at) VALUES (:person, NULL, :at)"
     " ON CONFLICT (person) DO UPDATE SET key = NULL, at = excluded.at WHERE _archstone_person_keys.key IS NOT NULL"
 )
+# From the row on that holds the event after `after`: it may be in the midst of it.
 REBUILD: Final = (
-    "SELECT version, name, form, sealed, payload FROM _archstone_events"
-    " WHERE stream = :stream AND version > :after ORDER BY version LIMIT :limit"
+    "SELECT version, size, kinds, payloads FROM _archstone_events WHERE stream = :stream AND version >="
+    " COALESCE((SELECT MAX(version) FROM _archstone_events"
+    " WHERE stream = :stream AND version <= CAST(:after AS BIGINT) + 1), 0)"
+    " ORDER BY version LIMIT :rows"
 )
-_COLUMNS: Final = (
-    "SELECT event.position, stream.name, event.version, event.name, event.form, event.sealed, event.payload,"
-    " event.headers, event.at FROM _archstone_events AS event"
-    " JOIN _archstone_streams AS stream ON stream.number = event.stream"
-)
-READ_ALL: Final = _COLUMNS + " WHERE event.position > :after ORDER BY event.position LIMIT :limit"
 READ_STREAM: Final = (
-    _COLUMNS + " WHERE stream.name = :stream AND event.version > :after ORDER BY event.version LIMIT :limit"
+    "SELECT event.position AS row, stream.name AS stream, event.version, event.size, event.kinds, event.payloads,"
+    " event.headers, event.at"
+    " FROM _archstone_events AS event JOIN _archstone_streams AS stream ON stream.number = event.stream"
+    " WHERE stream.name = :stream AND event.version + event.size > CAST(:after AS BIGINT) + 1"
+    " AND event.version <= CAST(:after AS BIGINT) + CAST(:limit AS BIGINT)"
+    " ORDER BY event.version LIMIT CAST(:limit AS BIGINT)"
 )
-RECORDED: Final = "SELECT at FROM _archstone_events WHERE position > :after ORDER BY position LIMIT 1"
-LAST_POSITION: Final = "SELECT COALESCE(MAX(position), 0) FROM _archstone_events"
+# As many rows as hold `limit` events. The inner statement looks at sizes alone: rows that are left out are not read.
+READ_ALL: Final = (
+    "SELECT event.position AS row, stream.name AS stream, event.version, event.size, event.kinds, event.payloads,"
+    " event.headers, event.at"
+    " FROM _archstone_events AS event JOIN _archstone_streams AS stream ON stream.number = event.stream"
+    " WHERE event.position >= :row AND event.position <= (SELECT MAX(position) FROM ("
+    "SELECT position, SUM(size) OVER (ORDER BY position) - size AS before FROM ("
+    "SELECT position, size FROM _archstone_events WHERE position >= :row"
+    " ORDER BY position LIMIT CAST(:limit AS BIGINT)"
+    ") AS ahead) AS summed WHERE before < CAST(:limit AS BIGINT))"
+    " ORDER BY event.position"
+)
+RECORDED: Final = (
+    "SELECT at FROM _archstone_events WHERE position > :row OR (position = :row AND size > :place)"
+    " ORDER BY position LIMIT 1"
+)
+LAST_ROW: Final = "SELECT position, size FROM _archstone_events ORDER BY position DESC LIMIT 1"
