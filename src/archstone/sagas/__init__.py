@@ -4,6 +4,7 @@
     Sagas, SagaSettings       start them, wait for them, list, inspect, resume and sweep them
     Steps                     what `self.step` is: call, branch, sleep, now, id
     SagaInfo, StepInfo, ...   what one sees from outside
+    TwoPhase                  a transaction over several databases, where no interim state may ever be seen
 
 Start with `Sagas`. Do not use a saga where one transaction of one database does.
 """
@@ -25,14 +26,20 @@ from archstone.sagas.errors import (
 )
 from archstone.sagas.info import SagaInfo, SagaStatistics, SagaStatus, StepInfo, StepState
 from archstone.sagas.operations import Invoke
+from archstone.sagas.participants import Participant, Prepared, Reserving
 from archstone.sagas.saga import SagaMark, current_step, saga, saga_mark
 from archstone.sagas.sagas import Sagas
 from archstone.sagas.settings import SagaSettings
 from archstone.sagas.steps import Steps
+from archstone.sagas.two_phase import InDoubt, TwoPhase
 
 __all__ = [
+    "InDoubt",
     "Invoke",
     "NoSagaError",
+    "Participant",
+    "Prepared",
+    "Reserving",
     "SagaCancelledError",
     "SagaChangedError",
     "SagaExistsError",
@@ -53,6 +60,7 @@ __all__ = [
     "StepState",
     "StepTooLargeError",
     "Steps",
+    "TwoPhase",
     "WorldInSagaError",
     "current_step",
     "saga",

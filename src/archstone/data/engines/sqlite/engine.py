@@ -19,7 +19,7 @@ from archstone.data.engines.sqlite.files import (
     sync_folder,
 )
 from archstone.data.engines.sqlite.lock import FileLock
-from archstone.data.engines.sqlite.member import SqliteMember
+from archstone.data.engines.sqlite.member import CANNOT_PREPARE, SqliteMember
 from archstone.data.engines.sqlite.pin import SqlitePin
 from archstone.data.engines.sqlite.readers import Readers, SqliteView
 from archstone.data.engines.sqlite.translate import translated
@@ -245,6 +245,14 @@ class SqliteEngine:
         if readers is None:
             raise DatabaseClosedError(self.label)
         return await readers.view()
+
+    async def prepared(self) -> list[str]:
+        """Refuse."""
+        raise MisuseError(f"database {self.label}", CANNOT_PREPARE)
+
+    async def settle(self, name: str, *, commit: bool) -> bool:
+        """Refuse."""
+        raise MisuseError(f"database {self.label}", CANNOT_PREPARE)
 
     async def pause(self) -> None:
         """Hold the writer with no group open. It expires like a transaction that is held too long."""
