@@ -20,7 +20,7 @@ from archstone.eventsourcing.errors import (
     NoStreamError,
     ProjectionBehindError,
     ProjectionFailedError,
-    ProjectionLostError,
+    ProjectionMovedError,
     StreamConflictError,
 )
 from archstone.eventsourcing.personal import ERASED, Personal, PersonErased
@@ -45,7 +45,7 @@ __all__ = [
     "Projection",
     "ProjectionBehindError",
     "ProjectionFailedError",
-    "ProjectionLostError",
+    "ProjectionMovedError",
     "Projector",
     "ProjectorSettings",
     "ProjectorStatistics",

@@ -37,34 +37,28 @@ async def append(unit: Unit, stream: str, events: Sequence[Event], *, expected: 
         # the lock: A draws 7, B draws 8, B commits, a reader goes on from 8, A commits, and 7 is never read. With it,
         # whoever draws a position commits before anybody draws the next (docs/decisions).
         await unit.execute(_TAKE_ORDER, lock=_ORDER_LOCK)
-    if expected is None:
-        expected = await _version(unit, stream)
-    number = await _advance(unit, stream, expected=expected, version=expected + len(events))
+    if expected != 0:
+        found = await _version(unit, stream)
+        if expected is None:
+            expected = found
+        elif expected != found:
+            raise StreamConflictError(stream, expected, found)
     sealed: dict[int, bytes] = {}
     if any(personal_fields(kind) for kind in {type(event) for event in events}):
         sealed = await seal(unit, stream, events, first=expected + 1)
     position = 0
     for start in range(0, len(events), EVENTS_PER_ROW):
         part = events[start : start + EVENTS_PER_ROW]
-        row = await unit.first(int, tables.INSERT_EVENTS, stream=number, **_row(part, expected + 1 + start, sealed))
-        position = position_of(row or 0, len(part) - 1)
+        row = await unit.first(int, tables.INSERT_EVENTS, **_row(stream, part, expected + start, sealed))
+        if row is None:
+            raise StreamConflictError(stream, expected, await _version(unit, stream))
+        position = position_of(row, len(part) - 1)
     world.point(AFTER_APPEND)
     return position
 
 
 async def _version(unit: Unit, stream: str) -> int:
-    return await unit.first(int, tables.STREAM_VERSION, name=stream) or 0
-
-
-async def _advance(unit: Unit, stream: str, *, expected: int, version: int) -> int:
-    """Move the stream on to `version` and return its number."""
-    if expected == 0:
-        number = await unit.first(int, tables.CREATE_STREAM, name=stream, version=version)
-    else:
-        number = await unit.first(int, tables.ADVANCE_STREAM, name=stream, version=version, expected=expected)
-    if number is None:
-        raise StreamConflictError(stream, expected, await _version(unit, stream))
-    return number
+    return await unit.first(int, tables.STREAM_VERSION, stream=stream) or 0
 
 
 def _check(stream: str, events: Sequence[Event]) -> None:
@@ -75,8 +69,9 @@ def _check(stream: str, events: Sequence[Event]) -> None:
             raise MisuseError(f"stream {stream!r}", f"{type(event).__qualname__} has no name: give it one to store it")
 
 
-def _row(events: Sequence[Event], first: int, sealed: Mapping[int, bytes]) -> dict[str, object]:
-    """Return the row of events that are numbered from `first`, some of them sealed already."""
+def _row(stream: str, events: Sequence[Event], expected: int, sealed: Mapping[int, bytes]) -> dict[str, object]:
+    """Return the row of events that follow the first `expected`, some of them sealed already."""
+    first = expected + 1
     if sealed:
         kinds = [
             Kind(event.event_name, event.event_version, number in sealed) for number, event in enumerate(events, first)
@@ -86,6 +81,7 @@ def _row(events: Sequence[Event], first: int, sealed: Mapping[int, bytes]) -> di
         kinds = [Kind(event.event_name, event.event_version, sealed=False) for event in events]
         payloads = [event.encode() for event in events]
     return {
+        "stream": stream,
         "version": first,
         "size": len(events),
         "kinds": kinds_text(kinds),

@@ -6,7 +6,6 @@ from archstone.errors import (
     ConflictError,
     DeadlineError,
     InvalidError,
-    LostError,
     NotFoundError,
     RemoteError,
 )
@@ -19,7 +18,7 @@ __all__ = [
     "NoStreamError",
     "ProjectionBehindError",
     "ProjectionFailedError",
-    "ProjectionLostError",
+    "ProjectionMovedError",
     "StreamConflictError",
 ]
 
@@ -153,12 +152,16 @@ class ProjectionFailedError(RemoteError, code="eventsourcing.projection-failed")
         )
 
 
-class ProjectionLostError(LostError, code="eventsourcing.projection-lost"):
-    """Another process runs the projection by now. Nothing of the batch was kept here."""
+class ProjectionMovedError(ConflictError, code="eventsourcing.projection-moved"):
+    """The checkpoint of a projection is not where its runner left it. Nothing of the batch was kept: look again."""
 
-    def __init__(self, projection: str) -> None:
-        super().__init__(projection)
+    def __init__(self, projection: str, position: int) -> None:
+        super().__init__(projection, position)
         self.projection = projection
+        self.position = position
 
     def __str__(self) -> str:
-        return f"projection {self.projection} is run by another process by now: nothing of this batch was kept here"
+        return (
+            f"projection {self.projection} is not at position {self.position} any more: it was rewound, or another "
+            f"runs it; nothing of the batch was kept"
+        )

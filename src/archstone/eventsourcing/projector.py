@@ -21,17 +21,18 @@ from typing import Any, Final, Self
 
 from archstone import context, world
 from archstone.context import Call
-from archstone.data import Database, Event, MisuseError
+from archstone.data import Database, Event, LeaseLostError, MisuseError, Transaction, TransactionLostError
 from archstone.eventsourcing.checkpoint import Checkpoint, Place, live_version
 from archstone.eventsourcing.errors import (
     HandlerError,
     ProjectionBehindError,
     ProjectionFailedError,
-    ProjectionLostError,
+    ProjectionMovedError,
 )
 from archstone.eventsourcing.projection import Projection
 from archstone.eventsourcing.recorded import Recorded
 from archstone.eventsourcing.store import Batch, EventStore
+from archstone.eventsourcing.turn import Turn
 from archstone.observability import counter, gauge, get_logger
 from archstone.resilience import Exponential, check
 
@@ -83,8 +84,8 @@ class ProjectorSettings:
     """Events whose effects are one transaction. At least 1."""
     poll_s: float = 1.0
     """Seconds between two looks without a wake-up. A net here; across processes, how late it is. Above 0, finite."""
-    lease_s: float = 6.0
-    """Seconds without a sign of life after which another process takes over. Above `poll_s`, finite."""
+    lease_s: float = 5.0
+    """Seconds without a sign of life after which another process takes over. Above 0, finite."""
     stall_s: float = 10.0
     """Seconds that it may be behind without moving before it is told as stalled. Above 0, finite."""
     backoff: Exponential = Exponential(0.1, cap_s=10.0)  # noqa: RUF009 - a frozen value
@@ -97,7 +98,7 @@ class ProjectorSettings:
             self,
             batch=(self.batch >= 1, "at least 1"),
             poll_s=(0 < self.poll_s < float("inf"), "above 0 and finite"),
-            lease_s=(self.poll_s < self.lease_s < float("inf"), "above poll_s and finite"),
+            lease_s=(0 < self.lease_s < float("inf"), "above 0 and finite"),
             stall_s=(0 < self.stall_s < float("inf"), "above 0 and finite"),
         )
 
@@ -153,6 +154,7 @@ class Projector:
         self.db = db or store.db
         """The database that it writes to."""
         self._checkpoint = Checkpoint(self.db, projection)
+        self._turn = Turn(self.db, f"projection {projection.label}", lease_s=settings.lease_s)
         self._labels = (projection.projection_name, str(projection.projection_version))
         self._wake = asyncio.Event()
         self._moved = asyncio.Event()
@@ -168,6 +170,7 @@ class Projector:
     async def __aenter__(self) -> Self:
         """Register the version with its tables if it is new, and start."""
         await self._checkpoint.register()
+        await self._turn.__aenter__()
         self._progress_s = world.monotonic()
         self.store.events_ready.append(self._woken)
         _lag.labels(*self._labels).watch(lambda: self.lag_s)
@@ -189,7 +192,7 @@ class Projector:
         for metric in (_lag, _position, _stalled):
             metric.labels(*self._labels).watch(None)
         self._running = False
-        await self._checkpoint.release()
+        await self._turn.__aexit__(kind, error, traceback)
 
     @property
     def lag_s(self) -> float:
@@ -234,8 +237,7 @@ class Projector:
     async def go_live(self) -> bool:
         """Have readers use this version from now on; False if a later one is live already.
 
-        Raises:
-            ProjectionLostError: It is not run here.
+        That it has caught up is the caller's to know, where `swap` is off.
         """
         world.point(BEFORE_SWAP)
         self._live = await self._checkpoint.go_live()
@@ -283,22 +285,15 @@ class Projector:
     async def _work(self) -> None:
         """Hold the projection and project for ever; whatever it raises ends the shift."""
         while True:
-            await self._hold()
+            await self._turn.held()
+            await self._look()
+            self._running = True
             try:
                 while True:
                     await self._project()
-            except ProjectionLostError as lost:
+            except (LeaseLostError, ProjectionMovedError) as lost:
                 self._running = False
-                _log.warning("projection passed on", projection=self.projection.label, why=str(lost))
-
-    async def _hold(self) -> None:
-        """Return when this is the one who runs it."""
-        while True:
-            place = await self._look()
-            if await self._checkpoint.take(place, lease_s=self.settings.lease_s):
-                self._running = True
-                return
-            await asyncio.sleep(min(self.settings.poll_s, self.settings.lease_s / 4))
+                _log.warning("projection begins anew", projection=self.projection.label, why=str(lost))
 
     async def _project(self) -> None:
         """Project the next batch; with nothing left, go live if that is due, and wait for more."""
@@ -320,7 +315,6 @@ class Projector:
         self._busy_since_s = None
         if batch.size < limit and not self._wake.is_set():
             await self._wait(self._wake, self.settings.poll_s)
-            await self._checkpoint.beat()
         elif batch.size:
             await asyncio.sleep(0)
 
@@ -330,16 +324,21 @@ class Projector:
         if outside:
             await self.projection.write_outside(outside)
             world.point(AFTER_OUTSIDE)
-        async with self.db.transaction() as tx:
+
+        async def keep(tx: Transaction) -> None:
+            # First, so that of two who run it the second waits here, and finds that it has been moved.
             await self._checkpoint.move(tx, position=self._position, to=batch.position)
+            await self._turn.check(tx)
             for each in batch.events:
                 await self._handle(tx, each)
             world.point(AFTER_EFFECTS)
+
+        await self.db.run(keep)
         world.point(AFTER_CHECKPOINT)
         self._progressed(batch.position)
         _projected.labels(*self._labels).inc(len(batch.events))
 
-    async def _handle(self, tx: Any, recorded: Recorded[Event]) -> None:
+    async def _handle(self, tx: Transaction, recorded: Recorded[Event]) -> None:
         event = recorded.event
         handler = self.projection.handlers.get(type(event))
         try:
@@ -349,6 +348,8 @@ class Projector:
                 await handler.call(self.projection, tx, event, recorded)
             else:
                 await handler.call(self.projection, tx, event)
+        except TransactionLostError:
+            raise  # the batch is run again as a whole
         except Exception as error:
             told = f"{event.event_name} ({recorded.stream} number {recorded.version})"
             reason = f"{type(error).__name__}: {error}"

@@ -22,7 +22,6 @@ from archstone.data import Database, Event, MisuseError
 from archstone.eventsourcing import tables
 from archstone.eventsourcing.aggregate import Aggregate
 from archstone.eventsourcing.appending import append
-from archstone.eventsourcing.dialect import dialect_of
 from archstone.eventsourcing.errors import HandlerError, NoStreamError
 from archstone.eventsourcing.personal import PersonErased
 from archstone.eventsourcing.recorded import Recorded
@@ -39,8 +38,8 @@ T = TypeVar("T")
 AFTER_SAVE: Final = world.declare_point(
     "eventsourcing.after_save", "events are on disk, nobody has been told and no projection knows"
 )
-_StreamRow = tuple[int, int | None, str | None, bytes | None]
-"""Number; version, form and state of its snapshot."""
+_SnapshotRow = tuple[int, str, bytes]
+"""Version, form, state."""
 
 ROWS: Final = 500
 """Rows of a stream that are read in one turn of the loop."""
@@ -90,21 +89,18 @@ class EventStore:
         """Return the aggregate, or None where nothing was ever recorded under this id."""
         reads: Reads = tx or self.db
         stream = _stored(kind).stream_of(id)
-        row = await reads.first(_StreamRow, tables.FIND_STREAM, name=stream)
-        if row is None:
-            return None
         aggregate = kind(id)
-        number, version, form, state = row
-        if version is not None and state is not None and form == form_of(kind).tag:
-            restore(aggregate, state, version=version)
+        snapshot = await reads.first(_SnapshotRow, tables.FIND_SNAPSHOT, stream=stream)
+        if snapshot is not None and snapshot[1] == form_of(kind).tag:
+            restore(aggregate, snapshot[2], version=snapshot[0])
         while True:
-            parts = await reads.all(Part, tables.REBUILD, stream=number, after=aggregate.version, rows=ROWS)
+            parts = await reads.all(Part, tables.REBUILD, stream=stream, after=aggregate.version, rows=ROWS)
             for part in parts:
                 payloads = await opened(reads, stream, part, aggregate.persons)
                 skip = aggregate.version + 1 - part.version
                 aggregate.replay(decoded(stream, part, payloads, skip=skip))
             if len(parts) < ROWS:
-                return aggregate
+                return aggregate if aggregate.version else None
             await sleep(0)
 
     async def save(self, aggregate: Aggregate, *, tx: Unit | None = None, publish: bool = False) -> int:
@@ -168,8 +164,8 @@ class EventStore:
             MisuseError: It has recorded events that are not saved.
             HandlerError: It has attributes that a snapshot would lose.
         """
-        if aggregate.pending:
-            raise MisuseError(f"aggregate {aggregate.stream}", "has unsaved events: save it before its snapshot")
+        if aggregate.pending or not aggregate.version:
+            raise MisuseError(f"aggregate {aggregate.stream}", "has unsaved events, or none: save it first")
         row = _snapshot(aggregate)
         await self._in(tx, lambda unit: _put(unit, aggregate, row))
 
@@ -249,13 +245,12 @@ class EventStore:
         """Do `work` in `tx`, or in a transaction of its own."""
         if tx is not None:
             return await work(tx)
-        async with self.db.transaction() as own:
-            return await work(own)
+        return await self.db.run(work)
 
     async def _append(
         self, unit: Unit, stream: str, events: Sequence[Event], *, expected: int | None, publish: bool
     ) -> int:
-        position = await append(unit, stream, events, expected=expected, dialect=dialect_of(self.db))
+        position = await append(unit, stream, events, expected=expected, dialect=self.db.dialect)
         if publish:
             for event in events:
                 unit.publish(event)
@@ -277,7 +272,7 @@ def _due(aggregate: Aggregate) -> bool:
 def _snapshot(aggregate: Aggregate) -> dict[str, object]:
     """Return the row of its snapshot, as it is now."""
     return {
-        "name": aggregate.stream,
+        "stream": aggregate.stream,
         "version": aggregate.version,
         "form": form_of(type(aggregate)).tag,
         "state": state_of(aggregate),
@@ -292,7 +287,7 @@ async def _put(unit: Unit, aggregate: Aggregate, row: dict[str, object]) -> None
             return
         await unit.many(
             tables.PUT_SNAPSHOT_PERSON,
-            [{"person": person, "name": aggregate.stream} for person in sorted(aggregate.persons)],
+            [{"person": person, "stream": aggregate.stream} for person in sorted(aggregate.persons)],
         )
     await unit.execute(tables.PUT_SNAPSHOT, **row)
 

@@ -1,8 +1,6 @@
 """The tables of an event store, and the statements on them.
 
-`_archstone_streams` has a row per stream with the number of its events: a save moves it on, and finds out there whether
-somebody else was first. `_archstone_events` has a row for the events of a save, for ever (`rows`); `position` is their
-order over all streams.
+`_archstone_events` has a row for the events of a save, for ever (`rows`); `position` is their order over all streams.
 `_archstone_event_snapshots` keeps the last snapshot of a stream, `_archstone_person_keys` a key for each person of whom
 events hold something personal.
 """
@@ -17,15 +15,9 @@ EVENTS: Final = Schema(
     "eventsourcing",
     (
         (
-            """CREATE TABLE _archstone_streams (
-                number INTEGER PRIMARY KEY AUTOINCREMENT,
-                name TEXT NOT NULL UNIQUE,
-                version INTEGER NOT NULL
-            )""",
-            # The number of the stream, not its name: an index of small keys that grows at its end.
             """CREATE TABLE _archstone_events (
                 position INTEGER PRIMARY KEY AUTOINCREMENT,
-                stream INTEGER NOT NULL,
+                stream TEXT NOT NULL,
                 version INTEGER NOT NULL,
                 size INTEGER NOT NULL,
                 kinds TEXT NOT NULL,
@@ -35,7 +27,7 @@ EVENTS: Final = Schema(
                 UNIQUE (stream, version)
             )""",
             """CREATE TABLE _archstone_event_snapshots (
-                stream INTEGER PRIMARY KEY,
+                stream TEXT PRIMARY KEY,
                 version INTEGER NOT NULL,
                 form TEXT NOT NULL,
                 state BLOB NOT NULL,
@@ -43,7 +35,7 @@ EVENTS: Final = Schema(
             )""",
             """CREATE TABLE _archstone_event_snapshot_persons (
                 person TEXT NOT NULL,
-                stream INTEGER NOT NULL,
+                stream TEXT NOT NULL,
                 PRIMARY KEY (person, stream)
             )""",
             # A person who was erased keeps the row, without a key: nobody of that id ever gets another.
@@ -56,34 +48,24 @@ EVENTS: Final = Schema(
     ),
 )
 
-CREATE_STREAM: Final = (
-    "INSERT INTO _archstone_streams (name, version) VALUES (:name, :version) ON CONFLICT (name) DO NOTHING"
-    " RETURNING number"
+STREAM_VERSION: Final = (
+    "SELECT version + size - 1 FROM _archstone_events WHERE stream = :stream ORDER BY version DESC LIMIT 1"
 )
-ADVANCE_STREAM: Final = (
-    "UPDATE _archstone_streams SET version = :version WHERE name = :name AND version = :expected RETURNING number"
-)
-STREAM_VERSION: Final = "SELECT version FROM _archstone_streams WHERE name = :name"
+# Two who have read the same stream would write the same version: the second writes nothing.
 INSERT_EVENTS: Final = (
     "INSERT INTO _archstone_events (stream, version, size, kinds, payloads, headers, at)"
-    " VALUES (:stream, :version, :size, :kinds, :payloads, :headers, :at) RETURNING position"
+    " VALUES (:stream, :version, :size, :kinds, :payloads, :headers, :at)"
+    " ON CONFLICT (stream, version) DO NOTHING RETURNING position"
 )
-FIND_STREAM: Final = (
-    "SELECT stream.number, snapshot.version, snapshot.form, snapshot.state"
-    " FROM _archstone_streams AS stream"
-    " LEFT JOIN _archstone_event_snapshots AS snapshot ON snapshot.stream = stream.number"
-    " WHERE stream.name = :name"
-)
+FIND_SNAPSHOT: Final = "SELECT version, form, state FROM _archstone_event_snapshots WHERE stream = :stream"
 PUT_SNAPSHOT: Final = (
     "INSERT INTO _archstone_event_snapshots (stream, version, form, state, at)"
-    " SELECT number, CAST(:version AS BIGINT), CAST(:form AS TEXT), :state, CAST(:at AS BIGINT) FROM _archstone_streams"
-    " WHERE name = :name AND version >= :version"
+    " VALUES (:stream, :version, :form, :state, :at)"
     " ON CONFLICT (stream) DO UPDATE SET version = excluded.version, form = excluded.form, state = excluded.state,"
     " at = excluded.at"
 )
 PUT_SNAPSHOT_PERSON: Final = (
-    "INSERT INTO _archstone_event_snapshot_persons (person, stream)"
-    " SELECT CAST(:person AS TEXT), number FROM _archstone_streams WHERE name = :name"
+    "INSERT INTO _archstone_event_snapshot_persons (person, stream) VALUES (:person, :stream)"
     " ON CONFLICT (person, stream) DO NOTHING"
 )
 DROP_SNAPSHOTS_OF_PERSON: Final = (
@@ -107,24 +89,20 @@ REBUILD: Final = (
     " ORDER BY version LIMIT :rows"
 )
 READ_STREAM: Final = (
-    "SELECT event.position AS row, stream.name AS stream, event.version, event.size, event.kinds, event.payloads,"
-    " event.headers, event.at"
-    " FROM _archstone_events AS event JOIN _archstone_streams AS stream ON stream.number = event.stream"
-    " WHERE stream.name = :stream AND event.version + event.size > CAST(:after AS BIGINT) + 1"
-    " AND event.version <= CAST(:after AS BIGINT) + CAST(:limit AS BIGINT)"
-    " ORDER BY event.version LIMIT CAST(:limit AS BIGINT)"
+    "SELECT position AS row, stream, version, size, kinds, payloads, headers, at FROM _archstone_events"
+    " WHERE stream = :stream AND version + size > CAST(:after AS BIGINT) + 1"
+    " AND version <= CAST(:after AS BIGINT) + CAST(:limit AS BIGINT)"
+    " ORDER BY version LIMIT CAST(:limit AS BIGINT)"
 )
 # As many rows as hold `limit` events. The inner statement looks at sizes alone: rows that are left out are not read.
 READ_ALL: Final = (
-    "SELECT event.position AS row, stream.name AS stream, event.version, event.size, event.kinds, event.payloads,"
-    " event.headers, event.at"
-    " FROM _archstone_events AS event JOIN _archstone_streams AS stream ON stream.number = event.stream"
-    " WHERE event.position >= :row AND event.position <= (SELECT MAX(position) FROM ("
+    "SELECT position AS row, stream, version, size, kinds, payloads, headers, at FROM _archstone_events"
+    " WHERE position >= :row AND position <= (SELECT MAX(position) FROM ("
     "SELECT position, SUM(size) OVER (ORDER BY position) - size AS before FROM ("
     "SELECT position, size FROM _archstone_events WHERE position >= :row"
     " ORDER BY position LIMIT CAST(:limit AS BIGINT)"
     ") AS ahead) AS summed WHERE before < CAST(:limit AS BIGINT))"
-    " ORDER BY event.position"
+    " ORDER BY position"
 )
 RECORDED: Final = (
     "SELECT at FROM _archstone_events WHERE position > :row OR (position = :row AND size > :place)"
