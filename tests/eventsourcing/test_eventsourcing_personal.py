@@ -68,9 +68,15 @@ async def ann(store: EventStore, *events: Event) -> Member:
     return member
 
 
+TABLES = {
+    "sqlite": "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",
+    "postgresql": "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'",
+}
+
+
 async def everything(db: Database) -> bytes:
     """Every value in every table."""
-    tables = await db.all(str, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+    tables = await db.all(str, TABLES[db.dialect])
     return repr([await db.all(tuple[Any, ...], f"SELECT * FROM {table}") for table in tables]).encode()
 
 

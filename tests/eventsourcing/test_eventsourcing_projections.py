@@ -30,6 +30,12 @@ SLOW = ProjectorSettings(poll_s=100.0, lease_s=300.0)
 
 
 @pytest.fixture
+def url(tmp_path: Path) -> str:
+    """SQLite, on virtual time; what PostgreSQL adds is in test_eventsourcing_shared.py."""
+    return f"sqlite:///{tmp_path}/events.db"
+
+
+@pytest.fixture
 async def elsewhere(tmp_path: Path) -> AsyncIterator[Database]:
     async with Database(f"sqlite:///{tmp_path}/views.db", name="views") as db:
         yield db
