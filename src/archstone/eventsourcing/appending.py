@@ -8,7 +8,7 @@ from archstone.data import Event, MisuseError, headers_of
 from archstone.eventsourcing import tables
 from archstone.eventsourcing.errors import StreamConflictError
 from archstone.eventsourcing.personal import personal_fields
-from archstone.eventsourcing.rows import EVENTS_PER_ROW, Kind, kinds_text, position_of
+from archstone.eventsourcing.rows import EVENTS_PER_ROW, kinds_of, line_of, position_of
 from archstone.eventsourcing.sealing import seal
 from archstone.eventsourcing.unit import Unit
 
@@ -31,7 +31,7 @@ async def append(unit: Unit, stream: str, events: Sequence[Event], *, expected: 
         StreamConflictError: The stream has more or fewer than `expected` events. Nothing was written.
         ErasedPersonError: An event tells something personal about somebody who was erased.
     """
-    _check(stream, events)
+    kinds = _kinds(stream, events)
     if dialect == "postgresql":
         # Positions are drawn from a sequence when rows are written, and seen when their transaction commits. Without
         # the lock: A draws 7, B draws 8, B commits, a reader goes on from 8, A commits, and 7 is never read. With it,
@@ -44,7 +44,7 @@ async def append(unit: Unit, stream: str, events: Sequence[Event], *, expected: 
         elif expected != found:
             raise StreamConflictError(stream, expected, found)
     sealed: dict[int, bytes] = {}
-    if any(personal_fields(kind) for kind in {type(event) for event in events}):
+    if any(map(personal_fields, kinds)):
         sealed = await seal(unit, stream, events, first=expected + 1)
     position = 0
     for start in range(0, len(events), EVENTS_PER_ROW):
@@ -61,30 +61,35 @@ async def _version(unit: Unit, stream: str) -> int:
     return await unit.first(int, tables.STREAM_VERSION, stream=stream) or 0
 
 
-def _check(stream: str, events: Sequence[Event]) -> None:
-    if not events:
+def _kinds(stream: str, events: Sequence[Event]) -> set[type[Event]]:
+    """Return the classes of `events`.
+
+    Raises:
+        MisuseError: There are no events, or one whose class has no name.
+    """
+    kinds = {type(event) for event in events}
+    if not kinds:
         raise MisuseError(f"stream {stream!r}", "there are no events to append")
-    for event in events:
-        if not event.event_name:
-            raise MisuseError(f"stream {stream!r}", f"{type(event).__qualname__} has no name: give it one to store it")
+    for kind in kinds:
+        if not kind.event_name:
+            raise MisuseError(f"stream {stream!r}", f"{kind.__qualname__} has no name: give it one to store it")
+    return kinds
 
 
 def _row(stream: str, events: Sequence[Event], expected: int, sealed: Mapping[int, bytes]) -> dict[str, object]:
     """Return the row of events that follow the first `expected`, some of them sealed already."""
     first = expected + 1
     if sealed:
-        kinds = [
-            Kind(event.event_name, event.event_version, number in sealed) for number, event in enumerate(events, first)
-        ]
+        lines = [line_of(type(event), sealed=number in sealed) for number, event in enumerate(events, first)]
         payloads = [sealed.get(number) or event.encode() for number, event in enumerate(events, first)]
     else:
-        kinds = [Kind(event.event_name, event.event_version, sealed=False) for event in events]
+        lines = [line_of(type(event), sealed=False) for event in events]
         payloads = [event.encode() for event in events]
     return {
         "stream": stream,
         "version": first,
         "size": len(events),
-        "kinds": kinds_text(kinds),
+        "kinds": kinds_of(lines),
         "payloads": b"\n".join(payloads),
         "headers": headers_of(context.current()),
         "at": world.now_us(),

@@ -21,10 +21,10 @@ from archstone.eventsourcing.upcast import decoder
 __all__ = [
     "EVENTS_PER_ROW",
     "EventRow",
-    "Kind",
     "Part",
     "decoded",
-    "kinds_text",
+    "kinds_of",
+    "line_of",
     "opened",
     "place_of",
     "position_of",
@@ -85,10 +85,15 @@ def place_of(position: int) -> tuple[int, int]:
     return divmod(position, EVENTS_PER_ROW)
 
 
-def kinds_text(kinds: Sequence[Kind]) -> str:
-    """Return how the kinds of a row are stored."""
-    alike = kinds[:1] if len(set(kinds)) == 1 else kinds
-    return "\n".join(f"{kind.name} {kind.form}{' sealed' if kind.sealed else ''}" for kind in alike)
+@lru_cache(maxsize=4096)
+def line_of(kind: type[Event], *, sealed: bool) -> str:
+    """Return the line that says what an event is."""
+    return f"{kind.event_name} {kind.event_version}{' sealed' if sealed else ''}"
+
+
+def kinds_of(lines: Sequence[str]) -> str:
+    """Return how the kinds of a row are stored, given the line of each of its events."""
+    return lines[0] if len(set(lines)) == 1 else "\n".join(lines)
 
 
 @lru_cache(maxsize=4096)

@@ -44,7 +44,7 @@ class Cipher(Protocol):
 
 def persons_of(events: Sequence[Event]) -> set[str]:
     """Return the ids of the persons whose data `events` hold."""
-    if not any(personal_fields(kind) for kind in {type(event) for event in events}):
+    if not any(map(personal_fields, {type(event) for event in events})):
         return set()
     return {str(getattr(event, field.person)) for event in events for field in personal_fields(type(event))}
 

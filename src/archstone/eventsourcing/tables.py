@@ -15,8 +15,9 @@ EVENTS: Final = Schema(
     "eventsourcing",
     (
         (
+            # Without AUTOINCREMENT, a page less in each commit: no row is ever deleted, so no position comes again.
             """CREATE TABLE _archstone_events (
-                position INTEGER PRIMARY KEY AUTOINCREMENT,
+                position INTEGER PRIMARY KEY,
                 stream TEXT NOT NULL,
                 version INTEGER NOT NULL,
                 size INTEGER NOT NULL,
