@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 bench = Bench(
     "events",
-    shows="events recorded and saved per second, 1, 100 and 1,000 per save, and an aggregate of 1,000 rebuilt, on SQLite",
+    shows="events recorded and saved per second, 1, 100 and 1,000 a save, and an aggregate of 1,000 rebuilt, on SQLite",
     hides="projections, snapshots, personal fields, large payloads, other databases",
 )
 
