@@ -13,7 +13,7 @@ import pytest
 from es_crash_child import USERS
 
 from archstone import world
-from archstone.eventsourcing import appending, projector, store
+from archstone.eventsourcing import appending, store, worker
 from archstone.eventsourcing.rows import position_of
 
 CHILD = Path(__file__).parent / "es_crash_child.py"
@@ -74,13 +74,13 @@ POINTS: list[tuple[str, int, Callable[[Path], bool]]] = [
     (appending.AFTER_APPEND, 7, lambda folder: counts(folder)[0] == 12),
     (store.AFTER_SAVE, 1, lambda folder: counts(folder)[0] == 2),
     (store.AFTER_SAVE, 7, lambda folder: counts(folder)[0] == 14),
-    (projector.AFTER_OUTSIDE, 1, lambda folder: counts(folder)[2] == 0 and bool(outside(folder))),
-    (projector.AFTER_EFFECTS, 1, lambda folder: counts(folder)[2] == 0),
-    (projector.AFTER_EFFECTS, 3, lambda folder: 0 < counts(folder)[2] < max(outside(folder))),
-    (projector.AFTER_CHECKPOINT, 1, lambda folder: counts(folder)[2] == max(outside(folder))),
-    (projector.AFTER_CHECKPOINT, 3, lambda folder: counts(folder)[2] == max(outside(folder))),
-    (projector.BEFORE_SWAP, 1, lambda folder: lives(folder) == [(1, 1), (2, 0)]),
-    (projector.AFTER_SWAP, 1, lambda folder: lives(folder) == [(1, 0), (2, 1)]),
+    (worker.AFTER_OUTSIDE, 1, lambda folder: counts(folder)[2] == 0 and bool(outside(folder))),
+    (worker.AFTER_EFFECTS, 1, lambda folder: counts(folder)[2] == 0),
+    (worker.AFTER_EFFECTS, 3, lambda folder: 0 < counts(folder)[2] < max(outside(folder))),
+    (worker.AFTER_CHECKPOINT, 1, lambda folder: counts(folder)[2] == max(outside(folder))),
+    (worker.AFTER_CHECKPOINT, 3, lambda folder: counts(folder)[2] == max(outside(folder))),
+    (worker.BEFORE_SWAP, 1, lambda folder: lives(folder) == [(1, 1), (2, 0)]),
+    (worker.AFTER_SWAP, 1, lambda folder: lives(folder) == [(1, 0), (2, 1)]),
 ]
 """Where it is killed, at which pass, and what is on disk then."""
 

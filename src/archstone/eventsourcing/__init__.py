@@ -24,9 +24,11 @@ from archstone.eventsourcing.errors import (
     StreamConflictError,
 )
 from archstone.eventsourcing.personal import ERASED, Personal, PersonErased
+from archstone.eventsourcing.progress import ProjectorStatistics
 from archstone.eventsourcing.projection import Projection, when
-from archstone.eventsourcing.projector import Projector, ProjectorSettings, ProjectorStatistics
+from archstone.eventsourcing.projector import Projector
 from archstone.eventsourcing.recorded import Recorded
+from archstone.eventsourcing.settings import ProjectorSettings
 from archstone.eventsourcing.store import EventStore
 from archstone.eventsourcing.unit import Reads, Unit
 from archstone.eventsourcing.upcast import Upcast, upcast
