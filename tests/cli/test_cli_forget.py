@@ -106,7 +106,7 @@ def test_hints_name_the_system_as_it_was_named(
         f"no dead letter 7; `archstone dead {name}` lists them\n"
     )
     assert f"`archstone sagas {name}` lists them" in said(monkeypatch, capsys, "sagas", name, "x")[1]
-    assert f"`archstone sagas {name} --status stuck`" in said(monkeypatch, capsys, "sagas", name, "--resume")[1]
+    assert f"`archstone sagas {name} list --status stuck`" in said(monkeypatch, capsys, "sagas", name, "resume")[1]
     monkeypatch.setenv("ARCHSTONE_PORT", "x")
     assert f"`archstone config {name}` lists the names" in said(monkeypatch, capsys, "dead", name)[1]
 

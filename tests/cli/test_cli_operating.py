@@ -106,7 +106,7 @@ def test_a_stuck_saga_is_shown_and_resumed_when_its_cause_is_mended(tmp_path: Pa
             eventually(lambda: said(shop, "sagas", "shop", order_id), lambda told: "take_money#1" in told)
         shop.kill()
         assert "running" in said(shop, "sagas", "shop", order_id)
-        assert "is running: only a stuck one can be resumed" in refused(shop, "sagas", "shop", order_id, "--resume")
+        assert "is running: only a stuck one can be resumed" in refused(shop, "sagas", "shop", "resume", order_id)
         change_version(data, order_id, 99)  # as if a release had taken the code away that began it
         asyncio.run(shop.start())
         listed = eventually(lambda: said(shop, "sagas", "shop", "--status", "stuck"), lambda told: order_id in told)
@@ -115,10 +115,10 @@ def test_a_stuck_saga_is_shown_and_resumed_when_its_cause_is_mended(tmp_path: Pa
             assert 'archstone_sagas_stuck{service="orders"} 1' in http.get("/metrics").text
         shop.kill()
         change_version(data, order_id, 1)
-        assert said(shop, "sagas", "shop", order_id, "--resume") == f"saga {order_id} goes on, once the system runs\n"
+        assert said(shop, "sagas", "shop", "resume", order_id) == f"saga {order_id} goes on, once the system runs\n"
         change_status(data, order_id)
         asyncio.run(shop.start())
-        assert said(shop, "sagas", "shop", order_id, "--resume") == f"saga {order_id} goes on\n"
+        assert said(shop, "sagas", "shop", "resume", order_id) == f"saga {order_id} goes on\n"
         with httpx.Client(base_url=shop.url, timeout=30) as http:
             person.http = http
             assert person.settled(order_id)["status"] == "confirmed"

@@ -53,6 +53,7 @@ async def ids(db: Database) -> list[int]:
         ("pool_size=0", "pool_size must be at least 1"),
         ("pool_size=many", "pool_size='many' is no int"),
         ("pool_timeout_s=0", "pool_timeout_s must be above 0"),
+        ("schema=a'b", "schema must be like orders"),
         ("isolation=chaos", "isolation must be one of serializable, repeatable-read, read-committed"),
         ("pool_overflow=-1&pool_recycle_s=nan", "pool_overflow must be at least 0; pool_recycle_s must be above 0"),
     ],
@@ -147,6 +148,21 @@ async def db_execute(db: Database, number: int) -> None:
         await tx.execute("INSERT INTO t (id) VALUES (:id)", id=number)
 
 
+async def test_services_share_a_database_with_a_schema_each(postgres_url: str):
+    one, same = Database(f"{postgres_url}?schema=orders"), Database(f"{postgres_url}?schema=orders")
+    other = Database(f"{postgres_url}?schema=in-stock")
+    assert one.label.endswith("?schema=orders")
+    await asyncio.gather(*[each.__aenter__() for each in (one, same, other)])
+    try:
+        await one.execute("CREATE TABLE t (id BIGINT PRIMARY KEY)")
+        await other.execute("CREATE TABLE t (id BIGINT PRIMARY KEY, n BIGINT)")
+        await one.execute("INSERT INTO t VALUES (1)")
+        assert (await ids(same), await ids(other)) == ([1], [])
+    finally:
+        for each in (one, same, other):
+            await each.__aexit__(None, None, None)
+
+
 async def test_old_connections_are_replaced(postgres_url: str):
     async with Database(f"{postgres_url}?pool_recycle_s=0.05&pool_size=1&pool_overflow=0") as db:
         pid = "SELECT pg_backend_pid()"
@@ -217,12 +233,12 @@ async def test_a_transaction_that_the_server_did_not_survive_did_nothing_and_may
         assert await ids(db) == [2]
 
 
-POINTS = ["data.postgresql.before_commit", "data.postgresql.after_commit", "data.postgresql.before_group",
-          "data.postgresql.after_group"]  # fmt: skip
+POINTS = ["postgres.before_commit", "postgres.after_commit", "postgres.before_group",
+          "postgres.after_group"]  # fmt: skip
 
 
 def test_every_crash_point_of_the_engine_is_killed_at():
-    assert {name for name in world.crash_points() if name.startswith("data.postgresql.")} == set(POINTS)
+    assert {name for name in world.crash_points() if name.startswith("postgres.")} == set(POINTS)
 
 
 @pytest.mark.parametrize("point", POINTS)

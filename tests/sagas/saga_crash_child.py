@@ -62,19 +62,53 @@ class Owner:
             await step(self.outside.do, what, undo=(self.outside.undo, what), retry=RETRY)
         return "all done"
 
+    @saga()
+    async def told(self) -> str:
+        step = current_step()
+        await step(self.outside.do, "first", undo=(self.outside.undo, "first"), retry=RETRY)
+        for _ in range(2):
+            await step(self.outside.do, await step.receive("what", str), retry=RETRY)
+        return "all done"
+
+    @saga()
+    async def bag(self) -> str:
+        step = current_step()
+        for what in ("first", "second"):
+            await step(self.outside.do, what, undo=(self.outside.undo, what), retry=RETRY)
+        return "packed"
+
+    @saga()
+    async def kin(self, last: str) -> str:
+        step = current_step()
+        await step.child(self.bag, id="bag")
+        await step(self.outside.do, last, undo=(self.outside.undo, last), retry=RETRY)
+        return "all done"
+
 
 async def main(folder: Path, last: str) -> None:
     owner = Owner(Outside(folder / "outside.txt"))
     async with (
         Database(f"sqlite:///{folder / 'sagas.db'}") as db,
-        Sagas(db, owner=owner, settings=SagaSettings(timeout_s=30)) as sagas,
+        Sagas(db, owner=owner, settings=SagaSettings(timeout_s=30, max_sleeping=0)) as sagas,
     ):
         async with db.transaction() as tx:
-            await sagas.start(tx, owner.three, last, id="t1")
+            if last in {"told", "woken"}:
+                await sagas.start(tx, owner.told, id="t1")
+            elif last == "fork":
+                await sagas.start(tx, owner.three, "third", id="t1")
+            elif last.startswith("kin "):
+                await sagas.start(tx, owner.kin, last.removeprefix("kin "), id="t1")
+            else:
+                await sagas.start(tx, owner.three, last, id="t1")
         if last == "busy":
             await cancelled(sagas)
+        if last in {"told", "woken"}:
+            await tell(sagas, pause_s=0.5 if last == "woken" else 0.0)
+        if last == "fork":
+            await sagas.result("t1")
+            await sagas.fork("t1", from_step="main/outside.do#3", as_id="t2")
         try:
-            print(await sagas.result("t1"))
+            print(await sagas.result("t2" if last == "fork" else "t1"))
         except (Refused, SagaCancelledError) as error:
             print(repr(error))
 
@@ -85,6 +119,16 @@ async def cancelled(sagas: Sagas) -> None:
         await asyncio.sleep(0.005)
     with contextlib.suppress(SagaNotCancellableError):  # it goes back already, or has come to its end
         await sagas.cancel("t1", by="ann")
+
+
+async def tell(sagas: Sagas, *, pause_s: float) -> None:
+    """Send what the saga waits for, when it waits for it, or after it has gone to sleep on disk, and twice each."""
+    for n, what in enumerate(("second", "third")):
+        while len((await sagas.inspect("t1")).steps) < 2 + 2 * n:
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(pause_s)
+        for _ in range(2):
+            await sagas.signal("t1", "what", what, key=what)
 
 
 if __name__ == "__main__":

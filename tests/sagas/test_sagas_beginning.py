@@ -67,7 +67,7 @@ async def test_a_saga_whose_row_cannot_be_written_is_not_started_and_its_caller_
     async with opened(tmp_path, traveller) as sagas:
         await asyncio.sleep(0.1)
 
-        async def broken(**_):
+        async def broken(*_, **__):
             raise BackendError("the disk is full")
 
         with monkeypatch.context() as broken_disk:

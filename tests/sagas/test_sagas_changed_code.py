@@ -155,7 +155,7 @@ async def test_another_version_stops_the_saga_before_its_body_runs(tmp_path):
             return "never"
 
     async with opened(tmp_path, Later(depot)) as sagas:
-        with pytest.raises(SagaStuckError, match="has trip version 1, the code has version 2"):
+        with pytest.raises(SagaStuckError, match="it needs version 1 of trip, the code has version 2:"):
             await sagas.result("t1")
 
 

@@ -37,7 +37,37 @@ CANCELLED = [
     *(("sagas.after_undo", n) for n in (1, 3)),
     ("sagas.before_undone", 1),
 ]
-ENDINGS = {"third": "all done", "refused": "Refused('refused')", "busy": "SagaCancelledError('t1', 'ann')"}
+TOLD = [
+    ("sagas.after_wait", 1),
+    ("sagas.after_signal", 1),
+    ("sagas.before_take", 2),
+    ("sagas.after_take", 1),
+]
+WOKEN = [
+    *(("sagas.after_rest", n) for n in (1, 2)),
+    ("sagas.after_signal", 2),
+    ("sagas.before_take", 2),
+]
+KIN = [("sagas.after_child", 1), ("sagas.after_child_end", 1), ("sagas.after_finish", 1)]
+KIN_BACK = [
+    ("sagas.after_failure", 1),
+    ("sagas.after_reopen", 1),
+    ("sagas.before_undo", 3),
+    ("sagas.after_undo_effect", 4),
+    ("sagas.before_undone", 1),
+    ("sagas.after_child_end", 2),
+]
+FORKED = [("sagas.after_fork", 1), ("sagas.after_begin", 4), ("sagas.after_finish", 2)]
+ENDINGS = {
+    "fork": "all done",
+    "kin third": "all done",
+    "kin refused": "Refused('refused')",
+    "third": "all done",
+    "told": "all done",
+    "woken": "all done",
+    "refused": "Refused('refused')",
+    "busy": "SagaCancelledError('t1', 'ann')",
+}
 
 
 def run(folder: Path, last: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -67,7 +97,7 @@ def without_repeats(lines: list[str]) -> list[str]:
 
 def test_every_point_of_sagas_is_struck_here():
     declared = {name for name in world.crash_points() if name.startswith("sagas.")}
-    assert {name for name, _ in FORWARD + BACK + CANCELLED} == declared
+    assert {name for name, _ in FORWARD + BACK + CANCELLED + TOLD + WOKEN + KIN + KIN_BACK + FORKED} == declared
 
 
 @pytest.mark.parametrize(("point", "passes"), FORWARD)
@@ -107,3 +137,53 @@ def test_a_crash_while_a_saga_is_cancelled_leaves_it_as_it_was_or_undoes_everyth
         "undo first t1/main/outside.do#1/undo",
     ]
     assert len(lines) <= 8
+
+
+@pytest.mark.parametrize(
+    ("how", "point", "passes"), [*(("told", *each) for each in TOLD), *(("woken", *each) for each in WOKEN)]
+)
+def test_a_crash_around_a_signal_neither_loses_nor_doubles_it(tmp_path, how, point, passes):
+    lines = survive(tmp_path, how, point, passes)
+    assert without_repeats(lines) == [
+        "do first t1/main/outside.do#1",
+        "do second t1/main/outside.do#2",
+        "do third t1/main/outside.do#3",
+    ]
+    assert len(lines) <= 4
+
+
+@pytest.mark.parametrize(("point", "passes"), KIN)
+def test_a_crash_between_a_child_and_its_parent_repeats_at_most_one_effect(tmp_path, point, passes):
+    lines = survive(tmp_path, "kin third", point, passes)
+    assert without_repeats(lines) == [
+        "do first bag/main/outside.do#1",
+        "do second bag/main/outside.do#2",
+        "do third t1/main/outside.do#1",
+    ]
+    assert len(lines) <= 4
+
+
+@pytest.mark.parametrize(("point", "passes"), KIN_BACK)
+def test_a_crash_while_a_child_is_taken_back_undoes_all_of_it_in_order(tmp_path, point, passes):
+    lines = survive(tmp_path, "kin refused", point, passes)
+    assert without_repeats(lines) == [
+        "do first bag/main/outside.do#1",
+        "do second bag/main/outside.do#2",
+        "do refused t1/main/outside.do#1",
+        "undo refused t1/main/outside.do#1/undo",
+        "undo second bag/main/outside.do#2/undo",
+        "undo first bag/main/outside.do#1/undo",
+    ]
+    assert len(lines) <= 7
+
+
+@pytest.mark.parametrize(("point", "passes"), FORKED)
+def test_a_crash_after_a_fork_repeats_nothing_that_was_copied(tmp_path, point, passes):
+    lines = survive(tmp_path, "fork", point, passes)
+    assert without_repeats(lines) == [
+        "do first t1/main/outside.do#1",
+        "do second t1/main/outside.do#2",
+        "do third t1/main/outside.do#3",
+        "do third t2/main/outside.do#3",
+    ]
+    assert len(lines) <= 5

@@ -9,27 +9,37 @@ import functools
 import importlib.metadata
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 from rich.markup import escape
 
+from archstone.cli.asking import (
+    LATER,
+    AsJson,
+    ConfigFile,
+    Data,
+    Sets,
+    SystemName,
+    examples,
+    folder_of,
+    settings_of,
+)
+from archstone.cli.asking import ask_once as _ask
 from archstone.cli.find import TRACEBACK, built_in, find_system
 from archstone.cli.live import LiveView, wants_view
+from archstone.cli.sagas import add_to as add_sagas
 from archstone.cli.show import err, out, print_fields, print_json, print_table, say
-from archstone.cli.surge import add_to
+from archstone.cli.surge import add_to as add_surge
 from archstone.errors import ArchstoneError, ConfigError
-from archstone.runtime import Loaded, Settings, ask_system, load_settings, restore
+from archstone.runtime import restore
 from archstone.runtime.chaos import Lifeline
 from archstone.runtime.serve import run_loop, serve, serve_again_when_killed
-from archstone.services import System
 
 __all__ = ["app", "main"]
-
-_LATER: Final = ", once the system runs"
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -38,19 +48,6 @@ app = typer.Typer(
     help=" ".join((__doc__ or "").split()),
     epilog="Begin with: archstone up shop",
 )
-
-SystemName = Annotated[str, typer.Argument(metavar="SYSTEM", help="`shop`, or `package.module:attribute` of your own.")]
-Data = Annotated[Path | None, typer.Option(help="Data folder; by default .archstone/<system>.")]
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; by default archstone.toml if there.")]
-Sets = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="An option of the system; `archstone config` lists them."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-
-
-def _examples(*lines: str) -> str:
-    return "[bold]Examples[/]\n\n" + "\n\n".join(escape(line) for line in lines)
 
 
 def _tell_version(wanted: bool) -> None:
@@ -70,7 +67,7 @@ def about(
 
 
 @app.command(
-    epilog=_examples(
+    epilog=examples(
         "archstone up shop", "archstone up examples.hello.hello:hello --port 0", "archstone up shop --set parcels=fast"
     )
 )
@@ -91,8 +88,8 @@ def up(
     """
     lifeline = Lifeline.found() if chaos else None
     found = find_system(system)
-    loaded = _settings(found, config, options, port=port, host=host)
-    folder = _folder(found, data)
+    loaded = settings_of(found, config, options, port=port, host=host)
+    folder = folder_of(found, data)
     if chaos and lifeline is None:
         serve_again_when_killed(folder, loaded.settings, [sys.executable, *sys.orig_argv[1:]])
     if plain or not wants_view():
@@ -108,7 +105,7 @@ def up(
             say(escape(said))
 
 
-@app.command(epilog=_examples("archstone admin shop ann@example.org"))
+@app.command(epilog=examples("archstone admin shop ann@example.org"))
 def admin(
     system: SystemName,
     email: Annotated[str, typer.Argument(metavar="EMAIL", help="The address with which the user has registered.")],
@@ -119,7 +116,7 @@ def admin(
     say(f"{escape(email)} is an administrator now; sign in again to use it")
 
 
-@app.command(epilog=_examples("archstone trace shop 01JD3A…  (the id of an order, as the shop answers it)"))
+@app.command(epilog=examples("archstone trace shop 01JD3A…  (the id of an order, as the shop answers it)"))
 def trace(
     system: SystemName,
     reference: Annotated[str, typer.Argument(metavar="REFERENCE", help="The id of an order, a saga or a trace.")],
@@ -135,43 +132,7 @@ def trace(
 
 
 @app.command(
-    epilog=_examples(
-        "archstone sagas shop --status stuck",
-        "archstone sagas shop 01JD3A…  (one of them, step by step)",
-        "archstone sagas shop 01JD3A… --resume",
-    )
-)
-def sagas(
-    system: SystemName,
-    saga_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="Show one saga step by step.")] = None,
-    status: Annotated[str | None, typer.Option(help="running, stuck, done or failed.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Let the stuck saga go on.")] = False,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many to list.")] = 50,
-    as_json: AsJson = False,
-    data: Data = None,
-) -> None:
-    """List sagas, newest first; show one; resume one that is stuck."""
-    if saga_id is None:
-        if resume:
-            what = f"`archstone sagas {system} --status stuck` lists them"
-            raise ConfigError(f"--resume: name the saga that is to go on; {what}")
-        found = _ask(system, data, "sagas", {"status": status, "limit": limit})
-        columns = ["id", "service", "name", "status", "started", "error"]
-        print_json(found) if as_json else print_table(columns, found["sagas"])
-    elif resume:
-        acts = _ask(system, data, "saga-resume", {"id": saga_id})["acts"]
-        say(f"saga {escape(saga_id)} goes on{'' if acts else _LATER}")
-    else:
-        found = _ask(system, data, "saga", {"id": saga_id})
-        if as_json:
-            print_json(found)
-            return
-        print_fields(found["saga"])
-        print_table(["id", "operation", "state", "arguments", "answer", "undo"], found["steps"])
-
-
-@app.command(
-    epilog=_examples(
+    epilog=examples(
         "archstone dead shop",
         "archstone dead shop 7  (one of them, whole)",
         "archstone dead shop 7 --replay  (when its cause is mended)",
@@ -191,7 +152,7 @@ def dead(
     """
     if replay:
         found = _ask(system, data, "dead-replay", {"id": message_id})
-        say(f"{found['replayed']} to be delivered again{'' if found['acts'] else _LATER}")
+        say(f"{found['replayed']} to be delivered again{'' if found['acts'] else LATER}")
         return
     found = _ask(system, data, "dead", {"id": message_id, "limit": limit})
     if as_json:
@@ -205,7 +166,7 @@ def dead(
             say(f"{sum(waiting.values())} not dead have failed and wait for another attempt: {escape(groups)}")
 
 
-@app.command(epilog=_examples("archstone forget shop recommendations  (a service that the shop no longer has)"))
+@app.command(epilog=examples("archstone forget shop recommendations  (a service that the shop no longer has)"))
 def forget(
     system: SystemName,
     group: Annotated[str, typer.Argument(metavar="GROUP", help="The name of the service that is gone.")],
@@ -221,17 +182,17 @@ def forget(
     say(f"group {escape(group)} is forgotten: {escape(what)}")
 
 
-@app.command(epilog=_examples("archstone config shop", "archstone config shop --json"))
+@app.command(epilog=examples("archstone config shop", "archstone config shop --json"))
 def config(system: SystemName, config: ConfigFile = None, options: Sets = None, as_json: AsJson = False) -> None:
     """Print every setting and every option of the system, with its value and the source it came from."""
-    loaded = _settings(find_system(system), config, options)
+    loaded = settings_of(find_system(system), config, options)
     rows = [{"name": r.name, "value": r.shown, "source": r.source, "about": r.about} for r in loaded.rows()]
     print_json({"settings": rows}) if as_json else print_table(["name", "value", "source", "about"], rows)
 
 
 @app.command(
     name="import",
-    epilog=_examples(
+    epilog=examples(
         "archstone import shop catalog products.json",
         "archstone import shop catalog feed.csv --map name=title,price=pricing.final --currency USD --stock 10",
         "archstone import shop catalog feed.csv --dry-run  (what would be left out, and why)",
@@ -275,8 +236,8 @@ def import_command(
     )  # fmt: skip
     outcome = asyncio.run(
         run_import(
-            found, _folder(found, data), file, options,
-            settings=lambda: _settings(found, None, None).settings, console=err,
+            found, folder_of(found, data), file, options,
+            settings=lambda: settings_of(found, None, None).settings, console=err,
         )
     )  # fmt: skip
     if as_json:
@@ -287,7 +248,7 @@ def import_command(
     say(outcome.told())
 
 
-@app.command(epilog=_examples("archstone backup shop monday.tgz"))
+@app.command(epilog=examples("archstone backup shop monday.tgz"))
 def backup(
     system: SystemName,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that is not there yet.")],
@@ -299,7 +260,7 @@ def backup(
     say(f"{found['files']} files, {found['size_bytes'] / 1e6:.1f} MB in {escape(str(file))}")
 
 
-@app.command(name="restore", epilog=_examples("archstone restore shop monday.tgz --data restored"))
+@app.command(name="restore", epilog=examples("archstone restore shop monday.tgz --data restored"))
 def restore_command(
     system: SystemName,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `archstone backup` wrote.")],
@@ -308,41 +269,18 @@ def restore_command(
 ) -> None:
     """Make the data folder what it was when FILE was written. The system must not run."""
     found = find_system(system)
-    info = restore(file, _folder(found, data), found.name, replace=fresh)
+    info = restore(file, folder_of(found, data), found.name, replace=fresh)
     say(f"{len(info.files)} files restored, as of {_instant(info.taken_at_us)}")
 
 
-add_to(app)
+add_sagas(app)
+add_surge(app)
 
 
 def _say_ready(url: str, *, chaos: bool) -> None:
     if out.is_terminal:
         way = f"; killed, it is started again: kill -9 {os.getpid()}" if chaos else ""
         say(f"[bold]ready[/] at [link]{url}[/]  (what can be asked: {url}/docs; ctrl-c stops it, its data stays{way})")
-
-
-def _folder(system: System, data: Path | None) -> Path:
-    return data or Path(".archstone") / system.name
-
-
-def _settings(system: System, file: Path | None, options: list[str] | None, **flags: object) -> Loaded:
-    chosen: dict[str, str] = {}
-    for text in options or []:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {text}: write NAME=VALUE")
-        chosen[name] = value
-    return load_settings({**flags, "options": chosen}, system=system, file=file)
-
-
-def _ask(system: str, data: Path | None, verb: str, arguments: Mapping[str, object], *, timeout_s: float = 60) -> Any:
-    found = find_system(system)
-
-    def settings() -> Settings:
-        return _settings(found, None, None).settings
-
-    work = ask_system(found, _folder(found, data), verb, arguments, settings=settings, timeout_s=timeout_s)
-    return asyncio.run(work)
 
 
 def _instant(at_us: int) -> str:

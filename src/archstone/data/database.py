@@ -10,9 +10,8 @@ What has been answered is on disk. Reads never wait for the writer. Do not use i
 SQLite file. Do not await slow things inside a transaction: others wait for it, and it is rolled back at its limit.
 """
 
-from asyncio import Lock, sleep
+from asyncio import Lock, get_running_loop, sleep
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -88,6 +87,8 @@ class Database(Reading):
         self._migrations = migrations
         self._ensured: set[Schema] = set()
         self._again = Lock()
+        self._listeners: dict[str, list[Callable[[], None]]] = {}
+        self._engine.heard = self._heard
         self.name = name or self._engine.label
         """The name given, or the file."""
         self.outbox_ready: list[Callable[[], None]] = []
@@ -169,13 +170,24 @@ class Database(Reading):
         Raises:
             TransactionLostError: The last attempt was lost, too. Nothing was done.
         """
-        for attempt in range(1, attempts):
+        try:
+            async with self.transaction() as tx:
+                return await work(tx)
+        except TransactionLostError:
+            if attempts <= 1:
+                raise
+        return await self._run_again(work, attempts)
+
+    async def _run_again(self, work: Callable[[Transaction], Awaitable[T]], attempts: int) -> T:
+        """Go on with `run` after its first attempt. Those who lost wait for each other: all at once they lose again."""
+        for attempt in range(2, attempts):
+            await sleep(world.random().random() * min(_AGAIN_S * 2**attempt, _AGAIN_LIMIT_S))
             try:
-                # Those who lost once run one after another: all at once they would only lose again.
-                async with nullcontext() if attempt == 1 else self._again, self.transaction() as tx:
+                async with self._again, self.transaction() as tx:
                     return await work(tx)
             except TransactionLostError:
-                await sleep(world.random().random() * min(_AGAIN_S * 2**attempt, _AGAIN_LIMIT_S))
+                continue
+        await sleep(world.random().random() * _AGAIN_LIMIT_S)
         async with self._again, self.transaction() as tx:
             return await work(tx)
 
@@ -215,6 +227,32 @@ class Database(Reading):
             await pin.copy_to(path)
         finally:
             await pin.release()
+
+    @property
+    def shared(self) -> bool:
+        """Whether several processes may have it open at once."""
+        return self._engine.shared
+
+    def signal(self, word: str) -> None:
+        """Wake who listens for `word`, here and in every other process that has this database open.
+
+        A hint, after something was committed: it may be lost, said twice, or come late. Who listens looks for itself,
+        and polls as a net.
+        """
+        self._heard(word)
+        self._engine.signal(word)
+
+    def listen(self, word: str, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback`, on the loop, when somebody signals `word`; return what ends that. Call it while open."""
+        self._engine.listen()
+        callbacks = self._listeners.setdefault(word, [])
+        callbacks.append(callback)
+        return partial(callbacks.remove, callback)
+
+    def _heard(self, word: str | None) -> None:
+        words = list(self._listeners) if word is None else [word]
+        for callback in [each for one in words for each in self._listeners.get(one, ())]:
+            get_running_loop().call_soon(callback)
 
     async def prepared(self) -> list[str]:
         """Return the names of prepared transactions, oldest first. MisuseError if the database cannot prepare."""

@@ -144,6 +144,10 @@ class Engine(Protocol):
 
     dialect: str
     """`sqlite` or `postgresql`: which variants of migrations apply."""
+    shared: bool
+    """Whether several processes may have it open at once."""
+    heard: Callable[[str | None], None]
+    """Called with each word that another process signals; with None where some may have been missed."""
     label: str
     """How errors name the database: its file, or its URL without password."""
 
@@ -153,6 +157,14 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """Wait for transactions in flight, commit, disconnect."""
+        ...
+
+    def signal(self, word: str) -> None:
+        """Tell the other processes that have it open, soon; a word may be lost."""
+        ...
+
+    def listen(self) -> None:
+        """Call `heard` from now on."""
         ...
 
     def member(self, *, wait: bool) -> Member:

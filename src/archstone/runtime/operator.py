@@ -2,23 +2,22 @@
 
 import os
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 from pydantic_core import from_json, to_json
 
 from archstone import context, world
 from archstone.context import Call, Principal
-from archstone.errors import ConfigError, DomainError, InvalidError, NotFoundError
+from archstone.errors import DomainError, InvalidError, NotFoundError
 from archstone.messaging import DeadLetter
 from archstone.observability import SpanRecord, waterfall
 from archstone.runtime.backup import back_up
 from archstone.runtime.embedded import Embedded
+from archstone.runtime.sagas_asked import SagaVerbs
 from archstone.runtime.strays import forget_group
-from archstone.runtime.wiring import Part
-from archstone.sagas import SagaInfo, Sagas, SagaStatus, SagaUnknownError
+from archstone.runtime.verb import Arguments, VerbError, read_number, read_text
 from archstone.services import InProcess
 
 __all__ = ["OPERATOR", "Operator", "VerbError"]
@@ -26,18 +25,10 @@ __all__ = ["OPERATOR", "Operator", "VerbError"]
 OPERATOR: Final = Principal("operator", frozenset({"admin", "service"}))
 """Who acts when somebody with access to the data folder asks: file permissions are the authority."""
 
-Arguments = Mapping[str, Any]
-
 _UNSENT: Final = "SELECT count(*) FROM _archstone_outbox"
-_SAGA_STATUSES: Final = get_args(SagaStatus)
 _TRACE_ID: Final = re.compile("[0-9a-f]{32}")
-_DIGITS: Final = re.compile("[0-9]{1,18}")
 _ALL_LETTERS: Final = 100_000
 _REPLAYED_AT_ONCE: Final = 10_000
-
-
-class VerbError(ConfigError, code="runtime.verb"):
-    """There is no such verb, or its arguments do not fit. Nothing was done."""
 
 
 class Operator:
@@ -49,9 +40,7 @@ class Operator:
             "status": self._status,
             "admin": self._admin,
             "trace": self._trace,
-            "sagas": self._sagas,
-            "saga": self._saga,
-            "saga-resume": self._resume,
+            **SagaVerbs(embedded, OPERATOR).verbs(),
             "dead": self._dead,
             "dead-replay": self._replay,
             "forget": self._forget,
@@ -76,6 +65,7 @@ class Operator:
     async def _status(self, arguments: Arguments) -> dict[str, Any]:
         parts = self._embedded.parts
         backlogs = await self._embedded.bus.backlogs()
+        engines = [part.dispatcher.sagas for part in parts.services.values() if part.dispatcher.sagas is not None]
         return {
             "system": self._embedded.system.name,
             "ready": self._embedded.ready,
@@ -83,12 +73,12 @@ class Operator:
             "unsent": sum([await part.database.one(int, _UNSENT) for part in parts.services.values()]),
             "unhandled": sum(backlog.depth for backlog in backlogs),
             "dead": sum(backlog.dead for backlog in backlogs),
-            "sagas_running": sum([len(await each.list("running", limit=1000)) for _, each in self._engines()]),
-            "sagas_stuck": sum([len(await each.list("stuck", limit=1000)) for _, each in self._engines()]),
+            "sagas_running": sum([len(await each.list("running", limit=1000)) for each in engines]),
+            "sagas_stuck": sum([len(await each.list("stuck", limit=1000)) for each in engines]),
         }
 
     async def _admin(self, arguments: Arguments) -> dict[str, Any]:
-        system, email = self._embedded.system, _text(arguments, "email")
+        system, email = self._embedded.system, read_text(arguments, "email")
         operation = system.promote
         if operation is None:
             raise VerbError(f"system {system.name!r} has no administrators: its System(...) names no promote=")
@@ -102,7 +92,7 @@ class Operator:
 
     async def _call(self, arguments: Arguments) -> dict[str, Any]:
         """Call an operation of a contract, arguments and answer as the contract encodes them."""
-        wanted = _text(arguments, "operation")
+        wanted = read_text(arguments, "operation")
         operation = next((each for each in self._embedded.system.operations if each.full_name == wanted), None)
         if operation is None:
             raise VerbError(f"no operation {wanted!r}: name it as Contract.method")
@@ -112,7 +102,7 @@ class Operator:
         return {"answer": from_json(operation.encode_result(answer))}
 
     async def _trace(self, arguments: Arguments) -> dict[str, Any]:
-        reference = _text(arguments, "reference")
+        reference = read_text(arguments, "reference")
         store = self._embedded.spans
         spans: Sequence[SpanRecord] = store.find(reference)
         if not spans and _TRACE_ID.fullmatch(reference):
@@ -124,35 +114,13 @@ class Operator:
         answer: dict[str, Any] = {"waterfall": waterfall(spans), "spans": len(spans)}
         return {**answer, "records": [_span(each) for each in spans]} if arguments.get("records") else answer
 
-    async def _sagas(self, arguments: Arguments) -> dict[str, Any]:
-        limit, status = _number(arguments, "limit", default=50), arguments.get("status")
-        if status is not None and status not in _SAGA_STATUSES:
-            raise VerbError(f"status {status!r}: a saga is {', '.join(_SAGA_STATUSES)}; name one of these or none")
-        found = [
-            (info, part.name) for part, engine in self._engines() for info in await engine.list(status, limit=limit)
-        ]
-        found.sort(key=lambda pair: pair[0].started_at, reverse=True)
-        return {"sagas": [_brief(info, service) for info, service in found[:limit]]}
-
-    async def _saga(self, arguments: Arguments) -> dict[str, Any]:
-        _, info = await self._find(_text(arguments, "id"))
-        steps = [asdict(step) for step in info.steps]
-        return {"saga": {**_plain(asdict(info)), "steps": len(steps)}, "steps": steps}
-
-    async def _resume(self, arguments: Arguments) -> dict[str, Any]:
-        engine, info = await self._find(_text(arguments, "id"))
-        if info.status != "stuck":
-            raise VerbError(f"saga {info.id!r} is {info.status}: only a stuck one can be resumed; nothing was done")
-        await engine.resume(info.id)
-        return {"acts": self._embedded.ready}
-
     async def _dead(self, arguments: Arguments) -> dict[str, Any]:
         bus, wanted = self._embedded.bus, arguments.get("id")
         retrying = await bus.retrying()
         if wanted is None:
-            letters = await bus.dead(limit=_number(arguments, "limit", default=50))
+            letters = await bus.dead(limit=read_number(arguments, "limit", default=50))
             return {"letters": [_letter(each) for each in letters], "retrying": retrying}
-        number = _number(arguments, "id")
+        number = read_number(arguments, "id")
         found = [_letter(each) for each in await bus.dead(limit=_ALL_LETTERS) if each.id == number]
         if not found:
             raise self._no_letter(number)
@@ -162,16 +130,16 @@ class Operator:
         bus, wanted = self._embedded.bus, arguments.get("id")
         if wanted is None:
             replayed = await bus.replay(*[each.id for each in await bus.dead(limit=_REPLAYED_AT_ONCE)])
-        elif not (replayed := await bus.replay(number := _number(arguments, "id"))):
+        elif not (replayed := await bus.replay(number := read_number(arguments, "id"))):
             raise self._no_letter(number)
         return {"replayed": replayed, "acts": self._embedded.ready}
 
     async def _forget(self, arguments: Arguments) -> dict[str, Any]:
-        return await forget_group(self._embedded.system, self._embedded.bus, _text(arguments, "group"))
+        return await forget_group(self._embedded.system, self._embedded.bus, read_text(arguments, "group"))
 
     async def _backup(self, arguments: Arguments) -> dict[str, Any]:
         embedded = self._embedded
-        target = Path(_text(arguments, "file"))
+        target = Path(read_text(arguments, "file"))
         info = await back_up(embedded.folder.path, embedded.system.name, embedded.parts.databases, target)
         return {"files": len(info.files), "size_bytes": info.size_bytes, "taken_at_us": info.taken_at_us}
 
@@ -190,49 +158,11 @@ class Operator:
     def _no_letter(self, number: int) -> NotFoundError:
         return NotFoundError(f"no dead letter {number}; `archstone dead {self._embedded.system.called}` lists them")
 
-    def _engines(self) -> list[tuple[Part, Sagas]]:
-        parts = self._embedded.parts.services.values()
-        return [(part, part.dispatcher.sagas) for part in parts if part.dispatcher.sagas is not None]
-
-    async def _find(self, saga_id: str) -> tuple[Sagas, SagaInfo]:
-        for _, engine in self._engines():
-            try:
-                return engine, await engine.inspect(saga_id)
-            except SagaUnknownError:
-                continue
-        called = self._embedded.system.called
-        raise NotFoundError(f"no saga {saga_id!r} in any service; `archstone sagas {called}` lists them")
-
-
-def _text(arguments: Arguments, name: str) -> str:
-    found = arguments.get(name)
-    if not isinstance(found, str) or not found:
-        raise VerbError(f"{name}={found!r}: give a text")
-    return found
-
-
-def _number(arguments: Arguments, name: str, *, default: int | None = None) -> int:
-    found = arguments.get(name, default)
-    if not _DIGITS.fullmatch(str(found)):
-        raise VerbError(f"{name}={found!r}: give a whole number")
-    return int(str(found))
-
 
 def _span(span: SpanRecord) -> dict[str, Any]:
     fields = span._asdict()
     parent = None if span.parent_id is None else f"{span.parent_id:016x}"
     return {**fields, "trace_id": f"{span.trace_id:032x}", "span_id": f"{span.span_id:016x}", "parent_id": parent}
-
-
-def _brief(info: SagaInfo, service: str) -> dict[str, Any]:
-    return {
-        "id": info.id,
-        "service": service,
-        "name": info.method,
-        "status": info.status,
-        "started": info.started_at.isoformat(timespec="seconds"),
-        "error": info.why,
-    }
 
 
 def _letter(letter: DeadLetter) -> dict[str, Any]:
@@ -249,7 +179,3 @@ def _letter(letter: DeadLetter) -> dict[str, Any]:
         "payload": envelope.payload.decode(errors="replace"),
         "headers": envelope.headers.decode(errors="replace"),
     }
-
-
-def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value.isoformat() if hasattr(value, "isoformat") else value for name, value in fields.items()}

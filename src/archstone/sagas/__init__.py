@@ -1,8 +1,8 @@
 """Durable steps with compensation: methods whose steps are remembered, resumed after a crash, undone on failure.
 
     saga, current_step        mark a method as a saga, reach its steps
-    Sagas, SagaSettings       start them, wait for them, list, inspect, resume and sweep them
-    Steps                     what `self.step` is: call, branch, sleep, now, id
+    Sagas, SagaSettings       start them, wait for them, list, inspect, signal, resume, fork and sweep them
+    Steps                     what `self.step` is: call, branch, sleep, receive, now, id
     SagaInfo, StepInfo, ...   what one sees from outside
     TwoPhase                  a transaction over several databases, where no interim state may ever be seen
 
@@ -13,11 +13,16 @@ from archstone.sagas.errors import (
     NoSagaError,
     SagaCancelledError,
     SagaChangedError,
+    SagaEndedError,
     SagaExistsError,
     SagaNotCancellableError,
+    SagaNotForkableError,
     SagasClosedError,
     SagaStuckError,
     SagaUnknownError,
+    SagaVersionError,
+    SignalExistsError,
+    SignalLateError,
     StepCodecError,
     StepCutError,
     StepFailedError,
@@ -42,17 +47,22 @@ __all__ = [
     "Reserving",
     "SagaCancelledError",
     "SagaChangedError",
+    "SagaEndedError",
     "SagaExistsError",
     "SagaInfo",
     "SagaMark",
     "SagaNotCancellableError",
+    "SagaNotForkableError",
     "SagaSettings",
     "SagaStatistics",
     "SagaStatus",
     "SagaStuckError",
     "SagaUnknownError",
+    "SagaVersionError",
     "Sagas",
     "SagasClosedError",
+    "SignalExistsError",
+    "SignalLateError",
     "StepCodecError",
     "StepCutError",
     "StepFailedError",

@@ -1,103 +1,133 @@
 """Cancelling a saga by hand: everything that it began is undone, as if its next step had failed for good.
 
-A running saga is held back at a step: one that is about to begin, or to be tried again after a failed attempt, or a
-sleep. There, and only there, a failure is what its author has reckoned with. What is in flight ends first, so that no
-undo overtakes it. Then its task is stopped, the cancellation written in one transaction, and the saga driven again from
-its journal, which leads back. So a crash before that transaction has cancelled nothing, and one after it changes
-nothing.
+A running saga is held back at a step: one that is about to begin, or to be tried again after a failed attempt, or one
+that waits. There, and only there, a failure is what its author has reckoned with. What is in flight ends first, so that
+no undo overtakes it. Then its task is stopped, the cancellation written in one transaction, and the saga driven again
+from its journal, which leads back. So a crash before that transaction has cancelled nothing, and one after it changes
+nothing. One that is in no memory is written down as cancelled at once.
 
 A saga whose body ends before it asks for another step has done all that it wanted, and is not cancelled.
 """
 
+import asyncio
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from archstone import world
-from archstone.data import TransactionLostError
 from archstone.observability import get_logger
 from archstone.sagas.errors import SagaCancelledError, SagaNotCancellableError, SagasClosedError
 from archstone.sagas.failures import error_json
 from archstone.sagas.journal import Past, failed_entry
-from archstone.sagas.points import AFTER_CANCEL, BEFORE_CANCEL
+from archstone.sagas.points import AFTER_CANCEL, AFTER_REOPEN, BEFORE_CANCEL
 from archstone.sagas.run import Awake
-from archstone.sagas.runner import Runner
 from archstone.sagas.table import Table
 
-__all__ = ["cancel"]
+if TYPE_CHECKING:
+    from archstone.sagas.runner import Runner
 
-_ATTEMPTS: Final = 5
+__all__ = ["Cancelling"]
+
+_PATIENCE_S: Final = 10.0
+_PAUSE_S: Final = 1.0
 _log = get_logger("archstone.sagas")
 
 
-async def cancel(runner: Runner, table: Table, saga: str, *, by: str, limit_s: float) -> None:
-    """Have a running or stuck saga undone; returns when it is durable that it goes back.
+@dataclass(frozen=True, slots=True)
+class Cancelling:
+    """Has one saga undone."""
 
-    Args:
-        runner: Who has it in memory, or will.
-        table: Its rows.
-        saga: Its id.
-        by: Who cancels it.
-        limit_s: How long to wait until it comes to a step.
+    runner: "Runner"
+    """Who has it in memory, or will."""
+    table: Table
+    """Its rows."""
+    saga: str
+    by: str
+    """Who cancels it."""
 
-    Raises:
-        SagaUnknownError: There is none.
-        SagaNotCancellableError: It has ended, goes back already, comes to no step in time, or has nothing to undo.
-        SagasClosedError: The engine is not open, or closes.
-    """
-    runner.check_taking(saga)
-    status = await _checked(table, saga)
-    if status == "running":
-        held = runner.hold_back(saga)
+    async def cancel(self, *, limit_s: float, whatever: bool = False) -> None:
+        """Have a running or stuck saga undone; returns when it is durable that it goes back.
+
+        Args:
+            limit_s: How long to wait until it comes to a step.
+            whatever: Also if nothing that it did has an undo.
+
+        Raises:
+            SagaUnknownError: There is none.
+            SagaNotCancellableError: It has ended, goes back already, comes to no step in time, or has nothing to undo.
+            SagasClosedError: The engine is not open, or closes.
+        """
+        self.runner.check_taking(self.saga)
+        status = await self._checked(whatever=whatever)
+        if status != "running":
+            status = await self._write(held=False)
+            self.runner.revived(self.saga, status)
+        if status == "running":  # from the beginning, or because it was woken meanwhile
+            await self._hold_and_write(limit_s, whatever=whatever)
+
+    async def take_back(self) -> None:
+        """Have a saga undone that another began, whatever it came to; returns when it is durable that it goes back.
+
+        Raises:
+            SagaUnknownError: There is none.
+        """
+        while not await self._goes_back():
+            if await self.table.reopen(self.saga, self._entry()):
+                world.point(AFTER_REOPEN)
+                return self.runner.happened(self.saga, woken=True)
+            try:
+                await self.cancel(limit_s=_PATIENCE_S, whatever=True)
+            except SagaNotCancellableError as error:
+                # It ended meanwhile, or comes to no step, or somebody else cancels it: look again.
+                _log.warning("a child cannot be cancelled yet", saga=self.saga, by=self.by, why=error.why)
+                await asyncio.sleep(_PAUSE_S)
+        return None
+
+    async def _goes_back(self) -> bool:
+        row, entries, _ = await self.table.read(self.saga)
+        return row.status == "failed" or Past.read(entries).failure is not None
+
+    async def _hold_and_write(self, limit_s: float, *, whatever: bool) -> None:
+        held = self.runner.hold_back(self.saga)
         try:
-            await _come_to_rest(runner, table, held, limit_s)
-            status = await _write(table, saga, by)
+            await self._come_to_rest(held, limit_s)
+            await self._checked(whatever=whatever)
+            status = await self._write(held=True)
         finally:
-            runner.let_go(held)
-    else:
-        await _write(table, saga, by)
-    if status == "stuck":  # from the beginning, or because it came to that while it was held back
-        runner.resumed()
+            self.runner.let_go(held)
+        if status == "stuck":  # it came to that while it was held back
+            self.runner.resumed()
+
+    async def _come_to_rest(self, held: Awake, limit_s: float) -> None:
+        """Return when the saga is quiet and its task has been stopped, or it has stopped by itself."""
+        outcome = None if held.hold is None else await held.hold.outcome(limit_s)
+        if outcome is None:
+            raise SagaNotCancellableError(held.id, f"it came to no step within {limit_s:g} s; try again")
+        if outcome == "closed":
+            raise SagasClosedError(self.table.engine, held.id)
+        if outcome == "quiet":
+            await self.runner.stop(held)
+
+    async def _checked(self, *, whatever: bool) -> str:
+        row, entries, _ = await self.table.read(self.saga)
+        _check(self.saga, row.status, entries, whatever=whatever)
+        return row.status
+
+    async def _write(self, *, held: bool) -> str:
+        """Write the cancellation; return the status that the saga had: `running` and not held, it is not cancelled."""
+        world.point(BEFORE_CANCEL)
+        status = await self.table.cancel(self.saga, self._entry(), held=held)
+        _check(self.saga, status, (), whatever=True)
+        if held or status != "running":
+            _log.warning("a saga was cancelled", saga=self.saga, by=self.by)
+            world.point(AFTER_CANCEL)
+        return status
+
+    def _entry(self) -> bytes:
+        return failed_entry(None, error_json(SagaCancelledError(self.saga, self.by)), at_us=world.now_us())
 
 
-async def _come_to_rest(runner: Runner, table: Table, held: Awake, limit_s: float) -> None:
-    """Return when the saga is quiet and its task has been stopped, or it has stopped by itself."""
-    outcome = None if held.hold is None else await held.hold.outcome(limit_s)
-    if outcome is None:
-        raise SagaNotCancellableError(held.id, f"it came to no step within {limit_s:g} s; try again")
-    if outcome == "closed":
-        raise SagasClosedError(table.engine, held.id)
-    if outcome == "quiet":
-        await runner.stop(held)
-    await _checked(table, held.id)
-
-
-async def _checked(table: Table, saga: str) -> str:
-    row, entries, _ = await table.read(saga)
-    _check(saga, row.status, entries)
-    return row.status
-
-
-async def _write(table: Table, saga: str, by: str) -> str:
-    """Write the cancellation; return the status that the saga had."""
-    world.point(BEFORE_CANCEL)
-    entry = failed_entry(None, error_json(SagaCancelledError(saga, by)), at_us=world.now_us())
-    status = await _again_if_lost(table, saga, entry)
-    _check(saga, status, ())
-    _log.warning("a saga was cancelled by hand", saga=saga, by=by)
-    world.point(AFTER_CANCEL)
-    return status
-
-
-async def _again_if_lost(table: Table, saga: str, entry: bytes) -> str:
-    for _ in range(_ATTEMPTS - 1):
-        try:
-            return await table.cancel(saga, entry)
-        except TransactionLostError:
-            continue
-    return await table.cancel(saga, entry)
-
-
-def _check(saga: str, status: str, entries: Sequence[bytes]) -> None:
+def _check(saga: str, status: str, entries: Sequence[bytes], *, whatever: bool) -> None:
     """Raise SagaNotCancellableError if a saga that is as the row and the journal say cannot be cancelled."""
     if status in {"done", "failed"}:
         raise SagaNotCancellableError(saga, f"it has ended: it is {status}")
@@ -107,5 +137,5 @@ def _check(saga: str, status: str, entries: Sequence[bytes]) -> None:
         raise SagaNotCancellableError(saga, "its journal has entries that this release cannot read") from error
     if past.failure is not None:
         raise SagaNotCancellableError(saga, "it goes back already; if it is stuck on the way, mend that and resume it")
-    if not past.to_undo() and any(step.until_us is None for step in past.steps.values()):
+    if not whatever and not past.to_undo() and any(not step.waits for step in past.steps.values()):
         raise SagaNotCancellableError(saga, "nothing that it did has an undo, so it can only go forward")

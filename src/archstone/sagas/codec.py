@@ -7,6 +7,7 @@ with, so a value that does not survive it is refused before anything happens.
 import inspect
 import json
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from inspect import Parameter
 from typing import TYPE_CHECKING, Any, Final, cast, get_type_hints
 
@@ -18,7 +19,7 @@ from archstone.sagas.errors import StepCodecError
 if TYPE_CHECKING:
     from pydantic_core import SchemaValidator
 
-__all__ = ["Codec", "same_arguments"]
+__all__ = ["Codec", "Values", "same_arguments", "value_codec"]
 
 _POSITIONAL: Final = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _NULL: Final = b"null"
@@ -53,8 +54,8 @@ class Codec:
         answer = _hints(operation, declared)["return"]
         self._nothing = answer is type(None)
         adapter = self._adapter(answer, "its return value")
-        self._answer = _Values(operation, adapter)
-        self._by_count: dict[int, _Values] = {}
+        self._answer = Values(operation, adapter)
+        self._by_count: dict[int, Values] = {}
 
     def arguments_json(self, arguments: tuple[object, ...]) -> bytes:
         """Return the JSON array of positional `arguments`."""
@@ -64,7 +65,7 @@ class Codec:
         """Return the arguments that `arguments_json` wrote; StepCodecError if they do not fit any more."""
         count = len(json.loads(encoded)) if len(self._parameters) != self._required else self._required
         values = self._by_count.get(count) or self._compile(count)
-        return cast("tuple[object, ...]", values.decode(encoded, "the arguments in the journal"))
+        return cast("tuple[object, ...]", values.decode(encoded, "the arguments in the journal do"))
 
     def answer_json(self, answer: object) -> bytes:
         """Return the JSON of an answer."""
@@ -74,7 +75,7 @@ class Codec:
         """Return the answer that `answer_json` wrote; StepCodecError if it does not fit any more."""
         if self._nothing and encoded == _NULL:
             return None
-        return self._answer.decode(encoded, "the answer in the journal")
+        return self._answer.decode(encoded, "the answer in the journal does")
 
     def kept(self, answer: object) -> tuple[bytes, object]:
         """Return the JSON of an answer, and the answer as a replay sees it: the body never sees more than that."""
@@ -84,14 +85,14 @@ class Codec:
             return self._answer.encode(answer), answer
         return self._answer.round_trip(answer)
 
-    def _compile(self, count: int) -> "_Values":
+    def _compile(self, count: int) -> "Values":
         if not self._required <= count <= len(self._parameters):
             most = len(self._parameters)
             wanted = str(most) if most == self._required else f"{self._required} to {most}"
             raise StepCodecError(self._operation, f"takes {wanted} positional argument(s), {count} given")
         types = self._parameters[:count]
         annotation = tuple[types] if types else tuple[()]  # type: ignore[valid-type] - made at run time, for pydantic
-        values = self._by_count[count] = _Values(self._operation, self._adapter(annotation, "its arguments"))
+        values = self._by_count[count] = Values(self._operation, self._adapter(annotation, "its arguments"))
         return values
 
     def _adapter(self, annotation: object, what: str) -> TypeAdapter[Any]:
@@ -102,7 +103,7 @@ class Codec:
             raise StepCodecError(self._operation, reason) from error
 
 
-class _Values:
+class Values:
     """Values of one type, to JSON and back."""
 
     __slots__ = ("_operation", "_shallow", "_to_json", "_validator")
@@ -134,11 +135,11 @@ class _Values:
             raise self._wrong(_first_of(error)) from error
 
     def decode(self, encoded: bytes, what: str) -> object:
-        """Return the value that `encode` wrote; `what` it is, for the error."""
+        """Return the value that `encode` wrote; `what` it is and does, for the error."""
         try:
             return self._validator.validate_json(encoded)
         except ValidationError as error:
-            raise StepCodecError(self._operation, f"{what} do not fit its annotations: {_first_of(error)}") from error
+            raise StepCodecError(self._operation, f"{what} not fit its annotations: {_first_of(error)}") from error
 
     def _wrong(self, why: str) -> StepCodecError:
         return StepCodecError(self._operation, f"a value does not fit its annotation: {why}")
@@ -160,6 +161,19 @@ def _kinds(schema: object) -> Iterator[str]:
     elif isinstance(schema, list):
         for value in cast("list[object]", schema):
             yield from _kinds(value)
+
+
+def value_codec(what: str, kind: object) -> Values:
+    """Return the codec of values of one type; `what` they are, for errors. Each type is compiled once."""
+    return Values(what, _adapter_of(kind))
+
+
+@lru_cache(maxsize=1000)
+def _adapter_of(kind: object) -> TypeAdapter[Any]:
+    try:
+        return _adapt(kind)
+    except (PydanticSchemaGenerationError, PydanticUndefinedAnnotation, PydanticUserError) as error:
+        raise StepCodecError(repr(kind), f"cannot be journaled, {str(error).splitlines()[0]}") from error
 
 
 def same_arguments(codec: Codec, one: bytes, other: bytes) -> bool:

@@ -2,8 +2,9 @@
 
 from archstone import context, world
 from archstone.observability import span
+from archstone.sagas.children import take_back
 from archstone.sagas.effect import Effect, GivenUpError
-from archstone.sagas.errors import StepCodecError
+from archstone.sagas.errors import SagaUnknownError, StepCodecError
 from archstone.sagas.failures import describe
 from archstone.sagas.journal import Begun, undone_entry
 from archstone.sagas.points import AFTER_UNDO, AFTER_UNDO_EFFECT, BEFORE_UNDO
@@ -36,6 +37,8 @@ async def compensate(run: Run) -> None:
 
 
 async def _undo(run: Run, begun: Begun) -> None:
+    if begun.child is not None:
+        return await _undo_child(run, begun)
     shared = run.shared
     name, encoded = begun.undo or ("", b"")
     try:
@@ -63,6 +66,13 @@ async def _undo(run: Run, begun: Begun) -> None:
         raise CannotUndoError(why) from gone.error
     finally:
         context.leave(token)
+
+
+async def _undo_child(run: Run, begun: Begun) -> None:
+    try:
+        await take_back(run, begun)
+    except SagaUnknownError as error:
+        raise CannotUndoError(f"cannot undo {begun.step}, {error}") from error
 
 
 def _never() -> bool:

@@ -3,7 +3,7 @@
 | what happens | what follows |
 | --- | --- |
 | body returns, nothing left over | done |
-| a step failed for good | settled, undone newest first, failed; stuck if an undo fails for good |
+| a step failed for good, or the body let a late signal pass | settled, undone newest first, failed; or stuck |
 | code changed | stuck |
 | the body cut a step short, or raised any other exception: a bug | again after a while, then stuck |
 | journal cannot be read or written | again after a while, for as long as the engine is open |
@@ -11,7 +11,7 @@
 """
 
 import asyncio
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, cast
 
 import orjson
 
@@ -21,13 +21,12 @@ from archstone.observability import get_logger, parse_traceparent, span
 from archstone.resilience import Exponential
 from archstone.sagas.body_world import BODY_WORLD
 from archstone.sagas.compensation import CannotUndoError, compensate
-from archstone.sagas.errors import SagaChangedError, StepCodecError, StepCutError
+from archstone.sagas.errors import SagaChangedError, SagaVersionError, SignalLateError, StepCodecError, StepCutError
 from archstone.sagas.failures import describe
 from archstone.sagas.journal import Past
 from archstone.sagas.operations import Operation
 from archstone.sagas.points import AFTER_FAILURE, AFTER_FINISH, AFTER_START, BEFORE_FINISH, BEFORE_UNDONE
 from archstone.sagas.run import Awake, Run
-from archstone.sagas.saga import saga_mark
 from archstone.sagas.steps import Steps
 from archstone.sagas.table import SagaRow
 
@@ -42,6 +41,7 @@ class Ending(NamedTuple):
 
     status: Literal["done", "failed", "stuck"]
     method: str
+    version: int
     payload: bytes
     """JSON of the answer or of the error; text of the reason when stuck."""
 
@@ -101,6 +101,7 @@ def _recognise(saga: Awake, row: SagaRow) -> None:
     headers: dict[str, str] = orjson.loads(row.headers)
     saga.method, saga.version = row.method, row.version
     saga.arguments, saga.started_us, saga.attempts = row.arguments, row.started_us, row.attempts
+    saga.parent = row.parent
     if saga.trace is None:
         saga.trace = parse_traceparent(headers.get("traceparent"))
     saga.correlation_id = headers.get("correlation_id", saga.id)
@@ -135,12 +136,7 @@ async def _go_on(run: Run) -> Ending | None:
             answer = await _body(run)
     except Exception as raised:  # noqa: BLE001 - the user's code
         error = raised
-    run.ended = True
-    if run.naps and error is None:
-        run.cut(run.naps[0])  # the task that sleeps was forgotten
-    await run.settle()
-    if run.saga.new:
-        await run.flush()  # no step has written its row
+    await _leave(run, error)
     if run.failure is not None:
         await _write_failure(run)
         world.point(AFTER_FAILURE)
@@ -150,7 +146,31 @@ async def _go_on(run: Run) -> Ending | None:
     world.point(BEFORE_FINISH)
     await run.finish("done", answer)
     world.point(AFTER_FINISH)
-    return Ending("done", run.saga.method, answer)
+    return Ending("done", run.saga.method, run.saga.version, answer)
+
+
+async def _leave(run: Run, error: Exception | None) -> None:
+    """Wait until nothing of a body that has ended is under way any more."""
+    run.ended = True
+    run.saga.stir()  # what waits in a task that was forgotten, or whose group has failed, waits for nothing
+    if run.naps and error is None:
+        run.cut(next(iter(run.naps)))  # the task that waits was forgotten
+    await run.settle()
+    if run.saga.away:
+        await run.saga.take_place()
+    if run.failure is None and (late := _late(run, error)) is not None:
+        run.fail(late.step, late, attempts=1)
+    if run.saga.new:
+        await run.flush()  # no step has written its row
+
+
+def _late(run: Run, raised: Exception | None) -> SignalLateError | None:
+    """Return the late signal that a body let pass, alone or out of a group of tasks; None if it was anything else."""
+    if isinstance(raised, ExceptionGroup):
+        group = cast("ExceptionGroup[Exception]", raised)
+        inside = [_late(run, each) for each in group.exceptions]
+        return inside[0] if all(inside) else None
+    return raised if isinstance(raised, SignalLateError) and raised.saga == run.id else None
 
 
 async def _write_failure(run: Run) -> None:
@@ -201,23 +221,20 @@ async def _body(run: Run) -> bytes:
 def _prepare(run: Run) -> tuple[Operation, tuple[object, ...]]:
     saga = run.saga
     try:
-        method = saga.shared.operations.find(saga.method)
-        arguments = method.codec.arguments(saga.arguments)
+        method = saga.shared.versions.find(saga.method, saga.version)
+        return method, method.codec.arguments(saga.arguments)
+    except SagaVersionError as error:
+        run.halt = error
+        raise
     except StepCodecError as error:
         run.halt = SagaChangedError(run.id, f"{saga.method} with {saga.arguments.decode()}", str(error))
         raise run.halt from error
-    mark = saga_mark(method.call)
-    if mark is None or mark.version != saga.version:
-        code = "no saga of that name" if mark is None else f"version {mark.version}"
-        run.halt = SagaChangedError(run.id, f"{saga.method} version {saga.version}", code)
-        raise run.halt
-    return method, arguments
 
 
 async def _trouble(run: Run, error: Exception) -> Ending | None:
     """Deal with an exception that is no failure of a step."""
     saga = run.saga
-    if isinstance(error, SagaChangedError):
+    if isinstance(error, SagaChangedError | SagaVersionError):
         return await _stick(run, str(error))
     if error is run.halt and error is not run.bug:
         raise error  # the journal could not be written: nobody's bug
@@ -240,11 +257,11 @@ async def _go_back(run: Run, failure: bytes) -> Ending:
         return await _stick(run, str(error))
     world.point(BEFORE_UNDONE)
     await run.finish("failed", failure)
-    return Ending("failed", run.saga.method, failure)
+    return Ending("failed", run.saga.method, run.saga.version, failure)
 
 
 async def _stick(run: Run, why: str) -> Ending:
     await run.flush()
     await run.shared.table.note(run.id, status="stuck", attempts=run.saga.attempts, why=why)
     _log.error("a saga is stuck", saga=run.id, method=run.saga.method, why=why)
-    return Ending("stuck", run.saga.method, why.encode())
+    return Ending("stuck", run.saga.method, run.saga.version, why.encode())

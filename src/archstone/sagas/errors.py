@@ -6,11 +6,16 @@ __all__ = [
     "NoSagaError",
     "SagaCancelledError",
     "SagaChangedError",
+    "SagaEndedError",
     "SagaExistsError",
     "SagaNotCancellableError",
+    "SagaNotForkableError",
     "SagaStuckError",
     "SagaUnknownError",
+    "SagaVersionError",
     "SagasClosedError",
+    "SignalExistsError",
+    "SignalLateError",
     "StepCodecError",
     "StepCutError",
     "StepFailedError",
@@ -73,6 +78,19 @@ class SagaNotCancellableError(ConflictError, code="sagas.not-cancellable"):
         return f"saga {self.saga!r} is not cancelled: {self.why}"
 
 
+class SagaNotForkableError(ConflictError, code="sagas.not-forkable"):
+    """The saga cannot be forked from this step. Nothing was done."""
+
+    def __init__(self, saga: str, step: str, why: str) -> None:
+        super().__init__(saga, step, why)
+        self.saga = saga
+        self.step = step
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"saga {self.saga!r} is not forked from step {self.step}: {self.why}; nothing was done"
+
+
 class SagaExistsError(ConflictError, code="sagas.exists"):
     """A saga of this id exists with another method or other arguments. Nothing was started."""
 
@@ -97,6 +115,51 @@ class SagaUnknownError(NotFoundError, code="sagas.unknown"):
 
     def __str__(self) -> str:
         return f"no saga {self.saga!r} in {self.wanted}; it was never started there, or is past its retention"
+
+
+class SagaEndedError(ConflictError, code="sagas.ended"):
+    """The saga has ended, so nothing can reach it any more. Nothing was done."""
+
+    def __init__(self, saga: str, ending: str) -> None:
+        super().__init__(saga, ending)
+        self.saga = saga
+        self.ending = ending
+        """`done` or `failed`."""
+
+    def __str__(self) -> str:
+        return f"saga {self.saga!r} has ended: it is {self.ending}; nothing was done, look whether it still matters"
+
+
+class SignalExistsError(ConflictError, code="sagas.signal-exists"):
+    """A signal of this key was sent to the saga before, with another value. Nothing was sent."""
+
+    def __init__(self, saga: str, signal: str, key: str) -> None:
+        super().__init__(saga, signal, key)
+        self.saga = saga
+        self.signal = signal
+        self.key = key
+
+    def __str__(self) -> str:
+        return (
+            f"saga {self.saga!r} has a signal {self.signal!r} with key {self.key!r} and another value; nothing was "
+            f"sent, give each signal a key of its own"
+        )
+
+
+class SignalLateError(RemoteError, code="sagas.signal-late"):
+    """A signal did not come in time. If the body lets this pass, everything that its saga began is undone."""
+
+    def __init__(self, saga: str, step: str, timeout_s: float) -> None:
+        super().__init__(saga, step, timeout_s)
+        self.saga = saga
+        self.step = step
+        self.timeout_s = timeout_s
+
+    def __str__(self) -> str:
+        return (
+            f"saga {self.saga!r}, step {self.step}: the signal did not come within {self.timeout_s:g} s; what the saga "
+            f"began is undone unless its body catches this"
+        )
 
 
 class SagasClosedError(RejectedError, code="sagas.closed"):
@@ -124,6 +187,25 @@ class SagaChangedError(ConfigError, code="sagas.code-changed"):
         return (
             f"code changed: the journal of saga {self.saga!r} has {self.journal}, the code has {self.code_says}; "
             f"put back code that fits, then resume it"
+        )
+
+
+class SagaVersionError(ConfigError, code="sagas.version"):
+    """A saga was begun by a version of its function that the code does not have. It stops as stuck."""
+
+    def __init__(self, method: str, version: int, there: tuple[int, ...]) -> None:
+        super().__init__(method, version, there)
+        self.method = method
+        self.version = version
+        self.there = there
+        """Versions that the code has, lowest first."""
+
+    def __str__(self) -> str:
+        there = ", ".join(map(str, self.there))
+        name = self.method.rpartition(":")[2].rpartition(".")[2]
+        return (
+            f"it needs version {self.version} of {self.method}, the code has version {there}: put the function with "
+            f"which it began back beside the newer one, as @saga(name={name!r}, version={self.version}), then resume it"
         )
 
 

@@ -13,9 +13,9 @@ from pydantic import TypeAdapter
 from pydantic_core import PydanticSerializationError, to_json
 
 from archstone.errors import ArchstoneError, DomainError
-from archstone.sagas.errors import SagaCancelledError, StepFailedError
+from archstone.sagas.errors import SagaCancelledError, SignalLateError, StepFailedError
 
-__all__ = ["describe", "error_from_json", "error_json"]
+__all__ = ["Failure", "describe", "error_from_json", "error_json"]
 
 _TEXT_LIMIT: Final = 500
 
@@ -26,7 +26,11 @@ def describe(error: BaseException) -> str:
     return text if len(text) <= _TEXT_LIMIT else f"{text[:_TEXT_LIMIT]}…"
 
 
-def error_json(error: DomainError | StepFailedError | SagaCancelledError) -> bytes:
+Failure = DomainError | StepFailedError | SignalLateError
+"""What ends a saga, from inside."""
+
+
+def error_json(error: Failure | SagaCancelledError) -> bytes:
     """Return an error as a JSON object: type, code, arguments, text."""
     kind = type(error)
     head: dict[str, object] = {"type": f"{kind.__module__}:{kind.__qualname__}", "code": kind.code, "text": str(error)}
@@ -64,7 +68,7 @@ _ROOTS: Final = frozenset(ArchstoneError.__mro__)
 
 def _find(path: str, code: str) -> type[ArchstoneError] | None:
     """Return the class of `path`, or else the only one of `code`: classes move between modules."""
-    kinds: list[type[ArchstoneError]] = [StepFailedError, SagaCancelledError, *_below(DomainError)]
+    kinds: list[type[ArchstoneError]] = [StepFailedError, SagaCancelledError, SignalLateError, *_below(DomainError)]
     for kind in reversed(kinds):  # the youngest of two that share a path: a module that was loaded again
         if f"{kind.__module__}:{kind.__qualname__}" == path:
             return kind

@@ -7,7 +7,8 @@ from typing import Literal
 __all__ = ["SagaInfo", "SagaStatistics", "SagaStatus", "StepInfo", "StepState"]
 
 SagaStatus = Literal["running", "stuck", "done", "failed"]
-"""`running`: at work, waiting for a place, or compensating. `stuck`: waits for a person. `failed`: all undone."""
+"""`running`: at work, waiting for a place, for time or for a signal, or compensating. `stuck`: waits for a person.
+`failed`: all undone."""
 
 StepState = Literal["begun", "done", "failed", "undone"]
 """`begun`: on disk, no answer on disk yet. `failed`: for good. `undone`: its undo is made."""
@@ -20,7 +21,8 @@ class StepInfo:
     id: str
     """`branch/name#n`."""
     operation: str
-    """`confirm`, `inventory.reserve` or `package.module:function`; `sleep` for a durable sleep."""
+    """`confirm`, `inventory.reserve` or `package.module:function`; `sleep` for a durable sleep, `signal` for a
+    wait for one."""
     state: StepState
     arguments: str
     """JSON array."""
@@ -35,6 +37,8 @@ class StepInfo:
     undone_at: datetime | None = None
     attempts: int | None = None
     """Attempts of the process that ended it. None: not ended, or as above."""
+    child: str | None = None
+    """Id of the saga that this step is. None: it is a call, or could not be started."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +68,10 @@ class SagaInfo:
     finished_at: datetime | None
     failure: str | None = None
     """JSON of the error for which it goes or went back. None: it does not. Filled by `inspect`, as `steps`."""
+    parent: str | None = None
+    """Id of the saga of which this one is a step. None: it stands by itself."""
+    forked_from: str | None = None
+    """Id of the saga whose first steps are its own too. None: it began at the beginning."""
     steps: tuple[StepInfo, ...] = ()
     """In the order in which they were begun. Filled by `inspect`, empty from `list`."""
 

@@ -5,12 +5,16 @@ beginning of the next are one statement and one commit.
 
     ["begin", step, ordinal, operation, [arguments], [undo, [arguments]] or null, at_us]
     ["sleep", step, ordinal, until_us, at_us]
+    ["signal", step, ordinal, name, until_us or null, at_us]
+    ["child", step, ordinal, operation, [arguments], id or null, at_us]
+    ["late", step, at_us]
     ["answer", step, answer, at_us, attempts]
     ["failed", step or null, error, at_us, attempts]
     ["undone", step, at_us]
 
-A failure without a step is a cancellation by hand. Instants and attempts are for people: nothing depends on them, and
-what an older release wrote has none.
+A failure without a step is a cancellation by hand. A child without an id could not be started. `late` is the answer of
+a wait whose time was up. Instants and attempts are for people: nothing depends on them, and what an older release wrote
+has none.
 
 `ordinal` counts the steps of a branch in the order in which the body asked for them. By branch and ordinal a
 replay finds the entry again, and sees that the code asks for something else than it did before.
@@ -20,7 +24,20 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["Begun", "Past", "answer_entry", "begin_entry", "failed_entry", "sleep_entry", "undone_entry"]
+import orjson
+
+__all__ = [
+    "Begun",
+    "Past",
+    "answer_entry",
+    "begin_entry",
+    "child_entry",
+    "failed_entry",
+    "late_entry",
+    "signal_entry",
+    "sleep_entry",
+    "undone_entry",
+]
 
 
 def begin_entry(  # noqa: PLR0917 - the order of the entry
@@ -33,6 +50,25 @@ def begin_entry(  # noqa: PLR0917 - the order of the entry
 def sleep_entry(step: str, ordinal: int, until_us: int, *, at_us: int) -> bytes:
     """Return the entry before a durable sleep."""
     return b'["sleep","%b",%d,%d,%d]' % (step.encode(), ordinal, until_us, at_us)
+
+
+def signal_entry(step: str, ordinal: int, name: str, until_us: int | None, *, at_us: int) -> bytes:
+    """Return the entry before a wait for a signal."""
+    until = b"null" if until_us is None else b"%d" % until_us
+    return b'["signal","%b",%d,"%b",%b,%d]' % (step.encode(), ordinal, name.encode(), until, at_us)
+
+
+def child_entry(  # noqa: PLR0917 - the order of the entry
+    step: str, ordinal: int, operation: str, arguments: bytes, child: str | None, at_us: int
+) -> bytes:
+    """Return the entry of a step that is a saga of its own."""
+    named = orjson.dumps(child)
+    return b'["child","%b",%d,"%b",%b,%b,%d]' % (step.encode(), ordinal, operation.encode(), arguments, named, at_us)
+
+
+def late_entry(step: str, *, at_us: int) -> bytes:
+    """Return the entry after a wait for a signal that did not come in time."""
+    return b'["late","%b",%d]' % (step.encode(), at_us)
 
 
 def answer_entry(step: str, answer: bytes, *, at_us: int, attempts: int = 1) -> bytes:
@@ -55,8 +91,8 @@ class Begun:
     """A step that is in the journal."""
 
     __slots__ = (
-        "answer", "arguments", "attempts", "begun_us", "ended_us", "failed", "operation", "ordinal", "step", "undo",
-        "undone", "undone_us", "until_us",
+        "answer", "arguments", "attempts", "begun_us", "child", "ended_us", "failed", "late", "operation", "ordinal",
+        "step", "undo", "undone", "undone_us", "until_us", "waits",
     )  # fmt: skip
 
     def __init__(self, step: str, ordinal: int) -> None:
@@ -66,9 +102,15 @@ class Begun:
         self.arguments = b"[]"
         self.undo: tuple[str, bytes] | None = None
         """Operation and arguments."""
+        self.child: str | None = None
+        """Id of the saga that it is."""
         self.answer: bytes | None = None
         self.until_us: int | None = None
-        """Only of a sleep: the instant at which it ends."""
+        """Only of a sleep, or of a wait that has a limit: the instant at which it ends."""
+        self.waits = False
+        """Whether it is a sleep or a wait for a signal: it does nothing that could be undone."""
+        self.late = False
+        """Whether its signal did not come in time."""
         self.failed = False
         self.undone = False
         self.begun_us: int | None = None
@@ -108,23 +150,19 @@ class Past:
         return next(iter(self._left.values()), None)
 
     def to_undo(self) -> list[Begun]:
-        """Return the begun steps that have an undo that is not made, newest first."""
-        return [each for each in reversed(self.steps.values()) if each.undo is not None and not each.undone]
+        """Return the begun steps that have an undo that is not made, or are sagas themselves, newest first."""
+        return [each for each in reversed(self.steps.values()) if (each.undo or each.child) and not each.undone]
 
     def _add(self, entry: list[Any]) -> None:
         kind, step = entry[0], entry[1]
         match kind:
-            case "begin":
-                begun = self._begin(step, entry[2])
-                begun.operation, begun.arguments = entry[3], _text(entry[4])
-                begun.undo = (entry[5][0], _text(entry[5][1])) if entry[5] is not None else None
-                begun.begun_us = _kept(entry, 6)
-            case "sleep":
-                begun = self._begin(step, entry[2])
-                begun.until_us, begun.begun_us = entry[3], _kept(entry, 4)
+            case "begin" | "sleep" | "signal" | "child":
+                self._add_begun(kind, step, entry)
             case "answer":
                 self.steps[step].answer = _text(entry[2])
                 self._ended(step, entry)
+            case "late":
+                self.steps[step].late, self.steps[step].ended_us = True, _kept(entry, 2)
             case "failed":
                 self.failure, self.failed_us = _text(entry[2]), _kept(entry, 3)
                 if step is not None:
@@ -136,13 +174,25 @@ class Past:
             case _:
                 raise ValueError(kind)
 
+    def _add_begun(self, kind: str, step: str, entry: list[Any]) -> None:
+        begun = self.steps[step] = Begun(step, entry[2])
+        self._left[step.partition("/")[0], begun.ordinal] = begun
+        begun.waits = kind in {"sleep", "signal"}
+        if kind == "begin":
+            begun.operation, begun.arguments = entry[3], _text(entry[4])
+            begun.undo = (entry[5][0], _text(entry[5][1])) if entry[5] is not None else None
+            begun.begun_us = _kept(entry, 6)
+        elif kind == "child":
+            begun.operation, begun.arguments, begun.child = entry[3], _text(entry[4]), entry[5]
+            begun.begun_us = _kept(entry, 6)
+        elif kind == "sleep":
+            begun.until_us, begun.begun_us = entry[3], _kept(entry, 4)
+        else:
+            begun.operation, begun.arguments = "signal", _text([entry[3]])
+            begun.until_us, begun.begun_us = entry[4], _kept(entry, 5)
+
     def _ended(self, step: str, entry: list[Any]) -> None:
         self.steps[step].ended_us, self.steps[step].attempts = _kept(entry, 3), _kept(entry, 4)
-
-    def _begin(self, step: str, ordinal: int) -> Begun:
-        begun = self.steps[step] = Begun(step, ordinal)
-        self._left[step.partition("/")[0], ordinal] = begun
-        return begun
 
 
 def _kept(entry: list[Any], place: int) -> int | None:

@@ -71,6 +71,18 @@ class Operations:
             known = self._named[name] = Operation(name, call)
         return known
 
+    def container(self, leading: str) -> object:
+        """Return what has the attributes that names with this beginning name: `""`, `inventory.`, `package.module:`.
+
+        Raises:
+            StepCodecError: The code no longer has it.
+        """
+        if not leading:
+            return self._owner
+        if leading.endswith(":"):
+            return _module(leading[:-1])
+        return self._found(leading[:-1])
+
     def _learn(self, function: Callee) -> Operation:
         operation = Operation(self._name(function), function)
         if len(self._known) >= _MAX_OPERATIONS:
@@ -105,6 +117,9 @@ class Operations:
                 yield name, value
 
     def _resolve(self, name: str) -> Callee:
+        return cast("Callee", self._found(name))
+
+    def _found(self, name: str) -> object:
         module, colon, path = name.partition(":")
         try:
             found: object = import_module(module) if colon else self._owner
@@ -112,7 +127,14 @@ class Operations:
                 found = getattr(found, part)
         except (ImportError, AttributeError) as error:
             raise StepCodecError(name, f"the journal names it, the code no longer has it ({error})") from error
-        return cast("Callee", found)
+        return found
+
+
+def _module(name: str) -> object:
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise StepCodecError(name, f"the journal names it, the code no longer has it ({error})") from error
 
 
 def _module_name(function: Callee) -> str:

@@ -2,27 +2,33 @@
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Any
+from typing import Any, Final
 
+from archstone import world
 from archstone.context import Call, Trace, new_tuple
-from archstone.errors import DomainError
-from archstone.sagas.errors import NoSagaError, StepCutError, StepFailedError
-from archstone.sagas.failures import error_json
+from archstone.errors import ConflictError
+from archstone.sagas.errors import NoSagaError, StepCutError
+from archstone.sagas.failures import Failure, error_json
 from archstone.sagas.hold import Hold, Outcome
 from archstone.sagas.journal import Past, failed_entry
+from archstone.sagas.points import AFTER_CHILD_END
 from archstone.sagas.shared import Shared
-from archstone.sagas.table import Execute
+from archstone.sagas.table import Also, Execute, Nap, NewRow
 from archstone.world import World
 
 __all__ = ["Awake", "Run"]
+
+_NO_NAPS: Final[dict[str, Nap]] = {}
+"""Of a run in which nothing has waited: most."""
 
 
 class Awake:
     """A saga that this engine has in memory."""
 
     __slots__ = (
-        "accidents", "arguments", "attempts", "causation_id", "correlation_id", "effects", "fresh", "headers", "hold",
-        "id", "method", "new", "placed", "resting", "run", "shared", "started_us", "task", "trace", "version",
+        "accidents", "arguments", "attempts", "away", "causation_id", "correlation_id", "effects", "fresh", "headers",
+        "hold", "id", "lying", "method", "new", "parent", "placed", "resting", "run", "shared", "started_us", "stirred",
+        "task", "trace", "version",
     )  # fmt: skip
 
     task: asyncio.Task[None]
@@ -38,12 +44,16 @@ class Awake:
         self.fresh = False
         """Started by this process and not run yet, so that there is nothing to read."""
         self.placed = True
-        """Whether it has a place among those awake; a sleeper has none."""
+        """Whether it has a place among those awake; one that waits has none."""
+        self.away = False
+        """Whether it has given it up to wait."""
         self.method = ""
         self.version = 0
         self.arguments = b"[]"
         self.headers = b"{}"
         self.started_us = 0
+        self.parent: str | None = None
+        """Id of the saga that waits for this one."""
         self.trace: Trace | None = None
         self.correlation_id: str | None = saga
         self.causation_id: str | None = None
@@ -55,6 +65,10 @@ class Awake:
         """What holds it back. None: nothing does."""
         self.resting = 0
         """Delays in which it waits for another attempt, of a step or of its body."""
+        self.stirred: list[asyncio.Future[None]] | None = None
+        """Told when something has happened that the saga may wait for. None: nobody waits."""
+        self.lying: asyncio.Future[None] | None = None
+        """There while it is being put to sleep on disk: nothing of it goes on before that is decided."""
         self.accidents = 0
         """Times that the journal could not be read or written."""
 
@@ -65,16 +79,13 @@ class Awake:
 
     def insert(self, *, head: bytes | None = None, execute: Execute | None = None) -> Awaitable[int]:
         """Write its row, with its first entries; gives 0 if the id is taken. Durable as the `execute` says."""
-        return self.shared.table.insert(
-            saga=self.id,
-            method=self.method,
-            version=self.version,
-            arguments=self.arguments,
-            headers=self.headers,
-            at=self.started_us,
-            head=head,
-            execute=execute,
-        )
+        row = NewRow(self.id, self.method, self.version, self.arguments, self.headers, self.started_us, self.parent)
+        return self.shared.table.insert(row, head=head, execute=execute)
+
+    async def insert_or_raise(self, execute: Execute) -> None:
+        """Write its row with what `execute` belongs to; ConflictError if the id was taken meanwhile."""
+        if not await self.insert(execute=execute):
+            raise ConflictError(f"saga {self.id!r} was started by somebody else at the same time")
 
     async def begin(self, head: bytes) -> bool:
         """Write the row of a new saga; False if that had been done. Returns when it is durable.
@@ -128,11 +139,43 @@ class Awake:
         run = self.run
         return self.new or self.effects > 0 or (run is not None and run.ended and run.halt is None)
 
+    def news(self) -> "asyncio.Future[None]":
+        """Return a future that `stir` ends. Whoever gives up on it says `no_news`."""
+        news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.stirred = [*(self.stirred or ()), news]
+        return news
+
+    def no_news(self, news: "asyncio.Future[None] | None") -> None:
+        """Drop a future that nobody waits for any more."""
+        self.stirred = [each for each in self.stirred or () if each is not news] or None
+
+    def stir(self) -> None:
+        """Have everything of it that waits look again."""
+        for news in self.stirred or ():
+            if not news.done():
+                news.set_result(None)
+
+    async def wait_while_lying(self) -> None:
+        """Wait until it is decided whether it sleeps on disk: if it does, this is cancelled."""
+        while self.lying is not None:
+            await asyncio.wait([self.lying])
+
+    def could_lie_down(self) -> bool:
+        """Whether all of it waits, so that it could as well sleep on disk."""
+        run = self.run
+        if run is None or run.ended or run.halt is not None or not run.naps or run.flying or run.writing:
+            return False
+        return self.hold is None and not self.effects and not self.resting
+
     def leave_place(self) -> bool:
-        """Give up the place for a sleep; False if it has none or too many sleep already."""
-        if not self.placed or not self.shared.sleepers.take():
+        """Give up the place while it waits; False if it has none, or must keep it until it sleeps on disk."""
+        if not self.placed:
+            return False
+        if not self.shared.sleepers.take():
+            self.shared.kin.crowded(self.id)
             return False
         self.placed = False
+        self.away = True
         self.shared.places.give()
         return True
 
@@ -144,6 +187,7 @@ class Awake:
         if self.placed:  # another branch woke up meanwhile and has brought one
             self.shared.places.give()
         self.placed = True
+        self.away = False
 
 
 class Run:
@@ -155,8 +199,8 @@ class Run:
     """
 
     __slots__ = (
-        "bug", "ended", "failure", "flying", "halt", "id", "naps", "past", "pending", "position", "saga", "shared",
-        "world",
+        "bug", "claims", "ended", "failure", "flying", "halt", "id", "moves", "naps", "past", "pending", "position",
+        "saga", "shared", "world", "writing",
     )  # fmt: skip
 
     def __init__(self, saga: Awake, world: World, *, past: Past | None = None, position: int = 0) -> None:
@@ -173,9 +217,15 @@ class Run:
         self.pending: list[bytes] = []
         self.flying: set[asyncio.Task[Any]] | None = None
         """Steps that are in tasks of their own, because their branch can be cancelled."""
-        self.naps: list[str] | None = None
-        """Durable sleeps that somebody awaits; None if there never was one."""
-        self.failure: DomainError | StepFailedError | None = None
+        self.naps: dict[str, Nap] = _NO_NAPS
+        """Steps that wait for time or for something that happens, and that somebody awaits."""
+        self.moves = 0
+        """Changes whenever a step begins or ends to wait, or the journal is written."""
+        self.writing = 0
+        """Rows of the journal that are being written."""
+        self.claims: frozenset[int] = frozenset()
+        """Signals that are about to be taken."""
+        self.failure: Failure | None = None
         """The failure that ends the saga, once a step has failed for good."""
         self.halt: Exception | None = None
         """What every later step raises: the failure, a step cut short, changed code, a journal not to be written."""
@@ -188,7 +238,20 @@ class Run:
         """Whether no step may follow."""
         return self.halt is not None
 
-    def fail(self, step: str, failure: DomainError | StepFailedError, *, attempts: int) -> None:
+    def napping(self, step: str, nap: Nap) -> None:
+        """Note that a step waits; `woke` follows."""
+        if self.naps is _NO_NAPS:
+            self.naps = {}
+        self.naps[step] = nap
+        self.moves += 1
+        self.saga.came_to_rest()
+
+    def woke(self, step: str) -> None:
+        """Note that it does not wait any more."""
+        del self.naps[step]
+        self.moves += 1
+
+    def fail(self, step: str, failure: Failure, *, attempts: int) -> None:
         """Note that a step failed for good. The first one counts."""
         if self.failure is None:
             self.failure = self.halt = failure
@@ -210,8 +273,10 @@ class Run:
         if self.halt is None:
             self.halt = self.bug = bug
 
-    async def append(self, *entries: bytes) -> None:
+    async def append(self, *entries: bytes, also: Also | None = None) -> None:
         """Write everything pending and then `entries` as one row of the journal; returns when it is durable.
+
+        What `also` does is done in the same transaction; the saga's own row must be on disk then.
 
         When it cannot be written the run halts: what is on disk is no longer known, so no step may follow. Cancelled,
         it may have been written. In both cases what was pending is pending again: twice in the journal it does no
@@ -219,28 +284,44 @@ class Run:
         """
         taken, self.pending = self.pending, []
         row = b"[" + b",".join([*taken, *entries]) + b"]"
+        self.writing += 1
+        self.moves += 1
         try:
             # Branches may begin at the same time: the first makes the row, and what the others write comes after it.
             if self.saga.new and await self.saga.begin(row):
                 return
             position = self.position
             self.position = position + 1
-            await self.shared.table.append(self.id, position, row)
+            if also is None:
+                await self.shared.table.append(self.id, position, row)
+            else:
+                await self.shared.table.append_with(self.id, position, row, also)
         except BaseException as error:
             self.pending = [*taken, *self.pending]  # another list: `Keep` must not take these for those it wrote
             if isinstance(error, Exception):
                 self.halt = self.halt or error
             raise
+        finally:
+            self.writing -= 1
 
     async def flush(self) -> None:
         """Write what is pending, if anything is, and the row of a new saga."""
         if self.pending or self.saga.new:
             await self.append()
 
-    def finish(self, status: str, answer: bytes) -> Awaitable[int]:
+    def finish(self, status: str, answer: bytes) -> Awaitable[object]:
         """Write the end, with everything pending; returns when it is durable."""
         tail = b"[" + b",".join(self.pending) + b"]"
+        if self.saga.parent is not None:
+            return self._finish_child(self.saga.parent, status, answer, tail)
         return self.shared.table.finish(self.id, status=status, answer=answer, tail=tail, at=self.world.now_us())
+
+    async def _finish_child(self, parent: str, status: str, answer: bytes, tail: bytes) -> None:
+        at_us = self.world.now_us()
+        table = self.shared.table
+        woken = await table.finish_child(self.id, parent, status=status, answer=answer, tail=tail, at=at_us)
+        world.point(AFTER_CHILD_END)
+        self.shared.kin.happened(parent, woken=woken)
 
     async def settle(self) -> None:
         """Wait for steps whose branch was cancelled or forgotten: neither an undo nor the end may overtake them."""

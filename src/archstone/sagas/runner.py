@@ -6,13 +6,17 @@ from collections import OrderedDict
 from collections.abc import Coroutine, Iterable
 from typing import Any, Final
 
+from archstone import world
+from archstone.errors import BackendError, ConflictError
 from archstone.observability import get_logger
+from archstone.sagas.cancelling import Cancelling
 from archstone.sagas.drive import Ending, drive
 from archstone.sagas.errors import SagaNotCancellableError, SagasClosedError
 from archstone.sagas.failures import describe
 from archstone.sagas.hold import Hold
 from archstone.sagas.info import SagaStatistics
-from archstone.sagas.run import Awake
+from archstone.sagas.points import AFTER_REST
+from archstone.sagas.run import Awake, Run
 from archstone.sagas.shared import Shared
 
 __all__ = ["Runner"]
@@ -22,6 +26,11 @@ _MARGIN: Final = 50
 _RETRY_S: Final = 1.0
 _PART: Final = 8
 _AGAIN_S: Final = 0.1
+_SETTLED_S: Final = 0.1
+"""For so long nothing of a saga moves before it is put to sleep on disk: a branch may be between two steps."""
+_LONGEST_LOOK_S: Final = 3600.0
+"""The wall clock is looked at at least so often: it can be set."""
+_ROUSED_AT_ONCE: Final = 100
 _NEXT: Final = 1000
 """Sagas that wait for a place in memory; more wait in the table."""
 
@@ -46,6 +55,11 @@ class Runner:
         self._chores: set[asyncio.Task[None]] = set()
         self._stopped: set[str] = set()
         """Sagas that run and are kept out of memory, because somebody is about to cancel them."""
+        self._roused: set[str] = set()
+        """Sagas that were woken while they were being put to sleep on disk."""
+        self._due_us: int | None = None
+        """When the next one that sleeps on disk is to go on. None: no such time is known."""
+        self._due: asyncio.TimerHandle | None = None
         self._stuck = self._started = self._finished = self._failed = 0
         self._present = 0
         """Sagas that have not ended, as far as known: set right whenever the table has been read to its end."""
@@ -60,16 +74,18 @@ class Runner:
         """Sagas on disk that do not run."""
         return max(0, self._present - len(self._awake))
 
-    def start(self, *, stuck: int, present: int) -> None:
+    def start(self, *, stuck: int, present: int, due_us: int | None) -> None:
         """Take sagas in from now on, in the context of the caller; those in the table first.
 
         Args:
             stuck: How many are stuck.
-            present: How many others have not ended.
+            present: How many others have not ended, and do not sleep on disk.
+            due_us: When the first of those that sleep there is to go on. None: no such time.
         """
         self._context = contextvars.copy_context()
         self._shared.draining = False
         self._stuck, self._present = stuck, present
+        self._rouse_at(due_us)
         self.look()
 
     def admit(self, saga: Awake, *, awaited: bool = False) -> None:
@@ -132,6 +148,43 @@ class Runner:
         self._stuck -= 1
         self._present += 1
         self.look()
+
+    def revived(self, saga: str, status: str) -> None:
+        """Run a saga again that was not running.
+
+        Args:
+            saga: Its id.
+            status: What it was. Nothing is done if it was running after all.
+        """
+        if status == "stuck":
+            self.resumed()
+        elif status != "running":
+            self.happened(saga, woken=True)
+
+    def happened(self, saga: str, *, woken: bool) -> None:
+        """Have a saga look whether what it waits for has happened.
+
+        Args:
+            saga: Its id.
+            woken: Whether it slept on disk, and goes on.
+        """
+        awake = self._awake.get(saga)
+        if awake is not None:
+            if woken and awake.lying is not None:
+                self._roused.add(saga)  # it is about to leave memory, and would not come back
+            awake.stir()
+        elif woken:
+            self.admit(Awake(self._shared, saga))
+
+    def crowded(self, saga: str) -> None:
+        """Put a saga that waits to sleep on disk: too many wait in memory."""
+        awake = self._awake.get(saga)
+        if awake is not None and self.open:
+            self.chore(self._lay_down(awake))
+
+    async def take_back(self, saga: str, *, by: str) -> None:
+        """Have a saga undone, whatever it came to; returns when that is durable, before it is undone."""
+        await Cancelling(self, self._shared.table, saga, by).take_back()
 
     def chore(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Do something in a task of the engine's own, which its closing cancels."""
@@ -258,9 +311,10 @@ class Runner:
         tasks = [*(saga.task for saga in self._awake.values()), *self._chores]
         if self._refill is not None:
             tasks.append(self._refill)
-        if self._again is not None:
-            self._again.cancel()
-            self._again = None
+        for timer in (self._again, self._due):
+            if timer is not None:
+                timer.cancel()
+        self._again = self._due = self._due_us = None
         for task in tasks:
             task.cancel()
         if tasks:
@@ -268,6 +322,7 @@ class Runner:
         # A task that is cancelled before it has begun runs none of its own cleaning up.
         self._awake.clear()
         self._next.clear()
+        self._roused.clear()
         self._refill = None
         self._shared.places.clear()
         self._shared.sleepers.clear()
@@ -308,6 +363,69 @@ class Runner:
             self._count(ending)
             if (waiting := self._waiting.pop(saga.id, None)) is not None:
                 _tell(waiting, ending)
+
+    async def _lay_down(self, saga: Awake) -> None:
+        """Have a saga sleep on disk and not in memory, as soon as all of it waits and goes on waiting for a moment."""
+        while self._awake.get(saga.id) is saga and saga.placed and saga.lying is None:
+            run = saga.run
+            moves = None if run is None else run.moves
+            await asyncio.sleep(_SETTLED_S)
+            if run is None or run is not saga.run or run.moves != moves or not saga.could_lie_down() or not self.open:
+                continue
+            if await self._laid_down(saga, run):
+                return
+
+    async def _laid_down(self, saga: Awake, run: Run) -> bool:
+        saga.lying = decided = asyncio.get_running_loop().create_future()
+        try:
+            await run.flush()
+            if not await self._shared.table.lie_down(saga.id, [*run.naps.values()]):
+                saga.stir()
+                return False
+            world.point(AFTER_REST)
+            if (until_us := min((nap.until_us for nap in run.naps.values() if nap.until_us), default=None)) is not None:
+                self._rouse_at(until_us)
+            task = saga.task
+            task.cancel()
+            await asyncio.wait([task])
+        except (BackendError, ConflictError) as error:
+            _log.error("a saga cannot be put to sleep", saga=saga.id, error=describe(error))
+            return False
+        finally:
+            saga.lying = None
+            decided.set_result(None)
+        self._present -= 1
+        if saga.id in self._roused:
+            self._roused.discard(saga.id)
+            self.admit(Awake(self._shared, saga.id))
+        return True
+
+    def _rouse_at(self, due_us: int | None) -> None:
+        """See to it that those that sleep on disk are looked at when the next is due."""
+        if due_us is None or (self._due_us is not None and self._due_us <= due_us):
+            return
+        if self._due is not None:
+            self._due.cancel()
+        self._due_us = due_us
+        wait_s = min(max(0.0, (due_us - world.now_us()) / 1_000_000), _LONGEST_LOOK_S)
+        self._due = asyncio.get_running_loop().call_later(wait_s, self._rouse_now)
+
+    def _rouse_now(self) -> None:
+        self._due = self._due_us = None
+        if self.open:
+            self.chore(self._rouse())
+
+    async def _rouse(self) -> None:
+        """Wake those on disk whose time has come."""
+        table = self._shared.table
+        try:
+            while due := await table.due(at=world.now_us(), limit=_ROUSED_AT_ONCE):
+                for saga in due:
+                    self.happened(saga, woken=await table.wake(saga))
+            self._rouse_at(await table.next_due())
+        except Exception as error:  # noqa: BLE001 - nobody awaits this task
+            _log.error("sagas that sleep cannot be woken", error=describe(error))
+            self._rouse_at(world.now_us() + int(_RETRY_S * 1_000_000))
 
     def _count(self, ending: Ending) -> None:
         self._present -= 1

@@ -22,28 +22,44 @@ class SagaMark(NamedTuple):
     """What `@saga` says about a method."""
 
     version: int
-    """A running saga of another version stops as stuck; raise it when old journals cannot fit new code."""
+    """A running saga goes on with the function of its own version; raise it when old journals cannot fit new code."""
+    name: str | None = None
+    """What functions of several versions are called together. None: as the function."""
 
 
-def saga(*, version: int = 1) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Callable[P, Coroutine[Any, Any, R]]]:
+def saga(
+    *, version: int = 1, name: str | None = None
+) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Callable[P, Coroutine[Any, Any, R]]]:
     """Mark a coroutine function as a saga: a body that is run again after a crash, its steps remembered.
 
     The body must do the same again when it runs again: everything that acts, or that could differ, is a step.
 
+    To change a saga of which some run, write the new one beside the old: those that run finish as they began.
+
+        @saga(version=2)
+        async def checkout(self, order: Order) -> Receipt: ...
+
+        @saga(name="checkout", version=1)
+        async def checkout_until_may(self, order: Order) -> Receipt: ...
+
     Args:
         version: At least 1.
+        name: Of the saga, where the function is called otherwise: a Python name. Functions of one class or module may
+            share it if their versions differ.
 
     Raises:
-        StepCodecError: It is not a coroutine function, or the version is below 1.
+        StepCodecError: It is not a coroutine function, the version is below 1, or the name is none.
     """
 
     def mark(body: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
-        name = getattr(body, "__qualname__", repr(body))
+        called = getattr(body, "__qualname__", repr(body))
         if not inspect.iscoroutinefunction(body):
-            raise StepCodecError(name, "is not a coroutine function; write `async def` below @saga")
+            raise StepCodecError(called, "is not a coroutine function; write `async def` below @saga")
         if not version >= 1:
-            raise StepCodecError(name, f"saga version={version} must be at least 1")
-        setattr(body, _MARK, SagaMark(version))
+            raise StepCodecError(called, f"saga version={version} must be at least 1")
+        if name is not None and not name.isidentifier():
+            raise StepCodecError(called, f"saga name={name!r} must be a Python name")
+        setattr(body, _MARK, SagaMark(version, name))
         return body
 
     return mark

@@ -27,20 +27,25 @@ from archstone.context import Principal
 from archstone.data import Database, Transaction
 from archstone.resilience import OverloadedError, within
 from archstone.sagas.atomic import Atomic
-from archstone.sagas.cancelling import cancel
+from archstone.sagas.cancelling import Cancelling
 from archstone.sagas.drive import Ending
 from archstone.sagas.errors import SagaStuckError, SagaUnknownError
 from archstone.sagas.failures import error_from_json
+from archstone.sagas.forking import Fork, fork
 from archstone.sagas.info import SagaInfo, SagaStatistics, SagaStatus
 from archstone.sagas.journal import Past
 from archstone.sagas.operations import Operations
 from archstone.sagas.pace import Pace
 from archstone.sagas.places import Places
+from archstone.sagas.points import AFTER_FORK, AFTER_SIGNAL
+from archstone.sagas.run import Awake
 from archstone.sagas.runner import Runner
 from archstone.sagas.settings import SagaSettings
 from archstone.sagas.shared import Invoke, Shared
-from archstone.sagas.starter import insert, make
+from archstone.sagas.signals import Signals, signal_json
+from archstone.sagas.starter import check_id, insert, make
 from archstone.sagas.table import SCHEMA, SagaRow, Table
+from archstone.sagas.versions import Versions
 from archstone.sagas.view import saga_info
 
 __all__ = ["Sagas"]
@@ -87,10 +92,12 @@ class Sagas:
         self._db = db
         self._settings = settings
         self._table = Table(db, name)
-        self._operations = Operations(owner)
+        operations = Operations(owner)
+        self._versions = Versions(operations, owner)
         self._shared = Shared(
             table=self._table,
-            operations=self._operations,
+            operations=operations,
+            versions=self._versions,
             principal=principal or Principal(f"service:{name}", frozenset({"service"})),
             places=Places(
                 settings.max_running,
@@ -98,13 +105,13 @@ class Sagas:
                 pace=lag and Pace(lag, least=settings.max_running_busy, most=settings.max_running),
             ),
             sleepers=Places(settings.max_sleeping, on_free=_nothing),
-            parked=self._parked,
+            signals=Signals(db, self._table, limit=settings.max_signals),
             invoke=invoke,
             atomic=invoke if isinstance(invoke, Atomic) else None,
             settings=settings,
             lag=lag or _none,
         )
-        self._runner = Runner(self._shared, name)
+        self._runner = self._shared.kin = Runner(self._shared, name)
 
     async def prepare(self) -> None:
         """Create what is missing in the database; nothing runs yet, but sagas can be listed and resumed."""
@@ -113,7 +120,10 @@ class Sagas:
     async def open(self) -> None:
         """Create what is missing in the database, and go on with every saga that was running."""
         await self.prepare()
-        self._runner.start(stuck=await self._table.count("stuck"), present=await self._table.count("running"))
+        table = self._table
+        self._runner.start(
+            stuck=await table.count("stuck"), present=await table.count("running"), due_us=await table.next_due()
+        )
 
     def hold(self) -> None:
         """Begin no more steps; who is called may close from now on. `drain` or `close` follow.
@@ -240,6 +250,46 @@ class Sagas:
                 return self._unpack(saga, ending)
         return self._unpack(saga, await self._wait(saga, news))
 
+    async def signal(
+        self, saga: str, name: str, value: object = None, *, key: str | None = None, tx: Transaction | None = None
+    ) -> bool:
+        """Send a saga what it waits for, or will: `await self.step.receive(name, Type)`. Durable when it returns.
+
+        The saga receives signals of one name in the order of sending, each once. What comes before it asks is kept,
+        also while it is stuck; what it never asks for is deleted with it.
+
+        Args:
+            saga: Its id.
+            name: Of the signal.
+            value: Anything with a JSON form that fits the type which the saga asks for.
+            key: Names this signal for ever: sent again with the same value it is not sent. None: a new one.
+            tx: A transaction of the engine's database of which the signal becomes a part. None: one of its own.
+
+        Returns:
+            True if it is new, False if it was sent before.
+
+        Raises:
+            SagaUnknownError: There is no such saga; also if its start has not committed.
+            SagaEndedError: It has ended.
+            SignalExistsError: The key was used with another value.
+            OverloadedError: So many that it has not taken wait already (`max_signals`).
+            StepCodecError: The value has no JSON form.
+        """
+        encoded = signal_json(name, value)
+        self._shared.check_size(f"signal {name}", "the value", len(encoded))
+
+        async def send(tx: Transaction) -> bool:
+            sent = await self._shared.signals.send(tx, saga, name, encoded, key=key)
+            if sent.new:
+                tx.after_commit(lambda: self._signalled(saga, woken=sent.woken))
+            return sent.new
+
+        if tx is not None:
+            return await send(tx)
+        if (outer := context.current().tx) is not None:
+            self._db.refuse_inside(outer)
+        return await self._table.run(send)
+
     async def resume(self, saga: str) -> None:
         """Run a stuck saga again, by hand: its body, or the rest of its undoing.
 
@@ -269,20 +319,67 @@ class Sagas:
         """
         if (tx := context.current().tx) is not None:
             self._db.refuse_inside(tx)
-        await asyncio.shield(self._runner.chore(cancel(self._runner, self._table, saga, by=by, limit_s=limit_s)))
+        cancelling = Cancelling(self._runner, self._table, saga, by)
+        await asyncio.shield(self._runner.chore(cancelling.cancel(limit_s=limit_s)))
+
+    async def fork(self, saga: str, *, from_step: str, as_id: str, version: int | None = None) -> bool:
+        """Start a saga that begins where another was before one of its steps; returns when that is durable.
+
+        What the other did before that step is not done again: its answers are copied, with what undoes them. The rest
+        runs again, under keys of the new saga. `self.step.now` is what it was. Signals that were not received stay
+        with the other.
+
+        Args:
+            saga: The id of the other: one that is done, failed or stuck.
+            from_step: Id of the step from which the new one goes on (`main/charge#1`), which is not copied.
+            as_id: The id of the new one. Forking the same saga as the same id again changes nothing.
+            version: Of its function. None: that of the other.
+
+        Returns:
+            True if it is new, False if it was forked before.
+
+        Raises:
+            SagaUnknownError: There is no such saga.
+            SagaNotForkableError: It runs, or a step before that has no answer that stands, or an undo that both sagas
+                might make, or is a saga itself; the text says which.
+            SagaExistsError: `as_id` belongs to another saga.
+        """
+        if (tx := context.current().tx) is not None:
+            self._db.refuse_inside(tx)
+        check_id(f"fork of {saga}", as_id)
+        wanted = Fork(saga, from_step, as_id, version)
+        new = await self._table.run(lambda tx: fork(self._table, tx, wanted))
+        if new:
+            world.point(AFTER_FORK)
+            self._runner.admit(Awake(self._shared, as_id))
+        return new
 
     async def list(
-        self, status: SagaStatus | None = None, *, limit: int = 100, before: int | None = None
+        self,
+        status: SagaStatus | None = None,
+        *,
+        method: str | None = None,
+        older_than_s: float | None = None,
+        limit: int = 100,
+        before: int | None = None,
     ) -> "list[SagaInfo]":
         """Return sagas without their steps, newest first.
 
         Args:
             status: None: any.
+            method: Only sagas of this name, as `SagaInfo.method` has it. None: any.
+            older_than_s: Only those that were started so many seconds ago, or earlier. None: any.
             limit: At most so many, 1 to 1000.
             before: Only sagas whose `number` is below it: the last one of the page before. None: from the newest on.
         """
         size = min(max(limit, 1), 1000)
-        rows = await self._table.list(status=status, limit=size, before=_NEWEST if before is None else before)
+        rows = await self._table.list(
+            status=status,
+            limit=size,
+            before=_NEWEST if before is None else before,
+            method=method,
+            until_us=None if older_than_s is None else world.now_us() - int(older_than_s * 1_000_000),
+        )
         return [saga_info(row) for row in rows]
 
     async def inspect(self, saga: str) -> SagaInfo:
@@ -312,13 +409,14 @@ class Sagas:
 
     def _unpack(self, saga: str, ending: Ending) -> object:
         if ending.status == "done":
-            return self._operations.find(ending.method).codec.answer(ending.payload)
+            return self._versions.nearest(ending.method, ending.version).codec.answer(ending.payload)
         if ending.status == "stuck":
             raise SagaStuckError(saga, ending.payload.decode())
         raise error_from_json(ending.payload, saga=saga)
 
-    def _parked(self, saga: str) -> None:
-        self._runner.parked(saga)
+    def _signalled(self, saga: str, *, woken: bool) -> None:
+        world.point(AFTER_SIGNAL)
+        self._runner.happened(saga, woken=woken)
 
     def _place_freed(self) -> None:
         self._runner.place_freed()
@@ -327,9 +425,9 @@ class Sagas:
 def _ending(row: SagaRow) -> Ending | None:
     match row.status:
         case "done" | "failed":
-            return Ending(row.status, row.method, row.answer or b"null")
+            return Ending(row.status, row.method, row.version, row.answer or b"null")
         case "stuck":
-            return Ending("stuck", row.method, (row.why or "").encode())
+            return Ending("stuck", row.method, row.version, (row.why or "").encode())
         case _:
             return None
 

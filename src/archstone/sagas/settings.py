@@ -25,7 +25,10 @@ class SagaSettings:
     max_waiting: int = 10_000
     """Sagas that wait in the table for a place, from which on `Sagas.check_room` refuses more. At least 1."""
     max_sleeping: int = 10_000
-    """Sagas in a durable sleep that do not count as awake; further sleepers do. At least 0."""
+    """Sagas that wait in memory, asleep or for a signal, and do not count as awake; further ones sleep on disk.
+    At least 0."""
+    max_signals: int = 1000
+    """Signals of one saga that it has not taken; more are refused. At least 1."""
     timeout_s: float = 2.0
     """Seconds for one attempt of a step or an undo. Above 0."""
     step_retry: Retry = _STEP_RETRY
@@ -48,6 +51,7 @@ class SagaSettings:
             max_running_busy=(self.max_running_busy >= 1, "at least 1"),
             max_waiting=(self.max_waiting >= 1, "at least 1"),
             max_sleeping=(self.max_sleeping >= 0, "at least 0"),
+            max_signals=(self.max_signals >= 1, "at least 1"),
             timeout_s=(self.timeout_s > 0, "above 0"),
             limit_bytes=(self.limit_bytes >= 1, "at least 1"),
             keep_s=(self.keep_s >= 0, "at least 0"),

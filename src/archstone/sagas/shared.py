@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from archstone.context import Principal
 from archstone.sagas.errors import StepTooLargeError
@@ -14,8 +14,35 @@ from archstone.sagas.table import Table
 
 if TYPE_CHECKING:
     from archstone.sagas.atomic import Atomic
+    from archstone.sagas.run import Awake
+    from archstone.sagas.signals import Signals
+    from archstone.sagas.versions import Versions
 
-__all__ = ["Shared"]
+__all__ = ["Kin", "Shared"]
+
+
+class Kin(Protocol):
+    """What the runs of an engine say to it, of themselves and of each other."""
+
+    def crowded(self, saga: str) -> None:
+        """Put a saga that waits to sleep on disk: too many wait in memory."""
+        ...
+
+    def parked(self, saga: str) -> None:
+        """Tell those who wait for a saga that it goes on when the engine opens again."""
+        ...
+
+    def happened(self, saga: str, *, woken: bool) -> None:
+        """Have a saga look whether what it waits for has happened; `woken`: it slept on disk, and goes on."""
+        ...
+
+    def admit(self, saga: "Awake", *, awaited: bool = False) -> None:
+        """Run a saga that is on disk now, or leave it in the table until there is a place."""
+        ...
+
+    async def take_back(self, saga: str, *, by: str) -> None:
+        """Have a saga undone, whatever it came to; returns when that is durable, before it is undone."""
+        ...
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -24,6 +51,7 @@ class Shared:
 
     table: Table
     operations: Operations
+    versions: "Versions"
     principal: Principal
     places: Places
     sleepers: Places
@@ -33,8 +61,9 @@ class Shared:
     settings: SagaSettings
     lag: Callable[[], float]
     """Lag of the loop, seconds."""
-    parked: Callable[[str], None]
-    """Told of a saga that does not go on before the engine opens again."""
+    signals: "Signals"
+    kin: "Kin" = field(init=False)
+    """The engine."""
     draining: bool = False
     effects: int = 0
     """Effects in flight."""
@@ -48,7 +77,7 @@ class Shared:
 
     async def park(self, saga: str) -> NoReturn:
         """Stay here until the engine closes and cancels this task; who waits for the saga's answer need not."""
-        self.parked(saga)
+        self.kin.parked(saga)
         await asyncio.get_running_loop().create_future()
         raise asyncio.CancelledError
 

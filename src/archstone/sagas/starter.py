@@ -8,25 +8,29 @@ from archstone.data import headers_of
 from archstone.sagas.codec import same_arguments
 from archstone.sagas.errors import SagaExistsError, StepCodecError
 from archstone.sagas.run import Awake
-from archstone.sagas.saga import saga_mark
+from archstone.sagas.saga import SagaMark, saga_mark
 from archstone.sagas.shared import Shared
 from archstone.sagas.table import Execute, First
 
-__all__ = ["insert", "make"]
+__all__ = ["LONGEST_ID", "check_id", "insert", "make"]
 
-_LONGEST_ID: Final = 200
+LONGEST_ID: Final = 200
+"""Characters of the id of a saga."""
+
+
+def check_id(what: str, saga: str) -> None:
+    """Raise StepCodecError if this cannot be the id of a saga."""
+    if not 1 <= len(saga) <= LONGEST_ID:
+        raise StepCodecError(what, f"the id of a saga must have 1 to {LONGEST_ID} characters")
 
 
 def make(
     shared: Shared, method: Callable[..., Awaitable[object]], arguments: tuple[object, ...], *, saga: str
 ) -> Awake:
     """Return a saga that is not on disk yet, caused by the call that runs here."""
-    operation = shared.operations.of(method)
-    mark = saga_mark(method)
-    if mark is None:
-        raise StepCodecError(operation.name, "is not a saga; write @saga() above it")
-    if not 1 <= len(saga) <= _LONGEST_ID:
-        raise StepCodecError(operation.name, f"the id of a saga must have 1 to {_LONGEST_ID} characters")
+    operation = shared.versions.of(method)
+    mark = saga_mark(method) or SagaMark(1)
+    check_id(operation.name, saga)
     made = Awake(shared, saga)
     made.fresh = True
     made.method, made.version = operation.name, mark.version
@@ -54,6 +58,7 @@ async def insert(saga: Awake, *, execute: Execute, first: First) -> bool:
     row = await table.same(first, saga.id)
     if row is None or row.engine != table.engine or row.method != saga.method:
         raise SagaExistsError(saga.id, "another saga" if row is None else row.method, saga.method)
-    if not same_arguments(saga.shared.operations.find(saga.method).codec, saga.arguments, row.arguments):
+    codec = saga.shared.versions.find(saga.method, saga.version).codec
+    if not same_arguments(codec, saga.arguments, row.arguments):
         raise SagaExistsError(saga.id, row.method, saga.method)
     return False

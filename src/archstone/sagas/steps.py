@@ -11,24 +11,27 @@ from archstone.errors import ConfigError
 from archstone.observability import span
 from archstone.resilience import Retry
 from archstone.sagas.atomic import Keep
-from archstone.sagas.codec import same_arguments
+from archstone.sagas.children import Child, child_id, follow
+from archstone.sagas.codec import same_arguments, value_codec
 from archstone.sagas.effect import Effect, GivenUpError
 from archstone.sagas.errors import SagaChangedError, StepCodecError
 from archstone.sagas.journal import Begun, answer_entry, begin_entry, sleep_entry
 from archstone.sagas.operations import Callee, Operation
 from archstone.sagas.points import AFTER_BEGIN, AFTER_EFFECT, BEFORE_BEGIN
+from archstone.sagas.receiving import Receipt, receive
 from archstone.sagas.run import Run
+from archstone.sagas.table import Nap
+from archstone.sagas.waiting import wait_for
 
 __all__ = ["Steps"]
 
 Ts = TypeVarTuple("Ts")
 Us = TypeVarTuple("Us")
 R = TypeVar("R")
+T = TypeVar("T")
 
 _BRANCH: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _NULL: Final = b"null"
-_LONGEST_NAP_S: Final = 3600.0
-"""A sleep looks at the wall clock at least so often: it can be set, and a laptop can be shut."""
 
 
 class Steps:
@@ -134,6 +137,41 @@ class Steps:
         )
         return cast("Coroutine[Any, Any, R]", _perform(run, effect, entry))
 
+    def child(
+        self,
+        method: Callable[[*Ts], Awaitable[R]],
+        /,
+        *args: *Ts,
+        id: str | None = None,
+    ) -> Coroutine[Any, Any, R]:
+        """Start a saga of the same engine as a step, wait for its end, and return its answer.
+
+        It starts if and only if the step is on disk. Whoever waits does not count among the sagas that run at once.
+        If this saga is undone so is the child, as a whole: cancelled where it is, or undone after it was done.
+
+        Args:
+            method: A coroutine function marked with `@saga`.
+            *args: Its arguments.
+            id: Of the child. None: made of this saga's id and the step's. One that is taken fails the step.
+
+        Raises:
+            DomainError: The child failed with it; also from every later step. This saga is undone whatever follows.
+            StepFailedError: It failed otherwise, or was cancelled; likewise.
+            StepCodecError: Not a saga, or the arguments do not fit its annotations.
+        """
+        run = self._run
+        operation = run.shared.versions.of(method)
+        arguments = operation.codec.arguments_json(args)
+        step = self._next(operation.name)
+        run.shared.check_size(step, "arguments", len(arguments))
+        wanted = child_id(run.id, step) if id is None else id
+        if (begun := self._begun()) is not None:
+            self._compare(begun, step, arguments, _NULL, operation)
+            if begun.child != wanted:
+                raise self._changed(f"{step} as saga {begun.child}", f"saga {wanted}")
+        child = Child(step, self._ordinal, operation, method, args, arguments, wanted)
+        return cast("Coroutine[Any, Any, R]", follow(run, child, begun))
+
     def sleep(self, seconds: float) -> Coroutine[Any, Any, None]:
         """Wait until `seconds` after the first time this was awaited, also across restarts.
 
@@ -151,6 +189,31 @@ class Steps:
         if begun is not None and begun.answer is not None:
             return _nothing()
         return _sleep(self._run, step, self._ordinal, seconds, None if begun is None else begun.until_us)
+
+    def receive(self, name: str, kind: type[T], *, timeout_s: float | None = None) -> Coroutine[Any, Any, T]:
+        """Wait for the next signal `name` (see `Sagas.signal`), also across restarts, and return its value.
+
+        Signals of a name are received in the order in which they were sent, each once, also those that were sent
+        before anybody asked. Whoever waits does not count among the sagas that run at once.
+
+        Args:
+            name: 1 to 100 letters, digits, `_`, `-` or `.`.
+            kind: Type of the value.
+            timeout_s: Seconds from the first time this was awaited, at least 0, finite. None: no limit.
+
+        Raises:
+            SignalLateError: None came in time. Caught, the saga goes on; let pass, everything it began is undone.
+            StepCodecError: The value does not fit `kind`: a bug, of the sender or of the body.
+        """
+        if not _BRANCH.fullmatch(name):
+            raise StepCodecError(f"signal {name!r}", "must be 1 to 100 letters, digits, '_', '-' or '.'")
+        if timeout_s is not None and not 0 <= timeout_s < float("inf"):
+            raise StepCodecError(f"signal {name!r}", f"timeout_s={timeout_s} must be at least 0 and finite")
+        step = self._next(f"signal.{name}")
+        begun = self._begun()
+        if begun is not None and begun.step != step:
+            raise self._changed(begun.step, step)
+        return receive(self._run, Receipt(step, self._ordinal, name, timeout_s), begun, value_codec(step, kind))
 
     def _next(self, name: str) -> str:
         self._run.check()
@@ -291,34 +354,21 @@ async def _make(run: Run, effect: Effect) -> object:
 
 async def _sleep(run: Run, step: str, ordinal: int, seconds: float, until_us: int | None) -> None:
     run.check()
-    naps = run.naps = run.naps or []
-    naps.append(step)
-    run.saga.came_to_rest()
     try:
         with world.use(run.world):
             if until_us is None:
                 now_us = world.now_us()
                 until_us = now_us + int(seconds * 1_000_000)
-                await run.append(sleep_entry(step, ordinal, until_us, at_us=now_us))
+                run.napping(step, Nap(until_us))
+                try:
+                    await run.append(sleep_entry(step, ordinal, until_us, at_us=now_us))
+                finally:
+                    run.woke(step)
             if until_us > world.now_us():
-                await _sleep_until(run, until_us)
+                await wait_for(run, step, Nap(until_us), _nothing)
     except asyncio.CancelledError:
         run.cut(step)
         raise
-    finally:
-        naps.remove(step)
     if run.halt is not None:
         raise run.halt
     run.pending.append(answer_entry(step, _NULL, at_us=run.world.now_us()))
-
-
-async def _sleep_until(run: Run, until_us: int) -> None:
-    saga = run.saga
-    away = saga.leave_place()
-    try:
-        while (left_us := until_us - world.now_us()) > 0:  # noqa: ASYNC110 - the wall clock sets no event
-            await asyncio.sleep(min(left_us / 1_000_000, _LONGEST_NAP_S))
-    finally:
-        if away:
-            run.shared.sleepers.give()
-    await saga.take_place()

@@ -22,7 +22,7 @@ def saga_info(row: SagaRow, past: Past | None = None) -> SagaInfo:
         number=row.number,
         method=row.method,
         version=row.version,
-        status=cast("SagaStatus", row.status),
+        status="running" if row.status == "asleep" else cast("SagaStatus", row.status),
         arguments=row.arguments.decode(),
         answer=None if row.answer is None else row.answer.decode(),
         attempts=row.attempts,
@@ -33,6 +33,8 @@ def saga_info(row: SagaRow, past: Past | None = None) -> SagaInfo:
         started_at=_instant(row.started_us),
         finished_at=_maybe(row.finished_us),
         failure=None if past is None or past.failure is None else past.failure.decode(),
+        parent=row.parent,
+        forked_from=row.forked_from,
         steps=() if past is None else tuple(map(_step_info, past.steps.values())),
     )
 
@@ -41,7 +43,7 @@ def _step_info(begun: Begun) -> StepInfo:
     state: StepState = "begun"
     if begun.undone:
         state = "undone"
-    elif begun.failed:
+    elif begun.failed or begun.late:
         state = "failed"
     elif begun.answer is not None:
         state = "done"
@@ -56,6 +58,7 @@ def _step_info(begun: Begun) -> StepInfo:
         ended_at=_maybe(begun.ended_us),
         undone_at=_maybe(begun.undone_us),
         attempts=begun.attempts,
+        child=begun.child,
     )
 
 

@@ -90,6 +90,22 @@ class Tx:
             self._sagas.check_room()
         return await self._sagas.start(self._tx, method, *args, id=id)
 
+    async def signal(self, saga: str, name: str, value: object = None, *, key: str | None = None) -> bool:
+        """Send a saga of this service what it waits for: it is sent if and only if this commits; see `Sagas.signal`.
+
+        Returns:
+            True if it is new, False if one with this key was sent before.
+
+        Raises:
+            SagaUnknownError: There is no such saga.
+            SagaEndedError: It has ended.
+            SignalExistsError: The key was used with another value.
+            OverloadedError: So many that it has not taken wait already.
+        """
+        if self._sagas is None:
+            raise ConfigError(f"signal {name!r}: this service has no saga: mark a method with @saga")
+        return await self._sagas.signal(saga, name, value, key=key, tx=self._tx)
+
 
 class _HasDatabase(Protocol):
     db: Database

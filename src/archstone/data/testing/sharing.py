@@ -6,7 +6,7 @@ import asyncio
 
 from archstone.data.database import Database
 from archstone.data.schema import Schema
-from archstone.data.testing.suite import Suite, expect, ids, table
+from archstone.data.testing.suite import Noted, Suite, expect, ids, table
 from archstone.data.transaction import Transaction
 
 __all__ = ["SharingConformance"]
@@ -39,8 +39,6 @@ class SharingConformance(Suite):
         expect(await db.all(int, "SELECT id FROM notes") == [1], "they have different tables")
 
     async def test_positions_of_the_outbox_are_unique(self, db: Database, other: Database) -> None:
-        from archstone.data.testing.suite import Noted  # noqa: PLC0415 - used here alone
-
         async def publish(one: Database, number: int) -> None:
             async def work(tx: Transaction) -> None:
                 tx.publish(Noted(id=number))
@@ -50,3 +48,20 @@ class SharingConformance(Suite):
         await asyncio.gather(*[publish(one, number) for number, one in enumerate((db, other) * 5)])
         positions = await db.all(int, "SELECT position FROM _archstone_outbox ORDER BY position")
         expect(len(positions) == len(set(positions)) == 10, f"positions: {positions}")
+
+    async def test_a_signal_wakes_who_listens_for_its_word(self, db: Database, other: Database) -> None:
+        heard: list[str] = []
+        ends = [one.listen("x", lambda who=who: heard.append(who)) for who, one in (("db", db), ("other", other))]
+        for _ in range(100):  # a signal is a hint: one that is lost is said again
+            db.signal("y")
+            db.signal("x")
+            await asyncio.sleep(0.05)
+            if {"db", "other"} <= set(heard):
+                break
+        expect({"db", "other"} <= set(heard), f"heard: {set(heard)}")
+        for end in ends:
+            end()
+        heard.clear()
+        db.signal("x")
+        await asyncio.sleep(0.05)
+        expect(heard == [], "who has stopped listening is still called")

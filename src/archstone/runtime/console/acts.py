@@ -29,7 +29,7 @@ from archstone.sagas import SagaInfo, Sagas
 if TYPE_CHECKING:
     from archstone.sagas import StepInfo
 
-__all__ = ["Acts", "check_operator"]
+__all__ = ["Acts", "audited", "check_operator"]
 
 _log = get_logger("archstone.audit")
 _MOST: Final = 200
@@ -86,13 +86,13 @@ class Acts:
 
     async def resume(self, who: Principal, saga: str) -> None:
         """Run a stuck saga again."""
-        with _audited(who, "resume a saga", saga=saga):
+        with audited(who, "resume a saga", saga=saga):
             _, engine, _ = await self._find(saga)
             await engine.resume(saga)
 
     async def cancel(self, who: Principal, saga: str) -> None:
         """Have a saga undone."""
-        with _audited(who, "cancel a saga", saga=saga):
+        with audited(who, "cancel a saga", saga=saga):
             _, engine, _ = await self._find(saga)
             await engine.cancel(saga, by=who.id)
 
@@ -108,12 +108,12 @@ class Acts:
 
     async def replay(self, who: Principal, *ids: int, group: str | None = None) -> int:
         """Deliver dead letters again."""
-        with _audited(who, "replay dead letters", ids=_some(ids), group=group):
+        with audited(who, "replay dead letters", ids=_some(ids), group=group):
             return await self._bus.replay(*ids, group=group)
 
     async def drop(self, who: Principal, *ids: int) -> int:
         """Delete dead letters."""
-        with _audited(who, "drop dead letters", ids=_some(ids)):
+        with audited(who, "drop dead letters", ids=_some(ids)):
             return await self._bus.drop(*ids)
 
     async def _find(self, saga: str) -> tuple[str, Sagas, SagaInfo]:
@@ -124,7 +124,12 @@ class Acts:
 
 
 @contextmanager
-def _audited(who: Principal, act: str, **facts: Any) -> Generator[None]:
+def audited(who: Principal, act: str, **facts: Any) -> Generator[None]:
+    """Write into the log what an operator does in this block, and whether it was done or refused.
+
+    Raises:
+        DeniedError: `who` is no operator.
+    """
     try:
         check_operator(who)
         yield

@@ -6,6 +6,7 @@ pool.py     connections that are kept, lent, tried and renewed
 group.py    single statements that run at the same moment, sent together
 member.py   a transaction
 view.py     one instant, read several times
+signals.py  wake-ups from process to process
 engine.py   joins them
 """
 

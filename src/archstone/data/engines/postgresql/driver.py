@@ -50,6 +50,14 @@ class Connection(Protocol):
         """Say how values of a type are written and read."""
         ...
 
+    async def add_listener(self, channel: str, callback: Callable[["Connection", int, str, str], None]) -> None:
+        """LISTEN, and call back with each NOTIFY: connection, process of the server, channel, payload."""
+        ...
+
+    def add_termination_listener(self, callback: Callable[["Connection"], None]) -> None:
+        """Call back when the connection has ended."""
+        ...
+
     def is_closed(self) -> bool:
         """Whether it is closed, by whomever."""
         ...

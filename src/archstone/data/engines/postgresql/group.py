@@ -27,10 +27,10 @@ AGAIN: Final = 5
 """How often a statement is run again that was lost to a deadlock or a serialisation failure."""
 
 GROUP_BEFORE_COMMIT: Final = world.declare_point(
-    "data.postgresql.before_group", "a group of statements is about to be sent; nobody is answered"
+    "postgres.before_group", "a group of statements is about to be sent; nobody is answered"
 )
 GROUP_AFTER_COMMIT: Final = world.declare_point(
-    "data.postgresql.after_group", "a group of statements is committed and nobody has been answered"
+    "postgres.after_group", "a group of statements is committed and nobody has been answered"
 )
 
 _Waiting = tuple[Values, "Future[Result]"]

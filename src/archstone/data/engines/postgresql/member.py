@@ -16,10 +16,10 @@ from archstone.errors import ArchstoneError
 __all__ = ["AFTER_COMMIT", "BEFORE_COMMIT", "Home", "PostgresMember"]
 
 BEFORE_COMMIT: Final = world.declare_point(
-    "data.postgresql.before_commit", "a transaction has run and nobody is answered; none of it is committed"
+    "postgres.before_commit", "a transaction has run and nobody is answered; none of it is committed"
 )
 AFTER_COMMIT: Final = world.declare_point(
-    "data.postgresql.after_commit", "a transaction is committed and nobody has been answered"
+    "postgres.after_commit", "a transaction is committed and nobody has been answered"
 )
 
 NEW: Final = 0

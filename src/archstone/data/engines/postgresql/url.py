@@ -1,5 +1,6 @@
 """What a PostgreSQL URL may say: where the server is, and how connections to it are kept."""
 
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -8,6 +9,7 @@ from archstone.data.errors import UnknownEngineError
 
 __all__ = ["ISOLATIONS", "PostgresOptions", "label_of", "parse_url"]
 
+_SCHEMA: Final = re.compile(r"[a-z_][a-z0-9_-]{0,62}")
 ISOLATIONS: Final = ("serializable", "repeatable-read", "read-committed")
 
 
@@ -27,6 +29,8 @@ class PostgresOptions:
     """Seconds of idleness after which a connection is tried before it is lent. 0: always."""
     isolation: str = "serializable"
     """Of transactions. Single statements are read-committed: each is whole by itself."""
+    schema: str = ""
+    """The schema in which everything is, made if missing: for services that share a database. Empty: the user's."""
 
 
 def parse_url(url: str) -> tuple[str, PostgresOptions]:
@@ -67,6 +71,7 @@ def _check(url: str, options: PostgresOptions) -> None:
             (not options.pool_timeout_s > 0, "pool_timeout_s must be above 0"),
             (not options.pool_recycle_s > 0, "pool_recycle_s must be above 0"),
             (not options.pool_pre_ping_s >= 0, "pool_pre_ping_s must be at least 0"),
+            (options.schema and not _SCHEMA.fullmatch(options.schema), "schema must be like orders: a-z, 0-9, - and _"),
             (options.isolation not in ISOLATIONS, f"isolation must be one of {', '.join(ISOLATIONS)}"),
         )
         if wrong
@@ -80,4 +85,5 @@ def label_of(url: str) -> str:
     split = urlsplit(url)
     place = split.netloc.rpartition("@")[2]
     user = split.username or ""
-    return f"postgresql://{user + '@' if user else ''}{place}{split.path}"
+    schema = dict(parse_qsl(split.query)).get("schema", "")
+    return f"postgresql://{user + '@' if user else ''}{place}{split.path}{'?schema=' + schema if schema else ''}"

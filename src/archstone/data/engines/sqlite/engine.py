@@ -3,7 +3,7 @@
 import sqlite3
 import sys
 from asyncio import AbstractEventLoop, get_running_loop
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -90,6 +90,7 @@ class SqliteEngine:
     """One SQLite file, written by this process alone."""
 
     dialect = "sqlite"
+    shared = False
 
     def __init__(self, path: Path, options: EngineOptions) -> None:
         self.label = str(path)
@@ -103,6 +104,7 @@ class SqliteEngine:
         self._pins: WeakSet[SqlitePin] = WeakSet()
         self._sync_s = 0.0
         self._switch_interval_s: float | None = None
+        self.heard: Callable[[str | None], None] = lambda _: None
 
     async def open(self) -> None:
         """Take the lock, connect, choose how to commit.
@@ -221,6 +223,12 @@ class SqliteEngine:
         if self._switch_interval_s is not None:
             sys.setswitchinterval(self._switch_interval_s)
             self._switch_interval_s = None
+
+    def signal(self, word: str) -> None:
+        """There is nobody else to tell."""
+
+    def listen(self) -> None:
+        """There is nobody else to hear."""
 
     def member(self, *, wait: bool) -> SqliteMember:
         """Return a new transaction that has not begun."""
