@@ -128,6 +128,15 @@ async def test_one_process_projects_what_another_saves_and_both_can_read_what_th
     assert await effects(one.db, names) == everything
 
 
+async def test_a_save_wakes_the_projection_in_another_process(stores: list[EventStore]):
+    one, two = stores
+    patient = ProjectorSettings(poll_s=60.0)
+    async with Projector(one, Names(), settings=patient) as here:
+        for number in range(3):
+            position = await two.save(User.create(str(number), name="new", email="x@x"))
+            await here.reached(position, timeout_s=5.0)
+
+
 async def test_another_process_takes_over_from_one_that_stands_still_which_cannot_write_late(
     stores: list[EventStore],
 ):

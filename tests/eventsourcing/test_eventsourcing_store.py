@@ -19,7 +19,7 @@ from archstone.eventsourcing import (
     apply,
 )
 from archstone.eventsourcing.rows import EVENTS_PER_ROW, position_of
-from archstone.eventsourcing.store import ROWS
+from archstone.eventsourcing.store import ROWS, SAVED
 
 
 class Ticked(Event, name="estest.ticked"):
@@ -254,12 +254,15 @@ async def test_projections_are_woken_after_the_commit_and_not_by_one_that_rolled
             if fail:
                 raise ValueError("no")
 
-    store.events_ready.append(lambda: woken.append(1))
+    deaf = store.db.listen(SAVED, lambda: woken.append(1))
     with pytest.raises(ValueError, match="no"):
         await write(fail=True)
+    await asyncio.sleep(0.01)
     assert woken == []
     await write(fail=False)
+    await asyncio.sleep(0.01)
     assert woken == [1]
+    deaf()
 
 
 @pytest.mark.parametrize("count", [1, EVENTS_PER_ROW - 1, EVENTS_PER_ROW, EVENTS_PER_ROW + 1, 3 * EVENTS_PER_ROW])

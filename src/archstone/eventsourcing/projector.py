@@ -14,6 +14,7 @@ for `stall_s` is told as stalled, whatever the reason.
 """
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
@@ -25,7 +26,7 @@ from archstone.eventsourcing.errors import HandlerError, ProjectionBehindError
 from archstone.eventsourcing.progress import Progress, ProjectorStatistics
 from archstone.eventsourcing.projection import Projection
 from archstone.eventsourcing.settings import ProjectorSettings
-from archstone.eventsourcing.store import EventStore
+from archstone.eventsourcing.store import SAVED, EventStore
 from archstone.eventsourcing.turn import Turn
 from archstone.eventsourcing.worker import Worker
 
@@ -72,6 +73,7 @@ class Projector:
             store, projection, self._checkpoint, turn=self._turn, progress=self._progress, settings=settings
         )
         self._tasks: list[asyncio.Task[None]] = []
+        self._deaf: Callable[[], None] = lambda: None
 
     async def __aenter__(self) -> Self:
         """Register the version with its tables if it is new, and start."""
@@ -79,7 +81,7 @@ class Projector:
         await self._worker.look()
         await self._turn.__aenter__()
         self._progress.watch()
-        self.store.events_ready.append(self._woken)
+        self._deaf = self.store.db.listen(SAVED, self._woken)
         self._tasks = [
             asyncio.create_task(work, name=f"projection {self.projection.label}: {name}")
             for work, name in ((self._worker.run(), "worker"), (self._oversee(), "overseer"))
@@ -94,7 +96,7 @@ class Projector:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
-        self.store.events_ready.remove(self._woken)
+        self._deaf()
         self._progress.unwatch()
         await self._turn.__aexit__(kind, error, traceback)
 
@@ -154,7 +156,8 @@ class Projector:
         await self._checkpoint.retire()
 
     def _woken(self) -> None:
-        self._progress.recorded()
+        if self._progress.running:
+            self._progress.recorded()
         self._worker.wake.set()
 
     async def _oversee(self) -> None:

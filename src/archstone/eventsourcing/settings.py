@@ -14,7 +14,7 @@ class ProjectorSettings:
     batch: int = 100
     """Events whose effects are one transaction. At least 1."""
     poll_s: float = 1.0
-    """Seconds between two looks without a wake-up. A net here; across processes, how late it is. Above 0, finite."""
+    """Seconds between two looks without a wake-up: a net, since commits wake it. Above 0, finite."""
     lease_s: float = 5.0
     """Seconds without a sign of life after which another process takes over. Above 0, finite."""
     stall_s: float = 10.0

@@ -30,7 +30,7 @@ from archstone.eventsourcing.sealing import all_known, persons_of
 from archstone.eventsourcing.snapshots import form_of, restore, state_of
 from archstone.eventsourcing.unit import Reads, Unit
 
-__all__ = ["AFTER_SAVE", "Batch", "EventStore"]
+__all__ = ["AFTER_SAVE", "SAVED", "Batch", "EventStore"]
 
 A = TypeVar("A", bound=Aggregate)
 T = TypeVar("T")
@@ -41,6 +41,8 @@ AFTER_SAVE: Final = world.declare_point(
 _SnapshotRow = tuple[int, str, bytes]
 """Version, form, state."""
 
+SAVED: Final = "events"
+"""What is signalled in the database after each commit of events: `db.listen(SAVED, callback)`."""
 ROWS: Final = 500
 """Rows of a stream that are read in one turn of the loop."""
 LIMIT: Final = 1_000
@@ -61,13 +63,11 @@ class Batch(NamedTuple):
 
 
 class EventStore:
-    """The events of one database. Make one per database: projections are woken by what goes through it."""
+    """The events of one database."""
 
     def __init__(self, db: Database) -> None:
         self.db = db
         """Where the events are."""
-        self.events_ready: list[Callable[[], None]] = []
-        """Called synchronously, on the loop, after each commit that appended events here."""
 
     async def open(self) -> None:
         """Create the tables if they are missing. The database must be open."""
@@ -259,8 +259,7 @@ class EventStore:
 
     def _saved(self) -> None:
         world.point(AFTER_SAVE)
-        for wake in self.events_ready:
-            wake()
+        self.db.signal(SAVED)
 
 
 def _due(aggregate: Aggregate) -> bool:

@@ -23,8 +23,8 @@ class Turn:
             name: What is run.
             lease_s: Seconds without a sign of life after which another process takes over.
         """
-        # One process owns a SQLite file, so the others who want it are in this one, and gone with it.
-        self._lease = Lease(db, name, ttl_s=lease_s) if db.dialect == "postgresql" else None
+        # Where one process owns the database, others who want it are in this one, and gone with it.
+        self._lease = Lease(db, name, ttl_s=lease_s) if db.shared else None
         self._lock = _locks.setdefault(db, {}).setdefault(name, asyncio.Lock())
         self._locked = False
 
