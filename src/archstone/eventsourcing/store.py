@@ -15,22 +15,22 @@ it later.
 
 from asyncio import sleep
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
 from archstone import world
-from archstone.data import Database, Event, MisuseError
+from archstone.data import Event, MisuseError
 from archstone.eventsourcing import tables
 from archstone.eventsourcing.aggregate import Aggregate
 from archstone.eventsourcing.appending import append
 from archstone.eventsourcing.errors import HandlerError, NoStreamError
+from archstone.eventsourcing.log import EventLog
 from archstone.eventsourcing.personal import PersonErased
-from archstone.eventsourcing.recorded import Recorded
-from archstone.eventsourcing.rows import EventRow, Part, decoded, opened, place_of, position_of, recorded
+from archstone.eventsourcing.rows import Part, decoded, opened
 from archstone.eventsourcing.sealing import all_known, persons_of
 from archstone.eventsourcing.snapshots import form_of, restore, state_of
 from archstone.eventsourcing.unit import Reads, Unit
 
-__all__ = ["AFTER_SAVE", "SAVED", "Batch", "EventStore"]
+__all__ = ["AFTER_SAVE", "SAVED", "EventStore"]
 
 A = TypeVar("A", bound=Aggregate)
 T = TypeVar("T")
@@ -45,29 +45,10 @@ SAVED: Final = "events"
 """What is signalled in the database after each commit of events: `db.listen(SAVED, callback)`."""
 ROWS: Final = 500
 """Rows of a stream that are read in one turn of the loop."""
-LIMIT: Final = 1_000
-"""Events that one read returns unless it is told otherwise."""
 
 
-class Batch(NamedTuple):
-    """Events that stand one after another in the order of all streams."""
-
-    position: int
-    """Position of the last one."""
-    size: int
-    """How many there are."""
-    at: int | None
-    """When the first was recorded, microseconds since the epoch."""
-    events: list[Recorded[Event]]
-    """Those of them that were wanted."""
-
-
-class EventStore:
-    """The events of one database."""
-
-    def __init__(self, db: Database) -> None:
-        self.db = db
-        """Where the events are."""
+class EventStore(EventLog):
+    """The events of one database: appended to here, read as its base says."""
 
     async def open(self) -> None:
         """Create the tables if they are missing. The database must be open."""
@@ -194,52 +175,6 @@ class EventStore:
             return await self._append(unit, stream, [PersonErased(person=person)], expected=None, publish=publish)
 
         return await self._in(tx, erase)
-
-    async def stream(self, stream: str, *, after: int = 0, limit: int = LIMIT) -> list[Recorded[Event]]:
-        """Return the events of one stream whose number is above `after`: oldest first, at most `limit`."""
-        rows = await self.db.all(EventRow, tables.READ_STREAM, stream=stream, after=after, limit=limit)
-        events: list[Recorded[Event]] = []
-        for row in rows:
-            skip = max(0, after + 1 - row.version)
-            events += await self._recorded(row, range(skip, min(row.size, skip + limit - len(events))))
-        return events
-
-    async def read(self, *, after: int = 0, limit: int = LIMIT) -> list[Recorded[Event]]:
-        """Return the events of all streams whose position is above `after`: in their order, at most `limit`."""
-        return (await self.batch(after=after, limit=limit)).events
-
-    async def batch(self, *, after: int, limit: int, names: frozenset[str] | None = None) -> Batch:
-        """Return the next `limit` events of all streams, for one who wants those of `names` (None: all)."""
-        first, place = place_of(after)
-        rows = await self.db.all(EventRow, tables.READ_ALL, row=first, limit=limit + place + 1)
-        position, size, at = after, 0, None
-        events: list[Recorded[Event]] = []
-        for row in rows:
-            # What was read before stands at the beginning of the first row, what is too much at the end of the last.
-            skip = place + 1 if row.row == first else 0
-            taken = min(row.size - skip, limit - size)
-            if taken <= 0:
-                continue
-            at = row.at if at is None else at
-            size, position = size + taken, position_of(row.row, skip + taken - 1)
-            events += await self._recorded(row, range(skip, skip + taken), names)
-        return Batch(position, size, at, events)
-
-    async def recorded_us(self, *, after: int) -> int | None:
-        """Return when the next event above position `after` was recorded, microseconds; None where there is none."""
-        row, place = place_of(after)
-        return await self.db.first(int, tables.RECORDED, row=row, place=place + 1)
-
-    async def last_position(self) -> int:
-        """Return the position of the last event; 0 where there is none."""
-        row = await self.db.first(tuple[int, int], tables.LAST_ROW)
-        return 0 if row is None else position_of(row[0], row[1] - 1)
-
-    async def _recorded(
-        self, row: EventRow, places: range, names: frozenset[str] | None = None
-    ) -> list[Recorded[Event]]:
-        payloads = await opened(self.db, row.stream, row.part, set())
-        return recorded(row, payloads, places=places, names=names)
 
     async def _in(self, tx: Unit | None, work: Callable[[Unit], Awaitable[T]]) -> T:
         """Do `work` in `tx`, or in a transaction of its own."""

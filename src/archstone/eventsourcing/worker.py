@@ -8,11 +8,11 @@ from archstone.context import Call
 from archstone.data import Event, LeaseLostError, MisuseError, Transaction, TransactionLostError
 from archstone.eventsourcing.checkpoint import Checkpoint
 from archstone.eventsourcing.errors import HandlerError, ProjectionFailedError, ProjectionMovedError
+from archstone.eventsourcing.log import Batch, EventLog
 from archstone.eventsourcing.progress import Progress, wait_for
 from archstone.eventsourcing.projection import Projection
 from archstone.eventsourcing.recorded import Recorded
 from archstone.eventsourcing.settings import ProjectorSettings
-from archstone.eventsourcing.store import Batch, EventStore
 from archstone.eventsourcing.turn import Turn
 from archstone.observability import get_logger
 
@@ -42,7 +42,7 @@ class Worker:
 
     def __init__(
         self,
-        store: EventStore,
+        store: EventLog,
         projection: Projection,
         checkpoint: Checkpoint,
         *,
