@@ -15,10 +15,12 @@ from archstone.eventsourcing import (
     Projection,
     Projector,
     Recorded,
+    Unit,
     apply,
     when,
 )
 from archstone.security import AccessToken, KeyFile, Passwords, Tokens
+from archstone.services import Tx
 
 
 class OutOfStock(DomainError, code="inventory.out-of-stock", status=409):
@@ -122,3 +124,8 @@ async def event_sourced(db: Database) -> None:
         assert_type(await store.save(person, tx=tx), int)
         await names.reached(1, timeout_s=1.0)
     assert_type(await store.read(after=0), list[Recorded[Event]])
+
+
+def in_a_service(tx: Tx) -> Unit:
+    """Save an aggregate in the transaction of a command: `store.save(person, tx=self.tx)`."""
+    return tx
