@@ -1,6 +1,6 @@
-"""The process that the crash tests kill: it saves users, projects them, swaps a version, erases a person.
+"""The process that the crash tests kill: it saves users, projects them, and swaps a version.
 
-    python es_crash_child.py FOLDER
+    python es_crash_child.py FOLDER URL
 
 Users 0 to 9 are made unless they are there; it ends when both versions of the projection have caught up.
 """
@@ -30,11 +30,11 @@ class Noted(Names, name="names", version=1, outside=(UserCreated, NameChanged)):
             file.writelines(f"{each.position}\n" for each in events)
 
 
-async def main(folder: Path) -> None:
-    async with Database(f"sqlite:///{folder}/events.db") as db:
+async def main(folder: Path, url: str) -> None:
+    async with Database(url) as db:
         store = EventStore(db)
         await store.open()
-        settings = ProjectorSettings(batch=4)
+        settings = ProjectorSettings(batch=4, lease_s=0.5)
         async with Projector(store, Noted(folder / "outside.txt"), settings=settings) as old:
             for number in range(USERS):
                 user = await store.find(User, str(number)) or User.create(str(number), name="new", email="x@x")
@@ -51,4 +51,4 @@ async def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1])))
+    asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
