@@ -3,11 +3,24 @@
 import asyncio
 from datetime import datetime
 from pathlib import Path
-from typing import assert_type
+from typing import Annotated, assert_type
 
 from archstone import context, simulation, world
+from archstone.data import Database, Event, Transaction
 from archstone.errors import ArchstoneError, DomainError, RejectedError
+from archstone.eventsourcing import (
+    Aggregate,
+    EventStore,
+    Personal,
+    Projection,
+    Projector,
+    Recorded,
+    Unit,
+    apply,
+    when,
+)
 from archstone.security import AccessToken, KeyFile, Passwords, Tokens
+from archstone.services import Tx
 
 
 class OutOfStock(DomainError, code="inventory.out-of-stock", status=409):
@@ -56,3 +69,63 @@ async def sign_in(stored: str | None, offered: str, folder: Path) -> AccessToken
     assert_type(verdict.new_hash, str | None)
     tokens = Tokens(KeyFile(folder / "keys.json").load(), issuer="mine", audience="mine-api")
     return tokens.issue(context.Principal("ann")) if verdict.right else None
+
+
+class NameChanged(Event, name="typing.name-changed"):
+    """Somebody is called otherwise now."""
+
+    name: str
+
+
+class EmailGiven(Event, name="typing.email-given", key="person"):
+    """An address that can be erased."""
+
+    person: str
+    email: Annotated[str, Personal("person")]
+
+
+class Person(Aggregate, name="typing-person"):
+    """Decisions and what follows from them."""
+
+    name: str = ""
+
+    def rename(self, name: str) -> None:
+        """Decide."""
+        self.record(NameChanged(name=name))
+
+    @apply
+    def renamed(self, event: NameChanged) -> None:
+        """Change the state."""
+        self.name = event.name
+
+
+class Names(Projection, name="typing-names"):
+    """A read model with handlers of both forms."""
+
+    @when
+    async def renamed(self, tx: Transaction, event: NameChanged) -> None:
+        """Take the event."""
+        await tx.execute(f"INSERT INTO {self.table('names')} (name) VALUES (:name)", name=event.name)
+
+    @when
+    async def noted(self, tx: Transaction, event: EmailGiven, recorded: Recorded[Event]) -> None:
+        """Take what is known about it, too."""
+        assert_type(recorded.caused_by, str | None)
+
+
+async def event_sourced(db: Database) -> None:
+    """Decide, save, and read what was written."""
+    store = EventStore(db)
+    person = await store.load(Person, "1")
+    assert_type(person, Person)
+    assert_type(await store.find(Person, "1"), Person | None)
+    person.rename("Ann")
+    async with Projector(store, Names()) as names, db.transaction() as tx:
+        assert_type(await store.save(person, tx=tx), int)
+        await names.reached(1, timeout_s=1.0)
+    assert_type(await store.read(after=0), list[Recorded[Event]])
+
+
+def in_a_service(tx: Tx) -> Unit:
+    """Save an aggregate in the transaction of a command: `store.save(person, tx=self.tx)`."""
+    return tx
