@@ -78,6 +78,20 @@ SCHEMA: Final = Schema(
             "ALTER TABLE _archstone_sagas ADD COLUMN parent TEXT",
             "ALTER TABLE _archstone_sagas ADD COLUMN forked_from TEXT",
             "CREATE INDEX _archstone_sagas_forks ON _archstone_sagas (forked_from) WHERE forked_from IS NOT NULL",
+            """CREATE TABLE _archstone_saga_signals (
+                number INTEGER PRIMARY KEY AUTOINCREMENT,
+                saga INTEGER NOT NULL,
+                name TEXT NOT NULL,
+                key TEXT NOT NULL,
+                value BLOB NOT NULL,
+                sent_us INTEGER NOT NULL,
+                taken INTEGER NOT NULL DEFAULT 0
+            )""",
+            "CREATE UNIQUE INDEX _archstone_saga_signals_key ON _archstone_saga_signals (saga, name, key)",
+            """CREATE INDEX _archstone_saga_signals_unread ON _archstone_saga_signals (saga, name, number)
+                WHERE taken = 0""",
+        ),
+        (
             "ALTER TABLE _archstone_sagas ADD COLUMN queue TEXT",
             "ALTER TABLE _archstone_sagas ADD COLUMN queue_key TEXT NOT NULL DEFAULT ''",
             "ALTER TABLE _archstone_sagas ADD COLUMN priority INTEGER NOT NULL DEFAULT 0",
@@ -94,18 +108,6 @@ SCHEMA: Final = Schema(
                 WHERE cleared = 1 AND finished_us IS NULL""",
             """CREATE INDEX _archstone_sagas_begun ON _archstone_sagas (queue, status)
                 WHERE cleared = 1 AND finished_us IS NULL""",
-            """CREATE TABLE _archstone_saga_signals (
-                number INTEGER PRIMARY KEY AUTOINCREMENT,
-                saga INTEGER NOT NULL,
-                name TEXT NOT NULL,
-                key TEXT NOT NULL,
-                value BLOB NOT NULL,
-                sent_us INTEGER NOT NULL,
-                taken INTEGER NOT NULL DEFAULT 0
-            )""",
-            "CREATE UNIQUE INDEX _archstone_saga_signals_key ON _archstone_saga_signals (saga, name, key)",
-            """CREATE INDEX _archstone_saga_signals_unread ON _archstone_saga_signals (saga, name, number)
-                WHERE taken = 0""",
         ),
     ),
 )
