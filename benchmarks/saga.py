@@ -1,4 +1,4 @@
-"""Three durable steps with an undo each, to the disk, beside DBOS: alone, at 20 and at 200 callers."""
+"""Three durable steps with an undo each, to the disk, beside DBOS, on SQLite and on PostgreSQL: 1, 20, 200 callers."""
 
 import asyncio
 import os
@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.harness import Bench, Measured, Row, room
+from benchmarks.servers import postgres
 
 bench = Bench(
     "saga",
     shows="three durable steps in a row, started and answered, every moment of it on disk before what follows",
-    hides="what steps do (they return at once), failures, restarts, other databases than SQLite",
+    hides="what steps do (they return at once), failures, restarts, several processes, a server on another machine",
 )
 
 WARM_UP, FULL_S, QUICK_S = 10, 4.0, 1.0
@@ -46,7 +47,7 @@ async def measure(run: Callable[[str], Awaitable[object]], *, callers: int, quic
     return Measured(per_s, details)
 
 
-def archstone(callers: int, *, quick: bool) -> Measured:
+def archstone(callers: int, url: str, *, quick: bool) -> Measured:
     from archstone.data import Database
     from archstone.sagas import Sagas, current_step, saga
 
@@ -67,14 +68,24 @@ def archstone(callers: int, *, quick: bool) -> Measured:
                 await step(self.depot.reserve, order, count, undo=(self.depot.release, order))
             return order
 
-    async def main(folder: str) -> Measured:
+    async def main() -> Measured:
         orders = Orders()
-        async with Database(f"sqlite:///{folder}/sagas.db") as db, Sagas(db, owner=orders) as sagas:
+        async with Database(url) as db, Sagas(db, owner=orders) as sagas:
             return await measure(lambda order: sagas.run(orders.checkout, order), callers=callers, quick=quick)
 
+    return asyncio.run(main())
+
+
+def archstone_sqlite(callers: int, *, quick: bool) -> Measured:
     with tempfile.TemporaryDirectory(dir=room()) as folder:
-        measured = asyncio.run(main(folder))
+        measured = archstone(callers, f"sqlite:///{folder}/sagas.db", quick=quick)
     return Measured(measured.figure, {**measured.details, "journal": "WAL", "synchronous": "FULL"})
+
+
+def archstone_postgres(callers: int, *, quick: bool) -> Measured:
+    with postgres() as url:
+        measured = archstone(callers, url, quick=quick)
+    return Measured(measured.figure, {**measured.details, "fsync": "on"})
 
 
 @contextmanager
@@ -115,6 +126,32 @@ def dbos(callers: int, *, quick: bool, wal: bool) -> Measured:
         measured = asyncio.run(measure(checkout, callers=callers, quick=quick))
     mode = "WAL" if wal else "DELETE"
     return Measured(measured.figure, {**measured.details, "journal": mode, "synchronous": "FULL"})
+
+
+def dbos_postgres(callers: int, *, quick: bool) -> Measured:
+    """DBOS on a server, for asyncio, with as many connections as it takes by itself."""
+    from dbos import DBOS
+
+    with postgres() as url:
+        DBOS(config={"name": "bench", "system_database_url": url.replace("postgresql:", "postgresql+psycopg:"),
+                     "log_level": "ERROR"})  # fmt: skip
+        try:
+
+            @DBOS.step()
+            async def reserve(order: str, count: int) -> str:
+                return order
+
+            @DBOS.workflow()
+            async def checkout(order: str) -> str:
+                for count in (1, 2, 3):
+                    await reserve(order, count)
+                return order
+
+            DBOS.launch()
+            measured = asyncio.run(measure(checkout, callers=callers, quick=quick))
+        finally:
+            DBOS.destroy()
+    return Measured(measured.figure, {**measured.details, "fsync": "on"})
 
 
 def dbos_in_threads(callers: int, *, quick: bool) -> Measured:
@@ -163,7 +200,7 @@ bench.contender()(fsync_5)
 
 def enter(callers: int, row: Row, *beside: str) -> None:
     def ours(quick: bool) -> Measured:
-        return archstone(callers, quick=quick)
+        return archstone_sqlite(callers, quick=quick)
 
     def shipped(quick: bool) -> Measured:
         return dbos(callers, quick=quick, wal=False)
@@ -181,9 +218,25 @@ def enter(callers: int, row: Row, *beside: str) -> None:
     bench.row(row, ours=f"archstone_{callers}", peers=[f"{name}_{callers}" for name in peers], beside=beside)
 
 
+def enter_postgres(callers: int, row: Row, *beside: str) -> None:
+    def ours(quick: bool) -> Measured:
+        return archstone_postgres(callers, quick=quick)
+
+    def shipped(quick: bool) -> Measured:
+        return dbos_postgres(callers, quick=quick)
+
+    for name, function in {"archstone": ours, "dbos": shipped}.items():
+        function.__name__ = f"{name}_postgres_{callers}"
+        bench.contender(*(("dbos", "psycopg") if name == "dbos" else ("archstone", "asyncpg")))(function)
+    bench.row(row, ours=f"archstone_postgres_{callers}", peers=[f"dbos_postgres_{callers}"], beside=beside)
+
+
 enter(1, Row("saga, one caller, p50", "ms/saga", goal=3.0), "fsync_5")
 enter(20, Row("saga, 20 callers", "sagas/s", goal=20.0, bigger_is_better=True))
 enter(200, Row("saga, 200 callers", "sagas/s", goal=50.0, bigger_is_better=True))
+enter_postgres(1, Row("saga on PostgreSQL, one caller, p50", "ms/saga", goal=3.0), "fsync_5")
+enter_postgres(20, Row("saga on PostgreSQL, 20 callers", "sagas/s", goal=20.0, bigger_is_better=True))
+enter_postgres(200, Row("saga on PostgreSQL, 200 callers", "sagas/s", goal=50.0, bigger_is_better=True))
 
 if __name__ == "__main__":
     bench.main()

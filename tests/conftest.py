@@ -18,6 +18,8 @@ import pytest
 
 from archstone import simulation
 
+pytest_plugins = ["postgres"]
+
 STAGE = pytest.StashKey["StageOfTest"]()
 
 

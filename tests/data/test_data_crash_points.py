@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import archstone.data
+import archstone.data.engines.sqlite
 from archstone import world
 from archstone.data import Database
 

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from archstone import simulation
 from archstone.messaging import Broker, Channel, Delivery
 from archstone.messaging.brokers.memory import MemoryBroker
-from archstone.messaging.brokers.sqlite import Sizes, SqliteBroker
+from archstone.messaging.brokers.sqlite import DEATH_LIMIT, Sizes, SqliteBroker
 from archstone.messaging.testing import envelope
 
 CHANNEL = Channel("t", "g")
@@ -172,10 +172,14 @@ class MemoryMachine(Machine):
 class SqliteMachine(Machine):
     def make(self) -> Broker:
         self.folder = Path(tempfile.mkdtemp())
+        self.reopened = 0
         return SqliteBroker(f"sqlite:///{self.folder}/bus.db", sizes=Sizes(window=6, per_key=2, chunk=3))
 
+    # What was out when the file was closed has outlived a process: one time more, and the broker buries it.
+    @precondition(lambda self: self.reopened < DEATH_LIMIT)
     @rule()
     def reopen(self) -> None:
+        self.reopened += 1
         self.stage.run(self.broker.close())
         self.stage.run(self.broker.open())
         self.stale += self.out.values()

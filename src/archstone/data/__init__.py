@@ -8,6 +8,8 @@ from archstone.data.database import Database, Paused
 from archstone.data.engine import Engine, EngineOptions, Member, Pin, Statistics, View, register_engine
 from archstone.data.errors import (
     BrokenMigrationError,
+    CommitUnknownError,
+    ConnectionFailedError,
     ConstraintError,
     CorruptDatabaseError,
     DatabaseClosedError,
@@ -17,6 +19,7 @@ from archstone.data.errors import (
     DiskFailedError,
     DiskFullError,
     EventError,
+    LeaseLostError,
     MisuseError,
     NetworkFileSystemError,
     NewerSchemaError,
@@ -31,15 +34,19 @@ from archstone.data.errors import (
 )
 from archstone.data.event import Event, event_class, event_classes
 from archstone.data.immutable import mutable_parts
+from archstone.data.lease import LEASES, Lease, Standing, standings
 from archstone.data.outbox import OUTBOX, Envelope, envelope, headers_of
 from archstone.data.schema import Schema
 from archstone.data.snapshot import Snapshot
 from archstone.data.sql import Statement, compile_statement, split_script
-from archstone.data.transaction import Transaction
+from archstone.data.transaction import Savepoint, Transaction
 
 __all__ = [
+    "LEASES",
     "OUTBOX",
     "BrokenMigrationError",
+    "CommitUnknownError",
+    "ConnectionFailedError",
     "ConstraintError",
     "CorruptDatabaseError",
     "Database",
@@ -54,6 +61,8 @@ __all__ = [
     "Envelope",
     "Event",
     "EventError",
+    "Lease",
+    "LeaseLostError",
     "Member",
     "MisuseError",
     "NetworkFileSystemError",
@@ -62,9 +71,11 @@ __all__ = [
     "Paused",
     "Pin",
     "RowError",
+    "Savepoint",
     "Schema",
     "Snapshot",
     "SnapshotExpiredError",
+    "Standing",
     "Statement",
     "StatementError",
     "Statistics",
@@ -82,4 +93,5 @@ __all__ = [
     "mutable_parts",
     "register_engine",
     "split_script",
+    "standings",
 ]

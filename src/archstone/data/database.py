@@ -10,19 +10,21 @@ What has been answered is on disk. Reads never wait for the writer. Do not use i
 SQLite file. Do not await slow things inside a transaction: others wait for it, and it is rolled back at its limit.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from asyncio import Lock, get_running_loop, sleep
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Final, Self, TypeVar
 
-from archstone import context
+from archstone import context, world
 from archstone.data.engine import Engine, EngineOptions, Pin, Statistics, find_engine
-from archstone.data.errors import MisuseError
+from archstone.data.errors import MisuseError, TransactionLostError
 from archstone.data.migrations import migrate
 from archstone.data.outbox import OUTBOX
 from archstone.data.reading import Reading
 from archstone.data.rows import row_maker
-from archstone.data.schema import LEDGER, Schema, apply_schema
+from archstone.data.schema import Schema, apply_schema, make_ledger
 from archstone.data.snapshot import Snapshot
 from archstone.data.sql import compile_statement, known_statement
 from archstone.data.transaction import Transaction
@@ -31,6 +33,10 @@ from archstone.errors import ConfigError
 __all__ = ["Database", "Paused"]
 
 T = TypeVar("T")
+
+_AGAIN_S: Final = 0.002
+_AGAIN_LIMIT_S: Final = 0.25
+"""Longest pause before a lost transaction is run again."""
 
 
 class Database(Reading):
@@ -53,7 +59,8 @@ class Database(Reading):
         """Describe a database.
 
         Args:
-            url: `sqlite:///relative.db`, `sqlite:////absolute.db`, the URL of another engine, or a ready engine.
+            url: `sqlite:///relative.db`, `sqlite:////absolute.db`, `postgresql://user:password@host:5432/database`
+                (docs/postgresql.md tells its parameters), the URL of another engine, or a ready engine.
             migrations: Folder of `0001_what.sql` files, applied at opening. None: no migrations.
             name: How it is named in errors and to a process that finds it in use. None: the URL's file.
             hold_limit_s: Seconds a transaction may stay open from its first statement on. Above 0.
@@ -79,10 +86,18 @@ class Database(Reading):
         self._engine = find_engine(url, options) if isinstance(url, str) else url
         self._migrations = migrations
         self._ensured: set[Schema] = set()
+        self._again = Lock()
+        self._listeners: dict[str, list[Callable[[], None]]] = {}
+        self._engine.heard = self._heard
         self.name = name or self._engine.label
         """The name given, or the file."""
         self.outbox_ready: list[Callable[[], None]] = []
         """Called synchronously, on the loop, after each commit that held outbox rows, once per such transaction."""
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`: for the few statements that must differ."""
+        return self._engine.dialect
 
     @property
     def label(self) -> str:
@@ -93,8 +108,7 @@ class Database(Reading):
         """Open: take the file's lock, create what is missing, apply migrations. On failure nothing stays open."""
         await self._engine.open()
         try:
-            for statement in LEDGER:
-                await self.execute(statement)
+            await self.run(make_ledger)
             await self.ensure(OUTBOX)
             if self._migrations is not None:
                 await migrate(self, self._migrations, dialect=self._engine.dialect)
@@ -121,8 +135,7 @@ class Database(Reading):
         """
         if schema in self._ensured:
             return
-        async with self.transaction() as tx:
-            await apply_schema(tx, schema, file=self.label)
+        await self.run(partial(apply_schema, schema=schema, file=self.label))
         self._ensured.add(schema)
 
     def transaction(self, *, wait: bool = True) -> Transaction:
@@ -142,6 +155,41 @@ class Database(Reading):
             DatabaseError: The disk or the file failed; subclasses say how.
         """
         return Transaction(self, self._engine.member(wait=wait))
+
+    async def run(self, work: Callable[[Transaction], Awaitable[T]], *, attempts: int = 10) -> T:
+        """Run `work` in a transaction and return what it returned, once it is durable.
+
+        A transaction that was lost (a serialisation failure or a deadlock on PostgreSQL, a lost group on SQLite) is
+        run again as a whole, after a short random pause that grows. So `work` may run several times: it has effects in
+        the transaction only.
+
+        Args:
+            work: Gets the open transaction. What it raises rolls it back, and is raised.
+            attempts: How often at most. At least 1.
+
+        Raises:
+            TransactionLostError: The last attempt was lost, too. Nothing was done.
+        """
+        try:
+            async with self.transaction() as tx:
+                return await work(tx)
+        except TransactionLostError:
+            if attempts <= 1:
+                raise
+        return await self._run_again(work, attempts)
+
+    async def _run_again(self, work: Callable[[Transaction], Awaitable[T]], attempts: int) -> T:
+        """Go on with `run` after its first attempt. Those who lost wait for each other: all at once they lose again."""
+        for attempt in range(2, attempts):
+            await sleep(world.random().random() * min(_AGAIN_S * 2**attempt, _AGAIN_LIMIT_S))
+            try:
+                async with self._again, self.transaction() as tx:
+                    return await work(tx)
+            except TransactionLostError:
+                continue
+        await sleep(world.random().random() * _AGAIN_LIMIT_S)
+        async with self._again, self.transaction() as tx:
+            return await work(tx)
 
     def snapshot(self) -> Snapshot:
         """Return a snapshot for `async with`: several reads of one instant."""
@@ -179,6 +227,43 @@ class Database(Reading):
             await pin.copy_to(path)
         finally:
             await pin.release()
+
+    @property
+    def shared(self) -> bool:
+        """Whether several processes may have it open at once."""
+        return self._engine.shared
+
+    def signal(self, word: str) -> None:
+        """Wake who listens for `word`, here and in every other process that has this database open.
+
+        A hint, after something was committed: it may be lost, said twice, or come late. Who listens looks for itself,
+        and polls as a net.
+        """
+        self._heard(word)
+        self._engine.signal(word)
+
+    def listen(self, word: str, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback`, on the loop, when somebody signals `word`; return what ends that. Call it while open."""
+        self._engine.listen()
+        callbacks = self._listeners.setdefault(word, [])
+        callbacks.append(callback)
+        return partial(callbacks.remove, callback)
+
+    def _heard(self, word: str | None) -> None:
+        words = list(self._listeners) if word is None else [word]
+        for callback in [each for one in words for each in self._listeners.get(one, ())]:
+            get_running_loop().call_soon(callback)
+
+    async def prepared(self) -> list[str]:
+        """Return the names of prepared transactions, oldest first. MisuseError if the database cannot prepare."""
+        return await self._engine.prepared()
+
+    async def settle_prepared(self, name: str, *, commit: bool) -> bool:
+        """Commit or roll back what was prepared as `name`; False if there is nothing of that name (any more)."""
+        settled = await self._engine.settle(name, commit=commit)
+        if settled and commit:
+            self.wake_relay()  # it may have published
+        return settled
 
     def statistics(self) -> Statistics:
         """Return the engine's counters since it was opened."""

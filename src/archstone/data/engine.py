@@ -86,8 +86,24 @@ class Member(Protocol):
         """Run `statement` once per row, in order; return the rows changed in all. If one fails, none of it stays."""
         ...
 
+    async def save(self) -> str:
+        """Set a savepoint and return its name."""
+        ...
+
+    async def keep(self, name: str) -> None:
+        """Give a savepoint up and keep what was done since."""
+        ...
+
+    async def undo(self, name: str) -> None:
+        """Roll back to a savepoint and give it up. The transaction can go on, also where a statement failed since."""
+        ...
+
     async def finish(self, callbacks: list[Callable[[], None]]) -> None:
         """Commit. Returns when it is durable, or at once if the member was made with `wait=False`."""
+        ...
+
+    async def prepare(self, name: str) -> None:
+        """Prepare to commit under a name, for `Engine.settle`; MisuseError if the engine cannot."""
         ...
 
     async def abandon(self, error: BaseException) -> None:
@@ -128,6 +144,10 @@ class Engine(Protocol):
 
     dialect: str
     """`sqlite` or `postgresql`: which variants of migrations apply."""
+    shared: bool
+    """Whether several processes may have it open at once."""
+    heard: Callable[[str | None], None]
+    """Called with each word that another process signals; with None where some may have been missed."""
     label: str
     """How errors name the database: its file, or its URL without password."""
 
@@ -137,6 +157,14 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """Wait for transactions in flight, commit, disconnect."""
+        ...
+
+    def signal(self, word: str) -> None:
+        """Tell the other processes that have it open, soon; a word may be lost."""
+        ...
+
+    def listen(self) -> None:
+        """Call `heard` from now on."""
         ...
 
     def member(self, *, wait: bool) -> Member:
@@ -153,6 +181,14 @@ class Engine(Protocol):
 
     async def view(self) -> View:
         """Return the present instant."""
+        ...
+
+    async def prepared(self) -> list[str]:
+        """Return the names of prepared transactions. MisuseError if it cannot prepare."""
+        ...
+
+    async def settle(self, name: str, *, commit: bool) -> bool:
+        """Commit or roll back a prepared transaction; False if there is none of the name."""
         ...
 
     async def pause(self) -> None:
@@ -175,7 +211,13 @@ class Engine(Protocol):
 EngineFactory = Callable[[str, EngineOptions], Engine]
 """Makes the engine of a URL; connects to nothing yet."""
 
-_factories: dict[str, EngineFactory | str] = {"sqlite": "archstone.data.engines.sqlite:engine_of"}
+_factories: dict[str, EngineFactory | str] = {
+    "sqlite": "archstone.data.engines.sqlite:engine_of",
+    "postgresql": "archstone.data.engines.postgresql:engine_of",
+    "postgres": "archstone.data.engines.postgresql:engine_of",
+}
+_EXTRAS: Final = {"asyncpg": "postgresql"}
+"""What an engine imports that is not there: the extra that brings it."""
 
 
 def register_engine(scheme: str, factory: EngineFactory) -> None:
@@ -199,6 +241,12 @@ def find_engine(url: str, options: EngineOptions) -> Engine:
         raise UnknownEngineError(scheme + ":", f"no engine for this scheme; known: {', '.join(sorted(_factories))}")
     if isinstance(factory, str):
         module, _, name = factory.partition(":")
-        factory = cast("EngineFactory", getattr(import_module(module), name))
+        try:
+            factory = cast("EngineFactory", getattr(import_module(module), name))
+        except ModuleNotFoundError as error:
+            if (extra := _EXTRAS.get(error.name or "")) is None:
+                raise
+            reason = f"needs {error.name}: pip install 'archstone[{extra}]'"
+            raise UnknownEngineError(scheme + ":", reason) from error
     _factories[scheme] = factory
     return factory(url, options)

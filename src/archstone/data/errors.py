@@ -8,6 +8,8 @@ from archstone.errors import BackendError, ConfigError, ConflictError, NotFoundE
 
 __all__ = [
     "BrokenMigrationError",
+    "CommitUnknownError",
+    "ConnectionFailedError",
     "ConstraintError",
     "CorruptDatabaseError",
     "DatabaseClosedError",
@@ -17,6 +19,7 @@ __all__ = [
     "DiskFailedError",
     "DiskFullError",
     "EventError",
+    "LeaseLostError",
     "MisuseError",
     "NetworkFileSystemError",
     "NewerSchemaError",
@@ -63,6 +66,18 @@ class DiskFailedError(DatabaseError, code="data.disk-failed"):
     """The disk did not confirm a commit. It is unknown whether it took effect, and the database stays shut."""
 
     advice = "the last commits may or may not be on disk, check the disk and open the database again"
+
+
+class ConnectionFailedError(DatabaseError, code="data.connection-failed"):
+    """The server of the database could not be reached, or had no connection to give. Nothing was done."""
+
+    advice = "nothing was done, see that the server runs and retry"
+
+
+class CommitUnknownError(DatabaseError, code="data.commit-unknown"):
+    """The connection broke while the server was committing. It may have taken effect: look before doing it again."""
+
+    advice = "it may or may not have taken effect, look (or use an idempotency key) before doing it again"
 
 
 class DatabaseLockedError(DatabaseError, code="data.locked"):
@@ -228,6 +243,18 @@ class TransactionLostError(ConflictError, code="data.transaction-lost"):
 
     def __str__(self) -> str:
         return f"database {self.file}: transaction rolled back with its group, {self.reason}; run it again"
+
+
+class LeaseLostError(ConflictError, code="data.lease-lost"):
+    """Another process holds the lease now. Nothing was done: leave the rest to that one."""
+
+    def __init__(self, lease: str, file: str) -> None:
+        super().__init__(lease, file)
+        self.lease = lease
+        self.file = file
+
+    def __str__(self) -> str:
+        return f"lease {self.lease!r} in database {self.file} is held by another now; nothing was done"
 
 
 class ConstraintError(ConflictError, code="data.constraint"):

@@ -1,6 +1,7 @@
 """The user's migrations: SQL files applied in order when a database opens, each in one transaction.
 
 Files are named `0001_what.sql`, or `0001_what.sqlite.sql` and `0001_what.postgresql.sql` where the dialects differ.
+A file without a variant is written in portable terms (`archstone.data.portable`), one for PostgreSQL is run as it is.
 Numbers start at 1 and have no gap. Forward only: an applied file never changes, which its checksum holds.
 """
 
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from archstone import world
 from archstone.data.errors import BrokenMigrationError, StatementError
+from archstone.data.portable import alone, portable
 from archstone.data.sql import split_script, tokens
 from archstone.errors import ArchstoneError
 
@@ -65,7 +67,7 @@ def read_migrations(folder: Path, dialect: str) -> list[Migration]:
     for expected, number in enumerate(sorted(found), start=1):
         if number != expected:
             raise BrokenMigrationError(str(found[number]), "", f"number {expected:04} is missing before it")
-    return [_read(number, found[number]) for number in sorted(found)]
+    return [_read(number, found[number], dialect) for number in sorted(found)]
 
 
 def _parse(path: Path) -> tuple[int, str | None]:
@@ -75,7 +77,7 @@ def _parse(path: Path) -> tuple[int, str | None]:
     return int(match[1]), match[3]
 
 
-def _read(number: int, path: Path) -> Migration:
+def _read(number: int, path: Path, dialect: str) -> Migration:
     text = path.read_text(encoding="utf-8").replace("\r\n", "\n")
     checksum = hashlib.sha256(text.encode()).hexdigest()
     statements = tuple(split_script(text))
@@ -84,6 +86,8 @@ def _read(number: int, path: Path) -> Migration:
     for statement in statements:
         if named := [token.text for token in tokens(statement) if token.kind == "parameter"]:
             raise BrokenMigrationError(str(path), statement, f"a migration has no parameters, but {named[0]} is there")
+    if _parse(path)[1] is None:
+        statements = tuple(portable(statement, dialect) for statement in statements)
     return Migration(number, path.name, checksum, statements)
 
 
@@ -111,6 +115,9 @@ async def _apply(db: "Database", folder: Path, migration: Migration) -> None:
     statement = ""
     try:
         async with db.transaction() as tx:
+            await alone(tx)
+            if await tx.first(int, "SELECT number FROM _archstone_migrations WHERE number = :n", n=migration.number):
+                return  # another process was faster
             for statement in migration.statements:
                 await tx.execute(statement)
                 world.point(MID_MIGRATION)

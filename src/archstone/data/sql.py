@@ -53,15 +53,20 @@ def tokens(text: str) -> Iterator[Token]:
 class Statement:
     """One SQL statement, ready to bind."""
 
-    __slots__ = ("_getter", "_only", "names", "source", "text")
+    __slots__ = ("_getter", "_only", "counting", "dollars", "names", "source", "text")
 
-    def __init__(self, source: str, text: str, names: tuple[str, ...]) -> None:
+    def __init__(self, source: str, text: str, names: tuple[str, ...], *, dollars: str, counts: bool) -> None:
         self.source = source
         """The text as it was written."""
         self.text = text
         """The text with numbered parameters `?1`, `?2`."""
         self.names = names
         """Parameter names in the order of their numbers."""
+        self.dollars = dollars
+        """The text with numbered parameters `$1`, `$2`."""
+        self.counting = f"{dollars}\nRETURNING ${len(names) + 1}::bigint" if counts else None
+        """For several at once: the text with one more parameter, which each row that it changes gives back. None where
+        that cannot be."""
         self._only = names[0] if len(names) == 1 else None  # itemgetter gives no tuple for one, and a lambda costs more
         self._getter = cast("Getter", itemgetter(*names)) if len(names) > 1 else _none
 
@@ -119,13 +124,24 @@ def _compile(source: str) -> Statement:
     pieces = list(tokens(source))
     refuse(source, [piece for piece in pieces if piece.kind != "space"])
     numbers: dict[str, int] = {}
-    text: list[str] = []
     for piece in pieces:
         if piece.kind == "parameter":
-            text.append(f"?{numbers.setdefault(piece.text[1:], len(numbers) + 1)}")
-        else:
-            text.append(piece.text)
-    return Statement(source, "".join(text), tuple(numbers))
+            numbers.setdefault(piece.text[1:], len(numbers) + 1)
+    return Statement(
+        source,
+        _numbered(pieces, numbers, "?"),
+        tuple(numbers),
+        dollars=_numbered(pieces, numbers, "$").rstrip().rstrip(";"),
+        counts=_counts([piece.text.upper() for piece in pieces if piece.kind == "word"]),
+    )
+
+
+def _numbered(pieces: list[Token], numbers: Mapping[str, int], mark: str) -> str:
+    return "".join(f"{mark}{numbers[piece.text[1:]]}" if piece.kind == "parameter" else piece.text for piece in pieces)
+
+
+def _counts(words: list[str]) -> bool:
+    return words[:1] in (["INSERT"], ["UPDATE"], ["DELETE"]) and "RETURNING" not in words
 
 
 def refuse(source: str, pieces: list[Token]) -> None:

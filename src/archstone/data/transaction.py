@@ -5,7 +5,7 @@ cancelled. When the block has been left, what it did is durable; that holds too 
 that raised: others may have seen the same, so nobody is answered from a state that a power cut could take back.
 """
 
-from asyncio import AbstractEventLoop, Task, get_running_loop
+from asyncio import AbstractEventLoop, CancelledError, Task, get_running_loop
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import Token
 from types import TracebackType
@@ -24,7 +24,7 @@ from archstone.data.sql import compile_statement, known_statement
 if TYPE_CHECKING:
     from archstone.data.database import Database
 
-__all__ = ["Transaction"]
+__all__ = ["Savepoint", "Transaction"]
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ T = TypeVar("T")
 class Transaction(Reading):
     """What `db.transaction()` gives: `async with db.transaction() as tx`."""
 
-    __slots__ = ("_callbacks", "_events", "_loop", "_member", "_task", "_token", "begun", "db", "face", "outer")
+    __slots__ = ("_callbacks", "_events", "_gid", "_loop", "_member", "_task", "_token", "begun", "db", "face", "outer")
 
     def __init__(self, db: "Database", member: Member) -> None:
         self.db = db
@@ -49,6 +49,7 @@ class Transaction(Reading):
         self._token: Token[Call] | None = None
         self._events: list[Envelope] | None = None
         self._callbacks: list[Callable[[], None]] | None = None
+        self._gid: str | None = None
 
     async def __aenter__(self) -> Self:
         call = context.current()
@@ -95,7 +96,10 @@ class Transaction(Reading):
                 await self._member.abandon(failure)
                 raise
             callbacks.append(self.db.wake_relay)
-        await self._member.finish(callbacks)
+        if self._gid is not None:
+            await self._member.prepare(self._gid)
+        else:
+            await self._member.finish(callbacks)
 
     def innermost(self) -> "Transaction | None":
         """Return it, or the nearest around it, whose block has not been left; None if all have.
@@ -127,6 +131,14 @@ class Transaction(Reading):
         statement = known_statement(sql) or compile_statement(sql)
         return await self._member.run_many(statement, [statement.bind(row) for row in rows])
 
+    def savepoint(self) -> "Savepoint":
+        """Return a block of which nothing stays if it raises: `async with tx.savepoint()`.
+
+        Around what may fail where the transaction is to go on: PostgreSQL refuses everything after a statement that
+        failed, except to go back to a savepoint. Events published inside are unstaged with it.
+        """
+        return Savepoint(self)
+
     def publish(self, event: Event) -> None:
         """Stage `event` in the outbox: it is sent if and only if this transaction commits, in the order published.
 
@@ -138,6 +150,20 @@ class Transaction(Reading):
             self._events = [message]
         else:
             self._events.append(message)
+
+    def prepare_as(self, name: str) -> None:
+        """Let leaving the block prepare this transaction under `name` instead of committing it (PostgreSQL).
+
+        It then survives everything, with all its locks, until `db.settle_prepared(name)` ends it. `after_commit`
+        callbacks are not called. For coordinators: see `archstone.sagas.TwoPhase`.
+
+        Raises:
+            MisuseError: The name is not 1 to 199 characters without quotes; from leaving: the database cannot prepare.
+        """
+        self._check()
+        if not 0 < len(name) < 200 or not name.isascii() or "'" in name or "\\" in name:
+            raise MisuseError(self._name(), f"cannot be prepared as {name!r}: 1 to 199 ASCII characters without quotes")
+        self._gid = name
 
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Call `callback` once this transaction is durable, before its block is left; never if it rolls back.
@@ -174,3 +200,37 @@ class Transaction(Reading):
 
     def _name(self) -> str:
         return f"transaction of {self.db.name}"
+
+    async def _save(self) -> tuple[str, int, int]:
+        self._check()
+        return await self._member.save(), len(self._events or ()), len(self._callbacks or ())
+
+    async def _leave(self, saved: tuple[str, int, int], *, keep: bool) -> None:
+        name, events, callbacks = saved
+        if keep:
+            await self._member.keep(name)
+            return
+        if self._events is not None:
+            del self._events[events:]
+        if self._callbacks is not None:
+            del self._callbacks[callbacks:]
+        await self._member.undo(name)
+
+
+class Savepoint:
+    """What `tx.savepoint()` gives."""
+
+    __slots__ = ("_saved", "_tx")
+
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+        self._saved: tuple[str, int, int] | None = None
+
+    async def __aenter__(self) -> None:
+        self._saved = await self._tx._save()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - its other half
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._saved is not None and not isinstance(error, CancelledError):
+            await self._tx._leave(self._saved, keep=error is None)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]

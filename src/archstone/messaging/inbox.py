@@ -78,9 +78,11 @@ class Inbox:
         """Return a handler for `Bus.subscribe` that opens a transaction and calls `handle` once per message."""
 
         async def handle_in_transaction(envelope: Envelope) -> None:
-            async with self._db.transaction() as tx:
+            async def once(tx: Transaction) -> None:
                 if await self.handle_once(tx, name, envelope.id):
                     await handle(tx, envelope)
+
+            await self._db.run(once)
 
         return handle_in_transaction
 

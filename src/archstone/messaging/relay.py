@@ -8,7 +8,8 @@ transaction did not commit is never sent. A crash between sending and deleting s
 `Inbox` drops. An iteration that fails is tried again with backoff; one that hangs longer than `stall_s` is cancelled
 and started anew. How far it is behind is a metric.
 
-Run one relay per database.
+Run one relay per database and process: where several processes share the database, one of them sends, under a lease,
+and another goes on within seconds of its death.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from typing import Final, Protocol, Self
 
 from archstone import context, world
 from archstone.context import Call
-from archstone.data import Database, Envelope
+from archstone.data import Database, Envelope, Lease
 from archstone.messaging.headers import trace_of
 from archstone.observability import Attribute, SpanRecord, counter, gauge, get_logger, record_span, recorders
 from archstone.resilience import Exponential, check
@@ -40,6 +41,8 @@ _READ: Final = (
 )
 # One row at a time by its position, not a range: on a database with several writers a lower position can commit later.
 _DELETE: Final = "DELETE FROM _archstone_outbox WHERE position = :position"
+
+_SIGNAL: Final = "outbox"
 
 _Outgoing = tuple[int, str, str, str, int, str, bytes, bytes, int]
 
@@ -84,6 +87,7 @@ class Relay:
         poll_s: float = 5.0,
         stall_s: float = 30.0,
         backoff: Exponential = Exponential(0.1, cap_s=10.0),  # noqa: B008 - a frozen value
+        lease_s: float = 5.0,
     ) -> None:
         """Describe a relay.
 
@@ -94,15 +98,18 @@ class Relay:
             poll_s: Seconds between two looks without a wake-up: a net, since commits wake it. Above 0.
             stall_s: Seconds that one iteration may take. Above 0.
             backoff: Seconds between an iteration that failed and the next.
+            lease_s: Seconds after which another process takes over from one that has died. Above 0.
         """
         self.batch = batch
         self.poll_s = poll_s
         self.stall_s = stall_s
+        self.lease_s = lease_s
         check(
             self,
             batch=(batch >= 1, "at least 1"),
             poll_s=(0 < poll_s < float("inf"), "above 0 and finite"),
             stall_s=(0 < stall_s < float("inf"), "above 0 and finite"),
+            lease_s=(0 < lease_s < float("inf"), "above 0 and finite"),
         )
         self._db = db
         self._bus = bus
@@ -112,6 +119,7 @@ class Relay:
         self._busy_since_s: float | None = None
         self._sent = self._restarts = self._failures = 0
         self._error: str | None = None
+        self._lease: Lease | None = None
         self._runner: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -167,6 +175,26 @@ class Relay:
         context.set_current(Call())
         self._db.outbox_ready.append(self._published)
         _lag.labels(self._db.name).watch(lambda: self.lag_s)
+        try:
+            if self._db.shared:
+                await self._run_shared()
+            else:
+                await self._run()
+        finally:
+            self._db.outbox_ready.remove(self._published)
+            _lag.labels(self._db.name).watch(None)
+
+    async def _run_shared(self) -> None:
+        """Relay while this process holds the lease, woken by whoever publishes."""
+        deaf = self._db.listen(_SIGNAL, self._woken)
+        try:
+            async with Lease(self._db, "relay", ttl_s=self.lease_s) as self._lease:
+                await self._run()
+        finally:
+            self._lease = None
+            deaf()
+
+    async def _run(self) -> None:
         shifts: set[asyncio.Task[None]] = set()
         try:
             while True:
@@ -180,14 +208,18 @@ class Relay:
                 _log.error("relay restarted", database=self._db.name, why=self._error, lag_s=self.lag_s)
                 await asyncio.sleep(self._backoff.longest_s(self._failures))
         finally:
-            self._db.outbox_ready.remove(self._published)
-            _lag.labels(self._db.name).watch(None)
             for shift in shifts:
                 shift.cancel()
             if shifts:
                 await asyncio.wait(set(shifts), timeout=self.stall_s)
 
     def _published(self) -> None:
+        if self._lease is not None and self._lease.token is None:
+            self._db.signal(_SIGNAL)  # it is for another process to send
+            return
+        self._woken()
+
+    def _woken(self) -> None:
         if self._oldest_us is None:
             self._oldest_us = world.now_us()
         self._wake.set()
@@ -195,6 +227,9 @@ class Relay:
     async def _work(self) -> None:
         """Relay for ever; whatever it raises ends the shift."""
         while True:
+            if self._lease is not None and self._lease.token is None:
+                self._oldest_us = None  # another process knows how far it is
+                await self._lease.held()
             self._busy_since_s = world.monotonic()
             count = await self.relay_once()
             self._busy_since_s = None

@@ -37,6 +37,11 @@ class Settings(BaseModel):
 
     host: str = Field(default="127.0.0.1", description="Address that the front door listens on.")
     port: int = Field(default=8080, ge=0, le=65535, description="Port of the front door; 0 takes a free one.")
+    database_url: str = Field(
+        default="",
+        description="Where services keep their data: empty for files in the data folder, or a PostgreSQL database, in "
+        "which each has a schema of its own: postgresql://user:password@host:5432/name.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Lowest level that is logged."
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from archstone.context import Principal
 from archstone.data import Database
@@ -28,6 +28,10 @@ from archstone.services import (
 )
 
 __all__ = ["Part", "Parts", "hold", "token_verifier", "wire"]
+
+
+_POOL_SIZE: Final = 4
+"""Connections that a service keeps for writing, and for reading: a server has a hundred by default, for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +101,8 @@ async def wire(
     parts: dict[str, Part] = {}
     for service in system.services:
         info = service.service_info
-        database = Database(
-            folder.database_url(info.name), migrations=info.migrations, name=f"{system.name}/{info.name}"
-        )
+        url = _url(settings.database_url, info.name) or folder.database_url(info.name)
+        database = Database(url, migrations=info.migrations, name=f"{system.name}/{info.name}")
         databases[info.name] = await life.enter_async_context(database)
         fields: dict[str, object] = {}
         for field in info.fields:
@@ -121,6 +124,15 @@ async def wire(
     wired = Parts(parts, provided, {**databases, **_brought(provided, folder.path)})
     life.push_async_callback(_close, wired)
     return wired
+
+
+def _url(shared: str, service: str) -> str:
+    """Return the URL of a service's own schema in the database that all share; empty if there is none."""
+    if not shared:
+        return ""
+    mark = "&" if "?" in shared else "?"
+    size = "" if "pool_size=" in shared else f"&pool_size={_POOL_SIZE}&pool_overflow={_POOL_SIZE}"
+    return f"{shared}{mark}schema={service}{size}"
 
 
 def hold(parts: Parts) -> None:

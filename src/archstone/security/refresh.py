@@ -10,6 +10,7 @@ Source: RFC 9700 (OAuth 2.0 security best practice), section 4.14.2.
 import asyncio
 import base64
 import hashlib
+from functools import partial
 from typing import Final, NamedTuple, Protocol, TypeVar
 
 from archstone import context, world
@@ -214,8 +215,7 @@ class RefreshTokens:
     async def _revoke_apart(self, family: str) -> None:
         # The task was started inside the caller's transaction and has inherited its call.
         context.set_current(Call())
-        async with self._db.transaction() as tx:
-            await self.revoke_family(tx, family=family)
+        await self._db.run(partial(self.revoke_family, family=family))
 
 
 def _digest(token: str) -> bytes:

@@ -2,7 +2,7 @@
 
     looked up -> in flight here? -> body in a lazily begun transaction -> key and answer in it -> committed -> answered
 
-A body whose transaction was lost with its group runs again. A declared error is recorded too, in a transaction of its
+A body whose transaction was lost runs again (`Database.run`). A declared error is recorded too, in a transaction of its
 own after the effect has been rolled back, so that a repeat gets the same answer.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, NamedTuple
 
 from archstone import world
-from archstone.data import Database, TransactionLostError
+from archstone.data import Database, Transaction
 from archstone.errors import DomainError
 from archstone.services.errors import KeyReusedError, StillRunningError
 from archstone.services.keys import Recorded, Slot, find, record, record_alone
@@ -18,8 +18,6 @@ from archstone.services.points import AFTER_COMMIT, AFTER_ROLLBACK, BEFORE_RECOR
 
 __all__ = ["Commands", "Work"]
 
-_ATTEMPTS: Final = 5
-"""How often a body runs whose transaction is lost with its group each time."""
 _RETRY_AFTER_S: Final = 0.2
 _ANSWER: Final = "answer"
 
@@ -55,14 +53,7 @@ class Commands:
 
     async def unrecorded(self, run: Callable[[], Coroutine[Any, Any, object]]) -> object:
         """Run a command that keeps no record: it has no key, or its answer holds a secret."""
-        for _ in range(_ATTEMPTS - 1):
-            try:
-                async with self._db.transaction():
-                    return await run()
-            except TransactionLostError:
-                continue
-        async with self._db.transaction():
-            return await run()
+        return await self._db.run(lambda _: run())
 
     async def once(self, work: Work) -> object:
         """Run a command unless its key has an answer; return the answer, or raise the recorded error.
@@ -83,32 +74,27 @@ class Commands:
             del self._in_flight[slot]
 
     async def _once(self, work: Work) -> object:
-        attempt = 0
-        while True:
-            found = await find(self._db, work.slot)
-            if found is not None:
-                return self._repeat(work, found)
-            attempt += 1
-            try:
-                return await self._effect(work)
-            except _TwinError:
-                continue
-            except TransactionLostError:
-                if attempt >= _ATTEMPTS:
-                    raise
-            except DomainError as error:
-                if work.declares(error):
-                    await self._record_error(work, error)
-                raise
-
-    async def _effect(self, work: Work) -> object:
-        async with self._db.transaction() as tx:
+        async def effect(tx: Transaction) -> object:
             answer = await work.run()
             world.point(BEFORE_RECORD)
             if not await record(tx, work.slot, Recorded(work.fingerprint, _ANSWER, work.encode(answer))):
                 raise _TwinError
-        world.point(AFTER_COMMIT)
-        return answer
+            return answer
+
+        while True:
+            found = await find(self._db, work.slot)
+            if found is not None:
+                return self._repeat(work, found)
+            try:
+                answer = await self._db.run(effect)
+            except _TwinError:
+                continue
+            except DomainError as error:
+                if work.declares(error):
+                    await self._record_error(work, error)
+                raise
+            world.point(AFTER_COMMIT)
+            return answer
 
     async def _record_error(self, work: Work, error: DomainError) -> None:
         world.point(AFTER_ROLLBACK)

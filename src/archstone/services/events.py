@@ -7,7 +7,7 @@ tasks.create_task(work.run())
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from archstone import context, world
 from archstone.context import Call, Principal
-from archstone.data import Database, Envelope, Event, TransactionLostError
+from archstone.data import Database, Envelope, Event, Transaction
 from archstone.errors import ConfigError, InvalidError
 from archstone.messaging import Inbox
 from archstone.observability import get_logger, span
@@ -28,8 +28,6 @@ from archstone.services.subscribing import Every, Handler
 
 __all__ = ["EventRoute", "EventUnreadableError", "Periodic", "event_routes", "periodic"]
 
-_ATTEMPTS: Final = 5
-"""How often a handler runs whose transaction is lost with its group each time, before the bus tries again later."""
 _SWEEP_EVERY_S: Final = 600.0
 _SHARED_BYTES: Final = 16_384
 """Longest event that is kept for the next service that hears of it."""
@@ -115,10 +113,10 @@ class _Topic:
             for handler in handlers:
                 if len(handlers) == 1:
                     # The span of the consumer tells it all.
-                    await _again_if_lost(self._once, handler, event, envelope.id)
+                    await self._once(handler, event, envelope.id)
                 else:
                     with span(f"handle {handler.name}", kind="consumer", ref=envelope.key, event=envelope.name):
-                        await _again_if_lost(self._once, handler, event, envelope.id)
+                        await self._once(handler, event, envelope.id)
                 world.point(AFTER_HANDLED)
         finally:
             context.leave(token)
@@ -141,13 +139,16 @@ class _Topic:
 
     async def _once(self, handler: _Bound, event: Event, message_id: str) -> None:
         name = handler.name
-        async with self._db.transaction() as tx:
+
+        async def handle(tx: Transaction) -> None:
             if not await self._inbox.handle_once(tx, name, message_id):
                 return
             if not handler.handler.is_saga:
                 await handler.method(event)
             elif self._sagas is not None:
                 await self._sagas.start(tx, handler.method, event, id=saga_id(name, message_id))
+
+        await self._db.run(handle)
 
 
 @lru_cache(maxsize=256)
@@ -206,16 +207,12 @@ def _periodic_run(dispatcher: Dispatcher, work: Every) -> Callable[[], Coroutine
     method: Callable[[], Coroutine[Any, Any, None]] = getattr(service, work.method)
     name = f"{service.name}.{work.method}"
 
-    async def in_transaction() -> None:
-        async with service.db.transaction():
-            await method()
-
     async def once() -> None:
         token = context.set_current(_own_call(dispatcher.principal))
         try:
             with span(f"every {name}"):
                 if not work.is_saga:
-                    await _again_if_lost(in_transaction)
+                    await service.db.run(lambda _: method())
                 elif dispatcher.sagas is None:
                     raise ConfigError(f"{name}: its service has no engine for sagas")
                 else:
@@ -229,16 +226,6 @@ def _periodic_run(dispatcher: Dispatcher, work: Every) -> Callable[[], Coroutine
 async def _sweep_keys(db: Database, keep_s: float) -> None:
     while await sweep(db, keep_s=keep_s):
         pass
-
-
-async def _again_if_lost(run: Callable[..., Awaitable[None]], *arguments: object) -> None:
-    """Run again what was lost with its group: nothing of it was done."""
-    for _ in range(_ATTEMPTS - 1):
-        try:
-            return await run(*arguments)
-        except TransactionLostError:
-            continue
-    return await run(*arguments)
 
 
 def _own_call(principal: Principal) -> Call:

@@ -3,7 +3,7 @@
 import sqlite3
 import sys
 from asyncio import AbstractEventLoop, get_running_loop
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +19,7 @@ from archstone.data.engines.sqlite.files import (
     sync_folder,
 )
 from archstone.data.engines.sqlite.lock import FileLock
-from archstone.data.engines.sqlite.member import SqliteMember
+from archstone.data.engines.sqlite.member import CANNOT_PREPARE, SqliteMember
 from archstone.data.engines.sqlite.pin import SqlitePin
 from archstone.data.engines.sqlite.readers import Readers, SqliteView
 from archstone.data.engines.sqlite.translate import translated
@@ -90,6 +90,7 @@ class SqliteEngine:
     """One SQLite file, written by this process alone."""
 
     dialect = "sqlite"
+    shared = False
 
     def __init__(self, path: Path, options: EngineOptions) -> None:
         self.label = str(path)
@@ -103,6 +104,7 @@ class SqliteEngine:
         self._pins: WeakSet[SqlitePin] = WeakSet()
         self._sync_s = 0.0
         self._switch_interval_s: float | None = None
+        self.heard: Callable[[str | None], None] = lambda _: None
 
     async def open(self) -> None:
         """Take the lock, connect, choose how to commit.
@@ -222,6 +224,12 @@ class SqliteEngine:
             sys.setswitchinterval(self._switch_interval_s)
             self._switch_interval_s = None
 
+    def signal(self, word: str) -> None:
+        """There is nobody else to tell."""
+
+    def listen(self) -> None:
+        """There is nobody else to hear."""
+
     def member(self, *, wait: bool) -> SqliteMember:
         """Return a new transaction that has not begun."""
         return SqliteMember(self._writer or self._closed(), wait=wait)
@@ -245,6 +253,14 @@ class SqliteEngine:
         if readers is None:
             raise DatabaseClosedError(self.label)
         return await readers.view()
+
+    async def prepared(self) -> list[str]:
+        """Refuse."""
+        raise MisuseError(f"database {self.label}", CANNOT_PREPARE)
+
+    async def settle(self, name: str, *, commit: bool) -> bool:
+        """Refuse."""
+        raise MisuseError(f"database {self.label}", CANNOT_PREPARE)
 
     async def pause(self) -> None:
         """Hold the writer with no group open. It expires like a transaction that is held too long."""

@@ -13,11 +13,13 @@ from archstone.data.engine import Result, Values
 from archstone.data.engines.sqlite.batch import COMMITTED, LOST, OPEN, Batch
 from archstone.data.engines.sqlite.translate import FAULTS
 from archstone.data.engines.sqlite.writer import Writer
-from archstone.data.errors import TransactionHeldError, TransactionLostError
+from archstone.data.errors import MisuseError, TransactionHeldError, TransactionLostError
 from archstone.data.sql import Statement
 from archstone.errors import ArchstoneError
 
-__all__ = ["SqliteMember"]
+__all__ = ["CANNOT_PREPARE", "SqliteMember"]
+
+CANNOT_PREPARE: Final = "SQLite cannot prepare without holding its only writer: take part by reservation"
 
 NEW: Final = 0
 """No statement yet: holds nothing."""
@@ -34,7 +36,7 @@ HELD: Final = 4
 class SqliteMember:
     """NEW -> WAITING -> ACTIVE -> ENDED; from WAITING and ACTIVE also -> HELD -> ENDED. ACTIVE, it alone writes."""
 
-    __slots__ = ("_batch", "_cancelling", "_first", "_last", "_state", "_task", "_wait", "_writer")
+    __slots__ = ("_batch", "_cancelling", "_first", "_last", "_saves", "_state", "_task", "_wait", "_writer")
 
     def __init__(self, writer: Writer, *, wait: bool) -> None:
         self._writer = writer
@@ -45,6 +47,7 @@ class SqliteMember:
         self._cancelling = 0
         self._first = False
         self._last = ""
+        self._saves = 0
 
     async def run(self, statement: Statement, values: Values) -> Result:
         """Run `statement`; the first one begins."""
@@ -83,6 +86,30 @@ class SqliteMember:
         except sqlite3.Error as error:
             writer.failed(error, "ROLLBACK TO many")
 
+    async def save(self) -> str:
+        """Set a savepoint; the first statement of a member begins it."""
+        self._saves += 1
+        name = f"save_{self._saves}"
+        await self._say(f"SAVEPOINT {name}")
+        return name
+
+    async def keep(self, name: str) -> None:
+        """Give a savepoint up and keep what was done since."""
+        await self._say(f"RELEASE {name}")
+
+    async def undo(self, name: str) -> None:
+        """Roll back to a savepoint and give it up."""
+        await self._say(f"ROLLBACK TO {name}")
+        await self._say(f"RELEASE {name}")
+
+    async def _say(self, text: str) -> None:
+        if self._state != ACTIVE or (self._batch is not None and self._batch.state != OPEN):
+            await self._begin()
+        try:
+            self._writer.cursor.execute(text)
+        except sqlite3.Error as error:
+            raise self._writer.failed(error, text) from error
+
     async def finish(self, callbacks: list[Callable[[], None]]) -> None:
         """Release the savepoint and wait for the COMMIT of the group."""
         writer, batch = self._writer, self._batch
@@ -109,6 +136,10 @@ class SqliteMember:
         writer.release()
         if answer is not None:
             await answer
+
+    async def prepare(self, name: str) -> None:
+        """Refuse: prepared, it would hold the only writer until it is settled."""
+        await self._fail(MisuseError(f"database {self._writer.file}", CANNOT_PREPARE))
 
     async def _fail(self, failure: ArchstoneError) -> None:
         await self.abandon(failure)
