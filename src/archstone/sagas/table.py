@@ -16,10 +16,10 @@ swept by age, see `sweep`. This is one file, however long, so that whoever chang
 Every change of a row that is there is made by `changed`, by the id of its saga.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Literal, NamedTuple, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar
 
-from archstone.data import Database, Schema, Snapshot, Transaction, TransactionLostError
+from archstone.data import Database, Schema, Snapshot, Transaction
 from archstone.sagas.errors import SagaUnknownError
 
 __all__ = [
@@ -168,8 +168,6 @@ _CHOSEN: Final = {
     "running": " AND status IN ('running', 'asleep') AND finished_us IS NULL",
     "stuck": " AND status = 'stuck' AND finished_us IS NULL",
 }
-_ATTEMPTS: Final = 5
-"""Of a transaction that was lost."""
 _SWEPT: Final = "DELETE FROM _archstone_{} WHERE {} = :number"
 
 Execute = Callable[..., Awaitable[int]]
@@ -430,16 +428,9 @@ class Table:
 
         return await self.run(work)
 
-    async def run(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+    def run(self, work: Callable[[Transaction], Awaitable[T]]) -> Coroutine[Any, Any, T]:
         """Do `work` in a transaction, durably, and again as a whole if that was lost."""
-        for _ in range(_ATTEMPTS - 1):
-            try:
-                async with self._db.transaction() as tx:
-                    return await work(tx)
-            except TransactionLostError:
-                continue
-        async with self._db.transaction() as tx:
-            return await work(tx)
+        return self._db.run(work)
 
     async def taken(self, saga: str) -> str | None:
         """Return the method of the saga that has an id, of whatever engine; None if it is free."""
