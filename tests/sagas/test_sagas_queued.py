@@ -216,11 +216,13 @@ async def test_what_waits_and_what_runs_is_as_before_after_a_restart(tmp_path: P
         await start(sagas, clerk.both, "a1", "a2", "b1", "b2")
         await asyncio.sleep(1)
         assert clerk.log == ["a1", "b1"]
+        await start(sagas, clerk.both, "a3", delay_s=1000)
     clerk.log.clear()
     clerk.now.clear()
     async with opened(tmp_path, clerk) as sagas:
         await asyncio.sleep(1)
         assert sorted(clerk.log) == ["a1", "b1"], "those that had begun, and nobody else"
+        assert sagas.statistics().queued == 2
         for name in ("a2", "b2"):
             await sagas.result(name)
         assert clerk.most == 2
@@ -247,8 +249,10 @@ async def test_one_in_the_queue_is_cancelled_and_never_begins(tmp_path: Path, cl
             await sagas.cancel(name, by="ann")
             with pytest.raises(SagaCancelledError):
                 await sagas.result(name)
+        assert sagas.statistics().queued == 1
         await sagas.result("a3")
         assert clerk.log == ["a1", "a3"]
+        assert sagas.statistics().queued == 0
 
 
 async def test_who_waits_for_the_answer_waits_in_the_queue_too(tmp_path: Path, clerk: Clerk) -> None:

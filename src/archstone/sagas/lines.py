@@ -11,7 +11,7 @@ from archstone.sagas.failures import describe
 from archstone.sagas.places import Places
 from archstone.sagas.points import AFTER_LET_OUT
 from archstone.sagas.queue import Queue
-from archstone.sagas.queue_rows import QueueRows
+from archstone.sagas.queue_rows import InQueue, QueueRows
 
 __all__ = ["Lines"]
 
@@ -107,11 +107,22 @@ class Lines:
         """Return the line of a queue, None if the code has none of this name."""
         return self._lines.get(name)
 
-    def joined(self, name: str, count: int = 1) -> None:
-        """Count sagas that have joined a queue, and let them out if they may."""
+    def joined(self, name: str) -> None:
+        """Count a saga that has joined a queue, and let it out if it may."""
         if (line := self._lines.get(name)) is not None:
-            line.waiting += count
+            line.waiting += 1
             self.serve(line)
+
+    def counted(self, found: list[InQueue]) -> None:
+        """Take over how many wait on disk, and let them out if they may."""
+        for line in self._lines.values():
+            line.waiting = sum(each.sagas for each in found if each.queue == line.name)
+            if line.waiting:
+                self.serve(line)
+
+    async def recount(self) -> None:
+        """Count again: some have left otherwise than in their turn."""
+        self.counted(await self._rows.counted())
 
     def moved(self, name: str) -> None:
         """Look whether somebody may leave a queue, of which a saga has ended."""

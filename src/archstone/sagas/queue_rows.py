@@ -58,13 +58,14 @@ _JOIN: Final = changed(
 )
 _DELAYED: Final = "SELECT queue, queue_key, priority FROM _archstone_sagas WHERE id = :id AND status = 'delayed'"
 _IN_QUEUES: Final = (
-    "SELECT queue, method, version, count(*) AS sagas FROM _archstone_sagas WHERE finished_us IS NULL"
-    " AND queue IS NOT NULL AND status IN ('queued', 'delayed') AND engine = :engine GROUP BY queue, method, version"
+    "SELECT queue, method, version, sum(CASE WHEN status = 'queued' THEN 1 ELSE 0 END) AS sagas FROM _archstone_sagas"
+    " WHERE finished_us IS NULL AND queue IS NOT NULL AND status IN ('queued', 'delayed') AND engine = :engine"
+    " GROUP BY queue, method, version"
 )
 
 
 class InQueue(NamedTuple):
-    """How many sagas of one version are in a queue."""
+    """How many sagas of one version wait in a queue; those that are delayed are not counted."""
 
     queue: str
     method: str
@@ -144,7 +145,7 @@ class QueueRows:
         await self._table.run(work)
 
     async def counted(self) -> list[InQueue]:
-        """Return how many sagas are in queues."""
+        """Return how many sagas wait in each queue that has any, or has delayed ones."""
         return await self._db.all(InQueue, _IN_QUEUES, engine=self._table.engine)
 
 

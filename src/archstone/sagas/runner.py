@@ -56,6 +56,8 @@ class Runner:
         self._chores: set[asyncio.Task[None]] = set()
         self._stopped: set[str] = set()
         """Sagas that run and are kept out of memory, because somebody is about to cancel them."""
+        self._crowded: set[str] = set()
+        """Sagas that are to sleep on disk as soon as all of them waits."""
         self._roused: set[str] = set()
         """Sagas that were woken while they were being put to sleep on disk."""
         self._due_us: int | None = None
@@ -142,7 +144,7 @@ class Runner:
                 self._launch(Awake(self._shared, saga))
             else:
                 self.admit(Awake(self._shared, saga))
-        self._favour = False
+        self._favour = self._favour and not sagas
         self.place_freed()
 
     def adopt(self, saga: Awake) -> None:
@@ -168,7 +170,7 @@ class Runner:
         self.lines.place_freed()
         if self._backlog and not self._next and self._refill is None and places.free >= max(1, places.room // _PART):
             self._refill = asyncio.get_running_loop().create_task(self._fill(), context=self._context)
-        if (self._next or self._backlog) and self._again is None and places.paced:
+        if (self._next or self._backlog or self.lines.wanting) and self._again is None and places.paced:
             # There may be more places soon, though those that run all wait and none ends.
             self._again = asyncio.get_running_loop().call_later(_AGAIN_S, self._look_again)
 
@@ -189,6 +191,8 @@ class Runner:
             self.resumed()
         elif status != "running":
             self.happened(saga, woken=True)
+            if status == "queued":
+                self.chore(self.lines.recount())
 
     def happened(self, saga: str, *, woken: bool) -> None:
         """Have a saga look whether what it waits for has happened.
@@ -208,8 +212,9 @@ class Runner:
     def crowded(self, saga: str) -> None:
         """Put a saga that waits to sleep on disk: too many wait in memory."""
         awake = self._awake.get(saga)
-        if awake is not None and self.open:
-            self.chore(self._lay_down(awake))
+        if awake is not None and self.open and saga not in self._crowded:
+            self._crowded.add(saga)
+            self.chore(self._lay_down(awake)).add_done_callback(lambda _: self._crowded.discard(saga))
 
     async def take_back(self, saga: str, *, by: str) -> None:
         """Have a saga undone, whatever it came to; returns when that is durable, before it is undone."""
@@ -408,11 +413,10 @@ class Runner:
 
     async def _lay_down(self, saga: Awake) -> None:
         """Have a saga sleep on disk and not in memory, as soon as all of it waits and goes on waiting for a moment."""
-        while self._awake.get(saga.id) is saga and saga.placed and saga.lying is None:
-            run = saga.run
-            moves = None if run is None else run.moves
+        while self._awake.get(saga.id) is saga and saga.placed and (run := saga.run) is not None and run.naps:
+            moves = run.moves
             await asyncio.sleep(_SETTLED_S)
-            if run is None or run is not saga.run or run.moves != moves or not saga.could_lie_down() or not self.open:
+            if run is not saga.run or run.moves != moves or not saga.could_lie_down() or not self.open:
                 continue
             if await self._laid_down(saga, run):
                 return

@@ -133,9 +133,9 @@ class Sagas:
         self._runner.start(
             stuck=await table.count("stuck"), present=await table.count("running"), due_us=await table.next_due()
         )
-        for queue, method, version, count in counted:
-            if (line := self._find_line(queue, method, version)) is not None:
-                self._runner.lines.joined(line, count)
+        for each in counted:
+            self._know_line(each.queue, each.method, each.version)
+        self._runner.lines.counted(counted)
 
     def hold(self) -> None:
         """Begin no more steps; who is called may close from now on. `drain` or `close` follow.
@@ -335,7 +335,7 @@ class Sagas:
         self._runner.resumed()
 
     async def cancel(self, saga: str, *, by: str, limit_s: float = 60.0) -> None:
-        """Have a running or stuck saga undone, by hand; returns when that is durable, before it is undone.
+        """Have a saga undone that has not ended, by hand; returns when that is durable, before it is undone.
 
         It ends failed with SagaCancelledError, as if the step it came to had failed for good: what is in flight ends
         first, and everything begun that has an undo is undone, newest first. Cancelled, it goes on all the same.
@@ -444,8 +444,8 @@ class Sagas:
     def _line(self, queue: Queue) -> Line:
         return self._runner.lines.know(f"{self._table.engine}/{queue.name}", queue)
 
-    def _find_line(self, name: str, method: str, version: int) -> str | None:
-        """Return the name of a queue in which sagas wait, found by their function if need be."""
+    def _know_line(self, name: str, method: str, version: int) -> None:
+        """Have a line for a queue in which sagas wait: that of their function."""
         if self._runner.lines.find(name) is None:
             try:
                 mark = saga_mark(self._versions.nearest(method, version).call)
@@ -455,7 +455,6 @@ class Sagas:
             # Where the code has no such queue any more, they leave without a limit: what was accepted goes on.
             wanted = name.removeprefix(f"{self._table.engine}/")
             self._line(queue if queue is not None and queue.name == wanted else Queue(wanted))
-        return name
 
     async def _wait(self, saga: str, news: asyncio.Future[Ending]) -> Ending:
         try:
