@@ -7,7 +7,6 @@ from collections.abc import Coroutine, Iterable
 from typing import Any, Final
 
 from archstone import world
-from archstone.errors import BackendError, ConflictError
 from archstone.observability import get_logger
 from archstone.sagas.cancelling import Cancelling
 from archstone.sagas.drive import Ending, drive
@@ -169,7 +168,7 @@ class Runner:
             self._launch(self._next.popitem(last=False)[1])
         self.lines.place_freed()
         if self._backlog and not self._next and self._refill is None and places.free >= max(1, places.room // _PART):
-            self._refill = asyncio.get_running_loop().create_task(self._fill(), context=self._context)
+            self._refill = asyncio.get_running_loop().create_task(self._fill(), context=self._own_context())
         if (self._next or self._backlog or self.lines.wanting) and self._again is None and places.paced:
             # There may be more places soon, though those that run all wait and none ends.
             self._again = asyncio.get_running_loop().call_later(_AGAIN_S, self._look_again)
@@ -214,7 +213,7 @@ class Runner:
         awake = self._awake.get(saga)
         if awake is not None and self.open and saga not in self._crowded:
             self._crowded.add(saga)
-            self.chore(self._lay_down(awake)).add_done_callback(lambda _: self._crowded.discard(saga))
+            self.chore(self._lay_down(awake))
 
     async def take_back(self, saga: str, *, by: str) -> None:
         """Have a saga undone, whatever it came to; returns when that is durable, before it is undone."""
@@ -222,7 +221,7 @@ class Runner:
 
     def chore(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Do something in a task of the engine's own, which its closing cancels."""
-        chore = asyncio.get_running_loop().create_task(work, context=self._context)
+        chore = asyncio.get_running_loop().create_task(work, context=self._own_context())
         self._chores.add(chore)
         chore.add_done_callback(self._chores.discard)
         chore.add_done_callback(_looked_at)
@@ -358,6 +357,7 @@ class Runner:
         self._awake.clear()
         self._next.clear()
         self._roused.clear()
+        self._crowded.clear()
         self.lines.close()
         self._refill = None
         self._shared.places.clear()
@@ -374,6 +374,10 @@ class Runner:
         self._favour = self._favour or taken
         return taken
 
+    def _own_context(self) -> contextvars.Context | None:
+        """Return the context of the engine for one task: in a shared one each saw the transactions of the others."""
+        return None if self._context is None else self._context.copy()
+
     def _look_again(self) -> None:
         self._again = None
         self.place_freed()
@@ -381,10 +385,7 @@ class Runner:
     def _launch(self, saga: Awake) -> None:
         self._awake[saga.id] = saga
         self._started += 1
-        context = self._context
-        saga.task = asyncio.get_running_loop().create_task(
-            self._live(saga), context=None if context is None else context.copy()
-        )
+        saga.task = asyncio.get_running_loop().create_task(self._live(saga), context=self._own_context())
 
     async def _live(self, saga: Awake) -> None:
         try:
@@ -413,13 +414,16 @@ class Runner:
 
     async def _lay_down(self, saga: Awake) -> None:
         """Have a saga sleep on disk and not in memory, as soon as all of it waits and goes on waiting for a moment."""
-        while self._awake.get(saga.id) is saga and saga.placed and (run := saga.run) is not None and run.naps:
-            moves = run.moves
-            await asyncio.sleep(_SETTLED_S)
-            if run is not saga.run or run.moves != moves or not saga.could_lie_down() or not self.open:
-                continue
-            if await self._laid_down(saga, run):
-                return
+        try:
+            while self._awake.get(saga.id) is saga and saga.placed and (run := saga.run) is not None and run.naps:
+                moves = run.moves
+                await asyncio.sleep(_SETTLED_S)
+                if run is not saga.run or run.moves != moves or not saga.could_lie_down() or not self.open:
+                    continue
+                if await self._laid_down(saga, run):
+                    return
+        finally:
+            self._crowded.discard(saga.id)  # in the turn of the last look: who waits from then on says so again
 
     async def _laid_down(self, saga: Awake, run: Run) -> bool:
         saga.lying = decided = asyncio.get_running_loop().create_future()
@@ -434,8 +438,9 @@ class Runner:
             task = saga.task
             task.cancel()
             await asyncio.wait([task])
-        except (BackendError, ConflictError) as error:
+        except Exception as error:  # noqa: BLE001 - nobody awaits this task
             _log.error("a saga cannot be put to sleep", saga=saga.id, error=describe(error))
+            saga.stir()  # its journal may not be written, of which whoever waits must hear
             return False
         finally:
             saga.lying = None
