@@ -39,6 +39,7 @@ ELSEWHERE = {
     "sagas.after_child": "tests/sagas/test_sagas_crash.py",
     "sagas.after_child_end": "tests/sagas/test_sagas_crash.py",
     "sagas.after_fork": "tests/sagas/test_sagas_crash.py",
+    "sagas.after_let_out": "tests/sagas/test_sagas_crash.py",
     "sagas.after_reopen": "tests/sagas/test_sagas_crash.py",
     "sagas.after_rest": "tests/sagas/test_sagas_crash.py",
     "sagas.after_signal": "tests/sagas/test_sagas_crash.py",

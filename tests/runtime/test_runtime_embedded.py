@@ -110,7 +110,7 @@ async def test_an_operator_is_told_what_does_not_fit(house: System, tmp_path: Pa
         ("trace", {"reference": "f" * 32}, NotFoundError, "no trace of"),
         ("dead", {"limit": "many"}, VerbError, "limit='many': give a whole number"),
         ("dead", {"id": "-1"}, VerbError, "id='-1': give a whole number"),
-        ("sagas", {"status": "odd"}, VerbError, "a saga is running, stuck, done, failed"),
+        ("sagas", {"status": "odd"}, VerbError, "a saga is queued, running, stuck, done, failed"),
         ("saga", {"id": "x"}, NotFoundError, "no saga 'x' in any service"),
     ]
     async with Embedded(house, tmp_path) as run:

@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 from archstone import context
-from archstone.data import Database
+from archstone.data import Database, Transaction
 from archstone.errors import DomainError, RejectedError
 from archstone.resilience import Exponential, Retry
 from archstone.sagas import (
+    Queue,
     SagaCancelledError,
     SagaNotCancellableError,
     Sagas,
@@ -84,33 +85,53 @@ class Owner:
         await step(self.outside.do, last, undo=(self.outside.undo, last), retry=RETRY)
         return "all done"
 
+    @saga(queue=Queue("line", per_key=1))
+    async def lined(self, what: str) -> str:
+        await current_step()(self.outside.do, what, retry=RETRY)
+        return "all done"
 
-async def main(folder: Path, last: str) -> None:
+
+async def main(folder: Path, how: str) -> None:
     owner = Owner(Outside(folder / "outside.txt"))
     async with (
         Database(f"sqlite:///{folder / 'sagas.db'}") as db,
         Sagas(db, owner=owner, settings=SagaSettings(timeout_s=30, max_sleeping=0)) as sagas,
     ):
         async with db.transaction() as tx:
-            if last in {"told", "woken"}:
-                await sagas.start(tx, owner.told, id="t1")
-            elif last == "fork":
-                await sagas.start(tx, owner.three, "third", id="t1")
-            elif last.startswith("kin "):
-                await sagas.start(tx, owner.kin, last.removeprefix("kin "), id="t1")
-            else:
-                await sagas.start(tx, owner.three, last, id="t1")
-        if last == "busy":
-            await cancelled(sagas)
-        if last in {"told", "woken"}:
-            await tell(sagas, pause_s=0.5 if last == "woken" else 0.0)
-        if last == "fork":
-            await sagas.result("t1")
-            await sagas.fork("t1", from_step="main/outside.do#3", as_id="t2")
+            await start(sagas, owner, tx, how)
+        await go_along(sagas, how)
         try:
-            print(await sagas.result("t2" if last == "fork" else "t1"))
+            print(await sagas.result({"fork": "t2", "lined": "third"}.get(how, "t1")))
         except (Refused, SagaCancelledError) as error:
             print(repr(error))
+
+
+async def start(sagas: Sagas, owner: Owner, tx: Transaction, how: str) -> None:
+    match how.split():
+        case ["told" | "woken"]:
+            await sagas.start(tx, owner.told, id="t1")
+        case ["kin", last]:
+            await sagas.start(tx, owner.kin, last, id="t1")
+        case ["lined"]:
+            for what in ("first", "second", "third"):
+                await sagas.start(tx, owner.lined, what, id=what, key="ann")
+        case _:
+            await sagas.start(tx, owner.three, "third" if how == "fork" else how, id="t1")
+
+
+async def go_along(sagas: Sagas, how: str) -> None:
+    match how:
+        case "busy":
+            await cancelled(sagas)
+        case "told":
+            await tell(sagas, pause_s=0.0)
+        case "woken":
+            await tell(sagas, pause_s=0.5)
+        case "fork":
+            await sagas.result("t1")
+            await sagas.fork("t1", from_step="main/outside.do#3", as_id="t2")
+        case _:
+            pass
 
 
 async def cancelled(sagas: Sagas) -> None:

@@ -58,7 +58,9 @@ KIN_BACK = [
     ("sagas.after_child_end", 2),
 ]
 FORKED = [("sagas.after_fork", 1), ("sagas.after_begin", 4), ("sagas.after_finish", 2)]
+LINED = [*(("sagas.after_let_out", n) for n in (1, 2)), ("sagas.after_effect", 2), ("sagas.after_finish", 1)]
 ENDINGS = {
+    "lined": "all done",
     "fork": "all done",
     "kin third": "all done",
     "kin refused": "Refused('refused')",
@@ -97,7 +99,7 @@ def without_repeats(lines: list[str]) -> list[str]:
 
 def test_every_point_of_sagas_is_struck_here():
     declared = {name for name in world.crash_points() if name.startswith("sagas.")}
-    assert {name for name, _ in FORWARD + BACK + CANCELLED + TOLD + WOKEN + KIN + KIN_BACK + FORKED} == declared
+    assert {name for name, _ in FORWARD + BACK + CANCELLED + TOLD + WOKEN + KIN + KIN_BACK + FORKED + LINED} == declared
 
 
 @pytest.mark.parametrize(("point", "passes"), FORWARD)
@@ -187,3 +189,14 @@ def test_a_crash_after_a_fork_repeats_nothing_that_was_copied(tmp_path, point, p
         "do third t2/main/outside.do#3",
     ]
     assert len(lines) <= 5
+
+
+@pytest.mark.parametrize(("point", "passes"), LINED)
+def test_a_crash_leaves_everybody_in_the_queue_in_order(tmp_path, point, passes):
+    lines = survive(tmp_path, "lined", point, passes)
+    assert without_repeats(lines) == [
+        "do first first/main/outside.do#1",
+        "do second second/main/outside.do#1",
+        "do third third/main/outside.do#1",
+    ]
+    assert len(lines) <= 4

@@ -1,4 +1,4 @@
-"""The example of a saga in a FastAPI application, run as it stands."""
+"""The examples of sagas, run as they stand."""
 
 import importlib.util
 import sys
@@ -8,11 +8,11 @@ from types import ModuleType
 import httpx
 import pytest
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "saga_in_fastapi.py"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("saga_in_fastapi", EXAMPLE)
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -26,7 +26,7 @@ async def test_a_trip_is_booked_whole_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    example = load()
+    example = load("saga_in_fastapi")
     transport = httpx.ASGITransport(app=example.app)
     async with (
         example.app.router.lifespan_context(example.app),
@@ -37,3 +37,17 @@ async def test_a_trip_is_booked_whole_or_not_at_all(
     assert booked.json() == {"booked": "a room for ann, a seat for ann"}
     assert "refused" in refused.json()
     assert capsys.readouterr().out.splitlines() == ["flight cancelled for bob", "hotel cancelled for bob"]
+
+
+@pytest.mark.real_time
+async def test_orders_of_a_customer_wait_for_each_other_and_to_be_paid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    await load("saga_waits").main()
+    assert capsys.readouterr().out.splitlines() == [
+        "fetched o1",
+        "o1 for 500 cents",
+        "fetched o2",
+        "o2 for 700 cents",
+    ]

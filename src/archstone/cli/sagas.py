@@ -27,7 +27,7 @@ _MOST: Final = 1000
 
 SagaId = Annotated[str, typer.Argument(metavar="ID", help="The id of the saga: of an order, say.")]
 SagaIds = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="The sagas; or --all.")]
-Status = Annotated[str | None, typer.Option(help="running, stuck, done or failed.")]
+Status = Annotated[str | None, typer.Option(help="queued, running, stuck, done or failed.")]
 Name = Annotated[str | None, typer.Option(help="Only sagas of this name, such as checkout.")]
 Older = Annotated[str | None, typer.Option(metavar="AGE", help="Only those started so long ago: 30s, 10m, 2h, 7d.")]
 Limit = Annotated[int, typer.Option(min=1, max=_MOST, help="How many to list.")]

@@ -32,7 +32,7 @@ __all__ = [
 ADMIN: Final = "admin"
 """The role that operators have."""
 
-StatusFilter = Literal["running", "stuck", "done", "failed"]
+StatusFilter = Literal["queued", "running", "stuck", "done", "failed"]
 
 
 class Watch(Protocol):

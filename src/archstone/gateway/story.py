@@ -107,7 +107,7 @@ class SagaStory:
     method: str
     parent: str | None
     """Id of the saga in whose trace it began, as a part of it. None: it stands by itself."""
-    status: Literal["running", "stuck", "done", "failed"]
+    status: Literal["queued", "running", "stuck", "done", "failed"]
     going_back: bool
     """Whether it is being undone, or was."""
     began_us: int

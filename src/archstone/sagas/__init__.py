@@ -1,6 +1,7 @@
 """Durable steps with compensation: methods whose steps are remembered, resumed after a crash, undone on failure.
 
     saga, current_step        mark a method as a saga, reach its steps
+    Queue                     in which sagas wait before they begin
     Sagas, SagaSettings       start them, wait for them, list, inspect, signal, resume, fork and sweep them
     Steps                     what `self.step` is: call, branch, sleep, receive, now, id
     SagaInfo, StepInfo, ...   what one sees from outside
@@ -32,6 +33,7 @@ from archstone.sagas.errors import (
 from archstone.sagas.info import SagaInfo, SagaStatistics, SagaStatus, StepInfo, StepState
 from archstone.sagas.operations import Invoke
 from archstone.sagas.participants import Participant, Prepared, Reserving
+from archstone.sagas.queue import Queue
 from archstone.sagas.saga import SagaMark, current_step, saga, saga_mark
 from archstone.sagas.sagas import Sagas
 from archstone.sagas.settings import SagaSettings
@@ -44,6 +46,7 @@ __all__ = [
     "NoSagaError",
     "Participant",
     "Prepared",
+    "Queue",
     "Reserving",
     "SagaCancelledError",
     "SagaChangedError",

@@ -26,7 +26,9 @@ from archstone.sagas.failures import describe
 from archstone.sagas.journal import Past
 from archstone.sagas.operations import Operation
 from archstone.sagas.points import AFTER_FAILURE, AFTER_FINISH, AFTER_START, BEFORE_FINISH, BEFORE_UNDONE
+from archstone.sagas.queue import Ticket
 from archstone.sagas.run import Awake, Run
+from archstone.sagas.saga import saga_mark
 from archstone.sagas.steps import Steps
 from archstone.sagas.table import SagaRow
 
@@ -102,10 +104,21 @@ def _recognise(saga: Awake, row: SagaRow) -> None:
     saga.method, saga.version = row.method, row.version
     saga.arguments, saga.started_us, saga.attempts = row.arguments, row.started_us, row.attempts
     saga.parent = row.parent
+    if row.queue is not None:
+        saga.ticket = Ticket(row.queue, row.queue_key, row.priority, _per_key(saga))
     if saga.trace is None:
         saga.trace = parse_traceparent(headers.get("traceparent"))
     saga.correlation_id = headers.get("correlation_id", saga.id)
     saga.causation_id = headers.get("causation_id")
+
+
+def _per_key(saga: Awake) -> int | None:
+    """Return the limit of its key, None if the code knows of none any more."""
+    try:
+        mark = saga_mark(saga.shared.versions.nearest(saga.method, saga.version).call)
+    except StepCodecError:
+        return None
+    return None if mark is None or mark.queue is None else mark.queue.per_key
 
 
 async def _live(run: Run) -> Ending | None:

@@ -77,9 +77,7 @@ def _check(wanted: Fork, step: Begun, row: SagaRow) -> None:
     if step.failed or (step.answer is None and not step.late):
         raise _refused(wanted, f"{name} has no answer; fork from that step or an earlier one")
     if step.undo is not None and row.status != "done":
-        raise _refused(
-            wanted, f"{name} has an undo, and a saga that is {row.status} may make it; cancel that one first"
-        )
+        raise _refused(wanted, f"{name} has an undo, which the {row.status} saga may make; cancel that first")
 
 
 async def _check_alone(table: Table, tx: Transaction, wanted: Fork) -> None:

@@ -6,9 +6,9 @@ from typing import Literal
 
 __all__ = ["SagaInfo", "SagaStatistics", "SagaStatus", "StepInfo", "StepState"]
 
-SagaStatus = Literal["running", "stuck", "done", "failed"]
-"""`running`: at work, waiting for a place, for time or for a signal, or compensating. `stuck`: waits for a person.
-`failed`: all undone."""
+SagaStatus = Literal["queued", "running", "stuck", "done", "failed"]
+"""`queued`: has not begun, in its queue or before its time. `running`: at work, waiting for a place, for time or for a
+signal, or compensating. `stuck`: waits for a person. `failed`: all undone."""
 
 StepState = Literal["begun", "done", "failed", "undone"]
 """`begun`: on disk, no answer on disk yet. `failed`: for good. `undone`: its undo is made."""
@@ -70,6 +70,13 @@ class SagaInfo:
     """JSON of the error for which it goes or went back. None: it does not. Filled by `inspect`, as `steps`."""
     parent: str | None = None
     """Id of the saga of which this one is a step. None: it stands by itself."""
+    queue: str | None = None
+    """Name of the queue in which it waits, or waited. None: it has none."""
+    key: str | None = None
+    """For whom it is, in its queue. None: nobody."""
+    priority: int = 0
+    due_at: datetime | None = None
+    """Before when it does not begin or join its queue. None: it may."""
     forked_from: str | None = None
     """Id of the saga whose first steps are its own too. None: it began at the beginning."""
     steps: tuple[StepInfo, ...] = ()
@@ -89,3 +96,5 @@ class SagaStatistics:
     """Bodies begun or resumed."""
     finished: int
     failed: int
+    queued: int = 0
+    """Sagas in queues, as far as this process knows; those that are delayed are not counted before they join."""

@@ -13,6 +13,7 @@ __all__ = [
     "AFTER_FAILURE",
     "AFTER_FINISH",
     "AFTER_FORK",
+    "AFTER_LET_OUT",
     "AFTER_REOPEN",
     "AFTER_REST",
     "AFTER_SIGNAL",
@@ -53,3 +54,4 @@ AFTER_CHILD: Final = declare_point("sagas.after_child", "a child is on disk with
 AFTER_CHILD_END: Final = declare_point("sagas.after_child_end", "the end of a child is on disk, its parent is not told")
 AFTER_REOPEN: Final = declare_point("sagas.after_reopen", "that a child which was done goes back is on disk")
 AFTER_FORK: Final = declare_point("sagas.after_fork", "a fork is on disk, its body has not run, nobody has been told")
+AFTER_LET_OUT: Final = declare_point("sagas.after_let_out", "sagas have left their queue on disk, none of them runs")

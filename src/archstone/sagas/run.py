@@ -12,6 +12,7 @@ from archstone.sagas.failures import Failure, error_json
 from archstone.sagas.hold import Hold, Outcome
 from archstone.sagas.journal import Past, failed_entry
 from archstone.sagas.points import AFTER_CHILD_END
+from archstone.sagas.queue import Ticket
 from archstone.sagas.shared import Shared
 from archstone.sagas.table import Also, Execute, Nap, NewRow
 from archstone.world import World
@@ -28,7 +29,7 @@ class Awake:
     __slots__ = (
         "accidents", "arguments", "attempts", "away", "causation_id", "correlation_id", "effects", "fresh", "headers",
         "hold", "id", "lying", "method", "new", "parent", "placed", "resting", "run", "shared", "started_us", "stirred",
-        "task", "trace", "version",
+        "task", "ticket", "trace", "version",
     )  # fmt: skip
 
     task: asyncio.Task[None]
@@ -54,6 +55,8 @@ class Awake:
         self.started_us = 0
         self.parent: str | None = None
         """Id of the saga that waits for this one."""
+        self.ticket: Ticket | None = None
+        """Its place in a queue, for one that was started to wait there."""
         self.trace: Trace | None = None
         self.correlation_id: str | None = saga
         self.causation_id: str | None = None
@@ -79,8 +82,11 @@ class Awake:
 
     def insert(self, *, head: bytes | None = None, execute: Execute | None = None) -> Awaitable[int]:
         """Write its row, with its first entries; gives 0 if the id is taken. Durable as the `execute` says."""
-        row = NewRow(self.id, self.method, self.version, self.arguments, self.headers, self.started_us, self.parent)
-        return self.shared.table.insert(row, head=head, execute=execute)
+        return self.shared.table.insert(self.row(), head=head, execute=execute)
+
+    def row(self) -> NewRow:
+        """Return what is written of it when it comes into being."""
+        return NewRow(self.id, self.method, self.version, self.arguments, self.headers, self.started_us, self.parent)
 
     async def insert_or_raise(self, execute: Execute) -> None:
         """Write its row with what `execute` belongs to; ConflictError if the id was taken meanwhile."""
@@ -314,6 +320,9 @@ class Run:
         tail = b"[" + b",".join(self.pending) + b"]"
         if self.saga.parent is not None:
             return self._finish_child(self.saga.parent, status, answer, tail)
+        if (ticket := self.saga.ticket) is not None and ticket.queue is not None:
+            queues, at_us = self.shared.queues, self.world.now_us()
+            return queues.finish(self.id, ticket, status=status, answer=answer, tail=tail, at=at_us)
         return self.shared.table.finish(self.id, status=status, answer=answer, tail=tail, at=self.world.now_us())
 
     async def _finish_child(self, parent: str, status: str, answer: bytes, tail: bytes) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Coroutine, Iterable
 from typing import Any, Final
 
 from archstone import world
-from archstone.errors import BackendError, ConflictError
 from archstone.observability import get_logger
 from archstone.sagas.cancelling import Cancelling
 from archstone.sagas.drive import Ending, drive
@@ -15,6 +14,7 @@ from archstone.sagas.errors import SagaNotCancellableError, SagasClosedError
 from archstone.sagas.failures import describe
 from archstone.sagas.hold import Hold
 from archstone.sagas.info import SagaStatistics
+from archstone.sagas.lines import Lines
 from archstone.sagas.points import AFTER_REST
 from archstone.sagas.run import Awake, Run
 from archstone.sagas.shared import Shared
@@ -55,11 +55,17 @@ class Runner:
         self._chores: set[asyncio.Task[None]] = set()
         self._stopped: set[str] = set()
         """Sagas that run and are kept out of memory, because somebody is about to cancel them."""
+        self._crowded: set[str] = set()
+        """Sagas that are to sleep on disk as soon as all of them waits."""
         self._roused: set[str] = set()
         """Sagas that were woken while they were being put to sleep on disk."""
         self._due_us: int | None = None
         """When the next one that sleeps on disk is to go on. None: no such time is known."""
         self._due: asyncio.TimerHandle | None = None
+        self.lines = Lines(shared.queues, shared.places, self)
+        """The queues in front."""
+        self._favour = False
+        """Whether one that has waited in a queue comes before those in the table."""
         self._stuck = self._started = self._finished = self._failed = 0
         self._present = 0
         """Sagas that have not ended, as far as known: set right whenever the table has been read to its end."""
@@ -119,9 +125,32 @@ class Runner:
         self._launch(saga)
         return True
 
+    def enter(self, saga: Awake, *, awaited: bool = False) -> None:
+        """Run a saga that is on disk now when its time has come, or it is let out of its queue; see `admit`."""
+        ticket = saga.ticket
+        if ticket is None:
+            self.admit(saga, awaited=awaited)
+        elif self.open and ticket.due_us is not None:
+            self._rouse_at(ticket.due_us)
+        elif ticket.queue is not None:
+            self.lines.joined(ticket.queue)
+
+    def let_in(self, sagas: list[str]) -> None:
+        """Run sagas that have left a queue on disk: they come before those that wait in the table."""
+        for saga in sagas:
+            if self.open and saga not in self._awake and self._shared.places.take():
+                self._present += 1
+                self._launch(Awake(self._shared, saga))
+            else:
+                self.admit(Awake(self._shared, saga))
+        self._favour = self._favour and not sagas
+        self.place_freed()
+
     def adopt(self, saga: Awake) -> None:
         """Run a saga whose starter was cancelled, if it is on disk."""
-        if self.open:
+        if saga.ticket is not None:
+            self.enter(saga)
+        elif self.open:
             self.chore(self._adopt(saga))
 
     def look(self) -> None:
@@ -135,11 +164,12 @@ class Runner:
         places = self._shared.places
         if not self.open:
             return
-        while self._next and places.take():
+        while self._next and self._take_place():
             self._launch(self._next.popitem(last=False)[1])
+        self.lines.place_freed()
         if self._backlog and not self._next and self._refill is None and places.free >= max(1, places.room // _PART):
-            self._refill = asyncio.get_running_loop().create_task(self._fill(), context=self._context)
-        if (self._next or self._backlog) and self._again is None and places.paced:
+            self._refill = asyncio.get_running_loop().create_task(self._fill(), context=self._own_context())
+        if (self._next or self._backlog or self.lines.wanting) and self._again is None and places.paced:
             # There may be more places soon, though those that run all wait and none ends.
             self._again = asyncio.get_running_loop().call_later(_AGAIN_S, self._look_again)
 
@@ -160,6 +190,8 @@ class Runner:
             self.resumed()
         elif status != "running":
             self.happened(saga, woken=True)
+            if status == "queued":
+                self.chore(self.lines.recount())
 
     def happened(self, saga: str, *, woken: bool) -> None:
         """Have a saga look whether what it waits for has happened.
@@ -179,7 +211,8 @@ class Runner:
     def crowded(self, saga: str) -> None:
         """Put a saga that waits to sleep on disk: too many wait in memory."""
         awake = self._awake.get(saga)
-        if awake is not None and self.open:
+        if awake is not None and self.open and saga not in self._crowded:
+            self._crowded.add(saga)
             self.chore(self._lay_down(awake))
 
     async def take_back(self, saga: str, *, by: str) -> None:
@@ -188,7 +221,7 @@ class Runner:
 
     def chore(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Do something in a task of the engine's own, which its closing cancels."""
-        chore = asyncio.get_running_loop().create_task(work, context=self._context)
+        chore = asyncio.get_running_loop().create_task(work, context=self._own_context())
         self._chores.add(chore)
         chore.add_done_callback(self._chores.discard)
         chore.add_done_callback(_looked_at)
@@ -270,6 +303,7 @@ class Runner:
             started=self._started,
             finished=self._finished,
             failed=self._failed,
+            queued=self.lines.waiting,
         )
 
     def hold(self) -> None:
@@ -323,11 +357,26 @@ class Runner:
         self._awake.clear()
         self._next.clear()
         self._roused.clear()
+        self._crowded.clear()
+        self.lines.close()
         self._refill = None
         self._shared.places.clear()
         self._shared.sleepers.clear()
         for saga in list(self._waiting):
             self.parked(saga)
+
+    def _take_place(self) -> bool:
+        """Take a place for a saga that waits in the table; every other time one from a queue comes first, if any."""
+        places = self._shared.places
+        if self._favour and self.lines.wanting and places.free <= 1:
+            return False
+        taken = places.take()
+        self._favour = self._favour or taken
+        return taken
+
+    def _own_context(self) -> contextvars.Context | None:
+        """Return the context of the engine for one task: in a shared one each saw the transactions of the others."""
+        return None if self._context is None else self._context.copy()
 
     def _look_again(self) -> None:
         self._again = None
@@ -336,10 +385,7 @@ class Runner:
     def _launch(self, saga: Awake) -> None:
         self._awake[saga.id] = saga
         self._started += 1
-        context = self._context
-        saga.task = asyncio.get_running_loop().create_task(
-            self._live(saga), context=None if context is None else context.copy()
-        )
+        saga.task = asyncio.get_running_loop().create_task(self._live(saga), context=self._own_context())
 
     async def _live(self, saga: Awake) -> None:
         try:
@@ -361,19 +407,23 @@ class Runner:
                 self._shared.places.give()
         if ending is not None:
             self._count(ending)
+            if saga.ticket is not None and saga.ticket.queue is not None:
+                self.lines.moved(saga.ticket.queue)
             if (waiting := self._waiting.pop(saga.id, None)) is not None:
                 _tell(waiting, ending)
 
     async def _lay_down(self, saga: Awake) -> None:
         """Have a saga sleep on disk and not in memory, as soon as all of it waits and goes on waiting for a moment."""
-        while self._awake.get(saga.id) is saga and saga.placed and saga.lying is None:
-            run = saga.run
-            moves = None if run is None else run.moves
-            await asyncio.sleep(_SETTLED_S)
-            if run is None or run is not saga.run or run.moves != moves or not saga.could_lie_down() or not self.open:
-                continue
-            if await self._laid_down(saga, run):
-                return
+        try:
+            while self._awake.get(saga.id) is saga and saga.placed and (run := saga.run) is not None and run.naps:
+                moves = run.moves
+                await asyncio.sleep(_SETTLED_S)
+                if run is not saga.run or run.moves != moves or not saga.could_lie_down() or not self.open:
+                    continue
+                if await self._laid_down(saga, run):
+                    return
+        finally:
+            self._crowded.discard(saga.id)  # in the turn of the last look: who waits from then on says so again
 
     async def _laid_down(self, saga: Awake, run: Run) -> bool:
         saga.lying = decided = asyncio.get_running_loop().create_future()
@@ -388,8 +438,9 @@ class Runner:
             task = saga.task
             task.cancel()
             await asyncio.wait([task])
-        except (BackendError, ConflictError) as error:
+        except Exception as error:  # noqa: BLE001 - nobody awaits this task
             _log.error("a saga cannot be put to sleep", saga=saga.id, error=describe(error))
+            saga.stir()  # its journal may not be written, of which whoever waits must hear
             return False
         finally:
             saga.lying = None
@@ -421,11 +472,25 @@ class Runner:
         try:
             while due := await table.due(at=world.now_us(), limit=_ROUSED_AT_ONCE):
                 for saga in due:
-                    self.happened(saga, woken=await table.wake(saga))
+                    if await table.wake(saga):
+                        self.happened(saga, woken=True)
+                    else:
+                        await self._join(saga)
             self._rouse_at(await table.next_due())
         except Exception as error:  # noqa: BLE001 - nobody awaits this task
             _log.error("sagas that sleep cannot be woken", error=describe(error))
             self._rouse_at(world.now_us() + int(_RETRY_S * 1_000_000))
+
+    async def _join(self, saga: str) -> None:
+        """Have a delayed saga join its queue, or begin if it has none."""
+        queue = await self._shared.table.queue_of(saga)
+        line = None if queue is None else self.lines.find(queue)
+        if not await self._shared.queues.join(saga, None if line is None else line.limits.per_key):
+            return
+        if queue is None:
+            self.happened(saga, woken=True)
+        else:
+            self.lines.joined(queue)
 
     def _count(self, ending: Ending) -> None:
         self._present -= 1
@@ -473,7 +538,7 @@ class Runner:
         rows = await self._shared.table.running(after=self._after, limit=limit)
         for number, saga in rows:
             if saga not in self._awake and saga not in self._next and saga not in self._stopped:
-                if not self.open or not self._shared.places.take():
+                if not self.open or not self._take_place():
                     self._backlog = True
                     return
                 self._launch(Awake(self._shared, saga))

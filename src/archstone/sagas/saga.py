@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, ParamSpec, TypeVar
 
 from archstone import context
 from archstone.sagas.errors import NoSagaError, StepCodecError
+from archstone.sagas.queue import Queue
 
 if TYPE_CHECKING:
     from archstone.sagas.steps import Steps
@@ -25,10 +26,12 @@ class SagaMark(NamedTuple):
     """A running saga goes on with the function of its own version; raise it when old journals cannot fit new code."""
     name: str | None = None
     """What functions of several versions are called together. None: as the function."""
+    queue: Queue | None = None
+    """In which its sagas wait before they begin. None: in none."""
 
 
 def saga(
-    *, version: int = 1, name: str | None = None
+    *, version: int = 1, name: str | None = None, queue: Queue | None = None
 ) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Callable[P, Coroutine[Any, Any, R]]]:
     """Mark a coroutine function as a saga: a body that is run again after a crash, its steps remembered.
 
@@ -46,6 +49,7 @@ def saga(
         version: At least 1.
         name: Of the saga, where the function is called otherwise: a Python name. Functions of one class or module may
             share it if their versions differ.
+        queue: In which its sagas wait before they begin; not those that are steps of others.
 
     Raises:
         StepCodecError: It is not a coroutine function, the version is below 1, or the name is none.
@@ -59,7 +63,7 @@ def saga(
             raise StepCodecError(called, f"saga version={version} must be at least 1")
         if name is not None and not name.isidentifier():
             raise StepCodecError(called, f"saga name={name!r} must be a Python name")
-        setattr(body, _MARK, SagaMark(version, name))
+        setattr(body, _MARK, SagaMark(version, name, queue))
         return body
 
     return mark

@@ -29,17 +29,21 @@ from archstone.resilience import OverloadedError, within
 from archstone.sagas.atomic import Atomic
 from archstone.sagas.cancelling import Cancelling
 from archstone.sagas.drive import Ending
-from archstone.sagas.errors import SagaStuckError, SagaUnknownError
+from archstone.sagas.errors import SagaStuckError, SagaUnknownError, StepCodecError
 from archstone.sagas.failures import error_from_json
 from archstone.sagas.forking import Fork, fork
 from archstone.sagas.info import SagaInfo, SagaStatistics, SagaStatus
 from archstone.sagas.journal import Past
+from archstone.sagas.lines import Line
 from archstone.sagas.operations import Operations
 from archstone.sagas.pace import Pace
 from archstone.sagas.places import Places
 from archstone.sagas.points import AFTER_FORK, AFTER_SIGNAL
+from archstone.sagas.queue import Queue, Wish
+from archstone.sagas.queue_rows import QueueRows
 from archstone.sagas.run import Awake
 from archstone.sagas.runner import Runner
+from archstone.sagas.saga import saga_mark
 from archstone.sagas.settings import SagaSettings
 from archstone.sagas.shared import Invoke, Shared
 from archstone.sagas.signals import Signals, signal_json
@@ -105,6 +109,7 @@ class Sagas:
                 pace=lag and Pace(lag, least=settings.max_running_busy, most=settings.max_running),
             ),
             sleepers=Places(settings.max_sleeping, on_free=_nothing),
+            queues=QueueRows(db, self._table),
             signals=Signals(db, self._table, limit=settings.max_signals),
             invoke=invoke,
             atomic=invoke if isinstance(invoke, Atomic) else None,
@@ -112,6 +117,9 @@ class Sagas:
             lag=lag or _none,
         )
         self._runner = self._shared.kin = Runner(self._shared, name)
+        if owner is not None:
+            for queue in self._versions.queues():
+                self._line(queue)
 
     async def prepare(self) -> None:
         """Create what is missing in the database; nothing runs yet, but sagas can be listed and resumed."""
@@ -121,9 +129,13 @@ class Sagas:
         """Create what is missing in the database, and go on with every saga that was running."""
         await self.prepare()
         table = self._table
+        counted = await self._shared.queues.counted()
         self._runner.start(
             stuck=await table.count("stuck"), present=await table.count("running"), due_us=await table.next_due()
         )
+        for each in counted:
+            self._know_line(each.queue, each.method, each.version)
+        self._runner.lines.counted(counted)
 
     def hold(self) -> None:
         """Begin no more steps; who is called may close from now on. `drain` or `close` follow.
@@ -159,6 +171,9 @@ class Sagas:
         /,
         *args: *Ts,
         id: str,
+        key: str | None = None,
+        priority: int = 0,
+        delay_s: float = 0.0,
     ) -> bool:
         """Make a saga part of `tx`: it exists, and begins, when that commits.
 
@@ -167,28 +182,41 @@ class Sagas:
             method: A coroutine function marked with `@saga`.
             *args: Its arguments.
             id: Names the saga for ever. Starting it again with the same method and arguments changes nothing.
+            key: For whom it is, in its queue. None: nobody, and no limit of a key holds.
+            priority: In its queue: the highest comes first.
+            delay_s: Seconds from now before which it does not begin, or join its queue. At least 0.
 
         Returns:
             True if it is new, False if the same saga was started before.
 
         Raises:
             SagaExistsError: The id belongs to another method or other arguments.
-            StepCodecError: Not a saga, or the arguments do not fit its annotations.
+            StepCodecError: Not a saga, the arguments do not fit its annotations, or it has no queue for a key.
         """
-        saga = make(self._shared, method, args, saga=id)
+        saga = self._make(method, args, id, Wish(key, priority, delay_s))
         if not await insert(saga, execute=tx.execute, first=tx.first):
             return False
-        tx.after_commit(lambda: self._runner.admit(saga))
+        tx.after_commit(lambda: self._runner.enter(saga))
         return True
 
-    def check_room(self) -> None:
-        """Refuse what would start one more saga if too many wait for a place already.
+    def check_room(self, method: Callable[..., Awaitable[object]] | None = None) -> None:
+        """Refuse what would start one more saga if too many wait for a place already, or in its queue.
 
         For the door of a service. `start` itself never refuses: what has been accepted goes on.
+
+        Args:
+            method: The saga. None: one without a queue.
 
         Raises:
             OverloadedError: `max_waiting` sagas wait.
         """
+        mark = None if method is None else saga_mark(method)
+        if mark is not None and mark.queue is not None:
+            line = self._line(mark.queue)
+            if line.waiting >= mark.queue.max_waiting:
+                gate = f"queue {mark.queue.name} of {self._table.engine}"
+                raise OverloadedError(gate, "waiting", line.waiting, mark.queue.max_waiting, _RETRY_AFTER_S)
+            return
         waiting, limit = self._runner.waiting, self._settings.max_waiting
         if waiting >= limit:
             raise OverloadedError(f"sagas of {self._table.engine}", "waiting", waiting, limit, _RETRY_AFTER_S)
@@ -199,6 +227,9 @@ class Sagas:
         /,
         *args: *Ts,
         id: str | None = None,
+        key: str | None = None,
+        priority: int = 0,
+        delay_s: float = 0.0,
     ) -> R:
         """Start a saga in a transaction of its own and return its answer, as `start` and `result` do.
 
@@ -208,23 +239,26 @@ class Sagas:
             method: A coroutine function marked with `@saga`.
             *args: Its arguments.
             id: None: a new one.
+            key: As `start` has it; so have the others.
+            priority: In its queue.
+            delay_s: Seconds.
         """
         if (tx := context.current().tx) is not None:
             self._db.refuse_inside(tx)
-        saga = make(self._shared, method, args, saga=world.new_id() if id is None else id)
+        saga = self._make(method, args, world.new_id() if id is None else id, Wish(key, priority, delay_s))
         # Nobody else has an id of our own making, so the body need not wait until that is sure.
-        if id is None and self._runner.begin(saga):
+        if id is None and saga.ticket is None and self._runner.begin(saga):
             news = self._runner.expect(saga.id)
             return cast("R", self._unpack(saga.id, await self._wait(saga.id, news)))
         try:
-            new = await insert(saga, execute=self._db.execute, first=self._db.first)
+            new = await self._insert(saga)
         except asyncio.CancelledError:
             self._runner.adopt(saga)  # its row may have been written all the same
             raise
         if not new:
             return cast("R", await self.result(saga.id))
         news = self._runner.expect(saga.id)
-        self._runner.admit(saga, awaited=True)
+        self._runner.enter(saga, awaited=True)
         return cast("R", self._unpack(saga.id, await self._wait(saga.id, news)))
 
     async def result(self, saga: str) -> object:
@@ -301,7 +335,7 @@ class Sagas:
         self._runner.resumed()
 
     async def cancel(self, saga: str, *, by: str, limit_s: float = 60.0) -> None:
-        """Have a running or stuck saga undone, by hand; returns when that is durable, before it is undone.
+        """Have a saga undone that has not ended, by hand; returns when that is durable, before it is undone.
 
         It ends failed with SagaCancelledError, as if the step it came to had failed for good: what is in flight ends
         first, and everything begun that has an undo is undone, newest first. Cancelled, it goes on all the same.
@@ -395,6 +429,32 @@ class Sagas:
     def statistics(self) -> SagaStatistics:
         """Return counters since the engine was opened."""
         return self._runner.statistics()
+
+    def _make(self, method: Callable[..., Awaitable[object]], args: tuple[object, ...], id: str, wish: Wish) -> Awake:
+        mark = saga_mark(method)
+        if mark is not None and mark.queue is not None:
+            self._line(mark.queue)
+        return make(self._shared, method, args, saga=id, wish=wish)
+
+    async def _insert(self, saga: Awake) -> bool:
+        if saga.ticket is None:
+            return await insert(saga, execute=self._db.execute, first=self._db.first)
+        return await self._table.run(lambda tx: insert(saga, execute=tx.execute, first=tx.first))
+
+    def _line(self, queue: Queue) -> Line:
+        return self._runner.lines.know(f"{self._table.engine}/{queue.name}", queue)
+
+    def _know_line(self, name: str, method: str, version: int) -> None:
+        """Have a line for a queue in which sagas wait: that of their function."""
+        if self._runner.lines.find(name) is None:
+            try:
+                mark = saga_mark(self._versions.nearest(method, version).call)
+            except StepCodecError:
+                mark = None
+            queue = mark.queue if mark is not None else None
+            # Where the code has no such queue any more, they leave without a limit: what was accepted goes on.
+            wanted = name.removeprefix(f"{self._table.engine}/")
+            self._line(queue if queue is not None and queue.name == wanted else Queue(wanted))
 
     async def _wait(self, saga: str, news: asyncio.Future[Ending]) -> Ending:
         try:

@@ -14,6 +14,7 @@ from archstone.sagas.table import Table
 
 if TYPE_CHECKING:
     from archstone.sagas.atomic import Atomic
+    from archstone.sagas.queue_rows import QueueRows
     from archstone.sagas.run import Awake
     from archstone.sagas.signals import Signals
     from archstone.sagas.versions import Versions
@@ -62,6 +63,7 @@ class Shared:
     lag: Callable[[], float]
     """Lag of the loop, seconds."""
     signals: "Signals"
+    queues: "QueueRows"
     kin: "Kin" = field(init=False)
     """The engine."""
     draining: bool = False

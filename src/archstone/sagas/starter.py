@@ -7,6 +7,7 @@ from archstone import context, world
 from archstone.data import headers_of
 from archstone.sagas.codec import same_arguments
 from archstone.sagas.errors import SagaExistsError, StepCodecError
+from archstone.sagas.queue import Wish, ticket_of
 from archstone.sagas.run import Awake
 from archstone.sagas.saga import SagaMark, saga_mark
 from archstone.sagas.shared import Shared
@@ -14,6 +15,7 @@ from archstone.sagas.table import Execute, First
 
 __all__ = ["LONGEST_ID", "check_id", "insert", "make"]
 
+_NO_WISH: Final = Wish()
 LONGEST_ID: Final = 200
 """Characters of the id of a saga."""
 
@@ -25,9 +27,22 @@ def check_id(what: str, saga: str) -> None:
 
 
 def make(
-    shared: Shared, method: Callable[..., Awaitable[object]], arguments: tuple[object, ...], *, saga: str
+    shared: Shared,
+    method: Callable[..., Awaitable[object]],
+    arguments: tuple[object, ...],
+    *,
+    saga: str,
+    wish: Wish | None = None,
 ) -> Awake:
-    """Return a saga that is not on disk yet, caused by the call that runs here."""
+    """Return a saga that is not on disk yet, caused by the call that runs here.
+
+    Args:
+        shared: Of its engine.
+        method: A function that is a saga.
+        arguments: Its arguments.
+        saga: Its id.
+        wish: How it is to be started. None: at once, whatever queue its function has.
+    """
     operation = shared.versions.of(method)
     mark = saga_mark(method) or SagaMark(1)
     check_id(operation.name, saga)
@@ -37,6 +52,8 @@ def make(
     made.arguments = operation.codec.arguments_json(arguments)
     shared.check_size(f"saga {saga}", "the arguments", len(made.arguments))
     made.started_us = world.now_us()
+    if wish is not None and (mark.queue is not None or wish != _NO_WISH):
+        made.ticket = ticket_of(operation.name, mark.queue, wish, engine=shared.table.engine)
     call = context.current()
     made.headers = headers_of(call)
     made.trace = call.trace
@@ -47,12 +64,16 @@ def make(
 
 
 async def insert(saga: Awake, *, execute: Execute, first: First) -> bool:
-    """Write the row of a new saga; False if the same saga has one already.
+    """Write the row of a new saga, one with a ticket in a transaction; False if the same saga has one already.
 
     Raises:
         SagaExistsError: The id belongs to another saga.
     """
-    if await saga.insert(execute=execute):
+    if saga.ticket is None:
+        added = await saga.insert(execute=execute)
+    else:
+        added = await saga.shared.queues.insert(saga.row(), saga.ticket, execute=execute, first=first)
+    if added:
         return True
     table = saga.shared.table
     row = await table.same(first, saga.id)

@@ -3,25 +3,28 @@
 `_archstone_sagas` has a row per saga, `_archstone_saga_journal` what each remembers. The last entries of a saga go
 into its own row (`tail`) with its end, so that ending is one statement; so do the first (`head`) of one that begins
 together with its row. `_archstone_saga_signals` has what was sent to each; its statements are in `signals`. All are
-swept by age, see `sweep`.
+swept by age, see `sweep`. This is one file, however long, so that whoever changes how rows are written finds it all.
 
 | status | meaning |
 | --- | --- |
 | `running` | ready: at work in memory, or about to be |
 | `asleep` | waits for something, and is not in memory: `wake_us` says until when, NULL for as long as it takes |
+| `queued`, `delayed` | has not begun, see `queue_rows` |
 | `stuck` | waits for a person |
 | `done`, `failed` | has ended |
 
-Every change of a row that is there is made by `_changed`, by the id of its saga.
+Every change of a row that is there is made by `changed`, by the id of its saga.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Literal, NamedTuple, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar
 
-from archstone.data import Database, Schema, Snapshot, Transaction, TransactionLostError
+from archstone.data import Database, Schema, Snapshot, Transaction
 from archstone.sagas.errors import SagaUnknownError
 
-__all__ = ["SCHEMA", "Also", "Execute", "First", "Nap", "NewRow", "SagaRow", "SameRow", "Table"]
+__all__ = [
+    "FINISH", "READY", "SCHEMA", "Also", "Execute", "First", "Nap", "NewRow", "SagaRow", "SameRow", "Table", "changed",
+]  # fmt: skip
 
 SCHEMA: Final = Schema(
     "sagas",
@@ -88,6 +91,24 @@ SCHEMA: Final = Schema(
             """CREATE INDEX _archstone_saga_signals_unread ON _archstone_saga_signals (saga, name, number)
                 WHERE taken = 0""",
         ),
+        (
+            "ALTER TABLE _archstone_sagas ADD COLUMN queue TEXT",
+            "ALTER TABLE _archstone_sagas ADD COLUMN queue_key TEXT NOT NULL DEFAULT ''",
+            "ALTER TABLE _archstone_sagas ADD COLUMN priority INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE _archstone_sagas ADD COLUMN turn INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE _archstone_sagas ADD COLUMN cleared INTEGER NOT NULL DEFAULT 0",
+            # Of sagas in queues only, and of those that have left one and not ended.
+            """CREATE INDEX _archstone_sagas_line ON _archstone_sagas (queue, priority DESC, turn, number)
+                WHERE status = 'queued'""",
+            """CREATE INDEX _archstone_sagas_front ON _archstone_sagas (queue, priority DESC, turn, number)
+                WHERE cleared = 1 AND status = 'queued'""",
+            """CREATE INDEX _archstone_sagas_keys ON _archstone_sagas (queue, queue_key, priority DESC, turn, number)
+                WHERE status = 'queued'""",
+            """CREATE INDEX _archstone_sagas_cleared ON _archstone_sagas (queue, queue_key)
+                WHERE cleared = 1 AND finished_us IS NULL""",
+            """CREATE INDEX _archstone_sagas_begun ON _archstone_sagas (queue, status)
+                WHERE cleared = 1 AND finished_us IS NULL""",
+        ),
     ),
 )
 
@@ -114,27 +135,27 @@ _APPEND: Final = (
 _ENTRIES: Final = f"SELECT entries FROM _archstone_saga_journal WHERE saga = {_NUMBER} AND position = :position"
 
 
-def _changed(what: str, *, where: str = "") -> str:
+def changed(what: str, *, where: str = "") -> str:
     """Return the statement that changes the row of one saga: the only way to do that."""
     return f"UPDATE _archstone_sagas SET {what} WHERE id = :id{where}"
 
 
-_READY: Final = "status = 'running', wake_us = NULL"
-_FINISH: Final = _changed("status = :status, answer = :answer, tail = :tail, finished_us = :at")
-_REOPEN: Final = _changed(f"{_READY}, finished_us = NULL, answer = NULL, tail = NULL, attempts = 0, why = NULL")
-_NOTE: Final = _changed("status = :status, attempts = :attempts, why = :why")
-_TOUCH: Final = _changed("status = status", where=" AND engine = :engine AND status = 'running'")
-_REVIVE: Final = _changed(f"{_READY}, attempts = 0, why = NULL")
-_UNSTICK: Final = _changed(f"{_READY}, attempts = 0, why = NULL", where=" AND engine = :engine AND status = 'stuck'")
-_LIE_DOWN: Final = _changed("status = 'asleep', wake_us = :until", where=" AND status = 'running'")
+READY: Final = "status = 'running', wake_us = NULL"
+FINISH: Final = changed("status = :status, answer = :answer, tail = :tail, finished_us = :at")
+_REOPEN: Final = changed(f"{READY}, finished_us = NULL, answer = NULL, tail = NULL, attempts = 0, why = NULL")
+_NOTE: Final = changed("status = :status, attempts = :attempts, why = :why")
+_TOUCH: Final = changed("status = status", where=" AND engine = :engine AND status = 'running'")
+_REVIVE: Final = changed(f"{READY}, attempts = 0, why = NULL")
+_UNSTICK: Final = changed(f"{READY}, attempts = 0, why = NULL", where=" AND engine = :engine AND status = 'stuck'")
+_LIE_DOWN: Final = changed("status = 'asleep', wake_us = :until", where=" AND status = 'running'")
 _HAS_ENDED: Final = "SELECT 1 FROM _archstone_sagas WHERE id = :saga AND finished_us IS NOT NULL"
 _HAS_COME: Final = (
     f"SELECT 1 FROM _archstone_saga_signals WHERE saga = {_NUMBER} AND name = :name AND taken = 0 LIMIT 1"
 )
-_WAKE: Final = _changed(_READY, where=" AND status = 'asleep'")
+_WAKE: Final = changed(READY, where=" AND status = 'asleep'")
 _COLUMNS: Final = (
     "number, id, method, version, status, arguments, headers, started_us, finished_us, answer, head, tail, attempts,"
-    " why, parent, forked_from"
+    " why, parent, forked_from, wake_us, queue, queue_key, priority"
 )
 _NEXT_POSITION: Final = "SELECT coalesce(max(position), -1) + 1 FROM _archstone_saga_journal WHERE saga = :number"
 _AGES: Final = (
@@ -143,11 +164,10 @@ _AGES: Final = (
     " FROM _archstone_sagas AS saga WHERE number > :after AND engine = :engine ORDER BY number LIMIT :batch"
 )
 _CHOSEN: Final = {
+    "queued": " AND status IN ('queued', 'delayed') AND finished_us IS NULL",
     "running": " AND status IN ('running', 'asleep') AND finished_us IS NULL",
     "stuck": " AND status = 'stuck' AND finished_us IS NULL",
 }
-_ATTEMPTS: Final = 5
-"""Of a transaction that was lost."""
 _SWEPT: Final = "DELETE FROM _archstone_{} WHERE {} = :number"
 
 Execute = Callable[..., Awaitable[int]]
@@ -196,6 +216,10 @@ class SagaRow(NamedTuple):
     why: str | None
     parent: str | None
     forked_from: str | None
+    wake_us: int | None
+    queue: str | None
+    queue_key: str
+    priority: int
 
 
 class NewRow(NamedTuple):
@@ -289,13 +313,13 @@ class Table:
 
     def finish(self, saga: str, *, status: str, answer: bytes, tail: bytes, at: int) -> Awaitable[int]:
         """End a saga as `done` or `failed`; returns when it is durable."""
-        return self._db.execute(_FINISH, id=saga, status=status, answer=answer, tail=tail, at=at)
+        return self._db.execute(FINISH, id=saga, status=status, answer=answer, tail=tail, at=at)
 
     async def finish_child(self, saga: str, parent: str, *, status: str, answer: bytes, tail: bytes, at: int) -> bool:
         """End a saga that another waits for, durably; return whether that one slept on disk, and goes on."""
 
         async def work(tx: Transaction) -> bool:
-            await tx.execute(_FINISH, id=saga, status=status, answer=answer, tail=tail, at=at)
+            await tx.execute(FINISH, id=saga, status=status, answer=answer, tail=tail, at=at)
             return await self.wake(parent, execute=tx.execute)
 
         return await self.run(work)
@@ -366,6 +390,11 @@ class Table:
             limit=limit,
         )
 
+    async def queue_of(self, saga: str) -> str | None:
+        """Return the name of the queue that a saga waits or has waited in, None if there is none."""
+        found = await self._db.first(tuple[str | None], "SELECT queue FROM _archstone_sagas WHERE id = :id", id=saga)
+        return None if found is None else found[0]
+
     async def next_due(self) -> int | None:
         """Return the earliest instant at which a saga is to go on, None if there is none."""
         return await self._db.first(
@@ -399,16 +428,9 @@ class Table:
 
         return await self.run(work)
 
-    async def run(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+    def run(self, work: Callable[[Transaction], Awaitable[T]]) -> Coroutine[Any, Any, T]:
         """Do `work` in a transaction, durably, and again as a whole if that was lost."""
-        for _ in range(_ATTEMPTS - 1):
-            try:
-                async with self._db.transaction() as tx:
-                    return await work(tx)
-            except TransactionLostError:
-                continue
-        async with self._db.transaction() as tx:
-            return await work(tx)
+        return self._db.run(work)
 
     async def taken(self, saga: str) -> str | None:
         """Return the method of the saga that has an id, of whatever engine; None if it is free."""

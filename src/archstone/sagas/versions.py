@@ -12,6 +12,7 @@ from typing import Final
 
 from archstone.sagas.errors import SagaVersionError, StepCodecError
 from archstone.sagas.operations import Callee, Operation, Operations
+from archstone.sagas.queue import Queue
 from archstone.sagas.saga import SagaMark, saga_mark
 
 __all__ = ["Versions"]
@@ -61,6 +62,11 @@ class Versions:
             return self.find(name, version)
         except SagaVersionError as error:
             return self.find(name, error.there[-1])
+
+    def queues(self) -> list[Queue]:
+        """Return the queues of the owner's sagas, one for each function that has one."""
+        marks = [saga_mark(self._operations.find(attribute).call) for attribute in self._place("").values()]
+        return [mark.queue for mark in marks if mark is not None and mark.queue is not None]
 
     def _learn(self, method: Callee) -> Operation:
         operation = self._operations.of(method)

@@ -1,7 +1,7 @@
 """Rows and journals as the frozen values that people and tools read."""
 
 from datetime import UTC, datetime
-from typing import cast
+from typing import Final, cast
 
 import orjson
 
@@ -11,6 +11,9 @@ from archstone.sagas.journal import Begun, Past
 from archstone.sagas.table import SagaRow
 
 __all__ = ["saga_info"]
+
+_STATUSES: Final[dict[str, SagaStatus]] = {"asleep": "running", "delayed": "queued"}
+"""What a status of a row is called outside, where that differs."""
 
 
 def saga_info(row: SagaRow, past: Past | None = None) -> SagaInfo:
@@ -22,7 +25,7 @@ def saga_info(row: SagaRow, past: Past | None = None) -> SagaInfo:
         number=row.number,
         method=row.method,
         version=row.version,
-        status="running" if row.status == "asleep" else cast("SagaStatus", row.status),
+        status=_STATUSES.get(row.status) or cast("SagaStatus", row.status),
         arguments=row.arguments.decode(),
         answer=None if row.answer is None else row.answer.decode(),
         attempts=row.attempts,
@@ -34,6 +37,10 @@ def saga_info(row: SagaRow, past: Past | None = None) -> SagaInfo:
         finished_at=_maybe(row.finished_us),
         failure=None if past is None or past.failure is None else past.failure.decode(),
         parent=row.parent,
+        queue=None if row.queue is None else row.queue.partition("/")[2],
+        key=row.queue_key or None,
+        priority=row.priority,
+        due_at=_maybe(row.wake_us) if row.status == "delayed" else None,
         forked_from=row.forked_from,
         steps=() if past is None else tuple(map(_step_info, past.steps.values())),
     )

@@ -42,7 +42,7 @@ async def wait_for(run: Run, step: str, nap: Nap, look: Callable[[], Awaitable[T
             news = saga.news()  # before the look: what happens while we look is not missed
             left_us = None if nap.until_us is None else nap.until_us - world.now_us()
             found = await _looked(run, look)
-            if found is not None or run.ended or (left_us is not None and left_us <= 0):
+            if found is not None or run.ended or run.halt is not None or (left_us is not None and left_us <= 0):
                 break
             away = saga.leave_place() or away
             limit_s = _LONGEST_LOOK_S if left_us is None else min(left_us / 1_000_000, _LONGEST_LOOK_S)
@@ -53,7 +53,7 @@ async def wait_for(run: Run, step: str, nap: Nap, look: Callable[[], Awaitable[T
         run.woke(step)
         if away:
             run.shared.sleepers.give()
-    if run.ended:
+    if run.ended or run.halt is not None:
         run.check()
     await saga.take_place()
     return found

@@ -68,13 +68,24 @@ class Tx:
         """Call `callback` once this is durable; never if it is rolled back; a crash can come between."""
         self._tx.after_commit(callback)
 
-    async def start(self, method: Callable[[*Ts], Coroutine[Any, Any, object]], *args: *Ts, id: str) -> bool:
+    async def start(
+        self,
+        method: Callable[[*Ts], Coroutine[Any, Any, object]],
+        *args: *Ts,
+        id: str,
+        key: str | None = None,
+        priority: int = 0,
+        delay_s: float = 0.0,
+    ) -> bool:
         """Start a saga: it begins after the commit, and never if this is rolled back.
 
         Args:
             method: A method of the service marked with `@saga`.
             args: Its arguments.
             id: The saga's id. Starting the same again does nothing.
+            key: For whom it is, in the queue of the method. None: nobody.
+            priority: In its queue: the highest comes first.
+            delay_s: Seconds from now before which it does not begin, or join its queue. At least 0.
 
         Returns:
             True if it is new, False if the same saga was started before.
@@ -87,8 +98,8 @@ class Tx:
         if self._sagas is None:
             raise ConfigError(f"{getattr(method, '__qualname__', method)}: not a @saga of this service: mark it")
         if _SERVICE not in context.current().principal.roles:
-            self._sagas.check_room()
-        return await self._sagas.start(self._tx, method, *args, id=id)
+            self._sagas.check_room(method)
+        return await self._sagas.start(self._tx, method, *args, id=id, key=key, priority=priority, delay_s=delay_s)
 
     async def signal(self, saga: str, name: str, value: object = None, *, key: str | None = None) -> bool:
         """Send a saga of this service what it waits for: it is sent if and only if this commits; see `Sagas.signal`.

@@ -81,7 +81,7 @@ class Acts:
             answer=None if info.answer is None else info.answer[:_TEXT_LIMIT],
             calls=tuple(map(_call, info.steps[:MAX_STEPS])),
             can_resume=info.status == "stuck",
-            can_cancel=info.status in {"running", "stuck"} and info.failure is None,
+            can_cancel=info.status in {"queued", "running", "stuck"} and info.failure is None,
         )
 
     async def resume(self, who: Principal, saga: str) -> None:

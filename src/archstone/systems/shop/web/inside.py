@@ -91,6 +91,13 @@ _EVENTS: Final = {
 }
 _LINKS: Final = frozenset({"take_money", "give_back"})
 """Sagas that are links of a chain. They are known also where spans, and so events, were not kept."""
+_STATUSES: Final = {
+    "queued": "is to begin",
+    "running": "goes on",
+    "stuck": "is stuck",
+    "done": "done",
+    "failed": "turned back",
+}
 _NOW: Final = {"Stuck": "stuck", "At work": "live", "Turned back": "back", "All done": "done"}
 _STATES: Final = {"begun": "at work", "done": "done", "failed": "failed", "undone": "undone"}
 
@@ -248,7 +255,7 @@ def _bar(row: Row, whole: int) -> Bar:
 
 def _way(saga: SagaStory, now_us: int) -> Way:
     took = _took((saga.ended_us or now_us) - saga.began_us)
-    status = {"running": "goes on", "stuck": "is stuck", "done": "done", "failed": "turned back"}[saga.status]
+    status = _STATUSES[saga.status]
     told = f"{status}, {took}" if saga.status != "running" or not saga.going_back else f"is being undone, {took}"
     return Way(
         _SAGAS.get(saga.method, saga.method), f"{saga.service}.{saga.method}", told, saga.going_back,
