@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from devices import SCREENS, Devices
 from faults_of_pages import faults_of
+from playwright.sync_api import expect
 from shop_process import ShopProcess
 from tour import buyer_pages, guest_pages
 
@@ -49,3 +50,18 @@ def test_a_name_that_is_one_endless_word_pushes_nothing_off_the_page(
         admin.open(f"/admin/{section}")
         found += faults_of(admin, section)
     assert not found, "\n".join(found)
+
+
+def test_the_panel_on_a_page_of_its_own_is_as_tall_as_what_it_shows(device: Devices) -> None:
+    buyer = device("wide", still=True)
+    buyer.register("tall@example.org")
+    buyer.put("KIT-002")
+    buyer.order("tok_ok")
+    buyer.open("/counter")
+    panel = buyer.main.locator("div.counter")
+    shown = panel.locator(".events li").last
+    expect(shown).to_be_visible()
+    outer, inner = panel.bounding_box(), shown.bounding_box()
+    assert outer is not None
+    assert inner is not None
+    assert inner["y"] + inner["height"] <= outer["y"] + outer["height"]

@@ -128,7 +128,7 @@ async def test_what_both_would_undo_is_not_copied(tmp_path: Path, planner: Plann
     async with opened(tmp_path, planner, settings=SagaSettings(undo_retry=Retry(1))) as sagas:
         await start(sagas, planner.trip)
         assert (await sagas.inspect("t1")).status == "stuck"
-        with pytest.raises(SagaNotForkableError, match=r"main/depot.take#1 has an undo, and a saga that is stuck may make it"):
+        with pytest.raises(SagaNotForkableError, match="a saga that is stuck may make it"):
             await sagas.fork("t1", from_step=B, as_id="t2")
         assert await sagas.fork("t1", from_step="main/depot.take#1", as_id="t3") is True
         await sagas.result("t3")

@@ -122,9 +122,9 @@ async def at_rest(run: Embedded) -> None:
         await asyncio.sleep(0.5)
 
 
-async def scene(folder: Path) -> tuple[list[Outcome], int, float]:
+async def scene(folder: Path, form: str = "saga") -> tuple[list[Outcome], int, float]:
     """Open the shop, let everybody buy and one cancel, let the parcels arrive, close it."""
-    async with running(shop, data=folder, encode=True, options={"parcels": "fast"}) as run:
+    async with running(shop, data=folder, encode=True, options={"parcels": "fast", "checkout": form}) as run:
         customers = [Browser(run.asgi, name) for name in CUSTOMERS]
         bought = await asyncio.gather(*(customer.shop_around() for customer in customers))
         await customers[0].call_off(bought[0][0].order_id)
@@ -137,28 +137,32 @@ async def scene(folder: Path) -> tuple[list[Outcome], int, float]:
         return [each for orders in bought for each in orders], summary["revenue"], world.monotonic()
 
 
-async def stopped_scene(folder: Path, *, stops: int = 3) -> list[Outcome]:
-    """Place every order at once, stop and start the shop in the middle, and see how they end."""
+async def stopped_scene(folder: Path, form: str = "saga", *, stops: int = 3) -> list[Outcome]:
+    """Place every order at once, stop and start the shop in the middle, and see how they end.
+
+    `form` is that of the checkout at the first start; afterwards it is the other, which new orders alone would take.
+    """
     ann = Browser(None, "ann")
-    async with running(shop, data=folder, encode=True) as run:
+    async with running(shop, data=folder, encode=True, options={"checkout": form}) as run:
         ann.app = run.asgi
         orders = [(await ann.place(sku, card), card) for sku, card in await ann.fill_cart()]
         await asyncio.sleep(world.random().random() / 20)
+    other = "choreography" if form == "saga" else "saga"
     for _ in range(stops):
-        async with running(shop, data=folder, encode=True):
+        async with running(shop, data=folder, encode=True, options={"checkout": other}):
             # Before, in and after the moments at which the steps of a checkout and their retries fall.
             await asyncio.sleep(world.random().choice((0.0, 0.001, 0.01, 0.3, 3.0)) * world.random().random())
-    async with running(shop, data=folder, encode=True) as run:
+    async with running(shop, data=folder, encode=True, options={"checkout": other}) as run:
         ann.app = run.asgi
         outcomes = await asyncio.gather(*(ann.ended(order_id, card) for order_id, card in orders))
         await at_rest(run)
         return outcomes
 
 
-def play(seed: int, folder: Path, *, trace: simulation.Trace | None = None) -> Ended:
+def play(seed: int, folder: Path, form: str = "saga", *, trace: simulation.Trace | None = None) -> Ended:
     """Run the scene under `seed` in an empty folder."""
     trace = trace or simulation.Trace()
-    outcomes, revenue, virtual_s = simulation.run(lambda: scene(folder), seed=seed, trace=trace)
+    outcomes, revenue, virtual_s = simulation.run(lambda: scene(folder, form), seed=seed, trace=trace)
     mails = len(list((folder / "mails").glob("*.eml")))
     return Ended(trace.digest(), tuple(outcomes), tuple(check(folder)), mails, revenue, virtual_s)
 

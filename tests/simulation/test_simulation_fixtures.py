@@ -101,12 +101,17 @@ async def test_fails_with_its_seed():
 """
 
 
+SUPPORT = Path(__file__).parents[1] / "support"
+
+
 def test_leaks_fail_and_failures_tell_their_seed(tmp_path: Path) -> None:
     tests = tmp_path / "tests"
     tests.mkdir()
     (tests / "conftest.py").write_text((Path(__file__).parents[1] / "conftest.py").read_text())
     (tests / "test_leaky.py").write_text(LEAKY)
-    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = real_time: x\n    simulated: x\n")
+    (tmp_path / "pytest.ini").write_text(
+        f"[pytest]\npythonpath = {SUPPORT}\nmarkers = real_time: x\n    simulated: x\n"
+    )
     command = [sys.executable, "-m", "pytest", "-q", "--seed", "7", "-p", "no:cacheprovider", str(tests)]
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "3 failed, 1 passed, 1 error" in ran.stdout, ran.stdout

@@ -32,11 +32,15 @@ def elsewhere(folder: Path, *, seed: int, hash_seed: int, planted: bool = False)
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("seed", range(4))
+FORMS = [*((seed, "saga") for seed in range(4)), *((seed, "choreography") for seed in range(3))]
+"""Seeds, and who carries the orders to their ends."""
+
+
+@pytest.mark.parametrize(("seed", "form"), FORMS)
 def test_every_order_ends_as_its_card_says_and_the_books_are_right_under_any_order_of_callbacks(
-    seed: int, tmp_path: Path
+    seed: int, form: str, tmp_path: Path
 ) -> None:
-    ended = simulated_shop.play(seed, tmp_path)
+    ended = simulated_shop.play(seed, tmp_path, form)
     assert [(each.card, (each.status, each.reason)) for each in ended.outcomes] == [
         (card, ENDS[card]) for _ in CUSTOMERS for card in CARDS
     ]
@@ -48,9 +52,9 @@ def test_every_order_ends_as_its_card_says_and_the_books_are_right_under_any_ord
     assert ended.virtual_s > simulated_shop.PARCELS_S
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_checkouts_that_a_stop_interrupts_end_after_the_next_start(seed: int, tmp_path: Path) -> None:
-    outcomes = simulation.run(lambda: simulated_shop.stopped_scene(tmp_path), seed=seed)
+@pytest.mark.parametrize(("seed", "form"), FORMS)
+def test_checkouts_that_a_stop_interrupts_end_after_the_next_start(seed: int, form: str, tmp_path: Path) -> None:
+    outcomes = simulation.run(lambda: simulated_shop.stopped_scene(tmp_path, form), seed=seed)
     assert [(each.card, (each.status, each.reason)) for each in outcomes] == [(card, ENDS[card]) for card in CARDS]
     assert check(tmp_path) == []
 

@@ -7,7 +7,14 @@ import pytest
 from pages_browser import Browser, an_admin, registered
 
 from archstone.runtime import Embedded, running
+from archstone.systems.shop.checkout import CheckoutForm
 from archstone.systems.shop.system import shop
+
+
+@pytest.fixture(params=CheckoutForm, ids=lambda form: form.value)
+def form(request: pytest.FixtureRequest) -> CheckoutForm:
+    """Return each form of the checkout: who takes it promises the same of both."""
+    return request.param
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 from wiring import running_shop
 
 from archstone.systems.shop import invariants
+from archstone.systems.shop.checkout import CheckoutForm
 from archstone.systems.shop.inventory.contract import Inventory
 from archstone.systems.shop.orders.contract import CannotCancelError, NoOrdersError, Orders, OrderUnknownError
 from archstone.systems.shop.payments.bank import Bank
@@ -19,8 +20,8 @@ from archstone.systems.shop.values import Money
 FAST = Pace(packed_after_s=2, shipped_after_s=3, delivered_after_s=4)
 
 
-async def test_a_confirmed_order_is_cancelled_and_everything_given_back(tmp_path: Path) -> None:
-    async with running_shop(tmp_path) as shop:
+async def test_a_confirmed_order_is_cancelled_and_everything_given_back(tmp_path: Path, form: CheckoutForm) -> None:
+    async with running_shop(tmp_path, form=form) as shop:
         ann = await shop.register("ann@example.com")
         order_id = await shop.place(ann, ("KIT-001", 2))
         await shop.ended(ann, order_id)
@@ -54,9 +55,9 @@ class WaitingBank(Bank):
         return await super().charge(key, amount, token)
 
 
-async def test_a_pending_order_turns_back_before_it_is_confirmed(tmp_path: Path) -> None:
+async def test_a_pending_order_turns_back_before_it_is_confirmed(tmp_path: Path, form: CheckoutForm) -> None:
     bank = WaitingBank(f"sqlite:///{tmp_path / 'bank.db'}")
-    async with running_shop(tmp_path, bank=bank) as shop:
+    async with running_shop(tmp_path, bank=bank, form=form) as shop:
         ann = await shop.register("ann@example.com")
         order_id = await shop.place(ann, ("KIT-001", 2))
         await bank.asked.wait()
@@ -69,8 +70,10 @@ async def test_a_pending_order_turns_back_before_it_is_confirmed(tmp_path: Path)
     assert invariants.check(tmp_path) == []
 
 
-async def test_a_parcel_moves_after_the_order_is_confirmed_and_the_timeline_tells(tmp_path: Path) -> None:
-    async with running_shop(tmp_path, pace=FAST) as shop:
+async def test_a_parcel_moves_after_the_order_is_confirmed_and_the_timeline_tells(
+    tmp_path: Path, form: CheckoutForm
+) -> None:
+    async with running_shop(tmp_path, pace=FAST, form=form) as shop:
         ann = await shop.register("ann@example.com")
         order_id = await shop.place(ann, ("KIT-001", 1))
         view = await shop.until(ann, order_id, lambda view: view.parcel == "delivered")

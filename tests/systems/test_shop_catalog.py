@@ -17,6 +17,7 @@ from archstone.systems.shop.catalog.pictures import picture, pictures
 from archstone.systems.shop.catalog.search import match_expression
 from archstone.systems.shop.inventory.administration import StockAdmin
 from archstone.systems.shop.inventory.contract import Inventory, UnknownStockError
+from archstone.systems.shop.inventory.service import PIECE
 from archstone.systems.shop.paging import BadCursorError, decode_cursor, encode_cursor
 
 HOSTILE = [
@@ -154,6 +155,12 @@ async def test_what_is_sold_out_is_known_of_many_at_once(tmp_path: Path) -> None
             "KIT-005", "gone", delta=-free
         )
         assert await inventory.sold_out(("KIT-001", "KIT-005", "NOT-THERE")) == ("KIT-005",)
+        # More than one statement asks for: the one that is sold out ends a full piece, or begins the next.
+        for before in (PIECE - 1, PIECE, 2 * PIECE):
+            others = tuple(f"NOT-{number:03}" for number in range(before))
+            assert await inventory.sold_out((*others, "KIT-005")) == ("KIT-005",)
+        assert await inventory.sold_out(("KIT-005", *others, "KIT-005")) == ("KIT-005",)
+        assert await inventory.sold_out(()) == ()
 
 
 async def test_search_ranks_names_above_descriptions_and_knows_categories(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from archstone.data import Database
 from archstone.services import KeyReusedError
 from archstone.systems.shop import invariants
 from archstone.systems.shop.catalog.contract import UnknownProductError
+from archstone.systems.shop.checkout import CheckoutForm
 from archstone.systems.shop.inventory.contract import Inventory, OutOfStockError, ReservationClosedError
 from archstone.systems.shop.inventory.service import HOLD_S
 from archstone.systems.shop.notifications.mail import Mail
@@ -21,8 +22,8 @@ from archstone.systems.shop.shipping.contract import Shipping
 from archstone.systems.shop.values import Line, Money
 
 
-async def test_an_order_is_confirmed_with_money_goods_parcel_and_one_mail(tmp_path: Path) -> None:
-    async with running_shop(tmp_path) as shop:
+async def test_an_order_is_confirmed_with_money_goods_parcel_and_one_mail(tmp_path: Path, form: CheckoutForm) -> None:
+    async with running_shop(tmp_path, form=form) as shop:
         ann = await shop.register("Ann@Example.com")
         order_id = await shop.place(ann, ("KIT-001", 2), ("DES-003", 1))
         view = await shop.ended(ann, order_id)
@@ -48,8 +49,10 @@ async def test_an_order_is_confirmed_with_money_goods_parcel_and_one_mail(tmp_pa
     ("token", "reason"),
     [("tok_declined", "payment declined: insufficient funds"), ("tok_stolen", "payment declined: unknown card")],
 )
-async def test_a_declined_payment_ends_the_order_with_the_reason(tmp_path: Path, token: str, reason: str) -> None:
-    async with running_shop(tmp_path) as shop:
+async def test_a_declined_payment_ends_the_order_with_the_reason(
+    tmp_path: Path, form: CheckoutForm, token: str, reason: str
+) -> None:
+    async with running_shop(tmp_path, form=form) as shop:
         ann = await shop.register("ann@example.com")
         view = await shop.ended(ann, await shop.place(ann, ("KIT-001", 2), token=token))
         await shop.at_rest()
@@ -67,9 +70,9 @@ async def test_a_declined_payment_ends_the_order_with_the_reason(tmp_path: Path,
 
 @pytest.mark.parametrize("token", ["tok_timeout", "tok_flaky"])
 async def test_a_bank_that_does_not_answer_at_first_is_asked_again_and_takes_the_money_once(
-    tmp_path: Path, token: str
+    tmp_path: Path, form: CheckoutForm, token: str
 ) -> None:
-    async with running_shop(tmp_path) as shop:
+    async with running_shop(tmp_path, form=form) as shop:
         ann = await shop.register("ann@example.com")
         view = await shop.ended(ann, await shop.place(ann, ("KIT-001", 1), token=token))
         await shop.at_rest()
@@ -78,8 +81,8 @@ async def test_a_bank_that_does_not_answer_at_first_is_asked_again_and_takes_the
     assert invariants.check(tmp_path) == []
 
 
-async def test_more_than_there_is_ends_the_order_with_the_product_named(tmp_path: Path) -> None:
-    async with running_shop(tmp_path) as shop:
+async def test_more_than_there_is_ends_the_order_with_the_product_named(tmp_path: Path, form: CheckoutForm) -> None:
+    async with running_shop(tmp_path, form=form) as shop:
         ann = await shop.register("ann@example.com")
         await shop.database("inventory").execute("UPDATE stock SET free = 3, initial = 3 WHERE sku = 'KIT-001'")
         view = await shop.ended(ann, await shop.place(ann, ("DES-001", 1), ("KIT-001", 4)))
@@ -89,8 +92,8 @@ async def test_more_than_there_is_ends_the_order_with_the_product_named(tmp_path
     assert invariants.check(tmp_path) == []
 
 
-async def test_fifty_customers_for_twenty_pieces_sell_exactly_twenty(tmp_path: Path) -> None:
-    async with running_shop(tmp_path) as shop:
+async def test_fifty_customers_for_twenty_pieces_sell_exactly_twenty(tmp_path: Path, form: CheckoutForm) -> None:
+    async with running_shop(tmp_path, form=form) as shop:
         ann = await shop.register("ann@example.com")
         await shop.database("inventory").execute("UPDATE stock SET free = 20, initial = 20 WHERE sku = 'KIT-001'")
         placed = await asyncio.gather(*(shop.place(ann, ("KIT-001", 1)) for _ in range(50)))
@@ -155,9 +158,9 @@ class SlowBank(Bank):
         return await super().charge(key, amount, token)
 
 
-async def test_a_reservation_that_expired_during_the_payment_is_taken_again(tmp_path: Path) -> None:
+async def test_a_reservation_that_expired_during_the_payment_is_taken_again(tmp_path: Path, form: CheckoutForm) -> None:
     bank = SlowBank(f"sqlite:///{tmp_path / 'bank.db'}")
-    async with running_shop(tmp_path, bank=bank) as shop:
+    async with running_shop(tmp_path, bank=bank, form=form) as shop:
         ann = await shop.register("ann@example.com")
         order_id = await shop.place(ann, ("KIT-001", 2))
         await let_expire(shop.database("inventory"))
@@ -168,9 +171,23 @@ async def test_a_reservation_that_expired_during_the_payment_is_taken_again(tmp_
     assert invariants.check(tmp_path) == []
 
 
-async def test_goods_that_are_gone_when_the_payment_is_through_are_refunded(tmp_path: Path) -> None:
+async def test_a_bank_that_never_answers_ends_the_order_without_money(tmp_path: Path, form: CheckoutForm) -> None:
     bank = SlowBank(f"sqlite:///{tmp_path / 'bank.db'}")
-    async with running_shop(tmp_path, bank=bank) as shop:
+    async with running_shop(tmp_path, bank=bank, form=form) as shop:
+        ann = await shop.register("ann@example.com")
+        view = await shop.ended(ann, await shop.place(ann, ("KIT-001", 2)))
+        await shop.at_rest()
+        bank.open.set()
+        with pytest.raises(PaymentDeclinedError, match="called off"):
+            await bank.charge(view.id, view.total, "tok_ok")
+        assert await bank.balance("shop") == 0
+    assert (view.status, view.reason) == ("cancelled", "the checkout could not be completed")
+    assert invariants.check(tmp_path) == []
+
+
+async def test_goods_that_are_gone_when_the_payment_is_through_are_refunded(tmp_path: Path, form: CheckoutForm) -> None:
+    bank = SlowBank(f"sqlite:///{tmp_path / 'bank.db'}")
+    async with running_shop(tmp_path, bank=bank, form=form) as shop:
         ann = await shop.register("ann@example.com")
         order_id = await shop.place(ann, ("KIT-001", 2))
         inventory = shop.database("inventory")

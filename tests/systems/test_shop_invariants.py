@@ -36,6 +36,7 @@ WELL = Figures(
 def test_a_shop_in_order_has_no_faults(tmp_path: Path) -> None:
     assert faults_of(WELL) == []
     assert faults_of(Figures()) == []
+    assert faults_of(WELL._replace(checkouts=((A, 0, 0), (B, 0, 2)))) == []
     assert check(tmp_path) == []
 
 
@@ -103,6 +104,13 @@ def test_each_planted_fault_of_a_refund_is_named(planted: dict[str, Any], told: 
         ({"corrections": (("X-2", 1),)}, "corrections of X-2 are written down, and it has no stock"),
         ({"reservations": ((A, "held"), (B, "released"))}, f"order {A} is confirmed and its goods are held"),
         ({"reservations": ((A, "sold"), (B, "sold"))}, f"order {B} is cancelled and its goods are sold"),
+        ({"checkouts": ((A, 0, 1), (B, 0, 1))}, f"order {A} is confirmed and its checkout was turned back"),
+        ({"checkouts": ((B, 1, 1),)}, f"order {B} is cancelled and has a deadline still"),
+        (
+            {"orders": (OrderFigure(A, "pending", 100, 2),), "checkouts": ((A, 0, 0),)},
+            f"order {A} is pending and nobody watches it",
+        ),
+        ({"checkouts": ((C, 0, 0),)}, f"order {C} has a checkout by events and no row"),
         ({"ledger": 5}, "the ledger sums to 5, not to zero"),
         ({"shop_balance": 99}, "the shop's account holds 99, captures less refunds are 100"),
         ({"refunds": ()}, f"order {B} is cancelled: 70 of its money is kept, 0 is due"),

@@ -1,7 +1,7 @@
 """The shop in one process, wired by hand: every service on its own file, a bus, relays, and clients that encode."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 
 from archstone import context, world
 from archstone.context import Principal
-from archstone.data import Database
+from archstone.data import Database, Envelope
 from archstone.messaging import Bus, Relay
 from archstone.security import Cost, Passwords, SigningKeys, Tokens
-from archstone.services import Dispatcher, InProcess, client, event_routes, periodic
+from archstone.services import Dispatcher, EventRoute, InProcess, client, event_routes, periodic
+from archstone.systems.shop.checkout import CheckoutForm
 from archstone.systems.shop.notifications.mailer import FileMailer, Mailer
 from archstone.systems.shop.orders.contract import Orders, OrderView
 from archstone.systems.shop.payments.bank import Bank
@@ -38,6 +39,10 @@ class RunningShop:
     mailer: FileMailer
     dispatchers: dict[str, Dispatcher] = field(default_factory=dict)
     bus: Bus | None = None
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set it to let what is held be handled."""
+    handled: list[tuple[str, str]] = field(default_factory=list)
+    """Groups and events that they have handled, in order."""
 
     def client(self, contract: type[C], *, as_: Principal | None = None) -> C:
         """Return a client of `contract`."""
@@ -108,15 +113,34 @@ async def eventually(true: Callable[[], Awaitable[bool]]) -> None:
 
 @asynccontextmanager
 async def running_shop(
-    data: Path, *, mailer: Any = None, bank: Any = None, pace: Pace = AT_LEISURE
+    data: Path,
+    *,
+    mailer: Any = None,
+    bank: Any = None,
+    pace: Pace = AT_LEISURE,
+    form: CheckoutForm = CheckoutForm.SAGA,
+    held: Collection[tuple[str, str]] = (),
+    times: int = 1,
 ) -> AsyncIterator[RunningShop]:
-    """Run the shop in `data` until the block ends."""
+    """Run the shop in `data` until the block ends.
+
+    Args:
+        data: Its folder, which may be that of a shop that ran before.
+        mailer: None: one that writes files.
+        bank: None: the embedded one.
+        pace: Of parcels.
+        form: Who carries new orders to their end.
+        held: Groups and events that they do not handle before `RunningShop.released` is set.
+        times: How often each event is given to each handler.
+    """
     async with AsyncExitStack() as stack:
         bank = await stack.enter_async_context(bank or Bank(f"sqlite:///{data / 'bank.db'}"))
         mailer = await stack.enter_async_context(mailer or FileMailer(data / "mails"))
         passwords = await stack.enter_async_context(Passwords(cost=Cost(memory_kib=64, passes=1)))
         tokens = Tokens(SigningKeys.generate(), issuer="shop", audience="shop-api")
-        given = {Passwords: passwords, Tokens: tokens, PaymentProvider: bank, Mailer: mailer, Pace: pace}
+        given = {
+            Passwords: passwords, Tokens: tokens, PaymentProvider: bank, Mailer: mailer, Pace: pace, CheckoutForm: form,
+        }  # fmt: skip
         run = RunningShop(data, bank, mailer)
         transports: dict[type, InProcess] = {each: InProcess(encode=True) for each in shop.contracts}
         for service in shop.services:
@@ -132,7 +156,7 @@ async def running_shop(
         bus = run.bus = await stack.enter_async_context(Bus(f"sqlite:///{data / 'bus.db'}"))
         for dispatcher in run.dispatchers.values():
             for route in event_routes(dispatcher):
-                bus.subscribe(route.topic, route.group, route.handle, names=route.names)
+                bus.subscribe(route.topic, route.group, told(run, route, held=held, times=times), names=route.names)
         await bus.start()
         for dispatcher in run.dispatchers.values():
             await dispatcher.start()
@@ -145,6 +169,21 @@ async def running_shop(
                 stack.push_async_callback(cancelled, task)
         stack.push_async_callback(bus.drain)
         yield run
+
+
+def told(
+    run: RunningShop, route: EventRoute, *, held: Collection[tuple[str, str]], times: int
+) -> Callable[[Envelope], Coroutine[Any, Any, None]]:
+    """Return the handler of a route which keeps back what is held, and notes what it has handled."""
+
+    async def handle(envelope: Envelope) -> None:
+        if (route.group, envelope.name) in held:
+            await run.released.wait()
+        for _ in range(times):
+            await route.handle(envelope)
+        run.handled.append((route.group, envelope.name))
+
+    return handle
 
 
 async def cancelled(task: asyncio.Task[None]) -> None:

@@ -35,7 +35,7 @@ from archstone.data.errors import (
 from archstone.data.event import Event, event_class, event_classes
 from archstone.data.immutable import mutable_parts
 from archstone.data.lease import LEASES, Lease, Standing, standings
-from archstone.data.outbox import OUTBOX, Envelope, envelope, headers_of
+from archstone.data.outbox import OUTBOX, Envelope, Outbox, OutboxRow, envelope, headers_of
 from archstone.data.schema import Schema
 from archstone.data.snapshot import Snapshot
 from archstone.data.sql import Statement, compile_statement, split_script
@@ -68,6 +68,8 @@ __all__ = [
     "NetworkFileSystemError",
     "NewerSchemaError",
     "NoRowError",
+    "Outbox",
+    "OutboxRow",
     "Paused",
     "Pin",
     "RowError",

@@ -11,7 +11,7 @@ SQLite file. Do not await slow things inside a transaction: others wait for it, 
 """
 
 from asyncio import Lock, get_running_loop, sleep
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,7 @@ from archstone import context, world
 from archstone.data.engine import Engine, EngineOptions, Pin, Statistics, find_engine
 from archstone.data.errors import MisuseError, TransactionLostError
 from archstone.data.migrations import migrate
-from archstone.data.outbox import OUTBOX
+from archstone.data.outbox import OUTBOX, OUTBOX_DELETE, OUTBOX_READ, OutboxRow
 from archstone.data.reading import Reading
 from archstone.data.rows import row_maker
 from archstone.data.schema import Schema, apply_schema, make_ledger
@@ -211,6 +211,14 @@ class Database(Reading):
         statement = known_statement(sql) or compile_statement(sql)
         _, description, rows = await self._engine.read(statement, statement.bind(params))
         return row_maker(row, sql, description)(rows)
+
+    async def unsent(self, limit: int) -> list[OutboxRow]:
+        """Return the oldest events of the outbox, at most `limit`: those of committed transactions, for a relay."""
+        return await self.all(OutboxRow, OUTBOX_READ, limit=limit)
+
+    async def forget(self, positions: Sequence[int]) -> None:
+        """Delete events from the outbox that are sent."""
+        await self.many(OUTBOX_DELETE, [{"position": position} for position in positions])
 
     def paused(self) -> "Paused":
         """Return a block during which nothing is written: `async with db.paused()`. For backups; keep it short."""

@@ -3,7 +3,8 @@
 The row is there if and only if the change is. `position` grows in commit order, because one writer commits in order.
 """
 
-from typing import Final, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, Protocol
 
 import orjson
 
@@ -14,7 +15,17 @@ from archstone.data.event import Event
 from archstone.data.schema import Schema
 from archstone.data.sql import Statement, compile_statement
 
-__all__ = ["OUTBOX", "OUTBOX_INSERT", "Envelope", "envelope", "headers_of"]
+__all__ = [
+    "OUTBOX",
+    "OUTBOX_DELETE",
+    "OUTBOX_INSERT",
+    "OUTBOX_READ",
+    "Envelope",
+    "Outbox",
+    "OutboxRow",
+    "envelope",
+    "headers_of",
+]
 
 
 class Envelope(NamedTuple):
@@ -58,6 +69,33 @@ OUTBOX_INSERT: Final[Statement] = compile_statement(
     "INSERT INTO _archstone_outbox (id, topic, name, version, key, payload, headers, at)"
     " VALUES (:id, :topic, :name, :version, :key, :payload, :headers, :at)"
 )
+
+OUTBOX_READ: Final = (
+    "SELECT position, id, topic, name, version, key, payload, headers, at FROM _archstone_outbox "
+    "ORDER BY position LIMIT :limit"
+)
+# One row at a time by its position, not a range: on a database with several writers a lower position can commit later.
+OUTBOX_DELETE: Final = "DELETE FROM _archstone_outbox WHERE position = :position"
+
+OutboxRow = tuple[int, str, str, str, int, str, bytes, bytes, int]
+"""A position and the fields of its Envelope."""
+
+
+class Outbox(Protocol):
+    """Where a relay finds what was published: a `Database`, or another way to the same table."""
+
+    name: str
+    """How logs and metrics name it."""
+    outbox_ready: list[Callable[[], None]]
+    """Called synchronously, on the loop of the relay, after commits that published. A call too many is harmless."""
+
+    async def unsent(self, limit: int) -> Sequence[OutboxRow]:
+        """Return the oldest events that are committed and not forgotten, at most `limit`."""
+        ...
+
+    async def forget(self, positions: Sequence[int]) -> None:
+        """Delete events that are sent."""
+        ...
 
 
 def headers_of(call: Call) -> bytes:

@@ -17,10 +17,10 @@ from archstone.data.sql import Token, tokens
 if TYPE_CHECKING:
     from archstone.data.transaction import Transaction
 
-__all__ = ["alone", "portable"]
+__all__ = ["LOCK", "alone", "portable"]
 
 _TYPES: Final = {"INTEGER": "BIGINT", "INT": "BIGINT", "REAL": "DOUBLE PRECISION", "BLOB": "BYTEA"}
-_LOCK: Final = 0x41726368
+LOCK: Final = 0x41726368
 """Key of the advisory lock under which schemas change: "Arch"."""
 
 
@@ -57,4 +57,4 @@ async def alone(tx: "Transaction") -> None:
     """Let `tx`, which has run nothing yet, be the only one that changes a schema; others wait, and see what it did."""
     if tx.db.dialect == "postgresql":
         await tx.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-        await tx.first(str, "SELECT pg_advisory_xact_lock(:key)::text", key=_LOCK)
+        await tx.first(str, "SELECT pg_advisory_xact_lock(:key)::text", key=LOCK)

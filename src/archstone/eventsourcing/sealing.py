@@ -148,7 +148,7 @@ async def _known(reads: Reads, persons: set[str]) -> dict[str, bytes]:
 
 @lru_cache(maxsize=2)
 def _select(count: int) -> str:
-    return tables.KEYS_OF + "(" + ", ".join(f":p{number}" for number in range(count)) + ")"
+    return tables.KEYS_OF.format(persons=", ".join(f":p{number}" for number in range(count)))
 
 
 def _cipher(key: bytes) -> Cipher:

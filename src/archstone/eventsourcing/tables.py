@@ -77,7 +77,7 @@ FORGET_SNAPSHOT_PERSON: Final = "DELETE FROM _archstone_event_snapshot_persons W
 INSERT_KEY: Final = (
     "INSERT INTO _archstone_person_keys (person, key, at) VALUES (:person, :key, :at) ON CONFLICT (person) DO NOTHING"
 )
-KEYS_OF: Final = "SELECT person, key FROM _archstone_person_keys WHERE key IS NOT NULL AND person IN "
+KEYS_OF: Final = "SELECT person, key FROM _archstone_person_keys WHERE key IS NOT NULL AND person IN ({persons})"
 ERASE_KEY: Final = (
     "INSERT INTO _archstone_person_keys (person, key, at) VALUES (:person, NULL, :at)"
     " ON CONFLICT (person) DO UPDATE SET key = NULL, at = excluded.at WHERE _archstone_person_keys.key IS NOT NULL"

@@ -20,7 +20,7 @@ from typing import Final, Protocol, Self
 
 from archstone import context, world
 from archstone.context import Call
-from archstone.data import Database, Envelope, Lease
+from archstone.data import Database, Envelope, Lease, Outbox, OutboxRow
 from archstone.messaging.headers import trace_of
 from archstone.observability import Attribute, SpanRecord, counter, gauge, get_logger, record_span, recorders
 from archstone.resilience import Exponential, check
@@ -35,16 +35,7 @@ AFTER_SEND: Final = world.declare_point(
 )
 AFTER_DELETE: Final = world.declare_point("messaging.after_delete", "events are on the bus and out of the outbox")
 
-_READ: Final = (
-    "SELECT position, id, topic, name, version, key, payload, headers, at FROM _archstone_outbox "
-    "ORDER BY position LIMIT :limit"
-)
-# One row at a time by its position, not a range: on a database with several writers a lower position can commit later.
-_DELETE: Final = "DELETE FROM _archstone_outbox WHERE position = :position"
-
 _SIGNAL: Final = "outbox"
-
-_Outgoing = tuple[int, str, str, str, int, str, bytes, bytes, int]
 
 _relayed = counter("archstone_relay_sent", "Events sent from the outbox.", ("database",))
 _restarts = counter("archstone_relay_restarts", "Iterations of the relay that died or stalled.", ("database",))
@@ -80,7 +71,7 @@ class Relay:
 
     def __init__(
         self,
-        db: Database,
+        db: Database | Outbox,
         bus: Sender,
         *,
         batch: int = 500,
@@ -92,7 +83,7 @@ class Relay:
         """Describe a relay.
 
         Args:
-            db: The database whose outbox it empties. Open while the relay runs.
+            db: The database whose outbox it empties, open while the relay runs; or another `Outbox`, for one process.
             bus: Where the events go.
             batch: Events sent with one transaction of the bus. At least 1.
             poll_s: Seconds between two looks without a wake-up: a net, since commits wake it. Above 0.
@@ -111,7 +102,8 @@ class Relay:
             stall_s=(0 < stall_s < float("inf"), "above 0 and finite"),
             lease_s=(0 < lease_s < float("inf"), "above 0 and finite"),
         )
-        self._db = db
+        self._outbox = db
+        self._db = db if isinstance(db, Database) else None
         self._bus = bus
         self._backoff = backoff
         self._wake = asyncio.Event()
@@ -123,7 +115,7 @@ class Relay:
         self._runner: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._runner = asyncio.create_task(self.run(), name=f"relay of {self._db.name}")
+        self._runner = asyncio.create_task(self.run(), name=f"relay of {self._outbox.name}")
         return self
 
     async def __aexit__(
@@ -150,7 +142,7 @@ class Relay:
         Cancelled or failed, it leaves events in the outbox that may have been sent.
         """
         self._wake.clear()
-        rows = await self._db.all(_Outgoing, _READ, limit=self.batch)
+        rows = await self._outbox.unsent(self.batch)
         if not rows:
             self._oldest_us = None
             return 0
@@ -158,37 +150,34 @@ class Relay:
         world.point(BEFORE_SEND)
         await self._bus.send(*[Envelope._make(row[1:]) for row in rows])
         world.point(AFTER_SEND)
-        await self._delete(rows)
+        await self._outbox.forget([row[0] for row in rows])
         # Whatever was published meanwhile is younger than the last of these.
         self._oldest_us = rows[-1][-1] if self._wake.is_set() or len(rows) == self.batch else None
-        _tell(rows, self._db.name)
+        _tell(rows, self._outbox.name)
         self._sent += len(rows)
-        _relayed.labels(self._db.name).inc(len(rows))
+        _relayed.labels(self._outbox.name).inc(len(rows))
         world.point(AFTER_DELETE)
         return len(rows)
-
-    async def _delete(self, rows: Sequence[_Outgoing]) -> None:
-        await self._db.many(_DELETE, [{"position": row[0]} for row in rows])
 
     async def run(self) -> None:
         """Relay until cancelled. Nothing else ends it."""
         context.set_current(Call())
-        self._db.outbox_ready.append(self._published)
-        _lag.labels(self._db.name).watch(lambda: self.lag_s)
+        self._outbox.outbox_ready.append(self._published)
+        _lag.labels(self._outbox.name).watch(lambda: self.lag_s)
         try:
-            if self._db.shared:
-                await self._run_shared()
+            if self._db is not None and self._db.shared:
+                await self._run_shared(self._db)
             else:
                 await self._run()
         finally:
-            self._db.outbox_ready.remove(self._published)
-            _lag.labels(self._db.name).watch(None)
+            self._outbox.outbox_ready.remove(self._published)
+            _lag.labels(self._outbox.name).watch(None)
 
-    async def _run_shared(self) -> None:
+    async def _run_shared(self, db: Database) -> None:
         """Relay while this process holds the lease, woken by whoever publishes."""
-        deaf = self._db.listen(_SIGNAL, self._woken)
+        deaf = db.listen(_SIGNAL, self._woken)
         try:
-            async with Lease(self._db, "relay", ttl_s=self.lease_s) as self._lease:
+            async with Lease(db, "relay", ttl_s=self.lease_s) as self._lease:
                 await self._run()
         finally:
             self._lease = None
@@ -198,14 +187,14 @@ class Relay:
         shifts: set[asyncio.Task[None]] = set()
         try:
             while True:
-                shift = asyncio.create_task(self._work(), name=f"relay of {self._db.name}: shift")
+                shift = asyncio.create_task(self._work(), name=f"relay of {self._outbox.name}: shift")
                 shifts.add(shift)
                 shift.add_done_callback(shifts.discard)
                 await self._watch(shift)
                 self._restarts += 1
                 self._failures += 1
-                _restarts.labels(self._db.name).inc()
-                _log.error("relay restarted", database=self._db.name, why=self._error, lag_s=self.lag_s)
+                _restarts.labels(self._outbox.name).inc()
+                _log.error("relay restarted", database=self._outbox.name, why=self._error, lag_s=self.lag_s)
                 await asyncio.sleep(self._backoff.longest_s(self._failures))
         finally:
             for shift in shifts:
@@ -214,7 +203,7 @@ class Relay:
                 await asyncio.wait(set(shifts), timeout=self.stall_s)
 
     def _published(self) -> None:
-        if self._lease is not None and self._lease.token is None:
+        if self._db is not None and self._lease is not None and self._lease.token is None:
             self._db.signal(_SIGNAL)  # it is for another process to send
             return
         self._woken()
@@ -259,7 +248,7 @@ class Relay:
                 return
 
 
-def _tell(rows: Sequence[_Outgoing], database: str) -> None:
+def _tell(rows: Sequence[OutboxRow], database: str) -> None:
     """Record for each event that was published in a sampled trace how long it lay in the outbox."""
     if not recorders():
         return

@@ -5,11 +5,13 @@
     counter, gauge, histogram, render   metrics in Prometheus' text format
     get_logger, configure_logging       JSON lines that carry the trace
     LoopLag                             how late the event loop runs
+    Alerts, Alert                       conditions that somebody must hear of
     parse_traceparent, ...              a trace across processes
 
 Everything works alone and costs next to nothing when nobody looks.
 """
 
+from archstone.observability.alerts import Alert, Alerts
 from archstone.observability.errors import LogLevelError, MetricError, SpanStoreError
 from archstone.observability.logs import Logger, configure_logging, get_logger, lines_lost
 from archstone.observability.looplag import LoopLag
@@ -43,6 +45,8 @@ from archstone.observability.waterfall import waterfall
 __all__ = [
     "CONTENT_TYPE",
     "DURATION_BUCKETS_S",
+    "Alert",
+    "Alerts",
     "Attribute",
     "Counter",
     "Gauge",

@@ -51,7 +51,7 @@ class OverloadedError(RejectedError, code="resilience.overloaded", status=503):
         super().__init__(gate, reason, value, limit, retry_after_s)
         self.gate = gate
         self.reason = reason
-        """`in flight`, `loop lag`, `loop turn`, `bodies pending` or, of sagas, `waiting`."""
+        """`in flight`, `loop lag`, `loop turn`, `bodies pending`, of sagas `waiting`, or a word of who refuses."""
         self.value = value
         self.limit = limit
         self.retry_after_s = retry_after_s

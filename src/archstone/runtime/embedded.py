@@ -21,7 +21,7 @@ from archstone.context import Principal
 from archstone.errors import ConfigError
 from archstone.gateway import Gateway, GatewayParts
 from archstone.messaging import Bus
-from archstone.observability import LoopLag, SpanStore, get_logger
+from archstone.observability import Alerts, LoopLag, SpanStore, get_logger
 from archstone.resilience import RateLimit
 from archstone.runtime.chaos import Lifeline
 from archstone.runtime.config import Settings, check_crash_point
@@ -29,6 +29,7 @@ from archstone.runtime.console import RunConsole
 from archstone.runtime.figures import Figures
 from archstone.runtime.folder import DataFolder
 from archstone.runtime.strays import tell_of_strays
+from archstone.runtime.watching import watch
 from archstone.runtime.wiring import Part, Parts, hold, token_verifier, wire
 from archstone.services import InProcess, Periodic, System, client, event_routes, periodic
 
@@ -75,6 +76,8 @@ class Embedded:
             sweep_every_s=settings.sweep_every_s,
         )
         self.lag = LoopLag()
+        self.alerts = Alerts()
+        """What somebody must hear of; watch more, or add hooks, before it starts."""
         self.ready = False
         """Whether requests may come: false until everything has started, and from the beginning of the drain on."""
         self.url: str | None = None
@@ -200,6 +203,8 @@ class Embedded:
             await self._acting.enter_async_context(part.relay)
             for work in self._periodic(part):
                 self._act(work.run(), work.name)
+        watch(self.alerts, parts)
+        await self._acting.enter_async_context(self.alerts)
         self.ready = True
 
     def _periodic(self, part: Part) -> Sequence[Periodic]:

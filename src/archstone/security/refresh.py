@@ -177,7 +177,7 @@ class RefreshTokens:
         """
         return await tx.execute(
             "UPDATE _archstone_refresh_tokens SET revoked_at = :now WHERE revoked_at IS NULL AND user_id = :user_id"
-            " AND family IS NOT (SELECT family FROM _archstone_refresh_tokens WHERE hash = :kept)",
+            " AND family <> coalesce((SELECT family FROM _archstone_refresh_tokens WHERE hash = :kept), '')",
             now=world.now_us(),
             user_id=user_id,
             kept=None if but is None else _digest(but),

@@ -50,6 +50,8 @@ _ASKED: Final = (
     f"SELECT {_REFUND}, stream FROM events WHERE {_REFUND} IS NOT NULL GROUP BY 1, 2"  # noqa: S608 - constants
     " HAVING sum(type LIKE 'orders.refund-asked%') > sum(type NOT LIKE 'orders.refund-asked%')"
 )
+_HAS_CHECKOUTS: Final = "SELECT 1 FROM sqlite_master WHERE name = 'checkouts'"
+_CHECKOUTS: Final = "SELECT order_id, due_at IS NOT NULL, turns FROM checkouts"
 _STOCK: Final = "SELECT sku, free, held, sold, initial, corrected FROM stock"
 
 
@@ -95,6 +97,8 @@ class Figures(NamedTuple):
     """Id and order of refunds that have not ended."""
     payments: tuple[tuple[str, str], ...] = ()
     """Order and state, as payments has recorded them."""
+    checkouts: tuple[tuple[str, int, int], ...] = ()
+    """Order, whether it has a deadline still, and how often it was turned back, of those that go or went by events."""
     shipments: tuple[tuple[str, str], ...] = ()
     """Order and state."""
     mails: tuple[MailFigure, ...] = ()
@@ -115,6 +119,7 @@ def faults_of(figures: Figures) -> list[str]:
         histories_agree,
         stock_adds_up,
         reservations_fit,
+        checkouts_fit,
         money_adds_up,
         refunds_are_recorded,
         parcels_fit,
@@ -167,6 +172,19 @@ def reservations_fit(figures: Figures) -> Iterator[str]:
             yield f"order {order.id} is {order.state} and its goods are {state}"
         if order.state == "cancelled" and state in {"held", "sold"}:
             yield f"order {order.id} is cancelled and its goods are {state}"
+
+
+def checkouts_fit(figures: Figures) -> Iterator[str]:
+    """Of the orders that go by events, what was turned back is not confirmed, and a deadline ends with its order."""
+    watched = {order_id: (bool(due), turns) for order_id, due, turns in figures.checkouts}
+    for order in figures.orders:
+        due, turns = watched.pop(order.id, (order.state in {"pending", "stopping"}, 0))
+        if order.state in _CONFIRMED and turns:
+            yield f"order {order.id} is {order.state} and its checkout was turned back"
+        if due != (order.state in {"pending", "stopping"}):
+            yield f"order {order.id} is {order.state} and {'has a deadline still' if due else 'nobody watches it'}"
+    for order_id in watched:
+        yield f"order {order_id} has a checkout by events and no row"
 
 
 def money_adds_up(figures: Figures) -> Iterator[str]:
@@ -287,6 +305,7 @@ def read(data_folder: Path) -> Figures:
         refunds_told=refunds("orders", _TOLD),
         refunds_asked=pairs("orders", _ASKED),
         payments=pairs("payments", "SELECT order_id, state FROM payments"),
+        checkouts=pairs("orders", _CHECKOUTS) if pairs("orders", _HAS_CHECKOUTS) else (),
         shipments=pairs("shipping", "SELECT order_id, state FROM shipments"),
         mails=tuple(filter(None, map(_mail, sorted((data_folder / "mails").glob("*.eml"))))),
         departed=_departed(

@@ -7,6 +7,7 @@ from typing import Final, cast
 from archstone.errors import ConfigError
 from archstone.security import KeyFile, Passwords, Tokens
 from archstone.services import Environment
+from archstone.systems.shop.checkout import CheckoutForm
 from archstone.systems.shop.images.bounds import ImageBounds
 from archstone.systems.shop.images.fetching import Fetcher
 from archstone.systems.shop.images.places import Allowed
@@ -16,7 +17,7 @@ from archstone.systems.shop.payments.bank import Bank
 from archstone.systems.shop.payments.provider import PaymentProvider, find_provider
 from archstone.systems.shop.shipping.service import Pace
 
-__all__ = ["images", "mailer", "pace", "passwords", "payment_provider", "tokens"]
+__all__ = ["checkout_form", "images", "mailer", "pace", "passwords", "payment_provider", "tokens"]
 
 _PACES: Final = {
     "slow": Pace(),
@@ -42,6 +43,11 @@ def payment_provider(environment: Environment) -> AbstractAsyncContextManager[Pa
     if name == "bank":
         return Bank(f"sqlite:///{(environment.data / 'bank.db').absolute()}")
     return find_provider(name)(environment.data, _options(environment))
+
+
+def checkout_form(environment: Environment) -> CheckoutForm:
+    """Return who carries new orders to their end."""
+    return CheckoutForm(_option(environment, "checkout", CheckoutForm.SAGA.value))
 
 
 def mailer(environment: Environment) -> AbstractAsyncContextManager[Mailer]:

@@ -12,16 +12,18 @@ from archstone.systems.shop.carts.contract import Carts
 from archstone.systems.shop.carts.service import CartsService
 from archstone.systems.shop.catalog.pictures import pictures
 from archstone.systems.shop.catalog.service import CatalogService
+from archstone.systems.shop.checkout import CheckoutForm
 from archstone.systems.shop.images.proxy import ImageProxy
-from archstone.systems.shop.inventory.service import InventoryService
+from archstone.systems.shop.inventory.choreography import ChoreographedInventory
 from archstone.systems.shop.notifications.mailer import Mailer
 from archstone.systems.shop.notifications.service import NotificationsService
+from archstone.systems.shop.orders.choreography import ChoreographedOrders
 from archstone.systems.shop.orders.contract import Orders
-from archstone.systems.shop.orders.service import OrdersService
+from archstone.systems.shop.payments.choreography import ChoreographedPayments
 from archstone.systems.shop.payments.provider import PaymentProvider
-from archstone.systems.shop.payments.service import PaymentsService
-from archstone.systems.shop.providers import images, mailer, pace, passwords, payment_provider, tokens
-from archstone.systems.shop.shipping.service import Pace, ShippingService
+from archstone.systems.shop.providers import checkout_form, images, mailer, pace, passwords, payment_provider, tokens
+from archstone.systems.shop.shipping.choreography import ChoreographedShipping
+from archstone.systems.shop.shipping.service import Pace
 from archstone.systems.shop.users.contract import Sessions, UserAdmin
 from archstone.systems.shop.users.service import UsersService
 from archstone.systems.shop.web.front import Front
@@ -37,10 +39,10 @@ shop = System(
         UsersService,
         CatalogService,
         CartsService,
-        InventoryService,
-        PaymentsService,
-        ShippingService,
-        OrdersService,
+        ChoreographedInventory,
+        ChoreographedPayments,
+        ChoreographedShipping,
+        ChoreographedOrders,
         NotificationsService,
         AnalyticsService,
     ],
@@ -51,6 +53,7 @@ shop = System(
         PaymentProvider: payment_provider,
         Mailer: mailer,
         Pace: pace,
+        CheckoutForm: checkout_form,
         ImageProxy: images,
     },
     contracts_snapshot=Path(__file__).with_name("contracts.json"),
@@ -59,6 +62,12 @@ shop = System(
         Option("mailer", about="Where mails go: `files`, in the data folder, or smtp://host[:port].", default="files"),
         Option("payments", about="Who takes the money: `bank`, embedded, or the name of a plug-in.", default="bank"),
         Option("payments_*", about="What the plug-in of payments asks for."),
+        Option(
+            "checkout",
+            about="Who carries new orders to their end: a `saga` of orders, or `choreography`, events alone.",
+            default="saga",
+            choices=("saga", "choreography"),
+        ),
         Option("parcels", about="How fast parcels come along.", default="slow", choices=("slow", "fast")),
         Option(
             "images",

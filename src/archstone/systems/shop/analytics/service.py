@@ -26,12 +26,13 @@ _HOUR: Final = 60
 _COUNT: Final = (
     "INSERT INTO minutes (minute, currency, placed, confirmed, cancelled, revenue)"
     " VALUES (:minute, :currency, :placed, :confirmed, :cancelled, :revenue)"
-    " ON CONFLICT (minute, currency) DO UPDATE SET placed = placed + :placed, confirmed = confirmed + :confirmed,"
-    " cancelled = cancelled + :cancelled, revenue = revenue + :revenue"
+    " ON CONFLICT (minute, currency) DO UPDATE SET placed = minutes.placed + :placed,"
+    " confirmed = minutes.confirmed + :confirmed, cancelled = minutes.cancelled + :cancelled,"
+    " revenue = minutes.revenue + :revenue"
 )
 _COUNT_PRODUCT: Final = (
     "INSERT INTO products (sku, name, pieces, revenue) VALUES (:sku, :name, :pieces, :revenue)"
-    " ON CONFLICT (sku) DO UPDATE SET pieces = pieces + :pieces, revenue = revenue + :revenue"
+    " ON CONFLICT (sku) DO UPDATE SET pieces = products.pieces + :pieces, revenue = products.revenue + :revenue"
 )
 
 

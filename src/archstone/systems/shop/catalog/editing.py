@@ -26,7 +26,7 @@ from archstone.systems.shop.catalog.administration import (
 from archstone.systems.shop.catalog.contract import UnknownProductError
 from archstone.systems.shop.catalog.events import ProductCreated
 from archstone.systems.shop.catalog.importing import ImportBusyError
-from archstone.systems.shop.catalog.shelf import Row
+from archstone.systems.shop.catalog.shelf import HIGHEST, Row
 from archstone.systems.shop.catalog.spelling import learn
 from archstone.systems.shop.paging import decode_cursor, encode_cursor
 from archstone.systems.shop.values import Money
@@ -41,7 +41,7 @@ _RETIRED: Final = (
     f"SELECT {_COLUMNS}, retired FROM products WHERE retired = 1 AND place > :place AND {_SEEN}"  # noqa: S608 - constants of this module
     " ORDER BY place LIMIT :limit"
 )
-_NEXT: Final = "SELECT max(top, coalesce((SELECT max(id) FROM products), 0)) + 1 FROM shelf"
+_NEXT: Final = f"SELECT {HIGHEST} + 1"
 _COPY: Final = (
     "INSERT INTO products (id, place, sku, name, category, amount, currency, description, images, pieces, retired)"
     " SELECT :id, place, sku, name, category, amount, currency, description, images, pieces, retired"

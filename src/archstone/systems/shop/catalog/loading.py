@@ -22,6 +22,7 @@ from archstone.systems.shop.catalog.importing import (
     LoadedProduct,
     Staged,
 )
+from archstone.systems.shop.catalog.shelf import HIGHEST
 from archstone.systems.shop.catalog.spelling import learn
 
 __all__ = [
@@ -118,11 +119,11 @@ _UNINDEX: Final = (
 )
 _CATEGORY: Final = (
     "INSERT INTO category_changes (category, title, change) VALUES (:category, :title, :change)"
-    " ON CONFLICT (category) DO UPDATE SET change = change + excluded.change"
+    " ON CONFLICT (category) DO UPDATE SET change = category_changes.change + excluded.change"
 )
 _SHOW_CATEGORIES: Final = (
     "INSERT INTO categories (id, title, products) SELECT category, title, change FROM category_changes WHERE true"
-    " ON CONFLICT (id) DO UPDATE SET products = products + excluded.products"
+    " ON CONFLICT (id) DO UPDATE SET products = categories.products + excluded.products"
 )
 
 
@@ -162,9 +163,7 @@ async def stage(tx: Tx, number: int, rows: Sequence[LoadedProduct]) -> Staged:
     """Take rows in, unseen, each once."""
     await _opened_before(tx, number)
     known = await tx.all(_Version, _NEWEST, skus=json.dumps([row.sku for row in rows]))
-    base, next_id = await tx.one(
-        tuple[int, int], "SELECT top, max(top, coalesce((SELECT max(id) FROM products), 0)) + 1 FROM shelf"
-    )
+    base, next_id = await tx.one(tuple[int, int], f"SELECT top, {HIGHEST} + 1 FROM shelf")  # noqa: S608 - a constant
     batch = _sort(rows, {version.sku: version for version in known}, base=base, next_id=next_id)
     if batch.new:
         await tx.many("UPDATE products SET replaced_by = :by WHERE id = :id", batch.replaced)
@@ -272,7 +271,7 @@ async def _switch(tx: Tx, found: _Import, rows: int) -> int:
         raise ImportIncompleteError(found.number, rows, arrived)
     await tx.execute(_SHOW_CATEGORIES)
     await tx.execute("DELETE FROM category_changes")
-    await tx.execute("UPDATE shelf SET top = max(top, coalesce((SELECT max(id) FROM products), 0))")
+    await tx.execute(f"UPDATE shelf SET top = {HIGHEST}")  # noqa: S608 - a constant
     await tx.execute(
         "UPDATE imports SET state = 'announcing', top = (SELECT top FROM shelf), touched_at = :now"
         " WHERE number = :number",

@@ -108,7 +108,7 @@ class CatalogService(Service, Catalog, CatalogAdmin, CatalogImport, name="catalo
         skus = [line.sku for line in event.lines[:MAX_PAIRED]]
         await self.tx.many(
             "INSERT INTO bought_together (sku, other, orders) VALUES (:sku, :other, 1)"
-            " ON CONFLICT (sku, other) DO UPDATE SET orders = orders + 1",
+            " ON CONFLICT (sku, other) DO UPDATE SET orders = bought_together.orders + 1",
             [{"sku": sku, "other": other} for sku, other in permutations(skus, 2)],
         )
 

@@ -14,6 +14,7 @@ from archstone.systems.shop.catalog.spelling import alike
 from archstone.systems.shop.values import Money
 
 __all__ = [
+    "HIGHEST",
     "ORDERS",
     "Found",
     "Ordering",
@@ -36,6 +37,8 @@ _COLUMNS: Final = "p.id, p.place, p.sku, p.name, p.category, p.amount, p.currenc
 # Versions that had arrived at the last switch, and that nothing seen replaces; see migrations/0003. None is retired.
 _SEEN: Final = "p.id <= :top AND (p.replaced_by IS NULL OR p.replaced_by > :top) AND p.retired = 0"
 _TOP: Final = "SELECT top FROM shelf"
+HIGHEST: Final = "(SELECT max(id) FROM (SELECT top AS id FROM shelf UNION ALL SELECT max(id) FROM products) AS known)"
+"""The highest id that a product has or had. Rows that were taken out again had been unseen: above `shelf.top`."""
 _SHELF: Final = f"""
     SELECT {_COLUMNS} FROM products p WHERE p.place > :place AND p.place <= :top AND {_SEEN}
     ORDER BY p.place LIMIT :limit
@@ -47,7 +50,7 @@ _SHELF_OF_CATEGORY: Final = f"""
 _FOUND: Final = f"""
     SELECT {_COLUMNS} FROM search f CROSS JOIN products p ON p.id = f.rowid
     WHERE search MATCH :expression AND f.rowid > :id AND f.rowid <= :top AND {_SEEN}
-    AND (:category IS NULL OR p.category = :category) ORDER BY f.rowid LIMIT :limit
+    AND (CAST(:category AS TEXT) IS NULL OR p.category = :category) ORDER BY f.rowid LIMIT :limit
 """  # noqa: S608 - constants of this module
 _ORDERED: Final = """
     SELECT {columns} FROM products p
@@ -57,7 +60,7 @@ _ORDERED: Final = """
 _COUNT_FOUND: Final = f"""
     SELECT count(*) FROM (SELECT 1 FROM search f CROSS JOIN products p ON p.id = f.rowid
     WHERE search MATCH :expression AND f.rowid <= :top AND {_SEEN}
-    AND (:category IS NULL OR p.category = :category) LIMIT :most)
+    AND (CAST(:category AS TEXT) IS NULL OR p.category = :category) LIMIT :most)
 """  # noqa: S608 - constants of this module
 _TOGETHER: Final = f"""
     SELECT {_COLUMNS} FROM bought_together b JOIN products p ON p.sku = b.other

@@ -4,8 +4,7 @@ A reservation is `held`, then `sold`, `expired` (its time was up; it may be take
 given up; final). Every change is one transaction of conditional updates, so that no load can oversell.
 """
 
-import json
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final, Literal, NamedTuple, Protocol, cast
 
@@ -32,14 +31,17 @@ from archstone.systems.shop.inventory.contract import (
 from archstone.systems.shop.inventory.events import StockReleased, StockReserved, StockSold
 from archstone.systems.shop.values import Line
 
-__all__ = ["HOLD_S", "InventoryService"]
+__all__ = ["HOLD_S", "PIECE", "InventoryService"]
 
 HOLD_S: Final = 15 * 60
 """Seconds that goods are held for a checkout that does not end."""
 SWEEP_LIMIT: Final = 200
 """Expired reservations put back in one sweep."""
 
-_SOLD_OUT: Final = "SELECT sku FROM stock WHERE free = 0 AND sku IN (SELECT value FROM json_each(:skus)) ORDER BY sku"
+PIECE: Final = 64
+"""Products looked up by one statement: what a page shows. A number of its own for each would be a text of its own."""
+
+_SOLD_OUT: Final = f"SELECT sku FROM stock WHERE free = 0 AND sku IN ({', '.join(f':sku{n}' for n in range(PIECE))})"  # noqa: S608 - numbers
 _HOLD: Final = "UPDATE stock SET free = free - :n, held = held + :n WHERE sku = :sku AND free >= :n"
 _SELL_HELD: Final = "UPDATE stock SET held = held - :n, sold = sold + :n WHERE sku = :sku"
 _SELL_FREE: Final = "UPDATE stock SET free = free - :n, sold = sold + :n WHERE sku = :sku AND free >= :n"
@@ -73,13 +75,15 @@ _GOODS: Final = "SELECT order_id, state, lines, expires_at, at FROM reservations
 # The difference to what the file before said comes or goes, as far as it is free. A part that is delivered again, or
 # after one of a later import, changes nothing.
 _IMPORT: Final = """
-    INSERT INTO stock (sku, free, initial, imported, import) VALUES (:sku, :n, :n, :n, :import)
+    INSERT INTO stock AS old (sku, free, initial, imported, import) VALUES (:sku, :n, :n, :n, :import)
     ON CONFLICT (sku) DO UPDATE SET
-        free = max(0, free + excluded.imported - imported),
-        initial = max(0, free + excluded.imported - imported) + held + sold - corrected,
+        free = CASE WHEN old.free + excluded.imported > old.imported
+            THEN old.free + excluded.imported - old.imported ELSE 0 END,
+        initial = old.held + old.sold - old.corrected + CASE WHEN old.free + excluded.imported > old.imported
+            THEN old.free + excluded.imported - old.imported ELSE 0 END,
         imported = excluded.imported,
         import = excluded.import
-    WHERE excluded.import > import
+    WHERE excluded.import > old.import
 """
 _FIND: Final = "SELECT order_id, state, lines, expires_at FROM reservations WHERE order_id = :order_id"
 _WRITE: Final = (
@@ -101,7 +105,12 @@ class InventoryService(Service, Inventory, StockAdmin, name="inventory"):
         return found
 
     async def sold_out(self, skus: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(await self.db.all(str, _SOLD_OUT, skus=json.dumps(skus)))
+        gone: set[str] = set()
+        for first in range(0, len(skus), PIECE):
+            piece = skus[first : first + PIECE]
+            asked = {f"sku{n}": piece[min(n, len(piece) - 1)] for n in range(PIECE)}
+            gone.update(await self.db.all(str, _SOLD_OUT, **asked))
+        return tuple(sorted(gone))
 
     async def restock(self, sku: str, quantity: int) -> Stock:
         changed = await self.tx.execute(
@@ -136,7 +145,7 @@ class InventoryService(Service, Inventory, StockAdmin, name="inventory"):
             raise ReservationClosedError(order_id)
         if known is not None and known.state != "expired":
             return Reservation(order_id=order_id, expires_at=_instant(known.expires_at))
-        await _take(self.tx, _HOLD, lines)
+        await _take(self.tx, _HOLD, lines, back=_PUT_BACK_HELD)
         now_us = world.now_us()
         expires_us = now_us + HOLD_S * 1_000_000
         await self.tx.execute(
@@ -155,7 +164,7 @@ class InventoryService(Service, Inventory, StockAdmin, name="inventory"):
         if known.state == "held":
             await self.tx.many(_SELL_HELD, _counts(known.lines))
         else:
-            await _take(self.tx, _SELL_FREE, known.lines)
+            await _take(self.tx, _SELL_FREE, known.lines, back=_PUT_BACK_SOLD)
         await self.tx.execute(_SET, order_id=order_id, state="sold", at=world.now_us())
         self.tx.publish(StockSold(order_id=order_id, lines=known.lines))
 
@@ -211,11 +220,19 @@ class Writes(Protocol):
         """Run a statement and return how many rows it changed."""
         ...
 
+    def many(self, sql: str, rows: Iterable[Mapping[str, object]]) -> Awaitable[int]:
+        """Run a statement once per mapping."""
+        ...
 
-async def _take(tx: Writes, statement: str, lines: tuple[Line, ...]) -> None:
-    """Take every line by a conditional update, or raise OutOfStockError, which rolls all of them back."""
-    for line in lines:
+
+async def _take(tx: Writes, statement: str, lines: tuple[Line, ...], *, back: str) -> None:
+    """Take every line by a conditional update, or none, and raise OutOfStockError.
+
+    A command is rolled back by that error. A handler goes on with its transaction, so what was taken goes `back`.
+    """
+    for number, line in enumerate(lines):
         if not await tx.execute(statement, n=line.quantity, sku=line.sku):
+            await tx.many(back, _counts(lines[:number]))
             raise OutOfStockError(line.sku)
 
 

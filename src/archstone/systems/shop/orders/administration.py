@@ -30,6 +30,7 @@ from archstone.systems.shop.values import (
 __all__ = [
     "MAX_REFUNDS",
     "CannotRefundError",
+    "CheckoutOfOrder",
     "HistoryEntry",
     "ListedOrder",
     "OrderAdmin",
@@ -141,12 +142,23 @@ class HistoryEntry(Value):
     """What finds the request in logs and traces."""
 
 
+class CheckoutOfOrder(Value):
+    """Who carries an order to its end, or has."""
+
+    form: Literal["saga", "choreography"]
+    due_at: datetime | None
+    """When it is turned back unless it has ended. None: it has, or it is a saga, which has no such moment."""
+    turned_back: int
+    """How often it was turned back; 0 under a saga, whose journal tells."""
+
+
 class OrderDossier(Value):
     """All that the shop's services know of an order. What a service did not tell is None, and it is in `missing`."""
 
     order: OrderView
     customer_id: UserId
     state: OrderState
+    checkout: CheckoutOfOrder
     refundable: Money
     """What can still be given back."""
     history: tuple[HistoryEntry, ...]

@@ -11,6 +11,7 @@ from archstone.errors import ArchstoneError
 from archstone.services import options
 from archstone.systems.shop.inventory.administration import StockAdmin
 from archstone.systems.shop.notifications.contract import Mails
+from archstone.systems.shop.orders import checkouts
 from archstone.systems.shop.orders.administration import HistoryEntry, OrderDossier
 from archstone.systems.shop.orders.contract import OrderUnknownError
 from archstone.systems.shop.orders.order import Happening, rebuild
@@ -63,7 +64,8 @@ async def dossier_of(db: Database, order_id: OrderId, *, ask: Witnesses) -> Orde
     )
     return OrderDossier(
         order=view_of(order, history), customer_id=order.customer_id, state=order.state.value,
-        refundable=order.refundable, history=await _history(db, order_id, history),
+        checkout=await checkouts.checkout_of(db, order_id), refundable=order.refundable,
+        history=await _history(db, order_id, history),
         payment=payment, parcel=parcel, goods=goods, mails=mails, missing=tuple(sorted(missing)),
     )  # fmt: skip
 

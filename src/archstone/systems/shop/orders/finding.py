@@ -57,9 +57,10 @@ _TESTED: Final = {
 _NEW: Final = "FROM events e JOIN orders o ON o.id = e.stream WHERE e.position > :after AND e.position <= :to"
 _PLACED: Final = "AND e.type = 'orders.order-placed'"
 _INDEX_LINES: Final = (
-    "INSERT OR IGNORE INTO order_lines (sku, placed_at, order_id)"  # noqa: S608 - constants
+    "INSERT INTO order_lines (sku, placed_at, order_id)"  # noqa: S608 - constants
     " SELECT json_extract(l.value, '$.sku'), o.placed_at, o.id FROM events e JOIN orders o ON o.id = e.stream,"
     f" json_each(e.data, '$.lines') l WHERE e.position > :after AND e.position <= :to {_PLACED}"
+    " ON CONFLICT DO NOTHING"
 )
 _INDEX_WORDS: Final = (
     "INSERT INTO order_search (rowid, words)"  # noqa: S608 - constants

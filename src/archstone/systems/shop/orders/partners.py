@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 from archstone import world
 from archstone.data import Database
 from archstone.errors import DomainError
+from archstone.systems.shop.checkout import NOT_COMPLETED
 from archstone.systems.shop.inventory.contract import Inventory
 from archstone.systems.shop.orders.endings import Endings
 from archstone.systems.shop.orders.order import State
@@ -23,7 +24,6 @@ __all__ = ["Partners"]
 
 T = TypeVar("T")
 
-NOT_COMPLETED: Final = "the checkout could not be completed"
 _KEEP: Final = "INSERT INTO refusals (order_id, reason) VALUES (:id, :reason) ON CONFLICT DO NOTHING"
 
 

@@ -102,11 +102,12 @@ class OrdersService(Service, Orders, OrderAdmin, name="orders"):
     def partners(self) -> Partners:
         """What the steps of the sagas call."""
         return Partners(
-            self.db, endings=self._endings, inventory=self.inventory, payments=self.payments, shipping=self.shipping
+            self.db, endings=self.endings, inventory=self.inventory, payments=self.payments, shipping=self.shipping
         )
 
     @cached_property
-    def _endings(self) -> Endings:
+    def endings(self) -> Endings:
+        """Who waits for the end of an order."""
         return Endings()
 
     async def place(self, lines: Lines, address: Address, payment_token: PaymentToken) -> OrderStatus:
@@ -116,10 +117,14 @@ class OrdersService(Service, Orders, OrderAdmin, name="orders"):
         event = _placed(self.principal.id, zip(wanted, products, strict=True), address)
         order = await record(self.tx, None, event)
         self.tx.publish(event)
-        await self.tx.start(
-            self.checkout, order.id, order.customer_id, wanted, order.total, address, payment_token, id=order.id
-        )
+        await self.begin_checkout(order, wanted, payment_token)
         return _status(order)
+
+    async def begin_checkout(self, order: Order, lines: Lines, token: PaymentToken) -> None:
+        """Begin what carries a new order to its end, in the transaction that writes it down."""
+        await self.tx.start(
+            self.checkout, order.id, order.customer_id, lines, order.total, order.address, token, id=order.id
+        )
 
     @saga(version=1)
     async def checkout(  # noqa: PLR0917 - a saga's arguments are journaled by position
@@ -152,7 +157,7 @@ class OrdersService(Service, Orders, OrderAdmin, name="orders"):
         event = order.confirm(world.now())
         await record(self.tx, order, event)
         self.tx.publish(event)
-        self.tx.after_commit(lambda: self._endings.tell(order_id))
+        self.tx.after_commit(lambda: self.endings.tell(order_id))
 
     async def cancel(self, order_id: OrderId) -> OrderStatus:
         order = await load(self.tx, order_id)
@@ -253,7 +258,7 @@ class OrdersService(Service, Orders, OrderAdmin, name="orders"):
         await record(self.tx, order, order.move_parcel(event.to, event.at))
 
     async def order(self, order_id: OrderId, wait_s: float = 0.0) -> OrderView:
-        with self._endings.of(order_id) as ended:
+        with self.endings.of(order_id) as ended:
             history = await history_of(self.db, order_id)
             if not history or not self._may_see((order := rebuild(history)).customer_id):
                 raise OrderUnknownError(order_id)

@@ -291,6 +291,6 @@ async def _book(tx: Transaction, key: str, *, amount: Money, source: str, target
     """Move money between two accounts: one row takes it, the other gets it."""
     await tx.execute(
         "INSERT INTO ledger (key, account, amount, currency, at)"
-        " VALUES (:key, :source, -:amount, :currency, :at), (:key, :target, :amount, :currency, :at)",
+        " VALUES (:key, :source, -CAST(:amount AS BIGINT), :currency, :at), (:key, :target, :amount, :currency, :at)",
         key=key, source=source, target=target, amount=amount.amount, currency=amount.currency, at=at,
     )  # fmt: skip

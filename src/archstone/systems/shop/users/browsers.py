@@ -27,8 +27,8 @@ _TOKEN_BYTES: Final = 32
 
 ALIVE: Final = "b.mark = :mark AND b.seen_at > :seen_after AND b.begun_at > :begun_after"
 _OLDEST: Final = (
-    "DELETE FROM browser_sessions WHERE mark IN (SELECT mark FROM browser_sessions"
-    " WHERE user_id = :user_id ORDER BY seen_at DESC, mark LIMIT -1 OFFSET :keep)"
+    "DELETE FROM browser_sessions WHERE user_id = :user_id AND mark NOT IN (SELECT mark FROM browser_sessions"
+    " WHERE user_id = :user_id ORDER BY seen_at DESC, mark LIMIT :keep)"
 )
 _ENDED: Final = (
     "DELETE FROM browser_sessions WHERE mark IN (SELECT mark FROM browser_sessions"
@@ -91,7 +91,7 @@ async def end(tx: Writes, mark: str) -> None:
 async def end_all(tx: Writes, user_id: str, *, but: str | None = None) -> None:
     """End every session of a user, except one. None: without exception."""
     await tx.execute(
-        "DELETE FROM browser_sessions WHERE user_id = :user_id AND mark IS NOT :but", user_id=user_id, but=but
+        "DELETE FROM browser_sessions WHERE user_id = :user_id AND mark <> :but", user_id=user_id, but=but or ""
     )
 
 

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple, cast, get_args
 
 from archstone import world
 from archstone.context import Principal
@@ -49,17 +49,21 @@ from archstone.systems.shop.users.strength import check_password
 __all__ = ["UsersService"]
 
 SWEEP_S: Final = 3600.0
+_EACH_ROLE: Final = " || ".join(f"max(CASE role WHEN '{role}' THEN ' {role}' ELSE '' END)" for role in get_args(Role))
+# No function that joins texts over rows is spelt the same in SQLite and PostgreSQL.
+_ROLES: Final = f"coalesce((SELECT {_EACH_ROLE} FROM roles r WHERE r.user_id = u.id), '') AS roles"  # noqa: S608 - constants, as below
 _USERS: Final = (
-    "SELECT u.id, u.email, u.name, u.password_hash, u.created_at, u.active, u.deleted_at IS NOT NULL AS deleted,"
-    " coalesce((SELECT group_concat(role, ' ') FROM roles r WHERE r.user_id = u.id), '') AS roles FROM users u"
+    "SELECT u.id, u.email, u.name, u.password_hash, u.created_at, u.active,"  # noqa: S608 - constants
+    f" CASE WHEN u.deleted_at IS NULL THEN 0 ELSE 1 END AS deleted, {_ROLES} FROM users u"
 )
 _STANDS: Final = "u.deleted_at IS NULL"
 _LIKES: Final = "SELECT email, name, language, theme FROM users u WHERE id = :id AND u.deleted_at IS NULL"
 _FITS: Final = (
     "u.deleted_at IS NULL AND (u.created_at, u.id) > (:at, :id)"
-    " AND (:search IS NULL OR instr(u.email, :low) OR instr(u.name, :search) OR instr(lower(u.name), :low))"
-    " AND (:role IS NULL OR EXISTS (SELECT 1 FROM roles f WHERE f.user_id = u.id AND f.role = :role))"
-    " AND (:active IS NULL OR u.active = :active)"
+    " AND (CAST(:search AS TEXT) IS NULL OR replace(u.email, CAST(:low AS TEXT), '') <> u.email"
+    " OR replace(u.name, :search, '') <> u.name OR replace(lower(u.name), :low, '') <> lower(u.name))"
+    " AND (CAST(:role AS TEXT) IS NULL OR EXISTS (SELECT 1 FROM roles f WHERE f.user_id = u.id AND f.role = :role))"
+    " AND (CAST(:active AS BIGINT) IS NULL OR u.active = :active)"
 )
 
 
@@ -107,8 +111,7 @@ class _Visit(NamedTuple):
 
 _VISIT: Final = (
     "SELECT u.id, u.email, u.name, u.created_at, u.language, u.theme, b.seen_at,"  # noqa: S608 - constants
-    " coalesce((SELECT group_concat(role, ' ') FROM roles r WHERE r.user_id = u.id), '') AS roles"
-    f" FROM browser_sessions b JOIN users u ON u.id = b.user_id WHERE {browsers.ALIVE} AND u.active = 1"
+    f" {_ROLES} FROM browser_sessions b JOIN users u ON u.id = b.user_id WHERE {browsers.ALIVE} AND u.active = 1"
 )
 
 
@@ -256,7 +259,7 @@ class UsersService(Service, Sessions, BrowserSessions, UserRead, UserWrite, User
             after = decode_cursor(question, cursor, like=(0, ""))
         rows = await self.db.all(
             _Row, f"{_USERS} WHERE {_FITS} ORDER BY u.created_at, u.id LIMIT :limit",
-            at=after[0], id=after[1], search=search, low=search and search.lower(), role=role,
+            at=after[0], id=after[1], search=search or None, low=search.lower() if search else None, role=role,
             active=None if active is None else int(active), limit=limit + 1,
         )  # fmt: skip
         page, more = rows[:limit], rows[limit:]

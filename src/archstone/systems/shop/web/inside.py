@@ -1,13 +1,15 @@
 """What the panel behind the counter shows of an order: the run's own story of it, in words and in bars.
 
 Everything is told of the one order whose id is the story's: its traces as waterfalls, its sagas with their steps, its
-events with who handled them, and when the shop was started again in between.
+events with who handled them, and when the shop was started again in between. Where no saga carries the order, its first
+list of steps is the chain of its events.
 """
 
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from archstone.gateway import EventTold, Handling, Row, SagaStory, StepStory, Story, TraceStory
+from archstone.systems.shop.web.chain import Chain, Link, chain_of
 
 __all__ = ["Inside", "inside"]
 
@@ -38,6 +40,9 @@ _STEPS: Final = {
     "charge": "Charge the card at the bank",
     "record_capture": "Note that it is paid",
     "sleep": "Wait",
+    "tell_taken": "Tell the next in the chain: paid",
+    "tell_refused": "Tell the next in the chain: not paid",
+    "tell_returned": "Tell the next in the chain: money given back",
 }
 _SAGAS: Final = {
     "checkout": "Checkout: from order to confirmation",
@@ -48,6 +53,8 @@ _SAGAS: Final = {
     "charge": "Payment: the bank asked until it answers",
     "give_money_back": "Refund",
     "refund": "Payment: money given back",
+    "take_money": "A link of the chain: payments takes the money",
+    "give_back": "A link of the chain: payments gives the money back",
 }
 _EVENTS: Final = {
     "orders.order-placed": "An order was placed",
@@ -69,7 +76,21 @@ _EVENTS: Final = {
     "orders.cancellation-asked": "The buyer wants to cancel",
     "orders.cancellation-refused": "It was too late to cancel",
     "orders.parcel-moved": "The order heard of its parcel",
+    "orders.checkout-begun": "Please hold the goods",
+    "inventory.goods-held": "Goods are held: please take the money",
+    "payments.money-taken": "Money is taken: please make out the parcel",
+    "shipping.parcel-made-out": "Parcel is made out: please sell the goods",
+    "inventory.goods-sold": "Goods are sold: please confirm",
+    "inventory.goods-refused": "Not enough goods: please cancel",
+    "payments.money-refused": "No money: please put the goods back",
+    "inventory.sale-refused": "The goods are gone: please stop the parcel",
+    "orders.checkout-turned-back": "Please turn everything back",
+    "shipping.parcel-stopped": "No parcel will leave: please give the money back",
+    "payments.money-returned": "No money is kept: please put the goods back",
+    "inventory.goods-put-back": "Goods are back: please cancel",
 }
+_LINKS: Final = frozenset({"take_money", "give_back"})
+"""Sagas that are links of a chain. They are known also where spans, and so events, were not kept."""
 _NOW: Final = {"Stuck": "stuck", "At work": "live", "Turned back": "back", "All done": "done"}
 _STATES: Final = {"begun": "at work", "done": "done", "failed": "failed", "undone": "undone"}
 
@@ -148,6 +169,8 @@ class Inside(NamedTuple):
     """`live`, `done`, `back` for turned back, `stuck` or `nothing`."""
     restarts: str
     falls: tuple[Fall, ...]
+    by_events: bool
+    """Whether no saga carries the order: then the first of the ways is the chain of its events, if that is known."""
     ways: tuple[Way, ...]
     news: tuple[News, ...]
 
@@ -155,13 +178,17 @@ class Inside(NamedTuple):
 def inside(story: Story) -> Inside:
     """Return a story as the panel shows it."""
     began_us = story.began_us or story.now_us
+    chain = chain_of(story)
     ways = tuple(_way(saga, story.now_us) for saga in story.sagas)
+    if chain is not None:
+        ways = (_chain_way(chain), *ways)
     news = tuple(_news(event) for event in story.events)
     return Inside(
         headline=_headline(story),
         now=_NOW[_stand(story)] if story.found else "nothing",
         restarts=_restarts(story, began_us),
         falls=tuple(_fall(trace, story.starts_us) for trace in story.traces if trace.rows),
+        by_events=chain is not None or any(saga.method in _LINKS for saga in story.sagas),
         ways=ways,
         news=news,
     )
@@ -178,11 +205,13 @@ def _headline(story: Story) -> str:
 
 
 def _stand(story: Story) -> str:
-    if any(saga.status == "stuck" for saga in story.sagas):
+    chain = chain_of(story)
+    if any(saga.status == "stuck" for saga in story.sagas) or (chain is not None and chain.broken):
         return "Stuck"
     if story.live:
         return "At work"
-    return "Turned back" if any(saga.status == "failed" for saga in story.sagas) else "All done"
+    back = any(saga.status == "failed" for saga in story.sagas) or (chain is not None and chain.going_back)
+    return "Turned back" if back else "All done"
 
 
 def _restarts(story: Story, began_us: int) -> str:
@@ -225,6 +254,21 @@ def _way(saga: SagaStory, now_us: int) -> Way:
         _SAGAS.get(saga.method, saga.method), f"{saga.service}.{saga.method}", told, saga.going_back,
         tuple(_step(step) for step in saga.steps), saga.left_out, saga.why or saga.error,
     )  # fmt: skip
+
+
+def _chain_way(chain: Chain) -> Way:
+    told = "turned back" if chain.going_back else "done" if chain.ended else "goes on"
+    if chain.broken:
+        told = "stands still until its deadline turns it back"
+    steps = tuple(
+        Step(_EVENTS.get(link.name, link.name), link.name, link.state, _said(link), link.error) for link in chain.links
+    )
+    return Way("Checkout by events: from order to confirmation", "choreography", told, chain.going_back, steps, 0, None)
+
+
+def _said(link: Link) -> str:
+    parts = [f"{link.said_by} \u2192 {', '.join(link.heard_by) or 'nobody yet'}", _STATES[link.state]]
+    return ", ".join([*parts, *([] if link.took_us is None else [_took(link.took_us)])])
 
 
 def _step(step: StepStory) -> Step:
