@@ -62,6 +62,10 @@ class Connection(Protocol):
         """Whether it is closed, by whomever."""
         ...
 
+    def is_in_transaction(self) -> bool:
+        """Whether a transaction is open on it, sound or failed, as of its last answer."""
+        ...
+
     def terminate(self) -> None:
         """Close at once."""
         ...

@@ -34,9 +34,14 @@ class Link:
         """Whether it is of no more use."""
         return self.connection.is_closed()
 
-    async def say(self, text: str) -> None:
-        """Run statements without parameters: BEGIN, COMMIT and the like."""
-        await self.connection.execute(text)
+    @property
+    def free(self) -> bool:
+        """Whether another may have it: neither closed nor in a transaction."""
+        return not self.connection.is_closed() and not self.connection.is_in_transaction()
+
+    async def say(self, text: str) -> str:
+        """Run statements without parameters, BEGIN, COMMIT and the like; return what the server said of the last."""
+        return await self.connection.execute(text)
 
     async def run(self, statement: Statement, values: Values) -> Result:
         """Run a statement and fetch everything it gives."""
