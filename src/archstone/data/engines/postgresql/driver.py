@@ -40,8 +40,8 @@ class Connection(Protocol):
         """Run statements without parameters."""
         ...
 
-    async def prepare(self, text: str) -> Prepared:
-        """Prepare a statement."""
+    async def prepare(self, text: str, *, name: str) -> Prepared:
+        """Prepare a statement under a name, which the server keeps until it is given up."""
         ...
 
     async def set_type_codec(
