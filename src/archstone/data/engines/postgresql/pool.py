@@ -8,6 +8,7 @@ restart of the server is not the caller's error.
 from asyncio import AbstractEventLoop, Future, timeout
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 from archstone import world
@@ -35,6 +36,7 @@ class Pool:
         self._lent: set[Link] = set()
         self._waiters: deque[Future[Link | None]] = deque()
         self._opening = 0
+        self._given: Future[None] | None = None
         self._closed = False
 
     @property
@@ -140,6 +142,8 @@ class Pool:
     def give(self, link: Link) -> None:
         """Take `link` back. One that is closed, too old, or was left in a transaction is given up."""
         self._lent.discard(link)
+        if self._given is not None and not self._given.done():
+            self._given.set_result(None)
         now_s = world.monotonic()
         extra = self.open >= self._options.pool_size and not self._waiters
         if self._closed or extra or not link.free or now_s - link.made_s > self._options.pool_recycle_s:
@@ -177,6 +181,15 @@ class Pool:
             if not waiter.done():
                 waiter.set_exception(DatabaseClosedError(self._label))
         self._waiters.clear()
+
+    async def drain(self, limit_s: float) -> None:
+        """Close, and return when all that was lent has been given back, or after `limit_s`."""
+        self.close()
+        with suppress(TimeoutError):
+            async with timeout(limit_s):
+                while self._lent:
+                    self._given = self._loop.create_future()
+                    await self._given
 
     def end(self) -> None:
         """Close everything at once."""
