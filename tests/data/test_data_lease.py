@@ -85,6 +85,34 @@ async def test_leases_are_listed_by_prefix(db: Database):
         assert [row.name for row in await standings(db, "w/")] == ["w/a", "w/b"]
 
 
+async def test_a_lease_whose_taking_was_answered_late_is_trusted_from_when_it_was_asked(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+):
+    execute = db.execute
+
+    async def late(sql: str, /, **params: object) -> int:
+        changed = await execute(sql, **params)
+        await asyncio.sleep(3.0)
+        return changed
+
+    async with Lease(db, "x", ttl_s=5.0) as lease:
+        monkeypatch.setattr(db, "execute", late)
+        assert await lease.held() == 1
+        stop(lease)
+        await asyncio.sleep(1.5)
+        assert lease.token is None, "4.5 s after it was taken others may be about to take it over"
+
+
+async def test_a_lease_of_a_database_that_is_away_is_left_without_an_error(db: Database, tmp_path: Path):
+    other = Database(f"sqlite:///{tmp_path}/y.db")
+    async with other:
+        lease = Lease(other, "x", ttl_s=5.0)
+        await lease.__aenter__()
+        await lease.held()
+    await lease.__aexit__(None, None, None)
+    assert lease.token is None
+
+
 @pytest.mark.parametrize("ttl_s", [0, -1, float("inf"), float("nan")])
 async def test_a_wrong_time_is_told(db: Database, ttl_s: float):
     with pytest.raises(ConfigError, match="ttl_s="):

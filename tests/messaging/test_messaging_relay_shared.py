@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
-from archstone.data import Database, Envelope, Event, Transaction
+from archstone.data import ConnectionFailedError, Database, Envelope, Event, Schema, Transaction
 from archstone.messaging import Relay
+from archstone.resilience import Exponential
 
 pytestmark = pytest.mark.real_time
 
@@ -71,6 +72,28 @@ async def test_one_of_two_sends_in_order_and_is_woken_by_the_other(postgres_url:
             assert {who for who, _ in sink.sent} == {"one"}
             assert len(set(sink.ids)) == 33
             assert second.statistics().sent == 0
+            await asyncio.sleep(0.05)
+            assert (first.lag_s, second.lag_s) == (0, 0), "who only stands by is behind with nothing"
+
+
+async def test_a_relay_that_finds_the_database_away_tries_again(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = Sink()
+    async with Database(postgres_url) as db:
+        ensure, tries = db.ensure, 0
+
+        async def away(schema: Schema) -> None:
+            nonlocal tries
+            tries += 1
+            if tries < 3:
+                raise ConnectionFailedError(db.label, "", "is away")
+            await ensure(schema)
+
+        monkeypatch.setattr(db, "ensure", away)
+        async with Relay(db, sink.of("one"), backoff=Exponential(0.01, cap_s=0.1)):
+            await publish(db, range(3))
+            await until(lambda: len(sink.sent) == 3)
 
 
 async def test_another_goes_on_when_the_one_that_sends_has_died(postgres_url: str) -> None:

@@ -257,3 +257,27 @@ async def test_sqlite_refuses_to_prepare_and_takes_part_by_reservation(banks: Ba
 async def test_wrong_arguments_are_told(banks: Banks, name: str, grace_s: float):
     with pytest.raises(ConfigError, match="TwoPhase: "):
         TwoPhase(banks.log, {}, name=name, grace_s=grace_s)
+
+
+@pytest.mark.parametrize("name", ["a/b", "", "ü", "x" * 61])
+async def test_a_participant_is_not_named_so_that_it_could_be_taken_for_another(banks: Banks, name: str):
+    with pytest.raises(ConfigError, match="TwoPhase: name="):
+        TwoPhase(banks.log, {"a": Prepared(banks.north), name: Prepared(banks.south)})
+
+
+async def test_numbers_alone_are_a_name(banks: Banks):
+    assert TwoPhase(banks.log, {}, name="1").name == "1"
+
+
+async def test_recovery_forgets_notes_by_age_and_name(banks: Banks):
+    async with banks.coordinator(grace_s=60) as coordinator:
+        await move(coordinator, 1)
+        await banks.north.execute(
+            "INSERT INTO _archstone_branches VALUES ('archstone/two-phase/northern/x', 'committed', 1)"
+        )
+        await banks.north.execute(
+            "INSERT INTO _archstone_branches VALUES ('archstone/two-phase/north/x', 'committed', 1)"
+        )
+        await coordinator.sweep()
+        left = await banks.north.all(str, "SELECT id FROM _archstone_branches WHERE at = 1")
+        assert left == ["archstone/two-phase/northern/x"]

@@ -16,6 +16,7 @@ happen twice is guarded by `check` in the transaction of its effect, not by `hel
 """
 
 import asyncio
+from contextlib import suppress
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
@@ -70,8 +71,11 @@ class Standing(NamedTuple):
 
 async def standings(db: Database, prefix: str) -> list[Standing]:
     """Return all leases whose name begins with `prefix`, by name."""
-    text = "SELECT name, owner, token, beat FROM _archstone_leases WHERE name >= :first AND name < :last ORDER BY name"
-    return await db.all(Standing, text, first=prefix, last=f"{prefix}\U0010ffff")
+    # Not a range: how a server orders text is its own affair.
+    text = (
+        "SELECT name, owner, token, beat FROM _archstone_leases WHERE substr(name, 1, CAST(:size AS INTEGER)) = :prefix"
+    )
+    return sorted(await db.all(Standing, text, prefix=prefix, size=len(prefix)))
 
 
 class Lease:
@@ -106,14 +110,15 @@ class Lease:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Give it up, so that another can take it at once."""
+        """Give it up, so that another can take it at once; if the database is away it runs out by itself."""
         runner, self._runner = self._runner, None
         if runner is not None:
             runner.cancel()
             await asyncio.wait([runner])
         token, self._token = self._token, None
         if token is not None:
-            await self._db.execute(_RELEASE, name=self.name, token=token)
+            with suppress(ArchstoneError):
+                await self._db.execute(_RELEASE, name=self.name, token=token)
 
     @property
     def token(self) -> int | None:
@@ -159,8 +164,9 @@ class Lease:
                 await self._beat(self._token)
 
     async def _take(self) -> None:
+        asked_s = world.monotonic()
         if await self._db.execute(_NEW, name=self.name, owner=self.owner):
-            self._hold(1)
+            self._hold(1, asked_s)
             return
         seen = await self._db.one(Standing, _LOOK, name=self.name)
         since_s = world.monotonic()
@@ -170,17 +176,18 @@ class Lease:
             if found != seen:
                 seen, since_s = found, world.monotonic()
         taken = {"owner": self.owner, "name": self.name, "token": seen.token, "beat": seen.beat}
+        asked_s = world.monotonic()
         if await self._db.execute(_TAKE, **taken):
-            self._hold(seen.token + 1)
+            self._hold(seen.token + 1, asked_s)
 
-    def _hold(self, token: int) -> None:
+    def _hold(self, token: int, asked_s: float) -> None:
         self._token = token
-        self._beaten_s = world.monotonic()
+        self._beaten_s = asked_s  # the others may have seen it as early as this
         self._turned.set()
 
     async def _beat(self, token: int) -> None:
         await asyncio.sleep(self.ttl_s / 5)
-        asked_s = world.monotonic()  # the others may have seen the beat as early as this
+        asked_s = world.monotonic()
         if await self._db.execute(_BEAT, name=self.name, token=token):
             self._beaten_s = asked_s
         else:

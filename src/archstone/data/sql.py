@@ -32,7 +32,21 @@ _LEXER: Final = re.compile(
 )
 
 _REFUSED_FIRST: Final = frozenset(
-    {"ABORT", "ATTACH", "BEGIN", "COMMIT", "DETACH", "END", "PRAGMA", "RELEASE", "ROLLBACK", "SAVEPOINT", "VACUUM"}
+    {
+        "ABORT",
+        "ATTACH",
+        "BEGIN",
+        "COMMIT",
+        "DETACH",
+        "END",
+        "PRAGMA",
+        "PREPARE",
+        "RELEASE",
+        "ROLLBACK",
+        "SAVEPOINT",
+        "START",
+        "VACUUM",
+    }
 )
 
 
@@ -131,9 +145,15 @@ def _compile(source: str) -> Statement:
         source,
         _numbered(pieces, numbers, "?"),
         tuple(numbers),
-        dollars=_numbered(pieces, numbers, "$").rstrip().rstrip(";"),
+        dollars=_numbered(_unended(pieces), numbers, "$").rstrip(),
         counts=_counts([piece.text.upper() for piece in pieces if piece.kind == "word"]),
     )
+
+
+def _unended(pieces: list[Token]) -> list[Token]:
+    """Return the tokens without the semicolons at the end, where more may be written behind; comments stay."""
+    last = max(place for place, piece in enumerate(pieces) if piece.kind not in {"space", "end"})
+    return pieces[: last + 1] + [piece for piece in pieces[last + 1 :] if piece.kind == "space"]
 
 
 def _numbered(pieces: list[Token], numbers: Mapping[str, int], mark: str) -> str:

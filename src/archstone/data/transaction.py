@@ -7,6 +7,7 @@ that raised: others may have seen the same, so nobody is answered from a state t
 
 from asyncio import AbstractEventLoop, CancelledError, Task, get_running_loop
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from contextvars import Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -20,6 +21,7 @@ from archstone.data.outbox import OUTBOX_INSERT, Envelope, envelope
 from archstone.data.reading import Reading
 from archstone.data.rows import row_maker
 from archstone.data.sql import compile_statement, known_statement
+from archstone.errors import ArchstoneError
 
 if TYPE_CHECKING:
     from archstone.data.database import Database
@@ -125,7 +127,7 @@ class Transaction(Reading):
     async def many(self, sql: str, rows: Iterable[Mapping[str, object]]) -> int:
         """Run a statement once per mapping of parameters; return how many rows it changed in all.
 
-        If one of them fails none stays, and the transaction can go on.
+        If one of them fails none stays. On SQLite the transaction can go on; on PostgreSQL with a savepoint around it.
         """
         self._check()
         statement = known_statement(sql) or compile_statement(sql)
@@ -232,5 +234,9 @@ class Savepoint:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._saved is not None and not isinstance(error, CancelledError):
+        if self._saved is None:
+            return
+        # A time-out inside the block comes as a cancellation, and the transaction may go on. Where it may not (it was
+        # held too long), its own end tells.
+        with suppress(*[ArchstoneError] if isinstance(error, CancelledError) else []):
             await self._tx._leave(self._saved, keep=error is None)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]

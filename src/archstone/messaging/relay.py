@@ -21,6 +21,7 @@ from typing import Final, Protocol, Self
 from archstone import context, world
 from archstone.context import Call
 from archstone.data import Database, Envelope, Lease, Outbox, OutboxRow
+from archstone.errors import ArchstoneError
 from archstone.messaging.headers import trace_of
 from archstone.observability import Attribute, SpanRecord, counter, gauge, get_logger, record_span, recorders
 from archstone.resilience import Exponential, check
@@ -177,8 +178,14 @@ class Relay:
         """Relay while this process holds the lease, woken by whoever publishes."""
         deaf = db.listen(_SIGNAL, self._woken)
         try:
-            async with Lease(db, "relay", ttl_s=self.lease_s) as self._lease:
-                await self._run()
+            while True:
+                try:
+                    async with Lease(db, "relay", ttl_s=self.lease_s) as self._lease:
+                        await self._run()
+                except ArchstoneError as error:  # the database was away when the lease was begun
+                    self._failures += 1
+                    self._error = f"{type(error).__name__}: {error}"
+                    await asyncio.sleep(self._backoff.longest_s(self._failures))
         finally:
             self._lease = None
             deaf()
@@ -209,7 +216,8 @@ class Relay:
         self._woken()
 
     def _woken(self) -> None:
-        if self._oldest_us is None:
+        waits = self._lease is not None and self._lease.token is None
+        if self._oldest_us is None and not waits:  # who waits for the lease does not know what is sent
             self._oldest_us = world.now_us()
         self._wake.set()
 

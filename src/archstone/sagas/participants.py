@@ -32,7 +32,8 @@ BRANCHES: Final = Schema(
 _NOTE: Final = "INSERT INTO _archstone_branches (id, state, at) VALUES (:id, :state, :at)"
 _STATE: Final = "SELECT state FROM _archstone_branches WHERE id = :id"
 _SWEEP: Final = (
-    "DELETE FROM _archstone_branches WHERE id >= :prefix AND id < :end AND at < :before AND state <> 'reserved'"
+    "DELETE FROM _archstone_branches"
+    " WHERE substr(id, 1, CAST(:size AS INTEGER)) = :prefix AND at < :before AND state <> 'reserved'"
 )
 
 Settle: TypeAlias = Callable[[Transaction, str], Awaitable[None]]
@@ -141,7 +142,7 @@ class Prepared:
 
     async def sweep(self, prefix: str, before_us: int, /) -> None:
         """Drop old notes."""
-        await self._db.execute(_SWEEP, prefix=prefix, end=f"{prefix}\U0010ffff", before=before_us)
+        await self._db.execute(_SWEEP, prefix=prefix, size=len(prefix), before=before_us)
 
 
 class Reserving:
@@ -183,9 +184,13 @@ class Reserving:
 
     async def prepared(self, prefix: str, /) -> list[str]:
         """Return reservations that are neither confirmed nor cancelled."""
-        text = "SELECT id FROM _archstone_branches WHERE id >= :prefix AND id < :end AND state = 'reserved'"
-        return await self._db.all(str, text, prefix=prefix, end=f"{prefix}\U0010ffff")
+        # Not a range: how a server orders text is its own affair.
+        text = (
+            "SELECT id FROM _archstone_branches"
+            " WHERE substr(id, 1, CAST(:size AS INTEGER)) = :prefix AND state = 'reserved'"
+        )
+        return await self._db.all(str, text, prefix=prefix, size=len(prefix))
 
     async def sweep(self, prefix: str, before_us: int, /) -> None:
         """Drop old notes."""
-        await self._db.execute(_SWEEP, prefix=prefix, end=f"{prefix}\U0010ffff", before=before_us)
+        await self._db.execute(_SWEEP, prefix=prefix, size=len(prefix), before=before_us)

@@ -19,6 +19,7 @@ differently. A participant that was settled by hand against the decision is foun
 """
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
@@ -56,6 +57,7 @@ MID_COMMIT: Final = world.declare_point(
     "two_phase.mid_commit", "one participant has committed, others are prepared; the decision is on disk"
 )
 
+_NAME: Final = re.compile("[a-z0-9_-]{1,60}")
 _DECIDE: Final = (
     "INSERT INTO _archstone_decisions (id, coordinator, decision, at) VALUES (:id, :coordinator, :decision, :at)"
     " ON CONFLICT (id) DO NOTHING"
@@ -91,7 +93,7 @@ class TwoPhase:
 
         Args:
             log: An open database for the decisions. Any number of coordinators of one name may share it.
-            participants: By name; `Prepared` for PostgreSQL, `Reserving` for a database that cannot prepare.
+            participants: By name, of the characters of `name`; `Prepared` for PostgreSQL, `Reserving` for a database that cannot prepare.
             name: Tells coordinators apart that share a server. At most 60 characters of a-z, 0-9, - and _.
             grace_s: Seconds that a prepared transaction may be without a decision before recovery aborts it. Above 0,
                 and longer than any block takes.
@@ -100,8 +102,9 @@ class TwoPhase:
         Raises:
             ConfigError: An argument is out of range.
         """
-        if not (0 < len(name) <= 60 and name.replace("-", "").replace("_", "").isalnum() and name.islower()):
-            raise ConfigError(f"TwoPhase: name={name!r} must be 1 to 60 characters of a-z, 0-9, - and _")
+        for each in (name, *participants):
+            if not _NAME.fullmatch(each):
+                raise ConfigError(f"TwoPhase: name={each!r} must be 1 to 60 characters of a-z, 0-9, - and _")
         if not 0 < grace_s < keep_s < float("inf"):
             raise ConfigError(f"TwoPhase: 0 < grace_s={grace_s} < keep_s={keep_s} must hold, both finite")
         self.name = name

@@ -40,8 +40,8 @@ class Connection(Protocol):
         """Run statements without parameters."""
         ...
 
-    async def prepare(self, text: str) -> Prepared:
-        """Prepare a statement."""
+    async def prepare(self, text: str, *, name: str) -> Prepared:
+        """Prepare a statement under a name, which the server keeps until it is given up."""
         ...
 
     async def set_type_codec(
@@ -60,6 +60,10 @@ class Connection(Protocol):
 
     def is_closed(self) -> bool:
         """Whether it is closed, by whomever."""
+        ...
+
+    def is_in_transaction(self) -> bool:
+        """Whether a transaction is open on it, sound or failed, as of its last answer."""
         ...
 
     def terminate(self) -> None:

@@ -12,7 +12,7 @@ from archstone.data.engines.postgresql.link import Link, connect
 from archstone.data.engines.postgresql.member import PostgresMember
 from archstone.data.engines.postgresql.pool import Pool
 from archstone.data.engines.postgresql.signals import Signals
-from archstone.data.engines.postgresql.translate import FAULTS, is_broken, translated
+from archstone.data.engines.postgresql.translate import FAULTS, is_broken, is_outdated, translated, unknown
 from archstone.data.engines.postgresql.url import label_of, parse_url
 from archstone.data.engines.postgresql.view import PostgresView
 from archstone.data.errors import DatabaseClosedError, MisuseError, SnapshotExpiredError
@@ -122,12 +122,18 @@ class PostgresEngine:
             self._signals.listen()
 
     async def close(self) -> None:
-        """Let single statements end, and disconnect. Transactions still open are rolled back by the server."""
+        """Let statements and transactions in flight end, and disconnect. A new one is refused.
+
+        What is still open at its limit, or when this is cancelled, is rolled back, and told so.
+        """
         try:
             if self._signals is not None:
                 await self._signals.close()
             if self._groups is not None:
                 await self._groups.close()
+            for pool in (self._writers, self._readers):
+                if pool is not None:
+                    await pool.drain(self.hold_limit_s + NET_S)
         finally:
             self._abort()
 
@@ -169,7 +175,7 @@ class PostgresEngine:
                 link.end()
                 raise SnapshotExpiredError(self.label, f"it took over {self._snapshot_limit_s:g} s") from error
             except FAULTS as error:
-                if _outdated(error) and not last:
+                if is_outdated(error) and not last:
                     link.forget()
                 elif is_broken(error) and not last:
                     link.end()  # it may have been idle when the server was restarted
@@ -206,8 +212,10 @@ class PostgresEngine:
 
     async def settle(self, name: str, *, commit: bool) -> bool:
         """Commit or roll back a prepared transaction; False if there is none of the name."""
-        text = f"{'COMMIT' if commit else 'ROLLBACK'} PREPARED '{name}'"
-        link = await self.writers.take()
+        quoted = name.replace("'", "''")
+        text = f"{'COMMIT' if commit else 'ROLLBACK'} PREPARED '{quoted}'"
+        writers = self.writers
+        link = await writers.take()
         try:
             await link.say(text)
         except FAULTS as error:
@@ -215,12 +223,13 @@ class PostgresEngine:
                 return False
             if is_broken(error):
                 link.end()
+                raise unknown(error, self.label) from error
             raise translated(error, self.label, text) from error
         except CancelledError:
             link.end()
             raise
         finally:
-            self.writers.give(link)
+            writers.give(link)
         return True
 
     async def pause(self) -> None:
@@ -265,8 +274,3 @@ class PostgresEngine:
 
     def _closed(self) -> NoReturn:
         raise DatabaseClosedError(self.label)
-
-
-def _outdated(error: Exception) -> bool:
-    # "cached plan must not change result type": the schema has changed since the statement was prepared.
-    return getattr(error, "sqlstate", None) == "0A000" and "cached" in str(error)

@@ -14,7 +14,7 @@ from archstone.context import Call
 from archstone.data.engine import Result, Values
 from archstone.data.engines.postgresql.link import Link
 from archstone.data.engines.postgresql.pool import Pool
-from archstone.data.engines.postgresql.translate import FAULTS, is_broken, is_lost, translated, unknown
+from archstone.data.engines.postgresql.translate import FAULTS, is_broken, is_lost, is_outdated, translated, unknown
 from archstone.data.errors import CommitUnknownError, DatabaseClosedError, TooManyWaitingError, TransactionLostError
 from archstone.data.sql import Statement
 from archstone.errors import ArchstoneError
@@ -139,7 +139,8 @@ class Groups:
             try:
                 result = await link.run(statement, values)
             except FAULTS as error:
-                if is_lost(error) and attempt < AGAIN - 1:
+                if (is_lost(error) or is_outdated(error)) and attempt < AGAIN - 1:
+                    link.forget()
                     continue
                 if is_broken(error):
                     link.end()

@@ -21,12 +21,13 @@ _Prepared = tuple[Prepared, Description]
 class Link:
     """A connection that is lent to one user at a time."""
 
-    __slots__ = ("_prepared", "connection", "idle_since_s", "made_s")
+    __slots__ = ("_number", "_prepared", "connection", "idle_since_s", "made_s")
 
     def __init__(self, connection: Connection, *, made_s: float) -> None:
         self.connection = connection
         self.made_s = made_s
         self.idle_since_s = made_s
+        self._number = 0
         self._prepared: dict[str, _Prepared] = {}
 
     @property
@@ -34,17 +35,25 @@ class Link:
         """Whether it is of no more use."""
         return self.connection.is_closed()
 
-    async def say(self, text: str) -> None:
-        """Run statements without parameters: BEGIN, COMMIT and the like."""
-        await self.connection.execute(text)
+    @property
+    def free(self) -> bool:
+        """Whether another may have it: neither closed nor in a transaction."""
+        return not self.connection.is_closed() and not self.connection.is_in_transaction()
+
+    async def say(self, text: str) -> str:
+        """Run statements without parameters, BEGIN, COMMIT and the like; return what the server said of the last."""
+        return await self.connection.execute(text)
 
     async def run(self, statement: Statement, values: Values) -> Result:
         """Run a statement and fetch everything it gives."""
         prepared, description = self._prepared.get(statement.dollars) or await self._prepare(statement.dollars)
         rows = await prepared.fetch(*values)
+        status = prepared.get_statusmsg()
         if description is None:
-            return (_count(prepared.get_statusmsg()), None, [])
-        return (_count(prepared.get_statusmsg()), description, [tuple(row) for row in rows])
+            if status is not None and status.startswith(("ALTER", "DROP")):
+                self.forget()  # what is prepared may be of tables as they were
+            return (_count(status), None, [])
+        return (_count(status), description, [tuple(row) for row in rows])
 
     async def run_each(self, counting: str, rows: Sequence[Values]) -> list[int]:
         """Run a statement that returns the number of its row (its last parameter) for each row that it changes."""
@@ -55,7 +64,9 @@ class Link:
     async def _prepare(self, text: str) -> _Prepared:
         if len(self._prepared) >= STATEMENTS_LIMIT:
             self._prepared.clear()
-        prepared = await self.connection.prepare(text)
+        # One without a name would be parsed each time, and run even where its rows cannot be read any more.
+        self._number += 1
+        prepared = await self.connection.prepare(text, name=f"archstone_{self._number}")
         columns = prepared.get_attributes()
         entry: _Prepared = (prepared, tuple((column.name,) for column in columns) or None)
         self._prepared[text] = entry

@@ -1,6 +1,6 @@
 """A transaction on a connection of its own, from its first statement to its end."""
 
-from asyncio import AbstractEventLoop, CancelledError, Task, TimerHandle, shield
+from asyncio import AbstractEventLoop, CancelledError, Task, TimerHandle, shield, timeout
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
@@ -8,7 +8,7 @@ from archstone import context, world
 from archstone.data.engine import Result, Values
 from archstone.data.engines.postgresql.link import Link
 from archstone.data.engines.postgresql.pool import Pool
-from archstone.data.engines.postgresql.translate import FAULTS, is_broken, translated, unknown
+from archstone.data.engines.postgresql.translate import FAULTS, is_broken, is_outdated, translated, unknown
 from archstone.data.errors import TransactionHeldError, TransactionLostError
 from archstone.data.sql import Statement
 from archstone.errors import ArchstoneError
@@ -63,12 +63,25 @@ class Home(Protocol):
 class PostgresMember:
     """NEW -> ACTIVE -> ENDED; from ACTIVE also -> FAILED or HELD -> ENDED."""
 
-    __slots__ = ("_cancelling", "_failure", "_home", "_last", "_link", "_saves", "_state", "_task", "_timer", "_wait")
+    __slots__ = (
+        "_cancelling",
+        "_failure",
+        "_home",
+        "_last",
+        "_link",
+        "_pool",
+        "_saves",
+        "_state",
+        "_task",
+        "_timer",
+        "_wait",
+    )
 
     def __init__(self, home: Home, *, wait: bool) -> None:
         self._home = home
         self._wait = wait
         self._state = NEW
+        self._pool = home.writers  # kept: the engine forgets it when it is closed, and the link goes back all the same
         self._link: Link | None = None
         self._timer: TimerHandle | None = None
         self._task: Task[Any] | None = None
@@ -126,33 +139,38 @@ class PostgresMember:
             await link.say(text)
         except FAULTS as error:
             raise self._failed(error, text) from error
+        except CancelledError:
+            self._state = FAILED if self._state == ACTIVE else self._state
+            raise
 
     async def finish(self, callbacks: list[Callable[[], None]]) -> None:
         """Commit, durably unless made with `wait=False`."""
         home = self._home
         if self._state == NEW:
             self._state = ENDED
-        elif self._state != ACTIVE:
-            failure = self._fault()
-            await self.abandon(failure)
-            raise failure
         else:
-            await self._commit()
+            await self._commit("COMMIT")
         for callback in callbacks:
             home.call(callback)
 
     async def prepare(self, name: str) -> None:
         """Prepare to commit under `name`."""
-        await self._ready(f"PREPARE TRANSACTION {name}")
+        if self._state == NEW:
+            await self._begin()
         await self._commit(f"PREPARE TRANSACTION '{name}'")
 
-    async def _commit(self, how: str = "COMMIT") -> None:
+    async def _commit(self, how: str) -> None:
         link = self._link
-        if link is None:
-            raise self._fault()
+        if self._state != ACTIVE or link is None or link.closed:
+            failure = self._fault()
+            await self.abandon(failure)
+            raise failure
+        # From here on the limit ends the connection, not the task: that the outcome is unknown must be told.
+        self._stop_timer()
         world.point(BEFORE_COMMIT)
         try:
-            await link.say(how)
+            async with timeout(self._home.hold_limit_s):
+                said = await link.say(how)
         except FAULTS as error:
             self._state = ENDED
             if is_broken(error):
@@ -170,6 +188,9 @@ class PostgresMember:
             raise
         self._state = ENDED
         self._let_go()
+        if said == "ROLLBACK":  # no error to the server, where a statement has failed that nobody heard of
+            self._home.count(lost=1)
+            raise TransactionLostError(self._home.label, "because the server had given it up")
         world.point(AFTER_COMMIT)
         self._home.count(commits=1)
 
@@ -183,20 +204,27 @@ class PostgresMember:
             return
         try:
             if not link.closed:
-                await shield(_rolled_back(link))
+                await shield(_rolled_back(link, self._home.hold_limit_s))
+        except BaseException:
+            link.end()  # cancelled: nobody may have it while the server rolls back
+            raise
         finally:
             self._let_go()
 
     async def durable(self) -> None:
         """Return when what was committed with `wait=False` is on disk: a later durable commit implies it."""
         if not self._wait:
-            link = await self._home.writers.take()
+            link = await self._pool.take()
             try:
-                await link.say("SELECT pg_current_xact_id()")
-            except FAULTS as error:
-                raise translated(error, self._home.label, "durable()") from error
+                # One that writes nothing to the log would not wait for it.
+                await link.say("SELECT pg_logical_emit_message(true, 'archstone', '')")
+            except BaseException as error:
+                link.end()
+                if isinstance(error, FAULTS):
+                    raise translated(error, self._home.label, "durable()") from error
+                raise
             finally:
-                self._home.writers.give(link)
+                self._pool.give(link)
 
     async def _ready(self, source: str) -> Link:
         if self._state == NEW:
@@ -208,13 +236,13 @@ class PostgresMember:
 
     async def _begin(self) -> None:
         home = self._home
-        link = await home.writers.take()
+        link = await self._pool.take()
         begin = home.begin if self._wait else f"{home.begin}; SET LOCAL synchronous_commit = off"
         try:
             await link.say(begin)
         except BaseException as error:
             link.end()
-            home.writers.give(link)
+            self._pool.give(link)
             if isinstance(error, FAULTS):
                 raise translated(error, home.label, begin) from error
             raise
@@ -243,6 +271,9 @@ class PostgresMember:
             failure: ArchstoneError = TransactionLostError(self._home.label, f"because the connection ended: {error}")
             if self._link is not None:
                 self._link.end()
+        elif is_outdated(error):
+            self._link.forget()
+            failure = TransactionLostError(self._home.label, "because a table has changed since it was last used")
         else:
             failure = translated(error, self._home.label, statement)
         if isinstance(failure, TransactionLostError):
@@ -258,6 +289,8 @@ class PostgresMember:
         if self._state == FAILED:
             reason = "because a statement of it failed; put what may fail into `async with tx.savepoint()`"
             return TransactionLostError(self._home.label, reason)
+        if self._link is not None:
+            return TransactionLostError(self._home.label, "because the connection ended")
         return TransactionLostError(self._home.label, "because it has already ended")
 
     def _raise_held(self, error: BaseException) -> None:
@@ -266,21 +299,25 @@ class PostgresMember:
         if not isinstance(error, CancelledError) or left <= self._cancelling:
             raise TransactionHeldError(self._home.label, self._home.hold_limit_s, self._last) from error
 
-    def _let_go(self, *, end: bool = False) -> None:
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _let_go(self, *, end: bool = False) -> None:
+        self._stop_timer()
         link, self._link = self._link, None
         if link is not None:
             if end:
                 link.end()
-            self._home.writers.give(link)
+            self._pool.give(link)
         if self._state == ENDED:
             self._task = None
 
 
-async def _rolled_back(link: Link) -> None:
+async def _rolled_back(link: Link, limit_s: float) -> None:
     try:
-        await link.say("ROLLBACK")
+        async with timeout(limit_s):
+            await link.say("ROLLBACK")
     except FAULTS:
         link.end()

@@ -8,6 +8,7 @@ restart of the server is not the caller's error.
 from asyncio import AbstractEventLoop, Future, timeout
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 from archstone import world
@@ -35,6 +36,7 @@ class Pool:
         self._lent: set[Link] = set()
         self._waiters: deque[Future[Link | None]] = deque()
         self._opening = 0
+        self._given: Future[None] | None = None
         self._closed = False
 
     @property
@@ -58,7 +60,6 @@ class Pool:
         while True:
             link = self._from_idle() or await self._wait_or_open()
             if await self._works(link):
-                self._lent.add(link)
                 return link
 
     def _from_idle(self) -> Link | None:
@@ -67,11 +68,13 @@ class Pool:
         while self._idle:
             link = self._idle.pop()  # the one used last: others age, and their number falls
             if not link.closed:
+                self._lent.add(link)
                 return link
         return None
 
     async def _wait_or_open(self) -> Link:
         if self.open < self._options.pool_size + self._options.pool_overflow:
+            self._opening += 1
             return await self._opened()
         if len(self._waiters) >= WAITING_LIMIT:
             raise TooManyWaitingError(self._label, len(self._waiters), WAITING_LIMIT)
@@ -81,71 +84,93 @@ class Pool:
             async with timeout(self._options.pool_timeout_s):
                 link = await waiter
         except TimeoutError:
+            self._decline(waiter)
             reason = f"no connection of {self.open} became free in {self._options.pool_timeout_s:g} s"
             raise ConnectionFailedError(self._label, "", reason) from None
         except BaseException:
-            if waiter.done() and not waiter.cancelled() and (link := waiter.result()) is not None:
-                self.give(link)
-            elif waiter.done() and not waiter.cancelled():
-                self._call_next()
+            self._decline(waiter)
             raise
-        if self._closed:
-            raise DatabaseClosedError(self._label)
         return link if link is not None else await self._opened()
 
+    def _decline(self, waiter: "Future[Link | None]") -> None:
+        """Pass on what `waiter` got in the very moment at which it was given up."""
+        if waiter in self._waiters:
+            self._waiters.remove(waiter)
+        elif not waiter.cancelled() and waiter.exception() is None:
+            link = waiter.result()
+            if link is not None:
+                self.give(link)
+            else:
+                self._opening -= 1
+                self._call_next()
+
     async def _opened(self) -> Link:
-        self._opening += 1
+        """Open a link in a place that `_opening` counts already."""
         try:
             link = await self._connect()
-        except FAULTS as error:
-            self._call_next()
-            raise translated(error, self._label, "connecting") from error
-        finally:
+        except BaseException as error:
             self._opening -= 1
+            self._call_next()
+            if isinstance(error, FAULTS):
+                raise translated(error, self._label, "connecting") from error
+            raise
+        self._opening -= 1
         if self._closed:
             link.end()
             raise DatabaseClosedError(self._label)
+        self._lent.add(link)
         return link
 
     async def _works(self, link: Link) -> bool:
-        if world.monotonic() - link.idle_since_s < self._options.pool_pre_ping_s or link.idle_since_s == link.made_s:
+        """Whether `link`, which is lent, answers; one that does not is given up."""
+        idle_s = world.monotonic() - link.idle_since_s
+        if not link.closed and (idle_s < self._options.pool_pre_ping_s or link.idle_since_s == link.made_s):
             return True
         try:
             async with timeout(self._options.pool_timeout_s):
                 await link.say("SELECT 1")
         except FAULTS:
             link.end()
+            self._lent.discard(link)
             return False
         except BaseException:
             link.end()
-            self._call_next()
+            self.give(link)
             raise
         return True
 
     def give(self, link: Link) -> None:
-        """Take `link` back. One that is closed or too old is given up."""
+        """Take `link` back. One that is closed, too old, or was left in a transaction is given up."""
         self._lent.discard(link)
+        if self._given is not None and not self._given.done():
+            self._given.set_result(None)
         now_s = world.monotonic()
         extra = self.open >= self._options.pool_size and not self._waiters
-        if self._closed or extra or link.closed or now_s - link.made_s > self._options.pool_recycle_s:
+        if self._closed or extra or not link.free or now_s - link.made_s > self._options.pool_recycle_s:
             link.end()
             self._call_next()
             return
         link.idle_since_s = now_s
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(link)
-                return
-        self._idle.append(link)
+        waiter = self._next()
+        if waiter is None:
+            self._idle.append(link)
+        else:
+            self._lent.add(link)  # lent from now on: it counts, and closing finds it
+            waiter.set_result(link)
 
     def _call_next(self) -> None:
-        """Let the next in line open a connection of its own: a place has become free."""
+        """Let the next in line open a connection of its own: a place has become free, and is kept for it."""
+        waiter = self._next()
+        if waiter is not None:
+            self._opening += 1
+            waiter.set_result(None)
+
+    def _next(self) -> "Future[Link | None] | None":
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
-                waiter.set_result(None)
-                return
+                return waiter
+        return None
 
     def close(self) -> None:
         """Close what is idle now, and what is lent when it is given back; nobody gets any more."""
@@ -156,6 +181,15 @@ class Pool:
             if not waiter.done():
                 waiter.set_exception(DatabaseClosedError(self._label))
         self._waiters.clear()
+
+    async def drain(self, limit_s: float) -> None:
+        """Close, and return when all that was lent has been given back, or after `limit_s`."""
+        self.close()
+        with suppress(TimeoutError):
+            async with timeout(limit_s):
+                while self._lent:
+                    self._given = self._loop.create_future()
+                    await self._given
 
     def end(self) -> None:
         """Close everything at once."""

@@ -16,7 +16,7 @@ from archstone.data.errors import (
 )
 from archstone.errors import ArchstoneError
 
-__all__ = ["FAULTS", "is_broken", "is_lost", "translated", "unknown"]
+__all__ = ["FAULTS", "is_broken", "is_lost", "is_outdated", "translated", "unknown"]
 
 FAULTS: Final = (PostgresError, InterfaceError, OutdatedError, OSError, OverflowError, UnicodeEncodeError, EOFError)
 """What the driver raises. Cancellation is none of them."""
@@ -38,6 +38,12 @@ def is_broken(error: BaseException) -> bool:
 def is_lost(error: BaseException) -> bool:
     """Return whether nothing was done and the whole may be run again."""
     return getattr(error, "sqlstate", None) in _LOST
+
+
+def is_outdated(error: BaseException) -> bool:
+    """Return whether a table has changed since the statement was prepared, and the server refused to run it."""
+    # "cached plan must not change result type"
+    return getattr(error, "sqlstate", None) == "0A000" and "cached" in str(error)
 
 
 def translated(error: Exception, label: str, statement: str) -> ArchstoneError:

@@ -5,7 +5,7 @@ from asyncio import AbstractEventLoop, TimerHandle
 from archstone.data.engine import Result, Values
 from archstone.data.engines.postgresql.link import Link
 from archstone.data.engines.postgresql.pool import Pool
-from archstone.data.engines.postgresql.translate import FAULTS, translated
+from archstone.data.engines.postgresql.translate import FAULTS, is_outdated, translated
 from archstone.data.errors import SnapshotExpiredError
 from archstone.data.sql import Statement
 
@@ -27,13 +27,17 @@ class PostgresView:
 
     async def read(self, statement: Statement, values: Values) -> Result:
         """Run a reading statement and return everything it gives."""
-        if self._link is None:
+        link = self._link
+        if link is None:
             raise self._too_old()
         try:
-            return await self._link.run(statement, values)
+            return await link.run(statement, values)
         except FAULTS as error:
             if self._expired:
                 raise self._too_old() from error
+            if is_outdated(error):
+                link.forget()
+                raise SnapshotExpiredError(self._label, "a table has changed since it was last read") from error
             raise translated(error, self._label, statement.source) from error
 
     async def close(self) -> None:
