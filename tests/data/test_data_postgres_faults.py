@@ -303,6 +303,28 @@ async def test_values_that_do_not_fit_cost_their_neighbours_nothing(db: Database
     assert await ids(db) == [0, 1]
 
 
+async def test_a_wrong_value_leaves_no_transaction_open_on_its_connection(db: Database, other: Database):
+    for text in ("INSERT INTO t (id) VALUES (:id)", "SELECT n FROM t WHERE id = :id"):
+        for call in (db.execute, lambda text, id: db.all(int, text, id=id)):  # noqa: A006
+            with pytest.raises(StatementError, match="invalid input"):
+                await call(text, id="x")  # type: ignore[operator]
+            async with asyncio.timeout(2):
+                await other.execute("ALTER TABLE t ALTER COLUMN n SET DEFAULT 0")
+            async with db.transaction() as tx:
+                await tx.one(int, "SELECT 1")
+            async with db.snapshot() as snapshot:
+                await snapshot.one(int, "SELECT 1")
+
+
+async def test_a_type_that_cannot_be_written_is_the_fault_of_the_statement(db: Database):
+    text = "SELECT 1 WHERE :value = ANY(ARRAY[ROW(1, 2)])"
+    with pytest.raises(StatementError, match="not supported"):
+        await db.execute(text, value=(1, 2))
+    with pytest.raises(StatementError, match="not supported"):
+        async with db.transaction() as tx:
+            await tx.execute(text, value=(1, 2))
+
+
 @pytest.mark.parametrize("text", ["START TRANSACTION", "PREPARE TRANSACTION 'x'"])
 async def test_transactions_are_for_the_engine_to_begin(db: Database, text: str):
     with pytest.raises(StatementError, match="is for the engine to say"):

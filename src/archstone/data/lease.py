@@ -140,6 +140,9 @@ class Lease:
     async def check(self, tx: Transaction) -> None:
         """Make `tx` fail unless the lease is held, now and until it has committed.
 
+        Let it be the first statement: on PostgreSQL a transaction that began before the last beat is lost by it, and
+        must be run again. Keep the transaction far shorter than `ttl_s`: no beat can be written meanwhile.
+
         Raises:
             LeaseLostError: Another has it, or this process never had it.
         """

@@ -93,7 +93,7 @@ class TwoPhase:
 
         Args:
             log: An open database for the decisions. Any number of coordinators of one name may share it.
-            participants: By name, of the characters of `name`; `Prepared` for PostgreSQL, `Reserving` for a database that cannot prepare.
+            participants: By name, of the same form; `Prepared` for PostgreSQL, `Reserving` for one that cannot prepare.
             name: Tells coordinators apart that share a server. At most 60 characters of a-z, 0-9, - and _.
             grace_s: Seconds that a prepared transaction may be without a decision before recovery aborts it. Above 0,
                 and longer than any block takes.

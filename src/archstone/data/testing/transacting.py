@@ -125,6 +125,19 @@ class TransactionConformance(Suite):
         expect(await ids(db) == [1, 2, 4], f"found {await ids(db)}")
         expect(await db.all(str, _OUTBOX) == ["4"], "events are taken back with their savepoint")
 
+    async def test_a_savepoint_left_by_a_time_out_takes_back_what_was_done_inside(self, db: Database) -> None:
+        """The transaction goes on without it."""
+        await table(db, 1)
+        async with db.transaction() as tx:
+            try:
+                async with asyncio.timeout(0.01), tx.savepoint():
+                    await tx.execute(_INSERT, id=2)
+                    await asyncio.sleep(60)
+            except TimeoutError:
+                pass
+            await tx.execute(_INSERT, id=3)
+        expect(await ids(db) == [1, 3], f"found {await ids(db)}")
+
     async def test_one_held_too_long_is_rolled_back_and_told(self, db: Database) -> None:
         await table(db)
         try:

@@ -4,7 +4,15 @@ from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from typing import Any, Final, Protocol, cast
 
-__all__ = ["Connection", "DataError", "InterfaceError", "OutdatedError", "PostgresError", "Prepared", "connect"]
+__all__ = [
+    "VALUE_FAULTS",
+    "Connection",
+    "InterfaceError",
+    "OutdatedError",
+    "PostgresError",
+    "Prepared",
+    "connect",
+]
 
 
 class Column(Protocol):
@@ -86,6 +94,7 @@ _asyncpg: Final = import_module("asyncpg")
 connect: Final = cast("Connect", _asyncpg.connect)
 PostgresError: type[Exception] = _asyncpg.PostgresError
 InterfaceError: type[Exception] = _asyncpg.InterfaceError
-DataError: type[Exception] = _asyncpg.DataError
+VALUE_FAULTS: Final[tuple[type[Exception], ...]] = (_asyncpg.DataError, _asyncpg.UnsupportedClientFeatureError)
+"""A value that cannot be written or read: the fault of the statement; the connection is sound."""
 OutdatedError: type[Exception] = _asyncpg.InternalClientError
 """A table has changed since a statement was prepared, so that its rows cannot be read."""

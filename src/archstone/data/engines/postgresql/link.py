@@ -47,7 +47,11 @@ class Link:
     async def run(self, statement: Statement, values: Values) -> Result:
         """Run a statement and fetch everything it gives."""
         prepared, description = self._prepared.get(statement.dollars) or await self._prepare(statement.dollars)
-        rows = await prepared.fetch(*values)
+        try:
+            rows = await prepared.fetch(*values)
+        except driver.VALUE_FAULTS:
+            await self._settle()
+            raise
         status = prepared.get_statusmsg()
         if description is None:
             if status is not None and status.startswith(("ALTER", "DROP")):
@@ -59,7 +63,16 @@ class Link:
         """Run a statement that returns the number of its row (its last parameter) for each row that it changes."""
         prepared, _ = self._prepared.get(counting) or await self._prepare(counting)
         numbered = [(*values, number) for number, values in enumerate(rows)]
-        return [row[0] for row in await prepared.fetchmany(numbered)]
+        try:
+            return [row[0] for row in await prepared.fetchmany(numbered)]
+        except driver.VALUE_FAULTS:
+            await self._settle()
+            raise
+
+    async def _settle(self) -> None:
+        # Preparing leaves a transaction open until something is run, and with it locks on tables; nothing was, here.
+        if not self.connection.is_in_transaction():
+            await self.say("SELECT 1")
 
     async def _prepare(self, text: str) -> _Prepared:
         if len(self._prepared) >= STATEMENTS_LIMIT:

@@ -2,7 +2,12 @@
 
 from typing import Final
 
-from archstone.data.engines.postgresql.driver import DataError, InterfaceError, OutdatedError, PostgresError
+from archstone.data.engines.postgresql.driver import (
+    VALUE_FAULTS,
+    InterfaceError,
+    OutdatedError,
+    PostgresError,
+)
 from archstone.data.errors import (
     CommitUnknownError,
     ConnectionFailedError,
@@ -32,7 +37,7 @@ def is_broken(error: BaseException) -> bool:
     state = getattr(error, "sqlstate", None)
     if state is not None:
         return str(state).startswith(_BROKEN) or state in {"25P03", "25P04"}
-    return isinstance(error, (OSError, EOFError, InterfaceError, OutdatedError)) and not isinstance(error, DataError)
+    return isinstance(error, (OSError, EOFError, InterfaceError, OutdatedError)) and not isinstance(error, VALUE_FAULTS)
 
 
 def is_lost(error: BaseException) -> bool:
@@ -58,7 +63,7 @@ def translated(error: Exception, label: str, statement: str) -> ArchstoneError:
         return kind(label, statement, str(error))
     if state == "57014":
         return SnapshotExpiredError(label, "it took too long")
-    if isinstance(error, (DataError, OverflowError, UnicodeEncodeError)) or state[:2] in {"42", "22", "0A"}:
+    if isinstance(error, (*VALUE_FAULTS, OverflowError, UnicodeEncodeError)) or state[:2] in {"42", "22", "0A"}:
         return StatementError(statement, f"database {label}: {error}")
     if state == "25P02":
         reason = "an earlier statement of it failed; put what may fail into `async with tx.savepoint()`"
