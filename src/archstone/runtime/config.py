@@ -25,8 +25,12 @@ __all__ = ["Loaded", "Setting", "Settings", "check_crash_point", "load_settings"
 
 PREFIX: Final = "ARCHSTONE_"
 OPTION_PREFIX: Final = "ARCHSTONE_OPTION_"
-NOT_SETTINGS: Final = frozenset({world.CRASH_VARIABLE, "ARCHSTONE_SEED", "ARCHSTONE_TRACEBACK"})
-"""Variables of the same prefix that are not configuration: a crash point, the seed of a test, a switch for bugs."""
+TEST_PREFIX: Final = "ARCHSTONE_TEST_"
+NOT_SETTINGS: Final = frozenset(
+    {world.CRASH_VARIABLE, "ARCHSTONE_SEED", "ARCHSTONE_TRACEBACK", "ARCHSTONE_REQUIRE_BACKENDS"}
+)
+"""Variables of the same prefix that are not configuration: a crash point, the seed of a test, a switch for bugs, and
+whether tests may do without a server. Nor is `ARCHSTONE_TEST_…`: where tests find one."""
 SECRET_WORDS: Final = ("password", "secret", "token", "key")
 
 
@@ -218,7 +222,7 @@ class _Found:
         for variable, value in sorted(environ.items()):
             if variable.startswith(OPTION_PREFIX):
                 self.set_option(variable.removeprefix(OPTION_PREFIX).lower(), value, variable)
-            elif variable.startswith(PREFIX) and variable not in NOT_SETTINGS:
+            elif variable.startswith(PREFIX) and not variable.startswith(TEST_PREFIX) and variable not in NOT_SETTINGS:
                 self.set(variable.removeprefix(PREFIX).lower(), value, variable)
 
     def set(self, name: str, value: object, source: str) -> None:
