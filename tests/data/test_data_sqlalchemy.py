@@ -529,6 +529,7 @@ async def test_a_process_that_dies_leaves_all_of_a_transaction_or_nothing(
     assert (await orders(engine), await sent(engine)) == (left[:1], left)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("point", "left"),
     [("messaging.before_send", ["a", "b"]), ("messaging.after_send", ["a", "b"]), ("messaging.after_delete", [])],

@@ -17,6 +17,8 @@ from archstone.data import Database
 from archstone.eventsourcing import appending, store, worker
 from archstone.eventsourcing.rows import position_of
 
+pytestmark = pytest.mark.slow
+
 CHILD = Path(__file__).parent / "es_crash_child.py"
 
 

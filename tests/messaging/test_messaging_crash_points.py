@@ -14,6 +14,8 @@ from archstone import world
 from archstone.messaging import consumer, outcomes, relay
 from archstone.messaging.brokers import sqlite
 
+pytestmark = pytest.mark.slow
+
 CHILD = Path(__file__).parent / "messaging_child.py"
 ORDERS = 12
 

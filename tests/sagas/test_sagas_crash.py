@@ -11,6 +11,8 @@ import pytest
 from archstone import sagas as _declares_the_points  # noqa: F401 - importing it declares the points
 from archstone import world
 
+pytestmark = pytest.mark.slow
+
 CHILD = Path(__file__).parent / "saga_crash_child.py"
 FORWARD = [
     ("sagas.after_start", 1),
