@@ -60,6 +60,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, default=None, help="run every async test in an order drawn from this seed")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest: begun last, it would run alone on one processor while the others have nothing."""
+    items.sort(key=lambda item: item.get_closest_marker("longest") is None)
+
+
 def stage_of(item: pytest.Item) -> StageOfTest:
     """Return the stage of a test, made when first asked for."""
     if STAGE not in item.stash:

@@ -28,7 +28,7 @@ from shop_process import ShopProcess
 from archstone.systems.shop import invariants
 from archstone.systems.shop.system import shop as system
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.longest]
 
 EXAMPLES = 200
 MORE = 5
