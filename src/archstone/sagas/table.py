@@ -115,12 +115,8 @@ SCHEMA: Final = Schema(
 T = TypeVar("T")
 
 _INSERT: Final = (
-    "INSERT INTO _archstone_sagas (id, engine, method, version, status, arguments, headers, started_us, head)"
-    " VALUES (:id, :engine, :method, :version, 'running', :arguments, :headers, :at, :head) ON CONFLICT (id) DO NOTHING"
-)
-_INSERT_CHILD: Final = (
-    "INSERT INTO _archstone_sagas (id, engine, method, version, status, arguments, headers, started_us, parent)"
-    " VALUES (:id, :engine, :method, :version, 'running', :arguments, :headers, :at, :parent)"
+    "INSERT INTO _archstone_sagas (id, engine, method, version, status, arguments, headers, started_us, head, parent)"
+    " VALUES (:id, :engine, :method, :version, 'running', :arguments, :headers, :at, :head, :parent)"
     " ON CONFLICT (id) DO NOTHING"
 )
 _INSERT_FORK: Final = (
@@ -262,30 +258,17 @@ class Table:
 
         One that has a parent has no `head`.
         """
-        execute = execute or self._db.execute
-        saga, method, version, arguments, headers, started_us, parent = new
-        if parent is not None:
-            return execute(
-                _INSERT_CHILD,
-                id=saga,
-                engine=self.engine,
-                method=method,
-                version=version,
-                arguments=arguments,
-                headers=headers,
-                at=started_us,
-                parent=parent,
-            )
-        return execute(
+        return (execute or self._db.execute)(
             _INSERT,
-            id=saga,
+            id=new.id,
             engine=self.engine,
-            method=method,
-            version=version,
-            arguments=arguments,
-            headers=headers,
-            at=started_us,
+            method=new.method,
+            version=new.version,
+            arguments=new.arguments,
+            headers=new.headers,
+            at=new.started_us,
             head=head,
+            parent=new.parent,
         )
 
     async def exists(self, saga: str) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextvars import Context
 from typing import Final
 
-from archstone.data import Database, TransactionLostError
+from archstone.data import Database, Transaction
 from archstone.messaging.brokers.window import Window
 from archstone.messaging.lane import Row
 
@@ -96,16 +96,11 @@ class Writer:
         _answer(batch, None)
 
     async def _write(self, batch: _Batch) -> None:
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                async with self._database.transaction() as tx:
-                    for statement, rows in batch.statements.items():
-                        await tx.many(statement, rows)
-            except TransactionLostError:
-                if attempt == _ATTEMPTS:
-                    raise
-            else:
-                return
+        async def work(tx: Transaction) -> None:
+            for statement, rows in batch.statements.items():
+                await tx.many(statement, rows)
+
+        await self._database.run(work, attempts=_ATTEMPTS)
 
 
 def _answer(batch: _Batch, error: BaseException | None) -> None:

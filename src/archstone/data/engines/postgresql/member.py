@@ -1,8 +1,8 @@
 """A transaction on a connection of its own, from its first statement to its end."""
 
 from asyncio import AbstractEventLoop, CancelledError, Task, TimerHandle, shield, timeout
-from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final, Protocol, TypeVar
 
 from archstone import context, world
 from archstone.data.engine import Result, Values
@@ -14,6 +14,8 @@ from archstone.data.sql import Statement
 from archstone.errors import ArchstoneError
 
 __all__ = ["AFTER_COMMIT", "BEFORE_COMMIT", "Home", "PostgresMember"]
+
+T = TypeVar("T")
 
 BEFORE_COMMIT: Final = world.declare_point(
     "postgres.before_commit", "a transaction has run and nobody is answered; none of it is committed"
@@ -93,13 +95,7 @@ class PostgresMember:
     async def run(self, statement: Statement, values: Values) -> Result:
         """Run `statement`; the first one begins."""
         link = await self._ready(statement.source)
-        try:
-            return await link.run(statement, values)
-        except FAULTS as error:
-            raise self._failed(error, statement.source) from error
-        except CancelledError:
-            self._state = FAILED if self._state == ACTIVE else self._state
-            raise
+        return await self._watched(link.run(statement, values), statement.source)
 
     async def run_many(self, statement: Statement, rows: Sequence[Values]) -> int:
         """Run `statement` once per row; all or nothing of it stays if it fails."""
@@ -108,10 +104,14 @@ class PostgresMember:
         if statement.counting is None or len(rows) == 1:
             return sum([(await self.run(statement, values))[0] for values in rows])
         link = await self._ready(statement.source)
+        return len(await self._watched(link.run_each(statement.counting, rows), statement.source))
+
+    async def _watched(self, work: Coroutine[Any, Any, T], source: str) -> T:
+        """Return what `work` gives; note that the transaction can only end if it fails or is cancelled."""
         try:
-            return len(await link.run_each(statement.counting, rows))
+            return await work
         except FAULTS as error:
-            raise self._failed(error, statement.source) from error
+            raise self._failed(error, source) from error
         except CancelledError:
             self._state = FAILED if self._state == ACTIVE else self._state
             raise
@@ -135,13 +135,7 @@ class PostgresMember:
 
     async def _say(self, text: str) -> None:
         link = await self._ready(text)
-        try:
-            await link.say(text)
-        except FAULTS as error:
-            raise self._failed(error, text) from error
-        except CancelledError:
-            self._state = FAILED if self._state == ACTIVE else self._state
-            raise
+        await self._watched(link.say(text), text)
 
     async def finish(self, callbacks: list[Callable[[], None]]) -> None:
         """Commit, durably unless made with `wait=False`."""
