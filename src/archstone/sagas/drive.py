@@ -27,10 +27,10 @@ from archstone.sagas.journal import Past
 from archstone.sagas.operations import Operation
 from archstone.sagas.points import AFTER_FAILURE, AFTER_FINISH, AFTER_START, BEFORE_FINISH, BEFORE_UNDONE
 from archstone.sagas.queue import Ticket
+from archstone.sagas.rows import SagaRow
 from archstone.sagas.run import Awake, Run
 from archstone.sagas.saga import saga_mark
 from archstone.sagas.steps import Steps
-from archstone.sagas.table import SagaRow
 
 __all__ = ["Ending", "drive"]
 

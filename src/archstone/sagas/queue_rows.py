@@ -17,7 +17,8 @@ from typing import Final, NamedTuple
 
 from archstone.data import Database, Transaction
 from archstone.sagas.queue import Ticket
-from archstone.sagas.table import FINISH, READY, Execute, First, NewRow, Table, changed
+from archstone.sagas.rows import Execute, First, NewRow
+from archstone.sagas.table import FINISH, READY, Table, changed
 
 __all__ = ["InQueue", "QueueRows"]
 

@@ -13,8 +13,8 @@ from archstone.sagas.hold import Hold, Outcome
 from archstone.sagas.journal import Past, failed_entry
 from archstone.sagas.points import AFTER_CHILD_END
 from archstone.sagas.queue import Ticket
+from archstone.sagas.rows import Also, Execute, Nap, NewRow
 from archstone.sagas.shared import Shared
-from archstone.sagas.table import Also, Execute, Nap, NewRow
 from archstone.world import World
 
 __all__ = ["Awake", "Run"]

@@ -3,11 +3,11 @@
 import asyncio
 import contextvars
 from collections import OrderedDict
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine
 from typing import Any, Final
 
-from archstone import world
 from archstone.observability import get_logger
+from archstone.sagas.answers import Answers
 from archstone.sagas.cancelling import Cancelling
 from archstone.sagas.drive import Ending, drive
 from archstone.sagas.errors import SagaNotCancellableError, SagasClosedError
@@ -15,9 +15,9 @@ from archstone.sagas.failures import describe
 from archstone.sagas.hold import Hold
 from archstone.sagas.info import SagaStatistics
 from archstone.sagas.lines import Lines
-from archstone.sagas.points import AFTER_REST
-from archstone.sagas.run import Awake, Run
+from archstone.sagas.run import Awake
 from archstone.sagas.shared import Shared
+from archstone.sagas.sleeping import Asleep
 
 __all__ = ["Runner"]
 
@@ -26,11 +26,6 @@ _MARGIN: Final = 50
 _RETRY_S: Final = 1.0
 _PART: Final = 8
 _AGAIN_S: Final = 0.1
-_SETTLED_S: Final = 0.1
-"""For so long nothing of a saga moves before it is put to sleep on disk: a branch may be between two steps."""
-_LONGEST_LOOK_S: Final = 3600.0
-"""The wall clock is looked at at least so often: it can be set."""
-_ROUSED_AT_ONCE: Final = 100
 _NEXT: Final = 1000
 """Sagas that wait for a place in memory; more wait in the table."""
 
@@ -42,7 +37,8 @@ class Runner:
         self._shared = shared
         self._engine = engine
         self._awake: dict[str, Awake] = {}
-        self._waiting: dict[str, list[asyncio.Future[Ending]]] = {}
+        self.answers = Answers(engine)
+        """Who waits for the end of a saga."""
         self._context: contextvars.Context | None = None
         self._next: OrderedDict[str, Awake] = OrderedDict()
         """Those that come first when there is a place: on disk, but not read from it again."""
@@ -55,13 +51,7 @@ class Runner:
         self._chores: set[asyncio.Task[None]] = set()
         self._stopped: set[str] = set()
         """Sagas that run and are kept out of memory, because somebody is about to cancel them."""
-        self._crowded: set[str] = set()
-        """Sagas that are to sleep on disk as soon as all of them waits."""
-        self._roused: set[str] = set()
-        """Sagas that were woken while they were being put to sleep on disk."""
-        self._due_us: int | None = None
-        """When the next one that sleeps on disk is to go on. None: no such time is known."""
-        self._due: asyncio.TimerHandle | None = None
+        self._asleep = Asleep(shared, self)
         self.lines = Lines(shared.queues, shared.places, self)
         """The queues in front."""
         self._favour = False
@@ -91,7 +81,7 @@ class Runner:
         self._context = contextvars.copy_context()
         self._shared.draining = False
         self._stuck, self._present = stuck, present
-        self._rouse_at(due_us)
+        self._asleep.rouse_at(due_us)
         self.look()
 
     def admit(self, saga: Awake, *, awaited: bool = False) -> None:
@@ -131,7 +121,7 @@ class Runner:
         if ticket is None:
             self.admit(saga, awaited=awaited)
         elif self.open and ticket.due_us is not None:
-            self._rouse_at(ticket.due_us)
+            self._asleep.rouse_at(ticket.due_us)
         elif ticket.queue is not None:
             self.lines.joined(ticket.queue)
 
@@ -202,8 +192,8 @@ class Runner:
         """
         awake = self._awake.get(saga)
         if awake is not None:
-            if woken and awake.lying is not None:
-                self._roused.add(saga)  # it is about to leave memory, and would not come back
+            if woken:
+                self._asleep.woken(awake)
             awake.stir()
         elif woken:
             self.admit(Awake(self._shared, saga))
@@ -211,9 +201,18 @@ class Runner:
     def crowded(self, saga: str) -> None:
         """Put a saga that waits to sleep on disk: too many wait in memory."""
         awake = self._awake.get(saga)
-        if awake is not None and self.open and saga not in self._crowded:
-            self._crowded.add(saga)
-            self.chore(self._lay_down(awake))
+        if awake is not None and self.open:
+            self._asleep.crowded(awake)
+
+    def left(self, saga: Awake, *, back: bool) -> None:
+        """Note that a saga sleeps on disk and has left memory; `back`: it was woken already."""
+        self._present -= 1
+        if back:
+            self.admit(Awake(self._shared, saga.id))
+
+    def has(self, saga: Awake) -> bool:
+        """Whether this very one is in memory."""
+        return self._awake.get(saga.id) is saga
 
     async def take_back(self, saga: str, *, by: str) -> None:
         """Have a saga undone, whatever it came to; returns when that is durable, before it is undone."""
@@ -271,20 +270,6 @@ class Runner:
         if not self.open:
             raise SagasClosedError(self._engine, saga)
 
-    def expect(self, saga: str) -> "asyncio.Future[Ending]":
-        """Return a future of the ending that a saga has not had yet. Whoever gives up on it says `forget`."""
-        news: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(saga, []).append(news)
-        return news
-
-    def forget(self, saga: str, news: "asyncio.Future[Ending]") -> None:
-        """Drop a future that nobody waits for any more."""
-        waiting = self._waiting.get(saga)
-        if waiting is not None and news in waiting:
-            waiting.remove(news)
-            if not waiting:
-                del self._waiting[saga]
-
     def check_open(self, saga: str) -> None:
         """Raise SagasClosedError if the saga does not end before the engine opens again."""
         if self._context is None or (self._shared.draining and not self._may_end(saga)):
@@ -316,14 +301,13 @@ class Runner:
         for held in self._awake.values():
             if held.hold is not None:
                 held.hold.decide("closed")
-        for saga in list(self._waiting):
+        for saga in self.answers.awaited():
             if not self._may_end(saga):
                 self.parked(saga)
 
     def parked(self, saga: str) -> None:
         """Tell those who wait for a saga that it goes on when the engine opens again."""
-        if (waiting := self._waiting.pop(saga, None)) is not None:
-            _tell(waiting, SagasClosedError(self._engine, saga))
+        self.answers.parked(saga)
 
     async def drain(self) -> None:
         """Begin no more steps and wait for effects in flight, so that their answers are written before `close`."""
@@ -345,10 +329,9 @@ class Runner:
         tasks = [*(saga.task for saga in self._awake.values()), *self._chores]
         if self._refill is not None:
             tasks.append(self._refill)
-        for timer in (self._again, self._due):
-            if timer is not None:
-                timer.cancel()
-        self._again = self._due = self._due_us = None
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
         for task in tasks:
             task.cancel()
         if tasks:
@@ -356,13 +339,12 @@ class Runner:
         # A task that is cancelled before it has begun runs none of its own cleaning up.
         self._awake.clear()
         self._next.clear()
-        self._roused.clear()
-        self._crowded.clear()
+        self._asleep.close()
         self.lines.close()
         self._refill = None
         self._shared.places.clear()
         self._shared.sleepers.clear()
-        for saga in list(self._waiting):
+        for saga in self.answers.awaited():
             self.parked(saga)
 
     def _take_place(self) -> bool:
@@ -393,7 +375,7 @@ class Runner:
         except Exception as error:  # noqa: BLE001 - a fault of ours must not end the others
             if saga.new:
                 self._present -= 1
-                _tell(self._waiting.pop(saga.id, ()), error)
+                self.answers.tell(saga.id, error)
                 self.adopt(saga)
                 return
             _log.critical("a saga could not be driven; it goes on at the next start", saga=saga.id, exc_info=error)
@@ -409,88 +391,7 @@ class Runner:
             self._count(ending)
             if saga.ticket is not None and saga.ticket.queue is not None:
                 self.lines.moved(saga.ticket.queue)
-            if (waiting := self._waiting.pop(saga.id, None)) is not None:
-                _tell(waiting, ending)
-
-    async def _lay_down(self, saga: Awake) -> None:
-        """Have a saga sleep on disk and not in memory, as soon as all of it waits and goes on waiting for a moment."""
-        try:
-            while self._awake.get(saga.id) is saga and saga.placed and (run := saga.run) is not None and run.naps:
-                moves = run.moves
-                await asyncio.sleep(_SETTLED_S)
-                if run is not saga.run or run.moves != moves or not saga.could_lie_down() or not self.open:
-                    continue
-                if await self._laid_down(saga, run):
-                    return
-        finally:
-            self._crowded.discard(saga.id)  # in the turn of the last look: who waits from then on says so again
-
-    async def _laid_down(self, saga: Awake, run: Run) -> bool:
-        saga.lying = decided = asyncio.get_running_loop().create_future()
-        try:
-            await run.flush()
-            if not await self._shared.table.lie_down(saga.id, [*run.naps.values()]):
-                saga.stir()
-                return False
-            world.point(AFTER_REST)
-            if (until_us := min((nap.until_us for nap in run.naps.values() if nap.until_us), default=None)) is not None:
-                self._rouse_at(until_us)
-            task = saga.task
-            task.cancel()
-            await asyncio.wait([task])
-        except Exception as error:  # noqa: BLE001 - nobody awaits this task
-            _log.error("a saga cannot be put to sleep", saga=saga.id, error=describe(error))
-            saga.stir()  # its journal may not be written, of which whoever waits must hear
-            return False
-        finally:
-            saga.lying = None
-            decided.set_result(None)
-        self._present -= 1
-        if saga.id in self._roused:
-            self._roused.discard(saga.id)
-            self.admit(Awake(self._shared, saga.id))
-        return True
-
-    def _rouse_at(self, due_us: int | None) -> None:
-        """See to it that those that sleep on disk are looked at when the next is due."""
-        if due_us is None or (self._due_us is not None and self._due_us <= due_us):
-            return
-        if self._due is not None:
-            self._due.cancel()
-        self._due_us = due_us
-        wait_s = min(max(0.0, (due_us - world.now_us()) / 1_000_000), _LONGEST_LOOK_S)
-        self._due = asyncio.get_running_loop().call_later(wait_s, self._rouse_now)
-
-    def _rouse_now(self) -> None:
-        self._due = self._due_us = None
-        if self.open:
-            self.chore(self._rouse())
-
-    async def _rouse(self) -> None:
-        """Wake those on disk whose time has come."""
-        table = self._shared.table
-        try:
-            while due := await table.due(at=world.now_us(), limit=_ROUSED_AT_ONCE):
-                for saga in due:
-                    if await table.wake(saga):
-                        self.happened(saga, woken=True)
-                    else:
-                        await self._join(saga)
-            self._rouse_at(await table.next_due())
-        except Exception as error:  # noqa: BLE001 - nobody awaits this task
-            _log.error("sagas that sleep cannot be woken", error=describe(error))
-            self._rouse_at(world.now_us() + int(_RETRY_S * 1_000_000))
-
-    async def _join(self, saga: str) -> None:
-        """Have a delayed saga join its queue, or begin if it has none."""
-        queue = await self._shared.table.queue_of(saga)
-        line = None if queue is None else self.lines.find(queue)
-        if not await self._shared.queues.join(saga, None if line is None else line.limits.per_key):
-            return
-        if queue is None:
-            self.happened(saga, woken=True)
-        else:
-            self.lines.joined(queue)
+            self.answers.tell(saga.id, ending)
 
     def _count(self, ending: Ending) -> None:
         self._present -= 1
@@ -508,7 +409,7 @@ class Runner:
                 try:
                     await saga.begin(b"[]")
                 except Exception as error:  # noqa: BLE001 - closing goes on
-                    _tell(self._waiting.pop(saga.id, ()), error)
+                    self.answers.tell(saga.id, error)
 
     def _may_end(self, saga: str) -> bool:
         awake = self._awake.get(saga)
@@ -554,12 +455,3 @@ def _looked_at(chore: asyncio.Task[None]) -> None:
     """Take note of how it ended: whoever waited may be gone."""
     if not chore.cancelled():
         chore.exception()
-
-
-def _tell(waiting: Iterable[asyncio.Future[Ending]], news: Ending | Exception) -> None:
-    for future in waiting:
-        if not future.done():
-            if isinstance(news, Exception):
-                future.set_exception(news)
-            else:
-                future.set_result(news)

@@ -41,14 +41,16 @@ from archstone.sagas.places import Places
 from archstone.sagas.points import AFTER_FORK, AFTER_SIGNAL
 from archstone.sagas.queue import Queue, Wish
 from archstone.sagas.queue_rows import QueueRows
+from archstone.sagas.rows import SagaRow
 from archstone.sagas.run import Awake
 from archstone.sagas.runner import Runner
 from archstone.sagas.saga import saga_mark
+from archstone.sagas.schema import SCHEMA
 from archstone.sagas.settings import SagaSettings
 from archstone.sagas.shared import Invoke, Shared
 from archstone.sagas.signals import Signals, signal_json
 from archstone.sagas.starter import check_id, insert, make
-from archstone.sagas.table import SCHEMA, SagaRow, Table
+from archstone.sagas.table import Table
 from archstone.sagas.versions import Versions
 from archstone.sagas.view import saga_info
 
@@ -248,7 +250,7 @@ class Sagas:
         saga = self._make(method, args, world.new_id() if id is None else id, Wish(key, priority, delay_s))
         # Nobody else has an id of our own making, so the body need not wait until that is sure.
         if id is None and saga.ticket is None and self._runner.begin(saga):
-            news = self._runner.expect(saga.id)
+            news = self._runner.answers.expect(saga.id)
             return cast("R", self._unpack(saga.id, await self._wait(saga.id, news)))
         try:
             new = await self._insert(saga)
@@ -257,7 +259,7 @@ class Sagas:
             raise
         if not new:
             return cast("R", await self.result(saga.id))
-        news = self._runner.expect(saga.id)
+        news = self._runner.answers.expect(saga.id)
         self._runner.enter(saga, awaited=True)
         return cast("R", self._unpack(saga.id, await self._wait(saga.id, news)))
 
@@ -272,15 +274,15 @@ class Sagas:
             SagasClosedError: The engine closed first; the saga goes on later.
             DeadlineError: The time was up first; the saga goes on.
         """
-        news = self._runner.expect(saga)  # before we look: it can end while we do
+        news = self._runner.answers.expect(saga)  # before we look: it can end while we do
         if not self._runner.awake(saga):
             try:
                 ending = _ending(await self._table.get(saga))
             except BaseException:
-                self._runner.forget(saga, news)
+                self._runner.answers.forget(saga, news)
                 raise
             if ending is not None:
-                self._runner.forget(saga, news)
+                self._runner.answers.forget(saga, news)
                 return self._unpack(saga, ending)
         return self._unpack(saga, await self._wait(saga, news))
 
@@ -465,7 +467,7 @@ class Sagas:
                 return await news
         finally:
             if not news.done() or news.cancelled():
-                self._runner.forget(saga, news)
+                self._runner.answers.forget(saga, news)
 
     def _unpack(self, saga: str, ending: Ending) -> object:
         if ending.status == "done":

@@ -10,8 +10,8 @@ from typing import Final, TypeVar
 
 from archstone import world
 from archstone.errors import BackendError, ConflictError
+from archstone.sagas.rows import Nap
 from archstone.sagas.run import Run
-from archstone.sagas.table import Nap
 
 __all__ = ["wait_for"]
 
