@@ -4,8 +4,20 @@ import asyncio
 
 from archstone.sagas.drive import Ending
 from archstone.sagas.errors import SagasClosedError
+from archstone.sagas.rows import SagaRow
 
-__all__ = ["Answers"]
+__all__ = ["Answers", "ending_of"]
+
+
+def ending_of(row: SagaRow) -> Ending | None:
+    """Return how a saga has ended, None if it has not."""
+    match row.status:
+        case "done" | "failed":
+            return Ending(row.status, row.method, row.version, row.answer or b"null")
+        case "stuck":
+            return Ending("stuck", row.method, row.version, (row.why or "").encode())
+        case _:
+            return None
 
 
 class Answers:

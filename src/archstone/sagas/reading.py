@@ -1,22 +1,28 @@
 """What one reads of the rows of sagas and of their journals."""
 
+from collections.abc import Sequence
 from typing import Final, Literal
 
 from archstone.data import Database, Snapshot, Transaction
 from archstone.sagas.errors import SagaUnknownError
 from archstone.sagas.rows import First, SagaRow, SameRow
 
-__all__ = ["Reader"]
+__all__ = ["AT_ONCE", "Reader"]
 
 _COLUMNS: Final = (
     "number, id, method, version, status, arguments, headers, started_us, finished_us, answer, head, tail, attempts,"
-    " why, parent, forked_from, wake_us, queue, queue_key, priority"
+    " why, parent, forked_from, wake_us, queue, queue_key, priority, worker, asked"
 )
 _CHOSEN: Final = {
     "queued": " AND status IN ('queued', 'delayed') AND finished_us IS NULL",
     "running": " AND status IN ('running', 'asleep') AND finished_us IS NULL",
     "stuck": " AND status = 'stuck' AND finished_us IS NULL",
 }
+AT_ONCE: Final = 32
+_ENDED_AMONG: Final = (
+    f"SELECT {_COLUMNS} FROM _archstone_sagas WHERE engine = :engine AND status IN ('done', 'failed', 'stuck')"
+    f" AND id IN ({', '.join(f':id{n}' for n in range(AT_ONCE))})"
+)
 
 
 class Reader:
@@ -26,6 +32,18 @@ class Reader:
         self._db = db
         self.engine = engine
         """Name of the engine."""
+        self.worker = 0
+        """The number under which this process has sagas. 0: it owns the database, or has none (any more)."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may have sagas of this engine."""
+        return self._db.shared
+
+    @property
+    def working(self) -> bool:
+        """Whether this process may have sagas."""
+        return self.worker > 0 or not self._db.shared
 
     async def get(self, saga: str) -> SagaRow:
         """Return the row of a saga, or raise SagaUnknownError."""
@@ -88,12 +106,13 @@ class Reader:
         )
 
     async def running(self, *, after: int, limit: int) -> list[tuple[int, str]]:
-        """Return number and id of running sagas above `after`, oldest first, at most `limit`."""
+        """Return number and id of running sagas of this process above `after`, oldest first, at most `limit`."""
         return await self._db.all(
             tuple[int, str],
             "SELECT number, id FROM _archstone_sagas WHERE finished_us IS NULL AND status = 'running'"
-            " AND engine = :engine AND number > :after ORDER BY number LIMIT :limit",
+            " AND engine = :engine AND worker = :worker AND number > :after ORDER BY number LIMIT :limit",
             engine=self.engine,
+            worker=self.worker,
             after=after,
             limit=limit,
         )
@@ -124,13 +143,20 @@ class Reader:
         return None if found is None else found[0]
 
     async def count(self, status: Literal["running", "stuck"]) -> int:
-        """Return how many sagas are in a state in which they have not ended."""
+        """Return how many sagas are in a state in which they have not ended, and are not another process's."""
         return await self._db.one(
             int,
-            "SELECT count(*) FROM _archstone_sagas WHERE finished_us IS NULL AND status = :status AND engine = :engine",
+            "SELECT count(*) FROM _archstone_sagas WHERE finished_us IS NULL AND status = :status AND engine = :engine"
+            " AND worker IN (0, :worker)",
             status=status,
             engine=self.engine,
+            worker=self.worker,
         )
+
+    async def ended_among(self, sagas: Sequence[str]) -> list[SagaRow]:
+        """Return those of some sagas, at most `AT_ONCE`, that are done, failed or stuck."""
+        names = {f"id{n}": saga for n, saga in enumerate([*sagas, *("" for _ in range(AT_ONCE - len(sagas)))])}
+        return await self._db.all(SagaRow, _ENDED_AMONG, engine=self.engine, **names)
 
     async def list(
         self,

@@ -1,11 +1,11 @@
 """What the rows of sagas are in memory, and what reads and writes them."""
 
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 from archstone.data import Transaction
 
-__all__ = ["Age", "Also", "Execute", "First", "Nap", "NewRow", "SagaRow", "SameRow"]
+__all__ = ["Age", "Also", "End", "Execute", "First", "Nap", "NewRow", "SagaRow", "SameRow"]
 
 T = TypeVar("T")
 
@@ -59,6 +59,8 @@ class SagaRow(NamedTuple):
     queue: str | None
     queue_key: str
     priority: int
+    worker: int
+    asked: str | None
 
 
 class NewRow(NamedTuple):
@@ -70,7 +72,22 @@ class NewRow(NamedTuple):
     arguments: bytes
     headers: bytes
     started_us: int
+    worker: int
+    """Who has it. 0: nobody, or the one process that owns the database."""
     parent: str | None = None
+
+
+class End(NamedTuple):
+    """What is written of a saga when it ends."""
+
+    id: str
+    worker: int
+    """Who has it."""
+    status: Literal["done", "failed"]
+    answer: bytes
+    tail: bytes
+    at: int
+    """Microseconds."""
 
 
 class SameRow(NamedTuple):

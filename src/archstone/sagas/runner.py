@@ -3,9 +3,10 @@
 import asyncio
 import contextvars
 from collections import OrderedDict
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
+from archstone.data import Database
 from archstone.observability import get_logger
 from archstone.sagas.answers import Answers
 from archstone.sagas.cancelling import Cancelling
@@ -18,6 +19,7 @@ from archstone.sagas.lines import Lines
 from archstone.sagas.run import Awake
 from archstone.sagas.shared import Shared
 from archstone.sagas.sleeping import Asleep
+from archstone.sagas.team import Team
 
 __all__ = ["Runner"]
 
@@ -33,12 +35,14 @@ _NEXT: Final = 1000
 class Runner:
     """The sagas of one engine that are in memory. Those that have no place wait in the table."""
 
-    def __init__(self, shared: Shared, engine: str) -> None:
+    def __init__(self, shared: Shared, db: Database) -> None:
         self._shared = shared
-        self._engine = engine
+        self._engine = shared.table.engine
         self._awake: dict[str, Awake] = {}
-        self.answers = Answers(engine)
+        self.answers = Answers(self._engine)
         """Who waits for the end of a saga."""
+        self.team = Team(db, shared.table, self, lease_s=shared.settings.lease_s)
+        """The processes that share the database."""
         self._context: contextvars.Context | None = None
         self._next: OrderedDict[str, Awake] = OrderedDict()
         """Those that come first when there is a place: on disk, but not read from it again."""
@@ -63,7 +67,17 @@ class Runner:
     @property
     def open(self) -> bool:
         """Whether sagas are taken in."""
-        return self._context is not None and not self._shared.draining
+        return self._context is not None and not self._shared.draining and self._shared.table.working
+
+    @property
+    def room(self) -> bool:
+        """Whether a new saga would soon run here. One that would not is left to the others, where there are any."""
+        return not self._backlog and self._shared.places.unclaimed > len(self._next)
+
+    @property
+    def workers(self) -> int:
+        """Processes that share the sagas of this engine, as far as known."""
+        return self.team.size
 
     @property
     def waiting(self) -> int:
@@ -91,9 +105,16 @@ class Runner:
             saga: A new one.
             awaited: Somebody waits for its answer, who would give up while it waits behind others.
         """
-        if not self.open or saga.id in self._awake or saga.id in self._next or saga.id in self._stopped:
+        if not self.open:
+            self.team.call()
+            return
+        if saga.id in self._awake or saga.id in self._next or saga.id in self._stopped:
             return
         self._present += 1
+        if saga.worker != self._shared.table.worker:
+            self.team.call()
+            self.look()
+            return
         if awaited and self._shared.places.take(pressing=True):
             self._launch(saga)
             return
@@ -124,6 +145,8 @@ class Runner:
             self._asleep.rouse_at(ticket.due_us)
         elif ticket.queue is not None:
             self.lines.joined(ticket.queue)
+            if not self.open or not self._shared.places.free:
+                self.team.call()
 
     def let_in(self, sagas: list[str]) -> None:
         """Run sagas that have left a queue on disk: they come before those that wait in the table."""
@@ -145,6 +168,8 @@ class Runner:
 
     def look(self) -> None:
         """Look through the table from its beginning for sagas that run nowhere."""
+        if not self.open:
+            self.team.call()
         self._backlog = True
         self._after = 0
         self.place_freed()
@@ -197,6 +222,41 @@ class Runner:
             awake.stir()
         elif woken:
             self.admit(Awake(self._shared, saga))
+        else:
+            self.team.tell(saga)
+
+    def listen(self, saga: Awake) -> Callable[[], None] | None:
+        """Have a saga stirred when another process tells it something; return what ends that."""
+        return self.team.listen(saga.id, saga.stir)
+
+    def stir(self, sagas: Iterable[str]) -> None:
+        """Have sagas that are in memory look, and those that wait for children."""
+        for saga in sagas:
+            if (awake := self._awake.get(saga)) is not None:
+                awake.stir()
+        for awake in self._awake.values():
+            if awake.run is not None and any(nap.child for nap in awake.run.naps.values()):
+                awake.stir()
+
+    async def own(self, saga: str) -> bool:
+        """Whether a running saga is this process's, or nobody's until now; False if another has it."""
+        if saga in self._awake or not self._shared.table.shared:
+            return True
+        row = await self._shared.table.get(saga)
+        return row.worker == self._shared.table.worker or await self.team.rows.claim_one(saga)
+
+    async def recount(self) -> None:
+        """Count what other processes change too."""
+        table = self._shared.table
+        self._stuck = await table.count("stuck")
+        self._present = max(await table.count("running"), len(self._awake))
+        self._asleep.rouse_at(await table.next_due())
+        await self.lines.recount()
+
+    async def drop(self) -> None:
+        """Take everything out of memory: others have it."""
+        await self._write_new()
+        await self._stop([saga.task for saga in self._awake.values()])
 
     def crowded(self, saga: str) -> None:
         """Put a saga that waits to sleep on disk: too many wait in memory."""
@@ -289,6 +349,8 @@ class Runner:
             finished=self._finished,
             failed=self._failed,
             queued=self.lines.waiting,
+            workers=self.workers,
+            taken_over=self.team.taken_over,
         )
 
     def hold(self) -> None:
@@ -332,6 +394,14 @@ class Runner:
         if self._again is not None:
             self._again.cancel()
             self._again = None
+        await self._stop(tasks)
+        self.lines.close()
+        self._refill = None
+        for saga in self.answers.awaited():
+            self.parked(saga)
+        await self.team.leave()
+
+    async def _stop(self, tasks: list[asyncio.Task[None]]) -> None:
         for task in tasks:
             task.cancel()
         if tasks:
@@ -340,12 +410,8 @@ class Runner:
         self._awake.clear()
         self._next.clear()
         self._asleep.close()
-        self.lines.close()
-        self._refill = None
         self._shared.places.clear()
         self._shared.sleepers.clear()
-        for saga in self.answers.awaited():
-            self.parked(saga)
 
     def _take_place(self) -> bool:
         """Take a place for a saga that waits in the table; every other time one from a queue comes first, if any."""
@@ -392,6 +458,8 @@ class Runner:
             if saga.ticket is not None and saga.ticket.queue is not None:
                 self.lines.moved(saga.ticket.queue)
             self.answers.tell(saga.id, ending)
+        elif self._shared.table.shared:
+            self._present -= 1  # another process has it
 
     def _count(self, ending: Ending) -> None:
         self._present -= 1
@@ -446,9 +514,24 @@ class Runner:
             self._after = number
         if len(rows) == limit:
             self._backlog = True
-        else:
-            self._after = 0
-            self._present = len(self._awake) + len(self._next) + len(self._stopped)
+            return
+        self._after = 0
+        self._present = len(self._awake) + len(self._next) + len(self._stopped)
+        await self._claim()
+
+    async def _claim(self) -> None:
+        """Run sagas that no process has."""
+        free = self._shared.places.free
+        claimed = await self.team.claim(free)
+        for saga in claimed:
+            if saga in self._awake:
+                continue
+            if not self.open or not self._take_place():
+                self._backlog = True
+                return
+            self._present += 1
+            self._launch(Awake(self._shared, saga))
+        self._backlog = self._backlog or (free > 0 and len(claimed) == free)
 
 
 def _looked_at(chore: asyncio.Task[None]) -> None:

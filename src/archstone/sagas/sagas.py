@@ -26,6 +26,7 @@ from archstone import context, world
 from archstone.context import Principal
 from archstone.data import Database, Transaction
 from archstone.resilience import OverloadedError, within
+from archstone.sagas.answers import ending_of
 from archstone.sagas.atomic import Atomic
 from archstone.sagas.cancelling import Cancelling
 from archstone.sagas.drive import Ending
@@ -41,7 +42,6 @@ from archstone.sagas.places import Places
 from archstone.sagas.points import AFTER_FORK, AFTER_SIGNAL
 from archstone.sagas.queue import Queue, Wish
 from archstone.sagas.queue_rows import QueueRows
-from archstone.sagas.rows import SagaRow
 from archstone.sagas.run import Awake
 from archstone.sagas.runner import Runner
 from archstone.sagas.saga import saga_mark
@@ -118,7 +118,7 @@ class Sagas:
             settings=settings,
             lag=lag or _none,
         )
-        self._runner = self._shared.kin = Runner(self._shared, name)
+        self._runner = self._shared.kin = Runner(self._shared, db)
         if owner is not None:
             for queue in self._versions.queues():
                 self._line(queue)
@@ -132,6 +132,7 @@ class Sagas:
         await self.prepare()
         table = self._table
         counted = await self._shared.queues.counted()
+        await self._runner.team.join()
         self._runner.start(
             stuck=await table.count("stuck"), present=await table.count("running"), due_us=await table.next_due()
         )
@@ -277,7 +278,7 @@ class Sagas:
         news = self._runner.answers.expect(saga)  # before we look: it can end while we do
         if not self._runner.awake(saga):
             try:
-                ending = _ending(await self._table.get(saga))
+                ending = ending_of(await self._table.get(saga))
             except BaseException:
                 self._runner.answers.forget(saga, news)
                 raise
@@ -345,7 +346,7 @@ class Sagas:
         Args:
             saga: Its id.
             by: Who cancels it, for those who wait for the saga and those who look at it later.
-            limit_s: How long to wait until it comes to a step.
+            limit_s: How long to wait until it comes to a step, in whatever process it is.
 
         Raises:
             SagaUnknownError: There is none.
@@ -461,6 +462,8 @@ class Sagas:
     async def _wait(self, saga: str, news: asyncio.Future[Ending]) -> Ending:
         try:
             self._runner.check_open(saga)
+            if not self._runner.awake(saga):
+                self._runner.team.watch()
             if context.current().deadline_s is None:
                 return await news
             async with within(None, name=f"saga {saga}"):
@@ -482,16 +485,6 @@ class Sagas:
 
     def _place_freed(self) -> None:
         self._runner.place_freed()
-
-
-def _ending(row: SagaRow) -> Ending | None:
-    match row.status:
-        case "done" | "failed":
-            return Ending(row.status, row.method, row.version, row.answer or b"null")
-        case "stuck":
-            return Ending("stuck", row.method, row.version, (row.why or "").encode())
-        case _:
-            return None
 
 
 def _nothing() -> None:

@@ -11,6 +11,10 @@ together with its row. `_archstone_saga_signals` has what was sent to each. All 
 | `queued`, `delayed` | has not begun, see `queue_rows` |
 | `stuck` | waits for a person |
 | `done`, `failed` | has ended |
+
+Where several processes share the database each is a worker with a number of its own, and `worker` is the one that has a
+running saga: it alone writes its row and its journal. 0 is nobody, or the one process that owns the file. `asked` says
+who wants a saga cancelled that another process has.
 """
 
 from typing import Final
@@ -101,6 +105,16 @@ SCHEMA: Final = Schema(
                 WHERE cleared = 1 AND finished_us IS NULL""",
             """CREATE INDEX _archstone_sagas_begun ON _archstone_sagas (queue, status)
                 WHERE cleared = 1 AND finished_us IS NULL""",
+        ),
+        (
+            "ALTER TABLE _archstone_sagas ADD COLUMN worker INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE _archstone_sagas ADD COLUMN asked TEXT",
+            """CREATE TABLE _archstone_saga_workers (
+                number INTEGER PRIMARY KEY AUTOINCREMENT,
+                engine TEXT NOT NULL,
+                name TEXT NOT NULL UNIQUE,
+                beat INTEGER NOT NULL DEFAULT 0
+            )""",
         ),
     ),
 )

@@ -117,7 +117,7 @@ class Asleep:
         saga.lying = decided = asyncio.get_running_loop().create_future()
         try:
             await run.flush()
-            if not await self._shared.table.lie_down(saga.id, [*run.naps.values()]):
+            if not await self._shared.table.lie_down(saga.id, saga.worker, [*run.naps.values()]):
                 saga.stir()
                 return False
             world.point(AFTER_REST)

@@ -48,6 +48,8 @@ def make(
     check_id(operation.name, saga)
     made = Awake(shared, saga)
     made.fresh = True
+    if not shared.kin.room:
+        made.worker = 0
     made.method, made.version = operation.name, mark.version
     made.arguments = operation.codec.arguments_json(arguments)
     shared.check_size(f"saga {saga}", "the arguments", len(made.arguments))

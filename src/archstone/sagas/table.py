@@ -4,32 +4,38 @@ Every change of a row that is there is made by `changed`, by the id of its saga.
 """
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
-from archstone.data import Transaction
-from archstone.sagas.errors import SagaUnknownError
+from archstone.data import Database, Transaction
+from archstone.sagas.errors import SagaLostError, SagaUnknownError
 from archstone.sagas.reading import Reader
-from archstone.sagas.rows import Age, Also, Execute, Nap, NewRow, SagaRow
+from archstone.sagas.rows import Age, Also, End, Execute, Nap, NewRow, SagaRow
 
-__all__ = ["FINISH", "READY", "Table", "changed"]
+__all__ = ["OURS", "READY", "Table", "changed", "check_had"]
 
 T = TypeVar("T")
 
 _INSERT: Final = (
-    "INSERT INTO _archstone_sagas (id, engine, method, version, status, arguments, headers, started_us, head, parent)"
-    " VALUES (:id, :engine, :method, :version, 'running', :arguments, :headers, :at, :head, :parent)"
+    "INSERT INTO _archstone_sagas (id, engine, method, version, status, arguments, headers, started_us, head, parent,"
+    " worker) VALUES (:id, :engine, :method, :version, 'running', :arguments, :headers, :at, :head, :parent, :worker)"
     " ON CONFLICT (id) DO NOTHING"
 )
 _INSERT_FORK: Final = (
     "INSERT INTO _archstone_sagas (id, engine, method, version, status, arguments, headers, started_us, head,"
-    " forked_from) VALUES (:id, :engine, :method, :version, 'running', :arguments, :headers, :at, :head, :origin)"
+    " forked_from, worker)"
+    " VALUES (:id, :engine, :method, :version, 'running', :arguments, :headers, :at, :head, :origin, :worker)"
     " ON CONFLICT (id) DO NOTHING"
 )
 _NUMBER: Final = "(SELECT number FROM _archstone_sagas WHERE id = :saga)"
 _APPEND: Final = (
-    f"INSERT INTO _archstone_saga_journal (saga, position, entries) VALUES ({_NUMBER}, :position, :entries)"
+    "INSERT INTO _archstone_saga_journal (saga, position, entries) SELECT number, :position, :entries"
+    " FROM _archstone_sagas WHERE id = :saga AND worker = :worker"
 )
-
+_LOCKED: Final = {"sqlite": _APPEND, "postgresql": f"{_APPEND} FOR SHARE"}
+"""Who takes a saga over waits for what is being written of it, and what is written after that is not written."""
+_ADD: Final = f"INSERT INTO _archstone_saga_journal (saga, position, entries) VALUES ({_NUMBER}, :position, :entries)"
+"""To the journal of a saga that nobody has."""
 _ENTRIES: Final = f"SELECT entries FROM _archstone_saga_journal WHERE saga = {_NUMBER} AND position = :position"
 
 
@@ -38,14 +44,24 @@ def changed(what: str, *, where: str = "") -> str:
     return f"UPDATE _archstone_sagas SET {what} WHERE id = :id{where}"
 
 
-READY: Final = "status = 'running', wake_us = NULL"
-FINISH: Final = changed("status = :status, answer = :answer, tail = :tail, finished_us = :at")
+def check_had(saga: str, changed: int) -> None:
+    """Raise SagaLostError if a change that only who has a saga can make was not made."""
+    if not changed:
+        raise SagaLostError(saga)
+
+
+READY: Final = "status = 'running', wake_us = NULL, worker = :worker"
+OURS: Final = " AND worker = :worker"
+_FINISH: Final = changed("status = :status, answer = :answer, tail = :tail, finished_us = :at", where=OURS)
 _REOPEN: Final = changed(f"{READY}, finished_us = NULL, answer = NULL, tail = NULL, attempts = 0, why = NULL")
-_NOTE: Final = changed("status = :status, attempts = :attempts, why = :why")
+_NOTE: Final = changed("attempts = :attempts, why = :why", where=OURS)
+_STICK: Final = changed("status = 'stuck', worker = 0, attempts = :attempts, why = :why", where=OURS)
 _TOUCH: Final = changed("status = status", where=" AND engine = :engine AND status = 'running'")
-_REVIVE: Final = changed(f"{READY}, attempts = 0, why = NULL")
+_REVIVE: Final = changed(f"{READY}, attempts = 0, why = NULL, asked = NULL")
 _UNSTICK: Final = changed(f"{READY}, attempts = 0, why = NULL", where=" AND engine = :engine AND status = 'stuck'")
-_LIE_DOWN: Final = changed("status = 'asleep', wake_us = :until", where=" AND status = 'running'")
+_LIE_DOWN: Final = changed(
+    "status = 'asleep', wake_us = :until, worker = 0", where=f"{OURS} AND status = 'running' AND asked IS NULL"
+)
 _HAS_ENDED: Final = "SELECT 1 FROM _archstone_sagas WHERE id = :saga AND finished_us IS NOT NULL"
 _HAS_COME: Final = (
     f"SELECT 1 FROM _archstone_saga_signals WHERE saga = {_NUMBER} AND name = :name AND taken = 0 LIMIT 1"
@@ -63,6 +79,10 @@ _SWEPT: Final = "DELETE FROM _archstone_{} WHERE {} = :number"
 class Table(Reader):
     """The rows of one engine in one database."""
 
+    def __init__(self, db: Database, engine: str) -> None:
+        super().__init__(db, engine)
+        self._append = _LOCKED[db.dialect]
+
     def insert(self, new: NewRow, *, head: bytes | None, execute: Execute | None = None) -> Awaitable[int]:
         """Add a saga that is about to run; gives 0 if the id is taken. Durable as with `append`.
 
@@ -79,6 +99,7 @@ class Table(Reader):
             at=new.started_us,
             head=head,
             parent=new.parent,
+            worker=new.worker,
         )
 
     async def exists(self, saga: str) -> bool:
@@ -86,16 +107,25 @@ class Table(Reader):
         # A write, although it changes nothing: a read would not wait for a commit that is about to happen.
         return await self._db.execute(_TOUCH, id=saga, engine=self.engine) == 1
 
-    def append(self, saga: str, position: int, entries: bytes, *, execute: Execute | None = None) -> Awaitable[int]:
-        """Add a row to the journal; durable when it returns, or with its transaction if given the `execute` of one."""
-        return (execute or self._db.execute)(_APPEND, saga=saga, position=position, entries=entries)
+    def append(
+        self, saga: str, worker: int, position: int, entries: bytes, *, execute: Execute | None = None
+    ) -> Awaitable[int]:
+        """Add a row to the journal of a saga that `worker` has; gives 0 if that has lost it.
 
-    async def append_with(self, saga: str, position: int, entries: bytes, also: Also) -> None:
-        """Add a row to the journal and do something else, in one transaction; returns when both are durable."""
+        Durable when it returns, or with its transaction if given the `execute` of one.
+        """
+        return (execute or self._db.execute)(self._append, saga=saga, worker=worker, position=position, entries=entries)
+
+    async def append_with(self, saga: str, worker: int, position: int, entries: bytes, also: Also) -> None:
+        """Add a row to the journal and do something else, in one transaction; returns when both are durable.
+
+        Raises:
+            SagaLostError: `worker` has lost the saga; nothing was done.
+        """
 
         async def work(tx: Transaction) -> None:
             await also(tx)
-            await tx.execute(_APPEND, saga=saga, position=position, entries=entries)
+            check_had(saga, await self.append(saga, worker, position, entries, execute=tx.execute))
 
         await self.run(work)
 
@@ -104,15 +134,19 @@ class Table(Reader):
         await self.exists(saga)  # waits for a commit that is about to happen
         return await self._db.first(bytes, _ENTRIES, saga=saga, position=position)
 
-    def finish(self, saga: str, *, status: str, answer: bytes, tail: bytes, at: int) -> Awaitable[int]:
-        """End a saga as `done` or `failed`; returns when it is durable."""
-        return self._db.execute(FINISH, id=saga, status=status, answer=answer, tail=tail, at=at)
+    def finish(self, end: End, *, execute: Execute | None = None) -> Awaitable[int]:
+        """End a saga; gives 0 if who has it had lost it. Durable as with `append`."""
+        return (execute or self._db.execute)(_FINISH, **end._asdict())
 
-    async def finish_child(self, saga: str, parent: str, *, status: str, answer: bytes, tail: bytes, at: int) -> bool:
-        """End a saga that another waits for, durably; return whether that one slept on disk, and goes on."""
+    async def finish_child(self, end: End, parent: str) -> bool:
+        """End a saga that another waits for, durably; return whether that one slept on disk, and goes on.
+
+        Raises:
+            SagaLostError: Who had it has lost it.
+        """
 
         async def work(tx: Transaction) -> bool:
-            await tx.execute(FINISH, id=saga, status=status, answer=answer, tail=tail, at=at)
+            check_had(end.id, await self.finish(end, execute=tx.execute))
             return await self.wake(parent, execute=tx.execute)
 
         return await self.run(work)
@@ -131,23 +165,28 @@ class Table(Reader):
                 return False
             number, tail = found
             position = await tx.one(int, _NEXT_POSITION, number=number)
-            await tx.execute(_APPEND, saga=saga, position=position, entries=tail)
-            await tx.execute(_APPEND, saga=saga, position=position + 1, entries=b"[" + entry + b"]")
-            await tx.execute(_REOPEN, id=saga)
+            await tx.execute(_ADD, saga=saga, position=position, entries=tail)
+            await tx.execute(_ADD, saga=saga, position=position + 1, entries=b"[" + entry + b"]")
+            await tx.execute(_REOPEN, id=saga, worker=self.worker)
             return True
 
         return await self.run(work)
 
-    async def note(self, saga: str, *, status: str, attempts: int, why: str) -> None:
-        """Write down a bug of the body, or that the saga is stuck."""
-        await self._db.execute(_NOTE, id=saga, status=status, attempts=attempts, why=why)
+    async def note(self, saga: str, worker: int, *, stuck: bool, attempts: int, why: str) -> None:
+        """Write down a bug of the body, or that the saga is stuck.
+
+        Raises:
+            SagaLostError: `worker` has lost it.
+        """
+        sql = _STICK if stuck else _NOTE
+        check_had(saga, await self._db.execute(sql, id=saga, worker=worker, attempts=attempts, why=why))
 
     async def unstick(self, saga: str) -> bool:
         """Make a stuck saga running again, its attempts forgotten; False if it is not stuck."""
-        return await self._db.execute(_UNSTICK, id=saga, engine=self.engine) == 1
+        return await self._db.execute(_UNSTICK, id=saga, engine=self.engine, worker=self.worker) == 1
 
-    async def lie_down(self, saga: str, naps: Sequence[Nap]) -> bool:
-        """Have a saga sleep on disk until what it waits for happens; False if that has happened, and it goes on.
+    async def lie_down(self, saga: str, worker: int, naps: Sequence[Nap]) -> bool:
+        """Have a saga that `worker` has sleep on disk until what it waits for happens; False if it goes on.
 
         Nothing of it may be in flight.
         """
@@ -159,13 +198,13 @@ class Table(Reader):
                 if nap.child is not None and await tx.first(int, _HAS_ENDED, saga=nap.child):
                     return False
             until = min((nap.until_us for nap in naps if nap.until_us is not None), default=None)
-            return await tx.execute(_LIE_DOWN, id=saga, until=until) == 1
+            return await tx.execute(_LIE_DOWN, id=saga, worker=worker, until=until) == 1
 
         return await self.run(work)
 
     async def wake(self, saga: str, *, execute: Execute | None = None) -> bool:
         """Have a saga that sleeps on disk go on; False if it does not sleep. Durable as with `append`."""
-        return await (execute or self._db.execute)(_WAKE, id=saga) == 1
+        return await (execute or self._db.execute)(_WAKE, id=saga, worker=self.worker) == 1
 
     async def cancel(self, saga: str, entry: bytes, *, held: bool) -> str:
         """Write that a saga that has not ended goes back, durably; return the status that it had.
@@ -185,8 +224,8 @@ class Table(Reader):
             number, status = found
             if status not in {"done", "failed"} and (held or status != "running"):
                 position = await tx.one(int, _NEXT_POSITION, number=number)
-                await tx.execute(_APPEND, saga=saga, position=position, entries=b"[" + entry + b"]")
-                await tx.execute(_REVIVE, id=saga)
+                await tx.execute(_ADD, saga=saga, position=position, entries=b"[" + entry + b"]")
+                await tx.execute(_REVIVE, id=saga, worker=self.worker)
             return status
 
         return await self.run(work)
@@ -208,6 +247,7 @@ class Table(Reader):
             at=origin.started_us,
             head=head,
             origin=origin.id,
+            worker=self.worker,
         )
         return added == 1
 
@@ -230,9 +270,12 @@ class Table(Reader):
             after = ages[-1].number if ages else after
             old = [{"number": each.number} for each in ages if each.ended_us is not None and each.ended_us < before_us]
             if old:
-                async with self._db.transaction() as tx:
-                    await tx.many(_SWEPT.format("saga_journal", "saga"), old)
-                    await tx.many(_SWEPT.format("saga_signals", "saga"), old)
-                    await tx.many(_SWEPT.format("sagas", "number"), old)
+                await self.run(partial(_sweep, old=old))
             swept += len(old)
         return swept
+
+
+async def _sweep(tx: Transaction, *, old: list[dict[str, int]]) -> None:
+    await tx.many(_SWEPT.format("saga_journal", "saga"), old)
+    await tx.many(_SWEPT.format("saga_signals", "saga"), old)
+    await tx.many(_SWEPT.format("sagas", "number"), old)
