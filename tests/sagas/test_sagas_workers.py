@@ -120,6 +120,12 @@ async def test_what_a_process_starts_that_runs_none_is_run_by_another(team: Team
     assert ben.depot.log == ["take hat", "take map"]
 
 
+async def test_what_is_run_at_once_after_opening_is_run_once(team: Team) -> None:
+    ann, at_ann = await team.hire("ann")
+    assert await asyncio.gather(*(at_ann.run(ann.journey, ("hat",)) for _ in range(20))) == [["1 hat"]] * 20
+    assert at_ann.statistics().started == 20
+
+
 async def test_who_waits_elsewhere_is_told_of_every_end(team: Team) -> None:
     ann, at_ann = await team.hire("ann")
     _, at_ben = await team.hire("ben")
