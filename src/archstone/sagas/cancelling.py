@@ -22,6 +22,7 @@ from archstone.sagas.errors import SagaCancelledError, SagaNotCancellableError, 
 from archstone.sagas.failures import error_json
 from archstone.sagas.journal import Past, failed_entry
 from archstone.sagas.points import AFTER_CANCEL, AFTER_REOPEN, BEFORE_CANCEL
+from archstone.sagas.rows import SagaRow
 from archstone.sagas.run import Awake
 from archstone.sagas.table import Table
 
@@ -74,7 +75,7 @@ class Cancelling:
         Raises:
             SagaUnknownError: There is none.
         """
-        while not await self._goes_back():
+        while not (await self._seen())[1]:
             if await self.table.reopen(self.saga, self._entry()):
                 world.point(AFTER_REOPEN)
                 return self.runner.happened(self.saga, woken=True)
@@ -86,9 +87,10 @@ class Cancelling:
                 await asyncio.sleep(_PAUSE_S)
         return None
 
-    async def _goes_back(self) -> bool:
+    async def _seen(self) -> tuple[SagaRow, bool]:
+        """Return its row, and whether it goes or went back."""
         row, entries, _ = await self.table.read(self.saga)
-        return row.status == "failed" or Past.read(entries).failure is not None
+        return row, row.status == "failed" or Past.read(entries).failure is not None
 
     async def _hold_and_write(self, limit_s: float, *, whatever: bool) -> None:
         if not await self.runner.own(self.saga):
@@ -114,9 +116,9 @@ class Cancelling:
         while world.monotonic() < until_s:
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 1.5, _PAUSE_S)
-            if await self._goes_back():
+            row, goes_back = await self._seen()
+            if goes_back:
                 return None
-            row = await self.table.get(self.saga)
             if row.asked is None or row.status != "running" or not row.worker:
                 return await self.cancel(limit_s=until_s - world.monotonic(), whatever=whatever)
         await rows.withdraw(self.saga)

@@ -133,6 +133,7 @@ class Runner:
             return False
         self._present += 1
         saga.new = True
+        saga.worker = self._shared.table.worker
         self._launch(saga)
         return True
 
