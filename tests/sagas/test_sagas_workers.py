@@ -8,6 +8,7 @@ import pytest
 from saga_cast import Depot, NoneLeft, Traveller
 
 from archstone.data import Database, Transaction
+from archstone.errors import ConfigError
 from archstone.resilience import Retry
 from archstone.sagas import (
     Queue,
@@ -49,6 +50,14 @@ class Worker(Traveller):
     async def lined(self, what: str) -> str:
         await current_step()(self.note, what)
         return what
+
+    @saga()
+    async def lined_free(self, what: str) -> None:
+        await current_step()(self.slow, what)
+
+    async def slow(self, what: str) -> None:
+        self.log.append(f"{self.name} {what}")
+        await asyncio.sleep(0.3)
 
     @saga()
     async def bag(self) -> str:
@@ -106,9 +115,9 @@ async def until(condition) -> None:
 
 def stall(sagas: Sagas) -> None:
     """Let a worker give no sign of life any more, as a process that was stopped."""
-    member = sagas._runner.team._member
-    assert member is not None
-    member.cancel()
+    for task in (sagas._runner.team._pulse, sagas._runner.team._member):
+        assert task is not None
+        task.cancel()
 
 
 async def test_what_a_process_starts_that_runs_none_is_run_by_another(team: Team) -> None:
@@ -189,6 +198,7 @@ async def test_who_seemed_dead_goes_on_under_a_new_number(team: Team) -> None:
     # What it starts before it knows is nobody's soon.
     await start(at_ann, ann.journey, ("map",), id="k")
     assert await at_ann.result("k") == ["1 map"]
+    at_ann._runner.team._pulse = asyncio.create_task(at_ann._runner.team._beat())
     at_ann._runner.team._member = asyncio.create_task(at_ann._runner.team._work())
     await until(lambda: working(at_ann, but=old))
     gate.set()
@@ -319,3 +329,69 @@ async def test_a_stuck_saga_is_resumed_from_outside(team: Team) -> None:
     await outside.resume("t")
     with pytest.raises(NoneLeft):
         await at_ann.result("t")
+
+
+async def test_a_buried_canceller_writes_nothing_into_its_successors_saga(team: Team) -> None:
+    ann, at_ann = await team.hire("ann", SagaSettings(lease_s=0.5, timeout_s=30))
+    ben, at_ben = await team.hire("ben", SagaSettings(lease_s=0.5, timeout_s=30))
+    held = ann.depot.hold("take hat")
+    gate = ben.depot.hold("take hat")
+    await start(at_ann, ann.journey, ("hat", "map"), id="j")
+    await until(lambda: called(ann, "take hat"))
+    cancel = asyncio.create_task(at_ann.cancel("j", by="eve"))
+    await asyncio.sleep(0.1)
+    stall(at_ann)
+    await until(lambda: called(ben, "take hat"))
+    held.set()  # ann comes to a step of a saga that ben has
+    await asyncio.sleep(0.2)
+    assert (await at_ben._table.get("j")).worker == at_ben._table.worker
+    assert len((await at_ben.inspect("j")).steps) == 1
+    gate.set()
+    await asyncio.gather(cancel, return_exceptions=True)
+    assert "put back hat" not in ann.depot.log
+
+
+async def test_a_saga_that_was_asked_for_in_vain_goes_on(team: Team) -> None:
+    ann, at_ann = await team.hire("ann", SagaSettings(timeout_s=30, lease_s=1))
+    _, at_ben = await team.hire("ben", SagaSettings(timeout_s=30, lease_s=1))
+    gate = ann.depot.hold("take hat")
+    await start(at_ann, ann.journey, ("hat", "map"), id="j")
+    await until(lambda: called(ann, "take hat"))
+    with pytest.raises(SagaNotCancellableError):
+        await at_ben.cancel("j", by="eve", limit_s=1.0)
+    gate.set()
+    assert await at_ben.result("j") == ["1 hat", "1 map"]
+
+
+async def test_a_queue_that_a_process_has_not_heard_of_is_served(team: Team) -> None:
+    ann, outside = await team.hire("ann", opened=False)
+    _, at_ben = await team.hire("ben", SagaSettings(lease_s=1))
+    at_ben._runner.lines._lines.clear()  # as with functions of modules, or code that has no such queue any more
+
+    async def work(tx: Transaction) -> None:
+        await outside.start(tx, ann.lined, "l", id="l")
+
+    await outside._db.run(work)
+    assert await at_ben.result("l") == "l"
+
+
+async def test_what_one_process_starts_in_bulk_is_shared(team: Team) -> None:
+    few = SagaSettings(max_running=5, lease_s=1)
+    ann, at_ann = await team.hire("ann", few)
+    await team.hire("ben", few)
+
+    async def work(tx: Transaction) -> None:
+        for n in range(60):
+            await at_ann.start(tx, ann.lined_free, f"{n}", id=f"f{n}")
+
+    await at_ann._db.run(work)
+    for n in range(60):
+        await at_ann.result(f"f{n}")
+    assert {line.split()[0] for line in team.log} == {"ann", "ben"}
+    assert len(team.log) == 60
+
+
+async def test_sagas_refuse_a_database_that_is_not_serializable(postgres_url: str) -> None:
+    async with Database(f"{postgres_url}?isolation=read-committed") as db:
+        with pytest.raises(ConfigError, match="need serializable"):
+            await Sagas(db).prepare()

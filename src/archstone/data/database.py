@@ -241,6 +241,11 @@ class Database(Reading):
         """Whether several processes may have it open at once."""
         return self._engine.shared
 
+    @property
+    def serializable(self) -> bool:
+        """Whether its transactions are as if one ran after another, unless they say otherwise."""
+        return self._engine.serializable
+
     def signal(self, word: str) -> None:
         """Wake who listens for `word`, here and in every other process that has this database open.
 

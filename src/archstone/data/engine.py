@@ -146,6 +146,8 @@ class Engine(Protocol):
     """`sqlite` or `postgresql`: which variants of migrations apply."""
     shared: bool
     """Whether several processes may have it open at once."""
+    serializable: bool
+    """Whether transactions are as if one ran after another."""
     heard: Callable[[str | None], None]
     """Called with each word that another process signals; with None where some may have been missed."""
     label: str

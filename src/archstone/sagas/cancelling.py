@@ -18,7 +18,7 @@ import orjson
 
 from archstone import world
 from archstone.observability import get_logger
-from archstone.sagas.errors import SagaCancelledError, SagaNotCancellableError, SagasClosedError
+from archstone.sagas.errors import SagaCancelledError, SagaLostError, SagaNotCancellableError, SagasClosedError
 from archstone.sagas.failures import error_json
 from archstone.sagas.journal import Past, failed_entry
 from archstone.sagas.points import AFTER_CANCEL, AFTER_REOPEN, BEFORE_CANCEL
@@ -48,6 +48,8 @@ class Cancelling:
     saga: str
     by: str
     """Who cancels it."""
+    asked: bool = False
+    """Another process wants it, and only as long as it asks."""
 
     async def cancel(self, *, limit_s: float, whatever: bool = False) -> None:
         """Have a running or stuck saga undone; returns when it is durable that it goes back.
@@ -62,12 +64,23 @@ class Cancelling:
             SagasClosedError: The engine is not open, or closes.
         """
         self.runner.check_taking(self.saga)
+        until_s = world.monotonic() + limit_s
+        while not await self._tried(until_s, whatever=whatever):
+            if world.monotonic() >= until_s:
+                raise SagaNotCancellableError(self.saga, f"it came to no step within {limit_s:g} s; try again")
+
+    async def _tried(self, until_s: float, *, whatever: bool) -> bool:
+        """Cancel it where it is now; False if it comes to no step in time, or is somewhere else meanwhile."""
         status = await self._checked(whatever=whatever)
         if status != "running":
-            status = await self._write(held=False)
+            status = await self._write(held=None)
             self.runner.revived(self.saga, status)
-        if status == "running":  # from the beginning, or because it was woken meanwhile
-            await self._hold_and_write(limit_s, whatever=whatever)
+        if status != "running":
+            return True
+        # From the beginning, or because it was woken meanwhile.
+        if await self.runner.own(self.saga):
+            return await self._hold_and_write(until_s, whatever=whatever)
+        return await self._ask(until_s, whatever=whatever)
 
     async def take_back(self) -> None:
         """Have a saga undone that another began, whatever it came to; returns when it is durable that it goes back.
@@ -92,59 +105,58 @@ class Cancelling:
         row, entries, _ = await self.table.read(self.saga)
         return row, row.status == "failed" or Past.read(entries).failure is not None
 
-    async def _hold_and_write(self, limit_s: float, *, whatever: bool) -> None:
-        if not await self.runner.own(self.saga):
-            return await self._ask(limit_s, whatever=whatever)
+    async def _hold_and_write(self, until_s: float, *, whatever: bool) -> bool:
         held = self.runner.hold_back(self.saga)
         try:
-            await self._come_to_rest(held, limit_s)
+            if not await self._comes_to_rest(held, until_s):
+                return False
             await self._checked(whatever=whatever)
-            status = await self._write(held=True)
+            status = await self._write(held=held.worker)
+        except SagaLostError:  # another has it meanwhile, or nobody asks for it any more
+            return self.asked
         finally:
             self.runner.let_go(held)
         if status == "stuck":  # it came to that while it was held back
             self.runner.resumed()
-        return None
+        return True
 
-    async def _ask(self, limit_s: float, *, whatever: bool) -> None:
+    async def _ask(self, until_s: float, *, whatever: bool) -> bool:
         """Have the process cancel the saga that has it."""
         rows = self.runner.team.rows
-        until_s = world.monotonic() + limit_s
         if not await rows.ask(self.saga, orjson.dumps([self.by, whatever]).decode()):
-            return await self.cancel(limit_s=limit_s, whatever=whatever)  # it does not run any more
+            return False  # it does not run any more
         pause_s = _SHORTEST_S
         while world.monotonic() < until_s:
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 1.5, _PAUSE_S)
             row, goes_back = await self._seen()
             if goes_back:
-                return None
+                return True
             if row.asked is None or row.status != "running" or not row.worker:
-                return await self.cancel(limit_s=until_s - world.monotonic(), whatever=whatever)
-        await rows.withdraw(self.saga)
-        raise SagaNotCancellableError(self.saga, f"it came to no step within {limit_s:g} s; try again")
+                return False
+        return not await rows.withdraw(self.saga) and (await self._seen())[1]
 
-    async def _come_to_rest(self, held: Awake, limit_s: float) -> None:
-        """Return when the saga is quiet and its task has been stopped, or it has stopped by itself."""
+    async def _comes_to_rest(self, held: Awake, until_s: float) -> bool:
+        """Return when the saga is quiet and its task is stopped, or it stopped by itself; False: not in time."""
+        limit_s = max(0.0, until_s - world.monotonic())
         outcome = None if held.hold is None else await held.hold.outcome(limit_s)
-        if outcome is None:
-            raise SagaNotCancellableError(held.id, f"it came to no step within {limit_s:g} s; try again")
         if outcome == "closed":
             raise SagasClosedError(self.table.engine, held.id)
         if outcome == "quiet":
             await self.runner.stop(held)
+        return outcome is not None
 
     async def _checked(self, *, whatever: bool) -> str:
         row, entries, _ = await self.table.read(self.saga)
         _check(self.saga, row.status, entries, whatever=whatever)
         return row.status
 
-    async def _write(self, *, held: bool) -> str:
+    async def _write(self, *, held: int | None) -> str:
         """Write the cancellation; return the status that the saga had: `running` and not held, it is not cancelled."""
         world.point(BEFORE_CANCEL)
-        status = await self.table.cancel(self.saga, self._entry(), held=held)
+        status = await self.table.cancel(self.saga, self._entry(), held=held, asked=self.asked)
         _check(self.saga, status, (), whatever=True)
-        if held or status != "running":
+        if held is not None or status != "running":
             _log.warning("a saga was cancelled", saga=self.saga, by=self.by)
             world.point(AFTER_CANCEL)
         return status

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from archstone.errors import DeadlineError, DeniedError, DomainError, InvalidError, NotFoundError, RejectedError
 from archstone.observability import Span, get_logger
 from archstone.resilience import Retry, within
-from archstone.sagas.errors import StepFailedError
+from archstone.sagas.errors import SagaLostError, StepFailedError
 from archstone.sagas.failures import describe
 from archstone.sagas.operations import Callee, Operation
 from archstone.sagas.run import Run
@@ -135,11 +135,13 @@ class Effect:
 
     def _delay_s(self, failed: Exception) -> float | None:
         """Return how long to wait before another attempt, None if there is none."""
-        if isinstance(failed, _ANSWERS) or self._given_up():
+        if isinstance(failed, (*_ANSWERS, SagaLostError)) or self._given_up():
             return None
         return self.retry.wait_s(self.attempts, failed)
 
     def _log_last(self, failed: Exception) -> None:
+        if isinstance(failed, SagaLostError):
+            return  # another process goes on with it
         if isinstance(failed, DomainError):  # an answer, which its contract declares: nobody's fault
             _log.info("a step was refused", **self._facts(), error=describe(failed))
         else:

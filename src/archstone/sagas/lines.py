@@ -1,7 +1,7 @@
 """Lets sagas out of their queues: as many as there are places, as the queue allows, and no faster."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
 from archstone import world
@@ -81,7 +81,8 @@ class Line:
 class Lines:
     """The queues of one engine."""
 
-    def __init__(self, rows: QueueRows, places: Places, engine: Engine) -> None:
+    def __init__(self, rows: QueueRows, places: Places, engine: Engine, *, learn: Callable[[InQueue], object]) -> None:
+        self._learn = learn
         self._rows = rows
         self._places = places
         self._engine = engine
@@ -119,9 +120,14 @@ class Lines:
         if (line := self._lines.get(name)) is not None:
             line.waiting += 1
             self.serve(line)
+        elif self._engine.open:
+            self._engine.chore(self.recount())
 
     def counted(self, found: list[InQueue]) -> None:
         """Take over how many wait on disk, and let them out if they may."""
+        for each in found:
+            if each.queue not in self._lines:
+                self._learn(each)
         for line in self._lines.values():
             line.waiting = sum(each.sagas for each in found if each.queue == line.name)
             if line.waiting:

@@ -114,7 +114,7 @@ class QueueRows:
                 return False
             ticket = Ticket(*found, per_key)
             if ticket.queue is None:
-                return await tx.execute(_BEGIN, id=saga, worker=self._table.worker) == 1
+                return await tx.execute(_BEGIN, id=saga, worker=self._table.taker) == 1
             await tx.execute(_JOIN, id=saga, turn=await _turn(ticket, tx.first), cleared=int(_free_of_keys(ticket)))
             await _clear(ticket, execute=tx.execute, first=tx.first)
             return True
@@ -131,7 +131,7 @@ class QueueRows:
             if room <= 0:
                 return []
             sagas = await tx.all(str, _NEXT, queue=queue, limit=room)
-            await tx.many(_LET_OUT, [{"id": saga, "worker": self._table.worker} for saga in sagas])
+            await tx.many(_LET_OUT, [{"id": saga, "worker": self._table.taker} for saga in sagas])
             return sagas
 
         return await self._table.run(work)

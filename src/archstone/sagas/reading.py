@@ -34,11 +34,18 @@ class Reader:
         """Name of the engine."""
         self.worker = 0
         """The number under which this process has sagas. 0: it owns the database, or has none (any more)."""
+        self.draining = False
+        """Whether it takes no more."""
 
     @property
     def shared(self) -> bool:
         """Whether other processes may have sagas of this engine."""
         return self._db.shared
+
+    @property
+    def taker(self) -> int:
+        """Whose a saga is that goes on now: this process's if it takes any, else nobody's."""
+        return 0 if self.draining else self.worker
 
     @property
     def working(self) -> bool:
@@ -117,11 +124,11 @@ class Reader:
             limit=limit,
         )
 
-    async def due(self, *, at: int, limit: int) -> list[str]:
-        """Return sagas whose time to go on has come, the earliest first."""
+    async def due(self, *, at: int, limit: int) -> list[tuple[str, str]]:
+        """Return sagas whose time to go on has come, with their status, the earliest first."""
         return await self._db.all(
-            str,
-            "SELECT id FROM _archstone_sagas WHERE wake_us IS NOT NULL AND wake_us <= :at AND engine = :engine"
+            tuple[str, str],
+            "SELECT id, status FROM _archstone_sagas WHERE wake_us IS NOT NULL AND wake_us <= :at AND engine = :engine"
             " ORDER BY wake_us LIMIT :limit",
             at=at,
             engine=self.engine,

@@ -16,6 +16,7 @@ from archstone.sagas.failures import describe
 from archstone.sagas.hold import Hold
 from archstone.sagas.info import SagaStatistics
 from archstone.sagas.lines import Lines
+from archstone.sagas.queue_rows import InQueue
 from archstone.sagas.run import Awake
 from archstone.sagas.shared import Shared
 from archstone.sagas.sleeping import Asleep
@@ -27,6 +28,8 @@ _log = get_logger("archstone.sagas")
 _MARGIN: Final = 50
 _RETRY_S: Final = 1.0
 _PART: Final = 8
+_SURPLUS: Final = 500
+"""Sagas that are left to others in one look."""
 _AGAIN_S: Final = 0.1
 _NEXT: Final = 1000
 """Sagas that wait for a place in memory; more wait in the table."""
@@ -35,7 +38,8 @@ _NEXT: Final = 1000
 class Runner:
     """The sagas of one engine that are in memory. Those that have no place wait in the table."""
 
-    def __init__(self, shared: Shared, db: Database) -> None:
+    def __init__(self, shared: Shared, db: Database, *, learn: Callable[[InQueue], object]) -> None:
+        """Make one; `learn` makes a queue known in which sagas wait of which the code did not speak yet."""
         self._shared = shared
         self._engine = shared.table.engine
         self._awake: dict[str, Awake] = {}
@@ -56,7 +60,7 @@ class Runner:
         self._stopped: set[str] = set()
         """Sagas that run and are kept out of memory, because somebody is about to cancel them."""
         self._asleep = Asleep(shared, self)
-        self.lines = Lines(shared.queues, shared.places, self)
+        self.lines = Lines(shared.queues, shared.places, self, learn=learn)
         """The queues in front."""
         self._favour = False
         """Whether one that has waited in a queue comes before those in the table."""
@@ -72,7 +76,7 @@ class Runner:
     @property
     def room(self) -> bool:
         """Whether a new saga would soon run here. One that would not is left to the others, where there are any."""
-        return not self._backlog and self._shared.places.unclaimed > len(self._next)
+        return self.open and not self._backlog and self._shared.places.unclaimed > len(self._next)
 
     @property
     def workers(self) -> int:
@@ -93,7 +97,7 @@ class Runner:
             due_us: When the first of those that sleep there is to go on. None: no such time.
         """
         self._context = contextvars.copy_context()
-        self._shared.draining = False
+        self._shared.draining = self._shared.table.draining = False
         self._stuck, self._present = stuck, present
         self._asleep.rouse_at(due_us)
         self.look()
@@ -191,7 +195,7 @@ class Runner:
 
     def resumed(self) -> None:
         """Count a stuck saga that runs again, and run it."""
-        self._stuck -= 1
+        self._stuck = max(0, self._stuck - 1)
         self._present += 1
         self.look()
 
@@ -253,6 +257,20 @@ class Runner:
         self._present = max(await table.count("running"), len(self._awake))
         self._asleep.rouse_at(await table.next_due())
         await self.lines.recount()
+
+    async def share(self) -> None:
+        """Leave to the others what finds no place here."""
+        table = self._shared.table
+        if self._shared.places.free or not self._backlog or self.team.size == 1:
+            return
+        held = len(self._awake) + len(self._stopped)
+        rows = await table.running(after=0, limit=held + _SURPLUS)
+        surplus = [saga for _, saga in rows if saga not in self._awake and saga not in self._stopped]
+        if surplus:
+            for saga in surplus:
+                self._next.pop(saga, None)
+            await self.team.rows.release(surplus)
+            self.team.call()
 
     async def drop(self) -> None:
         """Take everything out of memory: others have it."""
@@ -360,7 +378,7 @@ class Runner:
         Whoever waits for a saga that cannot end without another step is told so now: a step of another engine that
         waits for an answer would hold up its drain otherwise.
         """
-        self._shared.draining = True
+        self._shared.draining = self._shared.table.draining = True
         for held in self._awake.values():
             if held.hold is not None:
                 held.hold.decide("closed")

@@ -25,6 +25,7 @@ from typing import Final, Self, TypeVar, TypeVarTuple, cast
 from archstone import context, world
 from archstone.context import Principal
 from archstone.data import Database, Transaction
+from archstone.errors import ConfigError
 from archstone.resilience import OverloadedError, within
 from archstone.sagas.answers import ending_of
 from archstone.sagas.atomic import Atomic
@@ -41,7 +42,7 @@ from archstone.sagas.pace import Pace
 from archstone.sagas.places import Places
 from archstone.sagas.points import AFTER_FORK, AFTER_SIGNAL
 from archstone.sagas.queue import Queue, Wish
-from archstone.sagas.queue_rows import QueueRows
+from archstone.sagas.queue_rows import InQueue, QueueRows
 from archstone.sagas.run import Awake
 from archstone.sagas.runner import Runner
 from archstone.sagas.saga import saga_mark
@@ -118,13 +119,19 @@ class Sagas:
             settings=settings,
             lag=lag or _none,
         )
-        self._runner = self._shared.kin = Runner(self._shared, db)
+        self._runner = self._shared.kin = Runner(self._shared, db, learn=self._know_line)
         if owner is not None:
             for queue in self._versions.queues():
                 self._line(queue)
 
     async def prepare(self) -> None:
-        """Create what is missing in the database; nothing runs yet, but sagas can be listed and resumed."""
+        """Create what is missing in the database; nothing runs yet, but sagas can be listed and resumed.
+
+        Raises:
+            ConfigError: Transactions of the database are not serializable: signals and ends could be missed.
+        """
+        if not self._db.serializable:
+            raise ConfigError(f"{self._db.label}: sagas need serializable transactions; leave out isolation=")
         await self._db.ensure(SCHEMA)
 
     async def open(self) -> None:
@@ -133,11 +140,13 @@ class Sagas:
         table = self._table
         counted = await self._shared.queues.counted()
         await self._runner.team.join()
-        self._runner.start(
-            stuck=await table.count("stuck"), present=await table.count("running"), due_us=await table.next_due()
-        )
-        for each in counted:
-            self._know_line(each.queue, each.method, each.version)
+        try:
+            self._runner.start(
+                stuck=await table.count("stuck"), present=await table.count("running"), due_us=await table.next_due()
+            )
+        except BaseException:
+            await self._runner.close()  # a worker that has nothing running would keep what others give it
+            raise
         self._runner.lines.counted(counted)
 
     def hold(self) -> None:
@@ -447,17 +456,16 @@ class Sagas:
     def _line(self, queue: Queue) -> Line:
         return self._runner.lines.know(f"{self._table.engine}/{queue.name}", queue)
 
-    def _know_line(self, name: str, method: str, version: int) -> None:
+    def _know_line(self, waiting: InQueue) -> None:
         """Have a line for a queue in which sagas wait: that of their function."""
-        if self._runner.lines.find(name) is None:
-            try:
-                mark = saga_mark(self._versions.nearest(method, version).call)
-            except StepCodecError:
-                mark = None
-            queue = mark.queue if mark is not None else None
-            # Where the code has no such queue any more, they leave without a limit: what was accepted goes on.
-            wanted = name.removeprefix(f"{self._table.engine}/")
-            self._line(queue if queue is not None and queue.name == wanted else Queue(wanted))
+        try:
+            mark = saga_mark(self._versions.nearest(waiting.method, waiting.version).call)
+        except StepCodecError:
+            mark = None
+        queue = mark.queue if mark is not None else None
+        # Where the code has no such queue any more, they leave without a limit: what was accepted goes on.
+        wanted = waiting.queue.removeprefix(f"{self._table.engine}/")
+        self._line(queue if queue is not None and queue.name == wanted else Queue(wanted))
 
     async def _wait(self, saga: str, news: asyncio.Future[Ending]) -> Ending:
         try:

@@ -109,6 +109,7 @@ SCHEMA: Final = Schema(
         (
             "ALTER TABLE _archstone_sagas ADD COLUMN worker INTEGER NOT NULL DEFAULT 0",
             "ALTER TABLE _archstone_sagas ADD COLUMN asked TEXT",
+            "CREATE INDEX _archstone_sagas_asked ON _archstone_sagas (worker) WHERE asked IS NOT NULL",
             """CREATE TABLE _archstone_saga_workers (
                 number INTEGER PRIMARY KEY AUTOINCREMENT,
                 engine TEXT NOT NULL,

@@ -77,11 +77,11 @@ class Asleep:
         table = self._shared.table
         try:
             while due := await table.due(at=world.now_us(), limit=_ROUSED_AT_ONCE):
-                for saga in due:
-                    if await table.wake(saga):
-                        self._runner.happened(saga, woken=True)
-                    else:
+                for saga, status in due:
+                    if status == "delayed":
                         await self._join(saga)
+                    elif await table.wake(saga):
+                        self._runner.happened(saga, woken=True)
             self.rouse_at(await table.next_due())
         except Exception as error:  # noqa: BLE001 - nobody awaits this task
             _log.error("sagas that sleep cannot be woken", error=describe(error))

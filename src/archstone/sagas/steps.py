@@ -14,7 +14,7 @@ from archstone.sagas.atomic import Keep
 from archstone.sagas.children import Child, child_id, follow
 from archstone.sagas.codec import same_arguments, value_codec
 from archstone.sagas.effect import Effect, GivenUpError
-from archstone.sagas.errors import SagaChangedError, StepCodecError
+from archstone.sagas.errors import SagaChangedError, SagaLostError, StepCodecError
 from archstone.sagas.journal import Begun, answer_entry, begin_entry, sleep_entry
 from archstone.sagas.operations import Callee, Operation
 from archstone.sagas.points import AFTER_BEGIN, AFTER_EFFECT, BEFORE_BEGIN
@@ -330,6 +330,9 @@ async def _make(run: Run, effect: Effect) -> object:
                 if effect.keep is None:
                     world.point(AFTER_EFFECT)
             except GivenUpError as gone:
+                if isinstance(gone.error, SagaLostError):  # nothing failed: another process goes on with it
+                    run.halt = run.halt or gone.error
+                    raise gone.error from None
                 failure = gone.failure(run.id, step)
                 work.fail(failure)
         if failure is not None:

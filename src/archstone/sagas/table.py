@@ -50,14 +50,17 @@ def check_had(saga: str, changed: int) -> None:
         raise SagaLostError(saga)
 
 
-READY: Final = "status = 'running', wake_us = NULL, worker = :worker"
+READY: Final = (
+    "status = 'running', wake_us = NULL, worker = coalesce("
+    "(SELECT each.number FROM _archstone_saga_workers AS each WHERE each.number = :worker), 0), asked = NULL"
+)
 OURS: Final = " AND worker = :worker"
 _FINISH: Final = changed("status = :status, answer = :answer, tail = :tail, finished_us = :at", where=OURS)
 _REOPEN: Final = changed(f"{READY}, finished_us = NULL, answer = NULL, tail = NULL, attempts = 0, why = NULL")
 _NOTE: Final = changed("attempts = :attempts, why = :why", where=OURS)
-_STICK: Final = changed("status = 'stuck', worker = 0, attempts = :attempts, why = :why", where=OURS)
+_STICK: Final = changed("status = 'stuck', worker = 0, asked = NULL, attempts = :attempts, why = :why", where=OURS)
 _TOUCH: Final = changed("status = status", where=" AND engine = :engine AND status = 'running'")
-_REVIVE: Final = changed(f"{READY}, attempts = 0, why = NULL, asked = NULL")
+_REVIVE: Final = changed(f"{READY}, attempts = 0, why = NULL")
 _UNSTICK: Final = changed(f"{READY}, attempts = 0, why = NULL", where=" AND engine = :engine AND status = 'stuck'")
 _LIE_DOWN: Final = changed(
     "status = 'asleep', wake_us = :until, worker = 0", where=f"{OURS} AND status = 'running' AND asked IS NULL"
@@ -167,7 +170,7 @@ class Table(Reader):
             position = await tx.one(int, _NEXT_POSITION, number=number)
             await tx.execute(_ADD, saga=saga, position=position, entries=tail)
             await tx.execute(_ADD, saga=saga, position=position + 1, entries=b"[" + entry + b"]")
-            await tx.execute(_REOPEN, id=saga, worker=self.worker)
+            await tx.execute(_REOPEN, id=saga, worker=self.taker)
             return True
 
         return await self.run(work)
@@ -183,7 +186,7 @@ class Table(Reader):
 
     async def unstick(self, saga: str) -> bool:
         """Make a stuck saga running again, its attempts forgotten; False if it is not stuck."""
-        return await self._db.execute(_UNSTICK, id=saga, engine=self.engine, worker=self.worker) == 1
+        return await self._db.execute(_UNSTICK, id=saga, engine=self.engine, worker=self.taker) == 1
 
     async def lie_down(self, saga: str, worker: int, naps: Sequence[Nap]) -> bool:
         """Have a saga that `worker` has sleep on disk until what it waits for happens; False if it goes on.
@@ -204,9 +207,9 @@ class Table(Reader):
 
     async def wake(self, saga: str, *, execute: Execute | None = None) -> bool:
         """Have a saga that sleeps on disk go on; False if it does not sleep. Durable as with `append`."""
-        return await (execute or self._db.execute)(_WAKE, id=saga, worker=self.worker) == 1
+        return await (execute or self._db.execute)(_WAKE, id=saga, worker=self.taker) == 1
 
-    async def cancel(self, saga: str, entry: bytes, *, held: bool) -> str:
+    async def cancel(self, saga: str, entry: bytes, *, held: int | None, asked: bool = False) -> str:
         """Write that a saga that has not ended goes back, durably; return the status that it had.
 
         Nothing is done to one that has ended, or that is `running` and not held: somebody may write its journal.
@@ -214,18 +217,20 @@ class Table(Reader):
 
         async def work(tx: Transaction) -> str:
             found = await tx.first(
-                tuple[int, str],
-                "SELECT number, status FROM _archstone_sagas WHERE id = :id AND engine = :engine",
+                tuple[int, str, int, str | None],
+                "SELECT number, status, worker, asked FROM _archstone_sagas WHERE id = :id AND engine = :engine",
                 id=saga,
                 engine=self.engine,
             )
             if found is None:
                 raise SagaUnknownError(saga)
-            number, status = found
-            if status not in {"done", "failed"} and (held or status != "running"):
+            number, status, worker, wish = found
+            if held is not None and status == "running" and (worker != held or (asked and wish is None)):
+                raise SagaLostError(saga)
+            if status not in {"done", "failed"} and (held is not None or status != "running"):
                 position = await tx.one(int, _NEXT_POSITION, number=number)
                 await tx.execute(_ADD, saga=saga, position=position, entries=b"[" + entry + b"]")
-                await tx.execute(_REVIVE, id=saga, worker=self.worker)
+                await tx.execute(_REVIVE, id=saga, worker=self.taker)
             return status
 
         return await self.run(work)
@@ -247,7 +252,7 @@ class Table(Reader):
             at=origin.started_us,
             head=head,
             origin=origin.id,
-            worker=self.worker,
+            worker=self.taker,
         )
         return added == 1
 

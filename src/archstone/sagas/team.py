@@ -10,6 +10,7 @@ Words between the processes are wake-ups: lost ones cost a look, which each take
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -61,6 +62,11 @@ class Team:
         self._seen: dict[int, tuple[int, int]] = {}
         """Beat of each worker, and looks for which it stands."""
         self._looks = 0
+        self._cancelling: set[str] = set()
+        """Sagas that others want cancelled, while that is tried."""
+        self._pulse: asyncio.Task[None] | None = None
+        self._buried = False
+        """Whether the others have taken this process for dead."""
         self.taken_over = 0
         """Sagas of dead workers that this process has made free."""
 
@@ -74,7 +80,10 @@ class Team:
         if not self._db.shared:
             return
         self._table.worker = await self.rows.join()
+        self._seen = {each.number: (each.beat, 0) for each in await self.rows.beats()}
         self._unlisten = self._db.listen(self._word, self._look)
+        self._buried = False
+        self._pulse = asyncio.create_task(self._beat(), name=f"pulse of {self._word}")
         self._member = asyncio.create_task(self._work(), name=f"worker of {self._word}")
 
     async def leave(self) -> None:
@@ -82,8 +91,8 @@ class Team:
         if self._unlisten is not None:
             self._unlisten()
             self._unlisten = None
-        tasks = [task for task in (self._member, self._watch) if task is not None]
-        self._member = self._watch = None
+        tasks = [task for task in (self._pulse, self._member, self._watch) if task is not None]
+        self._pulse = self._member = self._watch = None
         for task in tasks:
             task.cancel()
         if tasks:
@@ -115,6 +124,9 @@ class Team:
     def watch(self) -> None:
         """Look from time to time for the ends of sagas that somebody here waits for and somebody else has."""
         self._watch_s = _SHORTEST_S
+        self._watch_on()
+
+    def _watch_on(self) -> None:
         if self._db.shared and (self._watch is None or self._watch.done()):
             self._watch = asyncio.create_task(self._watching(), name=f"ends of {self._word}")
 
@@ -140,23 +152,36 @@ class Team:
                 await self._turn()
             except ArchstoneError as error:
                 # The database is away, for the others as well: their beats stand for a reason.
-                self._seen.clear()
+                self._seen = {number: (beat, 0) for number, (beat, _) in self._seen.items()}
                 _log.warning("a worker cannot give a sign of life", worker=self._table.worker, error=describe(error))
             except Exception as error:  # noqa: BLE001 - without signs of life the others take everything over
                 _log.critical("a worker failed", worker=self._table.worker, exc_info=error)
 
+    async def _beat(self) -> None:
+        """Give signs of life, whatever else takes long."""
+        context.set_current(Call())
+        while True:
+            await asyncio.sleep(self._pause_s)
+            number = self._table.worker
+            with suppress(ArchstoneError):  # the turn tells of it
+                if number and not await self.rows.beat(number):
+                    self._buried = self._table.worker == number
+
     async def _turn(self) -> None:
-        if not self._table.worker or not await self.rows.beat(self._table.worker):
+        if not self._table.worker or self._buried:
             await self._again()
         for dead in self._dead(await self.rows.beats()):
             await self._bury(dead)
         for asked in await self.rows.asked():
-            self._runner.chore(self._cancel(asked.id, asked.asked))
+            if asked.id not in self._cancelling and self._runner.open:
+                self._cancelling.add(asked.id)
+                self._runner.chore(self._cancel(asked.id, asked.asked))
         self._looks += 1
         if self._looks % _RARELY == 0:
             await self._look_around()
+        await self._runner.share()
         if any(not self._runner.awake(saga) for saga in self._answers.awaited()):
-            self.watch()
+            self._watch_on()
         self._look()
 
     async def _again(self) -> None:
@@ -166,6 +191,7 @@ class Team:
             _log.error("this process seemed dead to the others, who go on with its sagas", worker=number)
             await self._runner.drop()
         self._table.worker = await self.rows.join()
+        self._buried = False
         await self.rows.free_lost()  # what was written under the old number meanwhile
 
     def _dead(self, beats: list[Beat]) -> list[Beat]:
@@ -198,9 +224,12 @@ class Team:
         """Cancel a saga of this process that another wants cancelled."""
         by, whatever = orjson.loads(asked)
         try:
-            await Cancelling(self._runner, self._table, saga, by).cancel(limit_s=_CANCEL_S, whatever=whatever)
+            cancelling = Cancelling(self._runner, self._table, saga, by, asked=True)
+            await cancelling.cancel(limit_s=_CANCEL_S, whatever=whatever)
         except (SagaNotCancellableError, SagaUnknownError, SagasClosedError) as error:
             _log.info("a saga is not cancelled", saga=saga, by=by, why=str(error))
+        finally:
+            self._cancelling.discard(saga)
         await self.rows.answer(saga)
 
     async def _watching(self) -> None:

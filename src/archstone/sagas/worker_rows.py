@@ -5,6 +5,7 @@ buried by whoever sees it, and its sagas are nobody's, until somebody claims the
 written: its number is in no row any more.
 """
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from archstone import world
@@ -21,18 +22,23 @@ _BURY: Final = "DELETE FROM _archstone_saga_workers WHERE number = :number AND b
 _ALIVE: Final = "SELECT number FROM _archstone_saga_workers WHERE number = :number FOR SHARE"
 _LEAVE: Final = "DELETE FROM _archstone_saga_workers WHERE number = :number"
 _LIVE: Final = "status = 'running' AND finished_us IS NULL AND engine = :engine"
-_FREE: Final = f"UPDATE _archstone_sagas SET worker = 0 WHERE {_LIVE} AND worker = :number"
+_FREE: Final = (
+    "UPDATE _archstone_sagas SET worker = 0 WHERE number IN (SELECT number FROM _archstone_sagas"
+    f" WHERE {_LIVE} AND worker = :number FOR UPDATE SKIP LOCKED)"
+)
 _FREE_LOST: Final = (
-    f"UPDATE _archstone_sagas SET worker = 0 WHERE {_LIVE} AND worker <> 0"
-    " AND NOT EXISTS (SELECT 1 FROM _archstone_saga_workers AS worker WHERE worker.number = _archstone_sagas.worker)"
+    "UPDATE _archstone_sagas SET worker = 0 WHERE number IN (SELECT number FROM _archstone_sagas AS saga"
+    f" WHERE {_LIVE} AND worker <> 0 AND NOT EXISTS"
+    " (SELECT 1 FROM _archstone_saga_workers AS each WHERE each.number = saga.worker) FOR UPDATE SKIP LOCKED)"
 )
 _FREE_ONES: Final = (
     f"SELECT id FROM _archstone_sagas WHERE {_LIVE} AND worker = 0 ORDER BY number LIMIT :limit FOR UPDATE SKIP LOCKED"
 )
 _CLAIM: Final = changed("worker = :worker", where=" AND status = 'running' AND worker = 0")
+_RELEASE: Final = changed("worker = 0", where=f"{OURS} AND status = 'running'")
 _ASK: Final = changed("asked = :asked", where=" AND status = 'running'")
 _ANSWER: Final = changed("asked = NULL", where=OURS)
-_WITHDRAW: Final = changed("asked = NULL")
+_WITHDRAW: Final = changed("asked = NULL", where=" AND asked IS NOT NULL")
 _ASKED: Final = f"SELECT id, asked FROM _archstone_sagas WHERE {_LIVE} AND worker = :worker AND asked IS NOT NULL"
 _TOLD: Final = (
     f"SELECT id FROM _archstone_sagas AS saga WHERE {_LIVE} AND worker = :worker AND EXISTS"
@@ -112,6 +118,11 @@ class WorkerRows:
 
         return await self._db.run(work)
 
+    async def release(self, sagas: Sequence[str]) -> None:
+        """Let others have sagas of this process, which are not in its memory."""
+        rows = [{"id": saga, "worker": self._table.worker} for saga in sagas]
+        await self._db.many(_RELEASE, rows)
+
     async def claim_one(self, saga: str) -> bool:
         """Take a running saga if it is nobody's; False if it is not."""
         return await self._db.execute(_CLAIM, id=saga, worker=self._table.worker) == 1
@@ -128,9 +139,9 @@ class WorkerRows:
         """Note that it was tried to cancel a saga of this process."""
         await self._db.execute(_ANSWER, id=saga, worker=self._table.worker)
 
-    async def withdraw(self, saga: str) -> None:
+    async def withdraw(self, saga: str) -> bool:
         """Ask no more."""
-        await self._db.execute(_WITHDRAW, id=saga)
+        return await self._db.execute(_WITHDRAW, id=saga) == 1
 
     async def told(self) -> list[str]:
         """Return the sagas of this process that have signals which they have not taken."""

@@ -41,6 +41,7 @@ class PostgresEngine:
         self.label = label_of(url)
         self._dsn, self._postgres = parse_url(url)
         self.hold_limit_s = options.hold_limit_s
+        self.serializable = self._postgres.isolation == "serializable"
         self.begin = f"BEGIN ISOLATION LEVEL {self._postgres.isolation.replace('-', ' ').upper()}"
         self._snapshot_limit_s = options.snapshot_limit_s
         self._name = options.name

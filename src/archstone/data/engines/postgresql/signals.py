@@ -15,6 +15,7 @@ __all__ = ["Signals"]
 CHANNEL: Final = "archstone"
 _AGAIN_S: Final = 1.0
 """Pause before the connection that listens is made again."""
+_LAST_WORDS_S: Final = 1.0
 _PENDING_LIMIT: Final = 1_000
 
 
@@ -87,7 +88,9 @@ class Signals:
             self._heard(word)
 
     async def close(self) -> None:
-        """Say and hear no more."""
+        """Say what was to be said, if that goes quickly, and hear no more."""
+        if self._sender is not None:
+            await asyncio.wait([self._sender], timeout=_LAST_WORDS_S)
         tasks = [task for task in (self._sender, self._listener) if task is not None]
         self._sender = self._listener = None
         for task in tasks:

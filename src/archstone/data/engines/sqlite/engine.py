@@ -91,6 +91,7 @@ class SqliteEngine:
 
     dialect = "sqlite"
     shared = False
+    serializable = True
 
     def __init__(self, path: Path, options: EngineOptions) -> None:
         self.label = str(path)
