@@ -30,11 +30,13 @@ from archstone.eventsourcing.projector import Projector
 from archstone.eventsourcing.recorded import Recorded
 from archstone.eventsourcing.settings import ProjectorSettings
 from archstone.eventsourcing.store import EventStore
+from archstone.eventsourcing.tables import EVENTS_SCHEMA
 from archstone.eventsourcing.unit import Reads, Unit
 from archstone.eventsourcing.upcast import Upcast, upcast
 
 __all__ = [
     "ERASED",
+    "EVENTS_SCHEMA",
     "Aggregate",
     "ErasedPersonError",
     "EventStore",
