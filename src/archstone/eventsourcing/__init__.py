@@ -11,7 +11,7 @@ Start with `Aggregate` and `EventStore`. Do not use it where nobody will ask how
 """
 
 from archstone.eventsourcing.aggregate import Aggregate, apply
-from archstone.eventsourcing.checkpoint import live_version
+from archstone.eventsourcing.checkpoint import LiveProjection, live_projections, live_version
 from archstone.eventsourcing.errors import (
     ErasedPersonError,
     EventUnreadableError,
@@ -42,6 +42,7 @@ __all__ = [
     "EventStore",
     "EventUnreadableError",
     "HandlerError",
+    "LiveProjection",
     "NewerEventError",
     "NoStreamError",
     "PersonErased",
@@ -59,6 +60,7 @@ __all__ = [
     "Unit",
     "Upcast",
     "apply",
+    "live_projections",
     "live_version",
     "upcast",
     "when",

@@ -98,3 +98,7 @@ class SagaStatistics:
     failed: int
     queued: int = 0
     """Sagas in queues, as far as this process knows; those that are delayed are not counted before they join."""
+    in_vain_s: float = 0.0
+    """Seconds for which the step or undo has been tried that has failed for the longest and is tried on; 0: none is."""
+    in_vain: str = ""
+    """Which: `place-1 of saga 42`."""

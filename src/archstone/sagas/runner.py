@@ -296,6 +296,7 @@ class Runner:
 
     def statistics(self) -> SagaStatistics:
         """Return the counters."""
+        effect, since_s = next(iter(self._shared.failing.items()), (None, 0.0))
         return SagaStatistics(
             running=len(self._awake),
             stuck=self._stuck,
@@ -304,6 +305,8 @@ class Runner:
             finished=self._finished,
             failed=self._failed,
             queued=self.lines.waiting,
+            in_vain_s=0.0 if effect is None else world.monotonic() - since_s,
+            in_vain="" if effect is None else f"{effect.name} of saga {effect.saga}",
         )
 
     def hold(self) -> None:
