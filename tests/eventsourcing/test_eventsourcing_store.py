@@ -322,7 +322,7 @@ async def test_a_save_of_many_events_is_read_back_whole(store: EventStore, count
 async def test_a_long_stream_is_loaded_in_parts(store: EventStore, db: Database, saves: int):
     async with db.transaction() as tx:
         for number in range(saves):
-            await store.append("clock/a", [Ticked(number=number)], tx=tx)
+            await store.append("clock/a", [Ticked(number=number)], expected=number, tx=tx)
     again = await store.load(Clock, "a")
     assert (again.version, again.sum) == (saves, sum(range(saves)))
 

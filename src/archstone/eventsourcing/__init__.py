@@ -5,6 +5,7 @@
     EventStore, Recorded      streams with an expected version, one order over all of them, metadata
     upcast                    old forms of events, brought to the present one
     Projection, when          read models made from events: effect and checkpoint in one transaction
+    External, Target          read models where no transaction reaches: caches, search servers
     Projector                 runs a projection: catch-up, live, rebuild beside and swap, lag, read-your-writes
 
 Start with `Aggregate` and `EventStore`. Do not use it where nobody will ask how the state came to be: a row is simpler.
@@ -22,7 +23,9 @@ from archstone.eventsourcing.errors import (
     ProjectionFailedError,
     ProjectionMovedError,
     StreamConflictError,
+    TargetError,
 )
+from archstone.eventsourcing.external import Change, Document, External, Target
 from archstone.eventsourcing.personal import ERASED, Personal, PersonErased
 from archstone.eventsourcing.progress import ProjectorStatistics
 from archstone.eventsourcing.projection import Projection, when
@@ -38,9 +41,12 @@ __all__ = [
     "ERASED",
     "EVENTS_SCHEMA",
     "Aggregate",
+    "Change",
+    "Document",
     "ErasedPersonError",
     "EventStore",
     "EventUnreadableError",
+    "External",
     "HandlerError",
     "LiveProjection",
     "NewerEventError",
@@ -57,6 +63,8 @@ __all__ = [
     "Reads",
     "Recorded",
     "StreamConflictError",
+    "Target",
+    "TargetError",
     "Unit",
     "Upcast",
     "apply",

@@ -7,12 +7,12 @@ from archstone import context, world
 from archstone.data import Database, Event, MisuseError, headers_of
 from archstone.eventsourcing import tables
 from archstone.eventsourcing.errors import StreamConflictError
-from archstone.eventsourcing.personal import personal_fields
+from archstone.eventsourcing.personal import any_personal
 from archstone.eventsourcing.rows import EVENTS_PER_ROW, kinds_of, line_of, position_of
 from archstone.eventsourcing.sealing import seal
 from archstone.eventsourcing.unit import Reads, Unit
 
-__all__ = ["AFTER_APPEND", "append", "append_alone", "is_one_row", "version_of"]
+__all__ = ["AFTER_APPEND", "append", "append_alone", "version_of"]
 
 AFTER_APPEND: Final = world.declare_point(
     "eventsourcing.after_append", "events are in the transaction that saves them, none of it is on disk"
@@ -27,13 +27,13 @@ async def append(unit: Unit, stream: str, events: Sequence[Event], *, expected: 
         StreamConflictError: The stream has more or fewer than `expected` events. Nothing was written.
         ErasedPersonError: An event tells something personal about somebody who was erased.
     """
-    kinds = _kinds(stream, events)
+    _check(stream, events)
     if expected is None:
         if dialect == "postgresql":
             await unit.first(str, tables.TAKE_TURN)  # or somebody comes between this look and the row
         expected = await version_of(unit, stream)
     sealed: dict[int, bytes] = {}
-    if any(map(personal_fields, kinds)):
+    if any_personal(events):
         sealed = await seal(unit, stream, events, first=expected + 1)
     position = 0
     for start in range(0, len(events), EVENTS_PER_ROW):
@@ -46,20 +46,13 @@ async def append(unit: Unit, stream: str, events: Sequence[Event], *, expected: 
     return position
 
 
-def is_one_row(events: Sequence[Event]) -> bool:
-    """Whether `events` can be stored by one statement that knows all that it needs."""
-    if len(events) > EVENTS_PER_ROW:
-        return False
-    return not any(personal_fields(kind) for kind in {type(event) for event in events})
-
-
 async def append_alone(db: Database, stream: str, events: Sequence[Event], *, expected: int) -> int:
-    """Write `events` (`is_one_row`) as a transaction of its own, and return the position of the last.
+    """Write `events` (no more than a row holds, none of them personal) as a transaction of its own: one statement.
 
     Raises:
         MisuseError, StreamConflictError: As `append`.
     """
-    _kinds(stream, events)
+    _check(stream, events)
     rows = await db.returning(int, tables.APPEND[db.dialect], **_row(stream, events, expected, {}))
     if not rows:
         raise StreamConflictError(stream, expected, await version_of(db, stream))
@@ -71,19 +64,14 @@ async def version_of(reads: Reads, stream: str) -> int:
     return await reads.first(int, tables.STREAM_VERSION, stream=stream) or 0
 
 
-def _kinds(stream: str, events: Sequence[Event]) -> set[type[Event]]:
-    """Return the classes of `events`.
-
-    Raises:
-        MisuseError: There are no events, or one whose class has no name.
-    """
-    kinds = {type(event) for event in events}
-    if not kinds:
+def _check(stream: str, events: Sequence[Event]) -> None:
+    """Raise MisuseError if there are no events, or one whose class has no name."""
+    if not events:
         raise MisuseError(f"stream {stream!r}", "there are no events to append")
-    for kind in kinds:
-        if not kind.event_name:
-            raise MisuseError(f"stream {stream!r}", f"{kind.__qualname__} has no name: give it one to store it")
-    return kinds
+    for event in events:
+        if not event.event_name:
+            kind = type(event).__qualname__
+            raise MisuseError(f"stream {stream!r}", f"{kind} has no name: give it one to store it")
 
 
 def _row(stream: str, events: Sequence[Event], expected: int, sealed: Mapping[int, bytes]) -> dict[str, object]:

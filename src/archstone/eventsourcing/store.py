@@ -22,11 +22,11 @@ from archstone import world
 from archstone.data import Event, MisuseError, TransactionLostError
 from archstone.eventsourcing import tables
 from archstone.eventsourcing.aggregate import Aggregate
-from archstone.eventsourcing.appending import append, append_alone, is_one_row
+from archstone.eventsourcing.appending import append, append_alone
 from archstone.eventsourcing.errors import HandlerError, NoStreamError
 from archstone.eventsourcing.log import EventLog
-from archstone.eventsourcing.personal import PersonErased
-from archstone.eventsourcing.rows import Part, decoded, opened
+from archstone.eventsourcing.personal import PersonErased, any_personal
+from archstone.eventsourcing.rows import EVENTS_PER_ROW, Part, decoded, opened
 from archstone.eventsourcing.sealing import all_known, persons_of
 from archstone.eventsourcing.snapshots import form_of, restore, state_of
 from archstone.eventsourcing.unit import Reads, Unit
@@ -109,19 +109,20 @@ class EventStore(EventLog):
         if not aggregate.pending:
             return 0
         events = tuple(aggregate.pending)
-        aggregate.persons |= persons_of(events)
+        persons = persons_of(events)
+        aggregate.persons |= persons
         snapshot = _snapshot(aggregate) if _due(aggregate) else None
-        expected = aggregate.stored_version
-
-        async def save(unit: Unit) -> int:
-            position = await self._append(unit, aggregate.stream, events, expected=expected, publish=publish)
-            if snapshot is not None:
-                await _put(unit, aggregate, snapshot)
-            return position
-
-        if tx is None and snapshot is None and not publish:
-            position = await self._alone(aggregate.stream, events, expected)
+        stream, expected = aggregate.stream, aggregate.stored_version
+        if tx is None and snapshot is None and not publish and not persons:
+            position = await self._alone(stream, events, expected)
         else:
+
+            async def save(unit: Unit) -> int:
+                position = await self._append(unit, stream, events, expected=expected, publish=publish)
+                if snapshot is not None:
+                    await _put(unit, aggregate, snapshot)
+                return position
+
             position = await self._in(tx, save)
         # Not simply cleared: somebody may have recorded more while this waited for the disk.
         del aggregate.pending[: len(events)]
@@ -148,7 +149,7 @@ class EventStore(EventLog):
         Raises:
             StreamConflictError: The stream has more or fewer than `expected` events. Nothing was stored.
         """
-        if tx is None and not publish:
+        if tx is None and expected is not None and not publish and not any_personal(events):
             return await self._alone(stream, events, expected)
         return await self._in(tx, lambda unit: self._append(unit, stream, events, expected=expected, publish=publish))
 
@@ -196,9 +197,9 @@ class EventStore(EventLog):
             return await work(tx)
         return await self.db.run(work)
 
-    async def _alone(self, stream: str, events: Sequence[Event], expected: int | None) -> int:
+    async def _alone(self, stream: str, events: Sequence[Event], expected: int) -> int:
         """Store events that nothing else goes with: by one statement, where that can be."""
-        if expected is not None and is_one_row(events):
+        if len(events) <= EVENTS_PER_ROW:
             with suppress(TransactionLostError):  # then once more, as often as is worth it
                 position = await append_alone(self.db, stream, events, expected=expected)
                 self._saved()

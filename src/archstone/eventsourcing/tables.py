@@ -52,21 +52,24 @@ EVENTS_SCHEMA: Final = Schema(
 STREAM_VERSION: Final = (
     "SELECT version + size - 1 FROM _archstone_events WHERE stream = :stream ORDER BY version DESC LIMIT 1"
 )
-# After the last event of the stream, or nowhere: of two who have read the same stream the second writes nothing.
-_APPEND: Final = (
-    "INSERT INTO _archstone_events (stream, version, size, kinds, payloads, headers, at)"
-    " SELECT :stream, :version, :size, :kinds, :payloads, :headers, :at{turn} WHERE :version = COALESCE("
-    "(SELECT version + size FROM _archstone_events WHERE stream = :stream ORDER BY version DESC LIMIT 1), 1)"
-    " ON CONFLICT (stream, version) DO NOTHING RETURNING position"
+_INTO: Final = "INTO _archstone_events (stream, version, size, kinds, payloads, headers, at)"
+_NEXT: Final = (
+    "COALESCE((SELECT version + size FROM _archstone_events WHERE stream = :stream ORDER BY version DESC LIMIT 1), 1)"
 )
-# "archstone" in ASCII, cut to 63 bits: a number that nobody else's advisory lock is likely to have.
 TAKE_TURN: Final = f"SELECT pg_advisory_xact_lock({int.from_bytes(b'archston') >> 1})::text"
-# Positions are drawn from a sequence when rows are written, and seen when their transaction commits. Without the lock:
-# A draws 7, B draws 8, B commits, a reader goes on from 8, A commits, and 7 is never read. With it, whoever draws a
-# position commits before anybody draws the next (docs/decisions): the row is made of what waits for the lock.
+"""A number that nobody else's advisory lock is likely to have: "archstone" in ASCII, cut to 63 bits."""
+# After the last event of the stream, or nowhere: of two who have read the same stream the second writes nothing.
 APPEND: Final = {
-    "sqlite": _APPEND.format(turn=""),
-    "postgresql": f"WITH turn AS MATERIALIZED ({TAKE_TURN}) " + _APPEND.format(turn=" FROM turn"),
+    # A version that is not the next becomes NULL, which is ignored. A SELECT ... WHERE would say it better, and have
+    # SQLite make a table for the one row, since it reads what it writes.
+    "sqlite": "INSERT OR IGNORE {into} VALUES (:stream, CASE WHEN :version = {next} THEN :version END, :size, :kinds,"
+    " :payloads, :headers, :at) RETURNING position".replace("{into}", _INTO).replace("{next}", _NEXT),
+    # Positions are drawn from a sequence when rows are written, and seen when their transaction commits. Without the
+    # lock: A draws 7, B draws 8, B commits, a reader goes on from 8, A commits, and 7 is never read. With it, whoever
+    # draws a position commits before anybody draws the next (docs/decisions): the row is made of what waits for it.
+    "postgresql": f"WITH turn AS MATERIALIZED ({TAKE_TURN}) INSERT {_INTO} SELECT :stream, :version, :size, :kinds,"  # noqa: S608 - constants
+    f" :payloads, :headers, :at FROM turn WHERE :version = {_NEXT} ON CONFLICT (stream, version) DO NOTHING"
+    " RETURNING position",
 }
 PUT_SNAPSHOT: Final = (
     "INSERT INTO _archstone_event_snapshots (stream, version, form, state, at)"
