@@ -102,3 +102,7 @@ class SagaStatistics:
     """Seconds for which the step or undo has been tried that has failed for the longest and is tried on; 0: none is."""
     in_vain: str = ""
     """Which: `place-1 of saga 42`."""
+    workers: int = 1
+    """Processes that share the sagas, as far as this one knows."""
+    taken_over: int = 0
+    """Sagas of dead workers that this process has made free for the others."""
