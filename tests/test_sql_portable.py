@@ -28,8 +28,6 @@ NOT_THE_SAME: dict[str, str] = {
     "systems/shop/catalog/shelf.py": "SQLite's index for searching",
     "systems/shop/catalog/spelling.py": "lists as JSON",
     "systems/shop/catalog/migrations": "SQLite's index for searching, its GLOB and its NOCASE",
-    "systems/shop/orders/finding.py": "SQLite's index for searching, and the lines of an order out of their JSON",
-    "systems/shop/orders/migrations": "SQLite's index for searching, and a field out of JSON",
     "systems/shop/invariants.py": "reads the files of an embedded shop",
 }
 """Files, or folders of migrations, with texts that need a variant for PostgreSQL, and why."""

@@ -49,6 +49,11 @@ def test_one_stuck_checkout_goes_on_and_the_other_is_undone(device: Devices, stu
     admin = device()
     admin.sign_in(ADMIN)
     main = admin.main
+    admin.open("/admin")
+    alert = main.get_by_role("alert").get_by_role("heading", name="sagas of orders")
+    expect(alert).to_be_visible()
+    expect(main.get_by_text("2 saga(s) wait for a person")).to_be_visible()
+    assert list(faults_of(admin, "figures with an alert")) == []
     look_at(admin, goes_on)
     assert list(faults_of(admin, "stuck saga")) == []
     expect(main.get_by_text("Stuck", exact=True)).to_be_visible()
@@ -71,6 +76,8 @@ def test_one_stuck_checkout_goes_on_and_the_other_is_undone(device: Devices, stu
 
     admin.open("/admin/sagas?status=stuck")
     expect(main.get_by_text("No saga is stuck.")).to_be_visible()
+    admin.open("/admin")
+    expect(alert).to_have_count(0)
     admin.open(f"/admin/sagas/one?id={goes_back}")
     expect(main.get_by_text("Undone, or being undone")).to_be_visible()
     expect(main.get_by_role("button", name="Run it again")).to_have_count(0)

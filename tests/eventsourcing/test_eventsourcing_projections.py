@@ -107,6 +107,59 @@ async def test_each_projection_sees_only_what_it_handles(store: EventStore):
         assert await store.db.all(str, f"SELECT email FROM {table}") == ["john@email.com"]
 
 
+class Batches(Projection, name="batches", together=(UserCreated,)):
+    """How many events each batch had, in a table and as this process saw it."""
+
+    def __init__(self) -> None:
+        self.seen: list[list[str]] = []
+        self.broken = ""
+
+    async def create(self, tx: Transaction) -> None:
+        await tx.execute(f"CREATE TABLE {self.table('users')} (id TEXT PRIMARY KEY)")
+
+    async def write_together(self, tx: Transaction, events: Sequence[Recorded[Event]]) -> None:
+        ids = [each.event.user_id for each in events]  # type: ignore[attr-defined]
+        self.seen.append(ids)
+        await tx.many(f"INSERT INTO {self.table('users')} (id) VALUES (:id)", [{"id": each} for each in ids])
+        if self.broken in ids:
+            raise ValueError("this one cannot be written")
+
+
+async def test_the_events_of_a_batch_are_written_together(store: EventStore):
+    position = await users(store, 25)
+    batches = Batches()
+    async with Projector(store, batches, settings=ProjectorSettings(batch=10)) as projector:
+        await projector.reached(position, timeout_s=1.0)
+    assert [len(ids) for ids in batches.seen] == [10, 10, 5]
+    assert [each for ids in batches.seen for each in ids] == [str(number) for number in range(25)]
+
+
+async def test_of_a_batch_written_together_all_before_what_fails_is_kept(store: EventStore):
+    await users(store, 9)
+    batches = Batches()
+    batches.broken = "6"
+    async with Projector(store, batches) as projector:
+        with pytest.raises(ProjectionBehindError, match=r"estest.user-created \(user/6 number 1\): ValueError"):
+            await projector.reached(position_of(9, 0), timeout_s=5.0)
+        assert await store.db.one(int, f"SELECT count(*) FROM {batches.table('users')}") == 6
+        batches.broken = ""
+        await projector.reached(position_of(9, 0), timeout_s=60.0)
+    assert await store.db.one(int, f"SELECT count(*) FROM {batches.table('users')}") == 9
+
+
+async def test_events_that_come_soon_after_one_share_its_batch(store: EventStore):
+    batches = Batches()
+    settings = ProjectorSettings(poll_s=100.0, lease_s=300.0, gather_s=0.25)
+    async with Projector(store, batches, settings=settings) as projector:
+        await asyncio.sleep(1.0)
+        for number in range(10):
+            position = await users(store, 1, first=number)
+            await asyncio.sleep(0.05)
+        await projector.reached(position, timeout_s=1.0)
+    assert sum(map(len, batches.seen)) == 10
+    assert len(batches.seen) <= 3
+
+
 async def test_it_goes_on_where_it_was_after_a_restart(store: EventStore):
     names = Names()
     for start in range(3):

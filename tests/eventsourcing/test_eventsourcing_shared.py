@@ -9,7 +9,7 @@ from es_lists import Names, ShoutedNames, effects, live_names
 from es_users import User, john
 
 from archstone.data import Database, Event
-from archstone.eventsourcing import EventStore, Projector, ProjectorSettings, StreamConflictError, appending
+from archstone.eventsourcing import EventStore, Projector, ProjectorSettings, StreamConflictError, tables
 
 pytestmark = pytest.mark.real_time
 
@@ -46,13 +46,13 @@ async def read_while_one_is_late(stores: list[EventStore]) -> tuple[list[str], l
 
     async def late() -> None:
         async with one.db.transaction() as tx:
-            await one.append("late", [Rang()], tx=tx)
+            await one.append("late", [Rang()], expected=0, tx=tx)
             appended.set()
             await go_on.wait()
 
     first = asyncio.create_task(late())
     await appended.wait()
-    second = asyncio.create_task(two.append("early", [Rang()]))
+    second = asyncio.create_task(two.append("early", [Rang()], expected=0))
     await asyncio.wait([second], timeout=0.3)
     await read()
     go_on.set()
@@ -67,7 +67,8 @@ async def test_a_reader_never_misses_an_event_that_commits_late(stores: list[Eve
 
 
 async def test_without_the_lock_it_would(stores: list[EventStore], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(appending, "_TAKE_ORDER", "SELECT CAST(:lock AS BIGINT)")
+    unordered = tables.APPEND["postgresql"].replace("pg_advisory_xact_lock", "abs")
+    monkeypatch.setitem(tables.APPEND, "postgresql", unordered)
     seen, everything = await read_while_one_is_late(stores)
     assert (seen, everything) == (["early"], ["late", "early"])
 

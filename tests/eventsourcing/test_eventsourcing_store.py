@@ -1,6 +1,7 @@
 """What is saved is loaded, whole and in order, and who comes second is told."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from es_users import EmailChanged, NameChanged, User, UserCreated, john
@@ -8,6 +9,7 @@ from es_users import EmailChanged, NameChanged, User, UserCreated, john
 from archstone import context, world
 from archstone.context import Call, Principal
 from archstone.data import Database, Event, MisuseError
+from archstone.data.sql import Statement
 from archstone.errors import ConflictError
 from archstone.eventsourcing import (
     Aggregate,
@@ -234,6 +236,40 @@ async def test_an_event_tells_when_it_was_recorded_and_what_led_to_it(store: Eve
     assert (last.caused_by, last.correlation_id, last.causation_id) == (None, None, None)
 
 
+async def test_only_events_of_some_classes_can_be_published(store: EventStore, db: Database):
+    await store.save(john(), publish={NameChanged})
+    assert await db.all(str, "SELECT name FROM _archstone_outbox") == ["estest.name-changed"]
+
+
+async def test_a_save_and_a_load_are_one_statement_each(store: EventStore, db: Database):
+    statements: list[str] = []
+    engine = db._engine
+    for name in ("execute", "read"):
+        asked = getattr(engine, name)
+
+        def counted(statement: Statement, values: Any, asked: Any = asked) -> Any:
+            if "pg_notify" not in statement.source:  # which wakes projections
+                statements.append(statement.source.split()[0])
+            return asked(statement, values)
+
+        setattr(engine, name, counted)
+    user = john()
+    await store.save(user)
+    again = await store.load(User, user.id)
+    again.change_name("Jonathan")
+    await store.save(again)
+    assert len(statements) == 3, statements
+
+
+async def test_events_that_nobody_expects_there_are_refused(store: EventStore):
+    await store.save(john())  # three events
+    for expected in (0, 1, 2, 4, 10):
+        with pytest.raises(StreamConflictError) as caught:
+            await store.append("user/1", [NameChanged(user_id="1", name="x")], expected=expected)
+        assert (caught.value.expected, caught.value.found) == (expected, 3)
+    assert [each.version for each in await store.stream("user/1")] == [1, 2, 3]
+
+
 async def test_a_save_publishes_in_its_transaction_where_asked(store: EventStore, db: Database):
     await store.save(john(), publish=True)
     await store.save(User.create("2", name="Two", email="2@x"))
@@ -286,7 +322,7 @@ async def test_a_save_of_many_events_is_read_back_whole(store: EventStore, count
 async def test_a_long_stream_is_loaded_in_parts(store: EventStore, db: Database, saves: int):
     async with db.transaction() as tx:
         for number in range(saves):
-            await store.append("clock/a", [Ticked(number=number)], tx=tx)
+            await store.append("clock/a", [Ticked(number=number)], expected=number, tx=tx)
     again = await store.load(Clock, "a")
     assert (again.version, again.sum) == (saves, sum(range(saves)))
 

@@ -88,3 +88,15 @@ async def test_figures_show_what_was_bought_and_renew_themselves_from_the_same_n
         assert f'data-plot="{plot["name"]}"' in html.html
     for name in ("orders", "revenue", "conversion"):
         assert all(cell in html.text for cell in plots[name]["rows"][0])
+
+
+async def test_alerts_stand_over_the_figures_with_what_to_do(run: Embedded) -> None:
+    root = await an_admin(run)
+    assert (await figures_of(root))["alerts"] == []
+    run.alerts.watch("oven of bakery", lambda: "it is <cold>", for_s=0.0, todo="Light it.")
+    run.alerts.look()
+    [alert] = (await figures_of(root))["alerts"]
+    assert (alert["name"], alert["why"], alert["todo"]) == ("oven of bakery", "it is <cold>", "Light it.")
+    html = (await root.get("/admin")).html
+    assert "it is &lt;cold&gt;" in html
+    assert f"since {alert['since']}" in html

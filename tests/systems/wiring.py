@@ -146,7 +146,9 @@ async def running_shop(
         for service in shop.services:
             info = service.service_info
             url = f"sqlite:///{data / f'{info.name}.db'}"
-            db = await stack.enter_async_context(Database(url, migrations=info.migrations, name=info.name))
+            db = await stack.enter_async_context(
+                Database(url, migrations=info.migrations, schemas=service.schemas, name=info.name)
+            )
             fields = {each.name: given.get(each.type) or client(each.type, transports[each.type])
                       for each in info.fields if each.kind != "database"}  # fmt: skip
             dispatcher = run.dispatchers[info.name] = Dispatcher(service(db=db, **fields))

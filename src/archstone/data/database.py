@@ -51,6 +51,7 @@ class Database(Reading):
         url: str | Engine,
         *,
         migrations: Path | None = None,
+        schemas: Sequence[Schema] = (),
         name: str | None = None,
         hold_limit_s: float = 5.0,
         snapshot_limit_s: float = 30.0,
@@ -62,6 +63,7 @@ class Database(Reading):
             url: `sqlite:///relative.db`, `sqlite:////absolute.db`, `postgresql://user:password@host:5432/database`
                 (docs/postgresql.md tells its parameters), the URL of another engine, or a ready engine.
             migrations: Folder of `0001_what.sql` files, applied at opening. None: no migrations.
+            schemas: Tables of blocks that are made before, since migrations name them.
             name: How it is named in errors and to a process that finds it in use. None: the URL's file.
             hold_limit_s: Seconds a transaction may stay open from its first statement on. Above 0.
             snapshot_limit_s: Seconds a snapshot or a slow read may last. Above 0.
@@ -85,6 +87,7 @@ class Database(Reading):
         )
         self._engine = find_engine(url, options) if isinstance(url, str) else url
         self._migrations = migrations
+        self._schemas = (OUTBOX, *schemas)
         self._ensured: set[Schema] = set()
         self._again = Lock()
         self._listeners: dict[str, list[Callable[[], None]]] = {}
@@ -109,7 +112,8 @@ class Database(Reading):
         await self._engine.open()
         try:
             await self.run(make_ledger)
-            await self.ensure(OUTBOX)
+            for schema in self._schemas:
+                await self.ensure(schema)
             if self._migrations is not None:
                 await migrate(self, self._migrations, dialect=self._engine.dialect)
         except BaseException:
@@ -201,6 +205,14 @@ class Database(Reading):
             self.refuse_inside(tx)
         statement = known_statement(sql) or compile_statement(sql)
         return (await self._engine.execute(statement, statement.bind(params)))[0]
+
+    async def returning(self, row: type[T], sql: str, /, **params: object) -> list[T]:
+        """Run one statement as a transaction of its own; return the rows of its RETURNING once it is durable."""
+        if (tx := context.current().tx) is not None:
+            self.refuse_inside(tx)
+        statement = known_statement(sql) or compile_statement(sql)
+        _, description, rows = await self._engine.execute(statement, statement.bind(params))
+        return row_maker(row, sql, description)(rows)
 
     async def many(self, sql: str, rows: Iterable[Mapping[str, object]]) -> int:
         """Run one statement per mapping of parameters, all in one transaction; return the rows changed in all."""

@@ -5,13 +5,14 @@
     EventStore, Recorded      streams with an expected version, one order over all of them, metadata
     upcast                    old forms of events, brought to the present one
     Projection, when          read models made from events: effect and checkpoint in one transaction
+    External, Target          read models where no transaction reaches: caches, search servers
     Projector                 runs a projection: catch-up, live, rebuild beside and swap, lag, read-your-writes
 
 Start with `Aggregate` and `EventStore`. Do not use it where nobody will ask how the state came to be: a row is simpler.
 """
 
 from archstone.eventsourcing.aggregate import Aggregate, apply
-from archstone.eventsourcing.checkpoint import live_version
+from archstone.eventsourcing.checkpoint import LiveProjection, live_projections, live_version
 from archstone.eventsourcing.errors import (
     ErasedPersonError,
     EventUnreadableError,
@@ -22,7 +23,9 @@ from archstone.eventsourcing.errors import (
     ProjectionFailedError,
     ProjectionMovedError,
     StreamConflictError,
+    TargetError,
 )
+from archstone.eventsourcing.external import Change, Document, External, Target
 from archstone.eventsourcing.personal import ERASED, Personal, PersonErased
 from archstone.eventsourcing.progress import ProjectorStatistics
 from archstone.eventsourcing.projection import Projection, when
@@ -30,16 +33,22 @@ from archstone.eventsourcing.projector import Projector
 from archstone.eventsourcing.recorded import Recorded
 from archstone.eventsourcing.settings import ProjectorSettings
 from archstone.eventsourcing.store import EventStore
+from archstone.eventsourcing.tables import EVENTS_SCHEMA
 from archstone.eventsourcing.unit import Reads, Unit
 from archstone.eventsourcing.upcast import Upcast, upcast
 
 __all__ = [
     "ERASED",
+    "EVENTS_SCHEMA",
     "Aggregate",
+    "Change",
+    "Document",
     "ErasedPersonError",
     "EventStore",
     "EventUnreadableError",
+    "External",
     "HandlerError",
+    "LiveProjection",
     "NewerEventError",
     "NoStreamError",
     "PersonErased",
@@ -54,9 +63,12 @@ __all__ = [
     "Reads",
     "Recorded",
     "StreamConflictError",
+    "Target",
+    "TargetError",
     "Unit",
     "Upcast",
     "apply",
+    "live_projections",
     "live_version",
     "upcast",
     "when",

@@ -4,23 +4,19 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from archstone import context, world
-from archstone.data import Event, MisuseError, headers_of
+from archstone.data import Database, Event, MisuseError, headers_of
 from archstone.eventsourcing import tables
 from archstone.eventsourcing.errors import StreamConflictError
-from archstone.eventsourcing.personal import personal_fields
+from archstone.eventsourcing.personal import any_personal
 from archstone.eventsourcing.rows import EVENTS_PER_ROW, kinds_of, line_of, position_of
 from archstone.eventsourcing.sealing import seal
-from archstone.eventsourcing.unit import Unit
+from archstone.eventsourcing.unit import Reads, Unit
 
-__all__ = ["AFTER_APPEND", "append"]
+__all__ = ["AFTER_APPEND", "append", "append_alone", "version_of"]
 
 AFTER_APPEND: Final = world.declare_point(
     "eventsourcing.after_append", "events are in the transaction that saves them, none of it is on disk"
 )
-
-# "archstone" in ASCII, cut to 63 bits: a number that nobody else's advisory lock is likely to have.
-_ORDER_LOCK: Final = int.from_bytes(b"archston") >> 1
-_TAKE_ORDER: Final = "SELECT pg_advisory_xact_lock(CAST(:lock AS BIGINT))"
 
 
 async def append(unit: Unit, stream: str, events: Sequence[Event], *, expected: int | None, dialect: str) -> int:
@@ -31,49 +27,51 @@ async def append(unit: Unit, stream: str, events: Sequence[Event], *, expected: 
         StreamConflictError: The stream has more or fewer than `expected` events. Nothing was written.
         ErasedPersonError: An event tells something personal about somebody who was erased.
     """
-    kinds = _kinds(stream, events)
-    if dialect == "postgresql":
-        # Positions are drawn from a sequence when rows are written, and seen when their transaction commits. Without
-        # the lock: A draws 7, B draws 8, B commits, a reader goes on from 8, A commits, and 7 is never read. With it,
-        # whoever draws a position commits before anybody draws the next (docs/decisions).
-        await unit.execute(_TAKE_ORDER, lock=_ORDER_LOCK)
-    if expected != 0:
-        found = await _version(unit, stream)
-        if expected is None:
-            expected = found
-        elif expected != found:
-            raise StreamConflictError(stream, expected, found)
+    _check(stream, events)
+    if expected is None:
+        if dialect == "postgresql":
+            await unit.first(str, tables.TAKE_TURN)  # or somebody comes between this look and the row
+        expected = await version_of(unit, stream)
     sealed: dict[int, bytes] = {}
-    if any(map(personal_fields, kinds)):
+    if any_personal(events):
         sealed = await seal(unit, stream, events, first=expected + 1)
     position = 0
     for start in range(0, len(events), EVENTS_PER_ROW):
         part = events[start : start + EVENTS_PER_ROW]
-        row = await unit.first(int, tables.INSERT_EVENTS, **_row(stream, part, expected + start, sealed))
+        row = await unit.first(int, tables.APPEND[dialect], **_row(stream, part, expected + start, sealed))
         if row is None:
-            raise StreamConflictError(stream, expected, await _version(unit, stream))
+            raise StreamConflictError(stream, expected, await version_of(unit, stream))
         position = position_of(row, len(part) - 1)
     world.point(AFTER_APPEND)
     return position
 
 
-async def _version(unit: Unit, stream: str) -> int:
-    return await unit.first(int, tables.STREAM_VERSION, stream=stream) or 0
-
-
-def _kinds(stream: str, events: Sequence[Event]) -> set[type[Event]]:
-    """Return the classes of `events`.
+async def append_alone(db: Database, stream: str, events: Sequence[Event], *, expected: int) -> int:
+    """Write `events` (no more than a row holds, none of them personal) as a transaction of its own: one statement.
 
     Raises:
-        MisuseError: There are no events, or one whose class has no name.
+        MisuseError, StreamConflictError: As `append`.
     """
-    kinds = {type(event) for event in events}
-    if not kinds:
+    _check(stream, events)
+    rows = await db.returning(int, tables.APPEND[db.dialect], **_row(stream, events, expected, {}))
+    if not rows:
+        raise StreamConflictError(stream, expected, await version_of(db, stream))
+    return position_of(rows[0], len(events) - 1)
+
+
+async def version_of(reads: Reads, stream: str) -> int:
+    """Return how many events a stream has."""
+    return await reads.first(int, tables.STREAM_VERSION, stream=stream) or 0
+
+
+def _check(stream: str, events: Sequence[Event]) -> None:
+    """Raise MisuseError if there are no events, or one whose class has no name."""
+    if not events:
         raise MisuseError(f"stream {stream!r}", "there are no events to append")
-    for kind in kinds:
-        if not kind.event_name:
-            raise MisuseError(f"stream {stream!r}", f"{kind.__qualname__} has no name: give it one to store it")
-    return kinds
+    for event in events:
+        if not event.event_name:
+            kind = type(event).__qualname__
+            raise MisuseError(f"stream {stream!r}", f"{kind} has no name: give it one to store it")
 
 
 def _row(stream: str, events: Sequence[Event], expected: int, sealed: Mapping[int, bytes]) -> dict[str, object]:

@@ -10,7 +10,7 @@ from archstone.data import Database, MisuseError, Schema, Transaction
 from archstone.eventsourcing.errors import ProjectionMovedError
 from archstone.eventsourcing.projection import Projection
 
-__all__ = ["Checkpoint", "Place", "live_version"]
+__all__ = ["Checkpoint", "LiveProjection", "Place", "live_projections", "live_version"]
 
 PROJECTIONS: Final = Schema(
     "projections",
@@ -33,6 +33,8 @@ _REGISTER: Final = (
     " ON CONFLICT (name, version) DO NOTHING"
 )
 _LIVE: Final = "SELECT version FROM _archstone_projections WHERE name = :name AND live = 1"
+_EVER: Final = "SELECT version FROM _archstone_ledger WHERE block = 'projections'"
+_ALL_LIVE: Final = "SELECT name, version FROM _archstone_projections WHERE live = 1 ORDER BY name"
 _PLACE: Final = "SELECT position, live, error FROM _archstone_projections WHERE name = :name AND version = :version"
 _MOVE: Final = (
     "UPDATE _archstone_projections SET position = :to, error = NULL"
@@ -57,6 +59,20 @@ class Place(NamedTuple):
     """1: readers use this version."""
     error: str | None
     """What it last failed with. None: it went on since."""
+
+
+class LiveProjection(NamedTuple):
+    """A version that readers use."""
+
+    name: str
+    version: int
+
+
+async def live_projections(db: Database) -> list[LiveProjection]:
+    """Return what readers use of what projections have written to a database, whether or not anybody runs them."""
+    if not await db.all(int, _EVER):
+        return []
+    return await db.all(LiveProjection, _ALL_LIVE)
 
 
 async def live_version(db: Database, name: str) -> int | None:

@@ -20,6 +20,7 @@ __all__ = [
     "ProjectionFailedError",
     "ProjectionMovedError",
     "StreamConflictError",
+    "TargetError",
 ]
 
 
@@ -165,3 +166,15 @@ class ProjectionMovedError(ConflictError, code="eventsourcing.projection-moved")
             f"projection {self.projection} is not at position {self.position} any more: it was rewound, or another "
             f"runs it; nothing of the batch was kept"
         )
+
+
+class TargetError(BackendError, code="eventsourcing.target"):
+    """Documents of a projection could not be written outside the database. They are written again, with backoff."""
+
+    def __init__(self, target: str, reason: str) -> None:
+        super().__init__(target, reason)
+        self.target = target
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"target {self.target!r}: {self.reason}; its projection tries again until it takes them"

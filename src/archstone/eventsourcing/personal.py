@@ -9,7 +9,7 @@ Such a field is stored encrypted under a key of its person (`sealing`); `EventSt
 """
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, is_dataclass
 from functools import lru_cache
 from typing import Annotated, Any, Final, NamedTuple, cast, get_args, get_origin, get_type_hints
@@ -19,7 +19,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from archstone.data import Event, EventError
 from archstone.data.immutable import type_of_field
 
-__all__ = ["ERASED", "PersonErased", "Personal", "PersonalField", "personal_fields"]
+__all__ = ["ERASED", "PersonErased", "Personal", "PersonalField", "any_personal", "personal_fields"]
 
 ERASED: Final = "(erased)"
 """What readers get in place of a personal text of somebody who was erased."""
@@ -68,6 +68,11 @@ def personal_fields(kind: type[Event]) -> tuple[PersonalField, ...]:
     if faults:
         raise EventError(kind.__qualname__, "; ".join(faults))
     return tuple(found)
+
+
+def any_personal(events: Sequence[Event]) -> bool:
+    """Return whether one of `events` has a personal field."""
+    return any([personal_fields(kind) for kind in {*map(type, events)}])  # noqa: C419 - a generator costs more
 
 
 def _faults(kind: type[Event], name: str, mark: Personal) -> Iterator[str]:

@@ -73,29 +73,39 @@ class Projection:
     """At least 1. Raise it when what it writes means something else or has another form."""
     handlers: ClassVar[Mapping[type[Event], Handler]] = {}
     """The handler of each event."""
+    together: ClassVar[frozenset[type[Event]]] = frozenset()
+    """The events that `write_together` is given."""
     outside: ClassVar[frozenset[type[Event]]] = frozenset()
     """The events that `write_outside` is given."""
     event_names: ClassVar[frozenset[str]] = frozenset()
     """Names of all events that it wants to see."""
 
     def __init_subclass__(
-        cls, *, name: str = "", version: int = 1, outside: tuple[type[Event], ...] = (), **more: Any
+        cls,
+        *,
+        name: str = "",
+        version: int = 1,
+        together: tuple[type[Event], ...] = (),
+        outside: tuple[type[Event], ...] = (),
+        **more: Any,
     ) -> None:
         """Read the handlers.
 
         Args:
             name: Stable name. None: a base for others.
             version: Of what it writes.
-            outside: Events that `write_outside` is given.
+            together: Events that `write_together` is given; they need no handler.
+            outside: Events that `write_outside` is given; they need no handler.
             more: For other bases.
         """
         super().__init_subclass__(**more)
         cls.projection_name, cls.projection_version = name, version
+        cls.together = cls.together | frozenset(together)
         cls.outside = cls.outside | frozenset(outside)
         inherited: dict[type[Event], Any] = {kind: handler.call for kind, handler in cls.handlers.items()}
         found = handlers_of(cls, inherited=inherited, at=2)
         cls.handlers = {kind: Handler(call, _parameters(call) > 3) for kind, call in found.items()}
-        cls.event_names = frozenset(kind.event_name for kind in {*found, *cls.outside})
+        cls.event_names = frozenset(kind.event_name for kind in {*found, *cls.together, *cls.outside})
         if name and not _NAME.fullmatch(name):
             raise HandlerError(cls.__qualname__, f"name={name!r} must be lower case words joined by hyphens")
         if version < 1:
@@ -120,6 +130,13 @@ class Projection:
 
     async def drop(self, tx: Transaction) -> None:
         """Drop the tables of this version. Called when it is retired or rebuilt, in the transaction that says so."""
+
+    async def write_together(self, tx: Transaction, events: Sequence[Recorded[Event]]) -> None:
+        """Write what all `events` of a batch (those of `together`, in order, at least one) mean.
+
+        For what is cheaper for many than for each: `tx.many`. It is called after the handlers of the batch, in the same
+        transaction. Where a batch has failed it is given one event at a time.
+        """
 
     async def write_outside(self, events: Sequence[Recorded[Event]]) -> None:
         """Write what `events` (those of `outside`, in order) mean to where no transaction reaches.

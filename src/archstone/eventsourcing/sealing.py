@@ -20,7 +20,7 @@ from archstone import world
 from archstone.data import Event
 from archstone.eventsourcing import tables
 from archstone.eventsourcing.errors import ErasedPersonError, EventUnreadableError
-from archstone.eventsourcing.personal import personal_fields
+from archstone.eventsourcing.personal import any_personal, personal_fields
 from archstone.eventsourcing.unit import Reads, Unit
 
 __all__ = ["Sealed", "all_known", "persons_of", "seal", "unseal"]
@@ -44,7 +44,7 @@ class Cipher(Protocol):
 
 def persons_of(events: Sequence[Event]) -> set[str]:
     """Return the ids of the persons whose data `events` hold."""
-    if not any(map(personal_fields, {type(event) for event in events})):
+    if not any_personal(events):
         return set()
     return {str(getattr(event, field.person)) for event in events for field in personal_fields(type(event))}
 

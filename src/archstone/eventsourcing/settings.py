@@ -13,6 +13,8 @@ class ProjectorSettings:
 
     batch: int = 100
     """Events whose effects are one transaction. At least 1."""
+    gather_s: float = 0.0
+    """Seconds that it lets more events come once one has, so that they share a transaction. At least 0, finite."""
     poll_s: float = 1.0
     """Seconds between two looks without a wake-up: a net, since commits wake it. Above 0, finite."""
     lease_s: float = 5.0
@@ -28,6 +30,7 @@ class ProjectorSettings:
         check(
             self,
             batch=(self.batch >= 1, "at least 1"),
+            gather_s=(0 <= self.gather_s < float("inf"), "at least 0 and finite"),
             poll_s=(0 < self.poll_s < float("inf"), "above 0 and finite"),
             lease_s=(0 < self.lease_s < float("inf"), "above 0 and finite"),
             stall_s=(0 < self.stall_s < float("inf"), "above 0 and finite"),

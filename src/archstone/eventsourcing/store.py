@@ -14,18 +14,19 @@ it later.
 """
 
 from asyncio import sleep
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
 from typing import Final, TypeVar
 
 from archstone import world
-from archstone.data import Event, MisuseError
+from archstone.data import Event, MisuseError, TransactionLostError
 from archstone.eventsourcing import tables
 from archstone.eventsourcing.aggregate import Aggregate
-from archstone.eventsourcing.appending import append
+from archstone.eventsourcing.appending import append, append_alone
 from archstone.eventsourcing.errors import HandlerError, NoStreamError
 from archstone.eventsourcing.log import EventLog
-from archstone.eventsourcing.personal import PersonErased
-from archstone.eventsourcing.rows import Part, decoded, opened
+from archstone.eventsourcing.personal import PersonErased, any_personal
+from archstone.eventsourcing.rows import EVENTS_PER_ROW, Part, decoded, opened
 from archstone.eventsourcing.sealing import all_known, persons_of
 from archstone.eventsourcing.snapshots import form_of, restore, state_of
 from archstone.eventsourcing.unit import Reads, Unit
@@ -35,12 +36,12 @@ __all__ = ["AFTER_SAVE", "SAVED", "EventStore"]
 A = TypeVar("A", bound=Aggregate)
 T = TypeVar("T")
 
+Publish = bool | Collection[type[Event]]
+"""Which events are also staged in the outbox: all, none, or those of some classes."""
+
 AFTER_SAVE: Final = world.declare_point(
     "eventsourcing.after_save", "events are on disk, nobody has been told and no projection knows"
 )
-_SnapshotRow = tuple[int, str, bytes]
-"""Version, form, state."""
-
 SAVED: Final = "events"
 """What is signalled in the database after each commit of events: `db.listen(SAVED, callback)`."""
 ROWS: Final = 500
@@ -52,7 +53,7 @@ class EventStore(EventLog):
 
     async def open(self) -> None:
         """Create the tables if they are missing. The database must be open."""
-        await self.db.ensure(tables.EVENTS)
+        await self.db.ensure(tables.EVENTS_SCHEMA)
 
     async def load(self, kind: type[A], id: str, *, tx: Unit | None = None) -> A:
         """Return the aggregate as its events made it; in `tx`, also those that it has saved.
@@ -71,11 +72,17 @@ class EventStore(EventLog):
         reads: Reads = tx or self.db
         stream = _stored(kind).stream_of(id)
         aggregate = kind(id)
-        snapshot = await reads.first(_SnapshotRow, tables.FIND_SNAPSHOT, stream=stream)
-        if snapshot is not None and snapshot[1] == form_of(kind).tag:
-            restore(aggregate, snapshot[2], version=snapshot[0])
+        parts = await reads.all(Part, tables.LOAD, stream=stream, rows=ROWS)
+        # Which of the two comes first the statement cannot say without a sort.
+        snapshot = next((part for part in parts if not part.size), None)
+        if snapshot is not None:
+            parts.remove(snapshot)
+            fits = snapshot.kinds == form_of(kind).tag and restore(
+                aggregate, snapshot.payloads, version=snapshot.version
+            )
+            if not fits:
+                parts = await reads.all(Part, tables.REBUILD, stream=stream, after=0, rows=ROWS)
         while True:
-            parts = await reads.all(Part, tables.REBUILD, stream=stream, after=aggregate.version, rows=ROWS)
             for part in parts:
                 payloads = await opened(reads, stream, part, aggregate.persons)
                 skip = aggregate.version + 1 - part.version
@@ -83,15 +90,17 @@ class EventStore(EventLog):
             if len(parts) < ROWS:
                 return aggregate if aggregate.version else None
             await sleep(0)
+            parts = await reads.all(Part, tables.REBUILD, stream=stream, after=aggregate.version, rows=ROWS)
 
-    async def save(self, aggregate: Aggregate, *, tx: Unit | None = None, publish: bool = False) -> int:
+    async def save(self, aggregate: Aggregate, *, tx: Unit | None = None, publish: Publish = False) -> int:
         """Store what the aggregate has recorded; return the position of the last event, 0 if there was none.
 
         Args:
             aggregate: If this raises, nothing of it was stored. After a conflict load it again.
             tx: The transaction in which it is stored. When that is rolled back, the aggregate is worth nothing any
                 more: load it again. None: one of its own, durable when this returns.
-            publish: Also stage the events in the outbox, for other services. Personal fields leave in the clear.
+            publish: Also stage the events in the outbox, for other services: all, or those of some classes. Personal
+                fields leave in the clear.
 
         Raises:
             StreamConflictError: Somebody else has saved it since it was loaded.
@@ -100,17 +109,21 @@ class EventStore(EventLog):
         if not aggregate.pending:
             return 0
         events = tuple(aggregate.pending)
-        aggregate.persons |= persons_of(events)
+        persons = persons_of(events)
+        aggregate.persons |= persons
         snapshot = _snapshot(aggregate) if _due(aggregate) else None
-        expected = aggregate.stored_version
+        stream, expected = aggregate.stream, aggregate.stored_version
+        if tx is None and snapshot is None and not publish and not persons:
+            position = await self._alone(stream, events, expected)
+        else:
 
-        async def save(unit: Unit) -> int:
-            position = await self._append(unit, aggregate.stream, events, expected=expected, publish=publish)
-            if snapshot is not None:
-                await _put(unit, aggregate, snapshot)
-            return position
+            async def save(unit: Unit) -> int:
+                position = await self._append(unit, stream, events, expected=expected, publish=publish)
+                if snapshot is not None:
+                    await _put(unit, aggregate, snapshot)
+                return position
 
-        position = await self._in(tx, save)
+            position = await self._in(tx, save)
         # Not simply cleared: somebody may have recorded more while this waited for the disk.
         del aggregate.pending[: len(events)]
         return position
@@ -122,7 +135,7 @@ class EventStore(EventLog):
         *,
         expected: int | None = None,
         tx: Unit | None = None,
-        publish: bool = False,
+        publish: Publish = False,
     ) -> int:
         """Store events (at least one) at the end of a stream; return the position of the last. What `save` does.
 
@@ -136,6 +149,8 @@ class EventStore(EventLog):
         Raises:
             StreamConflictError: The stream has more or fewer than `expected` events. Nothing was stored.
         """
+        if tx is None and expected is not None and not publish and not any_personal(events):
+            return await self._alone(stream, events, expected)
         return await self._in(tx, lambda unit: self._append(unit, stream, events, expected=expected, publish=publish))
 
     async def snapshot(self, aggregate: Aggregate, *, tx: Unit | None = None) -> None:
@@ -182,13 +197,23 @@ class EventStore(EventLog):
             return await work(tx)
         return await self.db.run(work)
 
+    async def _alone(self, stream: str, events: Sequence[Event], expected: int) -> int:
+        """Store events that nothing else goes with: by one statement, where that can be."""
+        if len(events) <= EVENTS_PER_ROW:
+            with suppress(TransactionLostError):  # then once more, as often as is worth it
+                position = await append_alone(self.db, stream, events, expected=expected)
+                self._saved()
+                return position
+        return await self.db.run(lambda unit: self._append(unit, stream, events, expected=expected, publish=False))
+
     async def _append(
-        self, unit: Unit, stream: str, events: Sequence[Event], *, expected: int | None, publish: bool
+        self, unit: Unit, stream: str, events: Sequence[Event], *, expected: int | None, publish: Publish
     ) -> int:
         position = await append(unit, stream, events, expected=expected, dialect=self.db.dialect)
         if publish:
             for event in events:
-                unit.publish(event)
+                if publish is True or type(event) in publish:
+                    unit.publish(event)
         unit.after_commit(self._saved)
         return position
 

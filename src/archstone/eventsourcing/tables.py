@@ -9,9 +9,9 @@ from typing import Final
 
 from archstone.data import Schema
 
-__all__ = ["EVENTS"]
+__all__ = ["EVENTS_SCHEMA"]
 
-EVENTS: Final = Schema(
+EVENTS_SCHEMA: Final = Schema(
     "eventsourcing",
     (
         (
@@ -52,13 +52,25 @@ EVENTS: Final = Schema(
 STREAM_VERSION: Final = (
     "SELECT version + size - 1 FROM _archstone_events WHERE stream = :stream ORDER BY version DESC LIMIT 1"
 )
-# Two who have read the same stream would write the same version: the second writes nothing.
-INSERT_EVENTS: Final = (
-    "INSERT INTO _archstone_events (stream, version, size, kinds, payloads, headers, at)"
-    " VALUES (:stream, :version, :size, :kinds, :payloads, :headers, :at)"
-    " ON CONFLICT (stream, version) DO NOTHING RETURNING position"
+_INTO: Final = "INTO _archstone_events (stream, version, size, kinds, payloads, headers, at)"
+_NEXT: Final = (
+    "COALESCE((SELECT version + size FROM _archstone_events WHERE stream = :stream ORDER BY version DESC LIMIT 1), 1)"
 )
-FIND_SNAPSHOT: Final = "SELECT version, form, state FROM _archstone_event_snapshots WHERE stream = :stream"
+TAKE_TURN: Final = f"SELECT pg_advisory_xact_lock({int.from_bytes(b'archston') >> 1})::text"
+"""A number that nobody else's advisory lock is likely to have: "archstone" in ASCII, cut to 63 bits."""
+# After the last event of the stream, or nowhere: of two who have read the same stream the second writes nothing.
+APPEND: Final = {
+    # A version that is not the next becomes NULL, which is ignored. A SELECT ... WHERE would say it better, and have
+    # SQLite make a table for the one row, since it reads what it writes.
+    "sqlite": "INSERT OR IGNORE {into} VALUES (:stream, CASE WHEN :version = {next} THEN :version END, :size, :kinds,"
+    " :payloads, :headers, :at) RETURNING position".replace("{into}", _INTO).replace("{next}", _NEXT),
+    # Positions are drawn from a sequence when rows are written, and seen when their transaction commits. Without the
+    # lock: A draws 7, B draws 8, B commits, a reader goes on from 8, A commits, and 7 is never read. With it, whoever
+    # draws a position commits before anybody draws the next (docs/decisions): the row is made of what waits for it.
+    "postgresql": f"WITH turn AS MATERIALIZED ({TAKE_TURN}) INSERT {_INTO} SELECT :stream, :version, :size, :kinds,"  # noqa: S608 - constants
+    f" :payloads, :headers, :at FROM turn WHERE :version = {_NEXT} ON CONFLICT (stream, version) DO NOTHING"
+    " RETURNING position",
+}
 PUT_SNAPSHOT: Final = (
     "INSERT INTO _archstone_event_snapshots (stream, version, form, state, at)"
     " VALUES (:stream, :version, :form, :state, :at)"
@@ -81,6 +93,15 @@ KEYS_OF: Final = "SELECT person, key FROM _archstone_person_keys WHERE key IS NO
 ERASE_KEY: Final = (
     "INSERT INTO _archstone_person_keys (person, key, at) VALUES (:person, NULL, :at)"
     " ON CONFLICT (person) DO UPDATE SET key = NULL, at = excluded.at WHERE _archstone_person_keys.key IS NOT NULL"
+)
+# The snapshot, as a piece of no events, and the pieces from the one on that holds the event after it.
+LOAD: Final = (
+    "SELECT version, 0 AS size, form AS kinds, state AS payloads FROM _archstone_event_snapshots"
+    " WHERE stream = :stream UNION ALL SELECT version, size, kinds, payloads FROM ("
+    "SELECT version, size, kinds, payloads FROM _archstone_events WHERE stream = :stream AND version >="
+    " COALESCE((SELECT MAX(version) FROM _archstone_events WHERE stream = :stream AND version <="
+    " (SELECT version + 1 FROM _archstone_event_snapshots WHERE stream = :stream)), 0)"
+    " ORDER BY version LIMIT :rows) AS pieces"
 )
 # From the row on that holds the event after `after`: it may be in the midst of it.
 REBUILD: Final = (

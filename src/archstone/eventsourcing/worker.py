@@ -1,6 +1,8 @@
 """The work on one projection: read a batch, make its effects and move the checkpoint, wait; try again when it fails."""
 
 import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Final
 
 from archstone import context, world
@@ -133,10 +135,12 @@ class Worker:
         self._progress.handled(len(batch.events))
         self._careful = max(0, self._careful - batch.size)
         self._busy_since_s = None
-        if batch.size < limit and not self.wake.is_set():
-            await wait_for(self.wake, self._settings.poll_s)
-        else:
+        if batch.size == limit:
             await asyncio.sleep(0)
+            return
+        if not self.wake.is_set():
+            await wait_for(self.wake, self._settings.poll_s)
+        await asyncio.sleep(self._settings.gather_s)
 
     async def _keep(self, batch: Batch) -> None:
         """Make the effects of a batch and move the checkpoint."""
@@ -149,8 +153,7 @@ class Worker:
             # First, so that of two who run it the second waits here, and finds that it has been moved.
             await self._checkpoint.move(tx, position=self._position, to=batch.position)
             await self._turn.check(tx)
-            for each in batch.events:
-                await self._handle(tx, each)
+            await self._write(tx, batch)
             world.point(AFTER_EFFECTS)
 
         await self._checkpoint.db.run(keep)
@@ -158,22 +161,27 @@ class Worker:
         self._position = batch.position
         self._progress.move(batch.position)
 
-    async def _handle(self, tx: Transaction, recorded: Recorded[Event]) -> None:
-        event, projection = recorded.event, self._projection
-        handler = projection.handlers.get(type(event))
+    async def _write(self, tx: Transaction, batch: Batch) -> None:
+        projection = self._projection
+        for each in batch.events:
+            with self._telling(each):
+                await _handle(projection, tx, each)
+        together = [each for each in batch.events if type(each.event) in projection.together]
+        if together:
+            with self._telling(together[0]):
+                await projection.write_together(tx, together)
+
+    @contextmanager
+    def _telling(self, recorded: Recorded[Event]) -> Generator[None]:
+        """Name the event with what is raised for it; of several, the first."""
         try:
-            if handler is None:
-                _require_outside(projection, event)
-            elif handler.wants_recorded:
-                await handler.call(projection, tx, event, recorded)
-            else:
-                await handler.call(projection, tx, event)
+            yield
         except TransactionLostError:
             raise  # the batch is run again as a whole
         except Exception as error:
-            told = f"{event.event_name} ({recorded.stream} number {recorded.version})"
+            told = f"{recorded.event.event_name} ({recorded.stream} number {recorded.version})"
             reason = f"{type(error).__name__}: {error}"
-            raise ProjectionFailedError(projection.label, recorded.position, told, reason) from error
+            raise ProjectionFailedError(self._projection.label, recorded.position, told, reason) from error
 
     async def _watch(self, shift: "asyncio.Task[None]") -> str:
         """Return what the shift died of; one that hangs for `stall_s` is ended."""
@@ -196,8 +204,12 @@ class Worker:
             _log.warning("projection cannot keep its error", projection=self._projection.label, why=repr(error))
 
 
-def _require_outside(projection: Projection, event: Event) -> None:
-    """Raise HandlerError unless `event` was for `write_outside`."""
-    if type(event) not in projection.outside:
+async def _handle(projection: Projection, tx: Transaction, recorded: Recorded[Event]) -> None:
+    event = recorded.event
+    handler = projection.handlers.get(type(event))
+    if handler is not None:
+        arguments = (event, recorded) if handler.wants_recorded else (event,)
+        await handler.call(projection, tx, *arguments)
+    elif type(event) not in projection.together | projection.outside:
         told = f"version {event.event_version} of {event.event_name} was read, which no handler takes"
         raise HandlerError(type(projection).__qualname__, f"{told}: write an @upcast")

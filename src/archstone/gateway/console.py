@@ -14,6 +14,7 @@ from typing import Final, Literal, Protocol
 
 from archstone.context import Principal
 from archstone.gateway.story import SagaStory, Story
+from archstone.observability import Alert
 
 __all__ = [
     "ADMIN",
@@ -137,6 +138,8 @@ class Figures:
     """
 
     at_us: int
+    alerts: Sequence[Alert] = ()
+    """What somebody must hear of now, oldest first."""
     over_s: float
     """Seconds that the counts are over: 60 in a snapshot, 1 or 60 in a history; less when it has not run as long."""
     requests: Mapping[str, int]

@@ -39,12 +39,15 @@ class Alert(NamedTuple):
     """Microseconds since the epoch at which it was first seen."""
     firing: bool
     """False where it tells that the condition has ended."""
+    todo: str = ""
+    """What somebody can do about it, in one sentence."""
 
 
 @dataclass(slots=True)
 class _Watched:
     look: Callable[[], str | None]
     for_s: float
+    todo: str
     turned_s: float | None = None
     """When the condition last came to differ from what was told. None: it does not differ."""
     since_us: int = 0
@@ -66,15 +69,16 @@ class Alerts:
         self.hooks: list[Callable[[Alert], None]] = []
         """Called on the loop when an alert begins and when it ends. What one raises is logged."""
 
-    def watch(self, name: str, look: Callable[[], str | None], *, for_s: float = 3.0) -> None:
+    def watch(self, name: str, look: Callable[[], str | None], *, for_s: float = 3.0, todo: str = "") -> None:
         """Look at a condition from now on; one of the same name is replaced.
 
         Args:
             name: Says of what, such as `relay of orders`.
             look: Returns what is wrong, or None. It must not block.
             for_s: Seconds for which it must hold, or not hold, before that is told. At least 0.
+            todo: What somebody can do about it, in one sentence.
         """
-        self._watched[name] = _Watched(look, for_s)
+        self._watched[name] = _Watched(look, for_s, todo)
 
     def firing(self) -> list[Alert]:
         """Return the alerts that are on, oldest first."""
@@ -124,8 +128,8 @@ class Alerts:
             return
         watched.turned_s = None
         if why is not None:
-            told = watched.alert = Alert(name, why, watched.since_us, firing=True)
-            _log.error("alert", alert=name, why=why)
+            told = watched.alert = Alert(name, why, watched.since_us, firing=True, todo=watched.todo)
+            _log.error("alert", alert=name, why=why, todo=watched.todo)
         else:
             before, watched.alert = watched.alert, None
             told = (before or Alert(name, "", watched.since_us, firing=False))._replace(firing=False)

@@ -203,7 +203,7 @@ class Embedded:
             await self._acting.enter_async_context(part.relay)
             for work in self._periodic(part):
                 self._act(work.run(), work.name)
-        watch(self.alerts, parts)
+        await watch(self.alerts, parts)
         await self._acting.enter_async_context(self.alerts)
         self.ready = True
 

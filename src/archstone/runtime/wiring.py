@@ -102,7 +102,7 @@ async def wire(
     for service in system.services:
         info = service.service_info
         url = _url(settings.database_url, info.name) or folder.database_url(info.name)
-        database = Database(url, migrations=info.migrations, name=f"{system.name}/{info.name}")
+        database = Database(url, migrations=info.migrations, schemas=service.schemas, name=f"{system.name}/{info.name}")
         databases[info.name] = await life.enter_async_context(database)
         fields: dict[str, object] = {}
         for field in info.fields:

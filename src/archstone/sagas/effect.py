@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
+from archstone import world
 from archstone.errors import DeadlineError, DeniedError, DomainError, InvalidError, NotFoundError, RejectedError
 from archstone.observability import Span, get_logger
 from archstone.resilience import Retry, within
@@ -79,6 +80,11 @@ class Effect:
         self.work: Span | None = None
         """The span in which it is made, which tells of attempts that failed while there are more."""
 
+    @property
+    def saga(self) -> str:
+        """Id of the saga that makes it."""
+        return self._run.id
+
     def covered_by(self, atomic: "Atomic | None") -> bool:
         """Whether the call is one transaction of the saga's own database."""
         return atomic is not None and atomic.covers(self._call)
@@ -110,6 +116,8 @@ class Effect:
             raise GivenUpError(self.attempts, error) from error
 
     async def _again(self, failed: Exception) -> object:
+        failing = self._run.shared.failing
+        failing[self] = world.monotonic()
         try:
             while (delay_s := self._delay_s(failed)) is not None:
                 _log.warning(
@@ -131,6 +139,7 @@ class Effect:
             self._log_last(failed)
             raise GivenUpError(self.attempts, failed) from failed
         finally:
+            del failing[self]
             del failed  # the error holds this frame, the frame must not hold the error
 
     def _delay_s(self, failed: Exception) -> float | None:

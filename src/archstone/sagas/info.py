@@ -98,6 +98,10 @@ class SagaStatistics:
     failed: int
     queued: int = 0
     """Sagas in queues, as far as this process knows; those that are delayed are not counted before they join."""
+    in_vain_s: float = 0.0
+    """Seconds for which the step or undo has been tried that has failed for the longest and is tried on; 0: none is."""
+    in_vain: str = ""
+    """Which: `place-1 of saga 42`."""
     workers: int = 1
     """Processes that share the sagas, as far as this one knows."""
     taken_over: int = 0

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
+from archstone import world
 from archstone.data import Database
 from archstone.observability import get_logger
 from archstone.sagas.answers import Answers
@@ -360,6 +361,7 @@ class Runner:
 
     def statistics(self) -> SagaStatistics:
         """Return the counters."""
+        effect, since_s = next(iter(self._shared.failing.items()), (None, 0.0))
         return SagaStatistics(
             running=len(self._awake),
             stuck=self._stuck,
@@ -368,6 +370,8 @@ class Runner:
             finished=self._finished,
             failed=self._failed,
             queued=self.lines.waiting,
+            in_vain_s=0.0 if effect is None else world.monotonic() - since_s,
+            in_vain="" if effect is None else f"{effect.name} of saga {effect.saga}",
             workers=self.workers,
             taken_over=self.team.taken_over,
         )

@@ -14,6 +14,7 @@ from archstone.sagas.table import Table
 
 if TYPE_CHECKING:
     from archstone.sagas.atomic import Atomic
+    from archstone.sagas.effect import Effect
     from archstone.sagas.queue_rows import QueueRows
     from archstone.sagas.run import Awake
     from archstone.sagas.signals import Signals
@@ -75,6 +76,9 @@ class Shared:
     queues: "QueueRows"
     kin: "Kin" = field(init=False)
     """The engine."""
+    failing: "dict[Effect, float]" = field(default_factory=dict["Effect", float])
+    """Steps and undos of which an attempt has failed and another is to follow, with when the first of them failed:
+    seconds of the world's monotonic clock, oldest first."""
     draining: bool = False
     effects: int = 0
     """Effects in flight."""

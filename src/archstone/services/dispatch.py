@@ -11,6 +11,7 @@ something about (`crossing`).
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
@@ -93,6 +94,9 @@ class Dispatcher:
                 lag=lag, settings=settings,
             )  # fmt: skip
         vars(service)["_archstone_sagas"] = self.sagas
+        self.projectors = service.projectors()
+        """What makes its read models."""
+        self._projecting = AsyncExitStack()
         self._entries = {each: self._entry(each) for each in info.operations}
         self._tasks: set[asyncio.Task[object]] = set()
         self._waits: set[asyncio.Task[object]] = set()
@@ -114,9 +118,11 @@ class Dispatcher:
             await self.inbox.open()
 
     async def start(self) -> None:
-        """Go on with the sagas that were running. Whoever their steps call must be reachable."""
+        """Go on with the sagas that were running, and with the read models. Whoever steps call must be reachable."""
         if self.sagas is not None:
             await self.sagas.open()
+        for projector in self.projectors:
+            await self._projecting.enter_async_context(projector)
 
     async def drain(self) -> None:
         """Begin no more steps, and wait until the commands and effects in flight have ended. Stop the intake before.
@@ -128,6 +134,7 @@ class Dispatcher:
             await asyncio.wait(working)
         if self.sagas is not None:
             await self.sagas.drain()
+        await self._projecting.aclose()
 
     def hold(self) -> None:
         """Begin no more steps of sagas. Of services that call each other, hold all before one of them closes."""
@@ -147,6 +154,7 @@ class Dispatcher:
             await asyncio.wait(self._tasks)
         if self.sagas is not None:
             await self.sagas.close()
+        await self._projecting.aclose()
 
     async def __aenter__(self) -> Self:
         await self.open()

@@ -16,7 +16,7 @@ test needs no System: `InventoryService(db=db, catalog=fake)`, with a `Dispatche
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, NamedTuple, dataclass_transform, get_origin, get_type_hints
 
@@ -24,6 +24,7 @@ from archstone import context
 from archstone.context import Call, Principal
 from archstone.data import Database, Schema
 from archstone.errors import ConfigError
+from archstone.eventsourcing import Projector
 from archstone.sagas import Steps, current_step, saga_mark
 from archstone.services.contract import Contract, operations
 from archstone.services.operation import Operation
@@ -75,7 +76,7 @@ class Service(_Fields):
     """The service's own database. Nobody else opens it."""
 
     schemas: ClassVar[tuple[Schema, ...]] = ()
-    """Tables of blocks that the service uses beside its migrations, such as `REFRESH_SCHEMA`; made when it opens."""
+    """Tables of blocks that the service uses beside its migrations, such as `REFRESH_SCHEMA`; made before them."""
 
     service_info: ClassVar[ServiceInfo]
 
@@ -108,6 +109,10 @@ class Service(_Fields):
     def step(self) -> Steps:
         """The steps of the saga whose body runs."""
         return current_step()
+
+    def projectors(self) -> Sequence[Projector]:
+        """Return what makes the service's read models, to run as long as it does. Asked once, when it is opened."""
+        return ()
 
     @property
     def call(self) -> Call:

@@ -5,7 +5,7 @@
 import asyncio
 
 from archstone.data.database import Database
-from archstone.data.errors import ConstraintError, NoRowError, StatementError
+from archstone.data.errors import ConstraintError, MisuseError, NoRowError, StatementError
 from archstone.data.testing.suite import Item, Suite, expect, ids, table
 from archstone.errors import ArchstoneError
 
@@ -23,6 +23,16 @@ class StatementConformance(Suite):
         expect(await db.execute("DELETE FROM t WHERE id = 9") == 0, "no row was deleted")
         expect(await db.execute("INSERT INTO t (id) VALUES (4), (5)") == 2, "two rows were inserted")
         expect(await db.execute("DELETE FROM t WHERE id > 3 RETURNING id") == 2, "RETURNING changes no count")
+
+    async def test_what_a_statement_returns_is_given_once_it_is_durable(self, db: Database) -> None:
+        await table(db, 1, 2, 3)
+        delete = "DELETE FROM t WHERE id > :id RETURNING id"
+        expect(sorted(await db.returning(int, delete, id=1)) == [2, 3], "RETURNING gives the rows")
+        expect(await db.returning(int, delete, id=1) == [], "nothing was deleted, so nothing is returned")
+        expect(await ids(db) == [1], "the rows are gone")
+        async with db.transaction() as tx:
+            await tx.execute("DELETE FROM t")
+            await _refused(MisuseError, db.returning(int, delete, id=0))
 
     async def test_values_come_back_as_they_went(self, db: Database) -> None:
         await table(db)

@@ -122,6 +122,7 @@ class Meters:
         times = [now - then for now, then in zip(after.times, before.times, strict=True)]
         return Figures(
             at_us=world.now_us(),
+            alerts=tuple(self._embedded.alerts.firing()),
             over_s=round(after.at_s - before.at_s, 3),
             requests={each: after.requests[each] - before.requests[each] for each in _CLASSES},
             p50_s=_percentile(times, 0.5),

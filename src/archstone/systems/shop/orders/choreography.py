@@ -27,7 +27,6 @@ from archstone.systems.shop.orders import checkouts
 from archstone.systems.shop.orders.contract import OrderStatus
 from archstone.systems.shop.orders.order import Order, State
 from archstone.systems.shop.orders.service import BY_CUSTOMER, OrdersService
-from archstone.systems.shop.orders.store import load, record
 from archstone.systems.shop.payments.provider import PaymentToken
 from archstone.systems.shop.values import Address, Lines, OrderId
 
@@ -103,11 +102,10 @@ class ChoreographedOrders(OrdersService, name="orders"):
             self.tx.publish(CheckoutTurnedBack(order_id=order_id, reason=reason))
 
     async def _give_up(self, order_id: OrderId, reason: str) -> None:
-        order = await load(self.tx, order_id)
+        order = await self.kept.find(Order, order_id, tx=self.tx)
         await checkouts.end(self.tx, order_id)
         if order is None or order.state not in {State.PENDING, State.STOPPING}:
             return  # news that came twice, or by two ways
-        event = order.cancel(order.reason or reason, world.now())
-        await record(self.tx, order, event)
-        self.tx.publish(event)
+        order.cancel(order.reason or reason, world.now())
+        await self.kept.put(self.tx, order)
         self.tx.after_commit(lambda: self.endings.tell(order_id))

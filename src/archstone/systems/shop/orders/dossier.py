@@ -1,22 +1,20 @@
 """All that is known of an order: its own history, and what the services that own the rest tell, asked at once."""
 
 import asyncio
-import json
 from collections.abc import Awaitable
-from datetime import UTC, datetime
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar, cast
 
-from archstone.data import Database
 from archstone.errors import ArchstoneError
+from archstone.eventsourcing import Recorded
 from archstone.services import options
 from archstone.systems.shop.inventory.administration import StockAdmin
 from archstone.systems.shop.notifications.contract import Mails
 from archstone.systems.shop.orders import checkouts
-from archstone.systems.shop.orders.administration import HistoryEntry, OrderDossier
+from archstone.systems.shop.orders.administration import HistoryEntry, OrderDossier, OrderState
 from archstone.systems.shop.orders.contract import OrderUnknownError
-from archstone.systems.shop.orders.order import Happening, rebuild
+from archstone.systems.shop.orders.order import Happening
 from archstone.systems.shop.orders.reading import entry_of, view_of
-from archstone.systems.shop.orders.store import history_of
+from archstone.systems.shop.orders.store import OrderStore, rebuilt
 from archstone.systems.shop.payments.administration import PaymentAdmin
 from archstone.systems.shop.shipping.administration import ShippingAdmin
 from archstone.systems.shop.values import OrderId
@@ -38,23 +36,16 @@ class Witnesses(NamedTuple):
     notifications: Mails
 
 
-class _Cause(NamedTuple):
-    version: int
-    type: str
-    metadata: str
-    at: int
-
-
-async def dossier_of(db: Database, order_id: OrderId, *, ask: Witnesses) -> OrderDossier:
+async def dossier_of(kept: OrderStore, order_id: OrderId, *, ask: Witnesses) -> OrderDossier:
     """Return the dossier of an order.
 
     Raises:
         OrderUnknownError: there is no such order.
     """
-    history = await history_of(db, order_id)
+    history = await kept.history(order_id)
     if not history:
         raise OrderUnknownError(order_id)
-    order = rebuild(history)
+    order = rebuilt(order_id, history)
     missing: list[str] = []
     payment, parcel, goods, mails = await asyncio.gather(
         _told("payments", options(ask.payments, timeout_s=ANSWER_S).money_of(order_id), missing),
@@ -63,9 +54,9 @@ async def dossier_of(db: Database, order_id: OrderId, *, ask: Witnesses) -> Orde
         _told("notifications", options(ask.notifications, timeout_s=ANSWER_S).mails_of(order_id), missing),
     )
     return OrderDossier(
-        order=view_of(order, history), customer_id=order.customer_id, state=order.state.value,
-        checkout=await checkouts.checkout_of(db, order_id), refundable=order.refundable,
-        history=await _history(db, order_id, history),
+        order=view_of(order, history), customer_id=order.customer_id, state=cast("OrderState", order.state.value),
+        checkout=await checkouts.checkout_of(kept.db, order_id), refundable=order.refundable,
+        history=tuple(map(_entry, history)),
         payment=payment, parcel=parcel, goods=goods, mails=mails, missing=tuple(sorted(missing)),
     )  # fmt: skip
 
@@ -79,20 +70,9 @@ async def _told(name: str, asked: Awaitable[T], missing: list[str]) -> T | None:
         return None
 
 
-async def _history(db: Database, order_id: str, history: tuple[Happening, ...]) -> tuple[HistoryEntry, ...]:
-    rows = await db.all(
-        _Cause,
-        "SELECT version, type, metadata, at FROM events WHERE stream = :id AND version <= :last ORDER BY version",
-        id=order_id,
-        last=len(history),
-    )
-    return tuple(_entry(row, event) for row, event in zip(rows, history, strict=True))
-
-
-def _entry(row: _Cause, event: Happening) -> HistoryEntry:
-    causes: dict[str, str | None] = json.loads(row.metadata)
+def _entry(stored: Recorded[Happening]) -> HistoryEntry:
+    event = stored.event
     return HistoryEntry(
-        version=row.version, type=row.type, what=entry_of(event).what,
-        at=datetime.fromtimestamp(row.at / 1_000_000, UTC),
-        caused_by=causes.get("caused_by"), correlation_id=causes.get("correlation_id"),
+        version=stored.version, type=event.event_name, what=entry_of(event).what, at=event.at,
+        caused_by=stored.caused_by, correlation_id=stored.correlation_id,
     )  # fmt: skip

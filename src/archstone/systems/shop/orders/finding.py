@@ -5,36 +5,30 @@ states each leads a query of its own, and the results are merged, so that a rare
 By words the order is that in which orders were placed, else it is their time; both are newest first.
 """
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from heapq import merge
 from itertools import islice
 from typing import Final, NamedTuple, cast
 
 from archstone.data import Database
-from archstone.services import Tx
+from archstone.eventsourcing import live_version
 from archstone.systems.shop.orders.administration import ListedOrder, OrderList, OrderState
+from archstone.systems.shop.orders.indexing import OrderIndex, expression_of
 from archstone.systems.shop.orders.order import SHOWN, State, Status
 from archstone.systems.shop.paging import decode_cursor, encode_cursor
 from archstone.systems.shop.values import Money
 
-__all__ = ["BEHIND", "Found", "Wanted", "find", "index_some", "page", "states_of"]
-
-BATCH: Final = 500
-"""Events that are looked through in one transaction."""
-BEHIND: Final = "SELECT position, coalesce((SELECT max(position) FROM events), 0) FROM indexed"
-"""Finds up to where orders are indexed, and up to where there are any."""
+__all__ = ["Found", "Wanted", "find", "page", "states_of"]
 
 _COLUMNS: Final = "o.id, o.customer_id, o.recipient, o.state, o.amount, o.currency, o.refunded, o.pieces, o.placed_at"
 _LEADING: Final = {
     "words": (
-        "e.position",
-        "order_search f CROSS JOIN events e ON e.position = f.rowid CROSS JOIN orders o ON o.id = e.stream",
-        "order_search MATCH :expression AND f.rowid < :position", "f.rowid DESC",
+        "f.rowid", "{words} f CROSS JOIN orders o ON o.id = f.order_id",
+        "{matches} AND f.rowid < :position", "f.rowid DESC",
     ),
     "sku": (
-        "0", "order_lines l CROSS JOIN orders o ON o.id = l.order_id",
+        "0", "{lines} l CROSS JOIN orders o ON o.id = l.order_id",
         "l.sku = :sku AND (l.placed_at, l.order_id) < (:at, :id)", "l.placed_at DESC, l.order_id DESC",
     ),
     "customer_id": (
@@ -44,37 +38,27 @@ _LEADING: Final = {
     "state": ("0", "orders o", "o.state = :state AND (o.placed_at, o.id) < (:at, :id)", "o.placed_at DESC, o.id DESC"),
     "time": ("0", "orders o", "(o.placed_at, o.id) < (:at, :id)", "o.placed_at DESC, o.id DESC"),
 }  # fmt: skip
-"""What leads: position, tables, condition, order."""
+"""What leads: position, tables, condition, order. CROSS JOIN says to SQLite that it does lead."""
+_MATCHES: Final = {
+    "sqlite": "{words} MATCH :expression",
+    "postgresql": "f.words @@ CAST(:expression AS TSQUERY)",
+}
 _TESTED: Final = {
-    "sku": "(:sku, o.placed_at, o.id) IN (SELECT sku, placed_at, order_id FROM order_lines)",
+    "sku": "EXISTS (SELECT 1 FROM {lines} l WHERE l.sku = :sku AND l.placed_at = o.placed_at AND l.order_id = o.id)",
     "customer_id": "o.customer_id = :customer_id",
-    "states": "o.state IN (SELECT value FROM json_each(:states))",
     "since": "o.placed_at >= :since",
     "until": "o.placed_at < :until",
     "at_least": "o.amount >= :at_least",
     "at_most": "o.amount <= :at_most",
 }
-_NEW: Final = "FROM events e JOIN orders o ON o.id = e.stream WHERE e.position > :after AND e.position <= :to"
-_PLACED: Final = "AND e.type = 'orders.order-placed'"
-_INDEX_LINES: Final = (
-    "INSERT INTO order_lines (sku, placed_at, order_id)"  # noqa: S608 - constants
-    " SELECT json_extract(l.value, '$.sku'), o.placed_at, o.id FROM events e JOIN orders o ON o.id = e.stream,"
-    f" json_each(e.data, '$.lines') l WHERE e.position > :after AND e.position <= :to {_PLACED}"
-    " ON CONFLICT DO NOTHING"
-)
-_INDEX_WORDS: Final = (
-    "INSERT INTO order_search (rowid, words)"  # noqa: S608 - constants
-    " SELECT e.position, o.id || ' ' || substr(o.id, -8) || ' ' || o.customer_id || ' ' || o.recipient || ' ' ||"
-    " (SELECT group_concat(json_extract(value, '$.name') || ' ' || json_extract(value, '$.sku'), ' ')"
-    f" FROM json_each(e.data, '$.lines')) {_NEW} {_PLACED}"
-)
+_INDEX: Final = OrderIndex()
 
 
 class Wanted(NamedTuple):
     """What is looked for; None: anything."""
 
-    expression: str | None = None
-    """Of the full-text index."""
+    words: tuple[str, ...] | None = None
+    """As `words_in` gives them, the last one also as a beginning. At least one."""
     sku: str | None = None
     customer_id: str | None = None
     states: tuple[str, ...] | None = None
@@ -86,7 +70,7 @@ class Wanted(NamedTuple):
     @property
     def leads(self) -> str:
         """Which condition leads."""
-        if self.expression is not None:
+        if self.words is not None:
             return "words"
         if self.sku is not None:
             return "sku"
@@ -174,51 +158,41 @@ async def _query(
     db: Database, wanted: Wanted, leads: str, *, before: tuple[int, str], limit: int, state: str | None = None
 ) -> list[Found]:
     position, tables, condition, order = _LEADING[leads]
-    given: dict[str, object] = {}
-    tests: list[str] = []
+    given: dict[str, object] = {"position": before[0]} if leads == "words" else {"at": before[0], "id": before[1]}
+    if wanted.words is not None:
+        given["expression"] = expression_of(wanted.words, db.dialect)
+    if leads == "state":
+        given["state"] = state
+    elif wanted.states is not None:
+        given |= {f"state{number}": each for number, each in enumerate(wanted.states)}
+        condition += f" AND o.state IN ({', '.join(f':state{number}' for number in range(len(wanted.states)))})"
+    tests = [condition]
     for name, value in _conditions(wanted):
-        if name == leads or (name == "states" and leads == "state"):
-            continue
-        tests.append(_TESTED[name])
         given[name] = value
-    match leads:
-        case "words":
-            given |= {"expression": wanted.expression, "position": before[0]}
-        case "sku" | "customer_id":
-            given |= {leads: getattr(wanted, leads), "at": before[0], "id": before[1]}
-        case "state":
-            given |= {"state": state, "at": before[0], "id": before[1]}
-        case _:
-            given |= {"at": before[0], "id": before[1]}
-    where = " AND ".join((condition, *tests))
-    sql = f"SELECT {position} AS position, {_COLUMNS} FROM {tables} WHERE {where} ORDER BY {order} LIMIT :limit"  # noqa: S608 - constants
-    return await db.all(Found, sql, limit=limit, **given)
+        if name != leads:
+            tests.append(_TESTED[name])
+    sql = (
+        f"SELECT {position} AS position, {_COLUMNS} FROM {tables}"  # noqa: S608 - constants
+        f" WHERE {' AND '.join(tests)} ORDER BY {order} LIMIT :limit"
+    )
+    return await db.all(Found, await _named(db, sql), limit=limit, **given)
 
 
-def _conditions(wanted: Wanted) -> Sequence[tuple[str, object]]:
-    return [
-        (name, value)
-        for name, value in (
-            ("sku", wanted.sku),
-            ("customer_id", wanted.customer_id),
-            ("states", None if wanted.states is None else json.dumps(wanted.states)),
-            ("since", wanted.since and _microseconds(wanted.since)),
-            ("until", wanted.until and _microseconds(wanted.until)),
-            ("at_least", wanted.at_least),
-            ("at_most", wanted.at_most),
-        )
-        if value is not None
-    ]
+async def _named(db: Database, sql: str) -> str:
+    """Return a query with the names of the tables that readers use now, as the database wants it."""
+    if "{" in sql:
+        version = await live_version(db, _INDEX.projection_name)
+        sql = sql.replace("{matches}", _MATCHES[db.dialect])
+        sql = sql.format(**{name: _INDEX.table(name, version=version) for name in ("lines", "words")})
+    return sql if db.dialect == "sqlite" else sql.replace("CROSS JOIN", "JOIN")
 
 
-async def index_some(tx: Tx) -> None:
-    """Put the next placed orders into the indexes of products and words, as many as a transaction should hold."""
-    after, newest = await tx.one(tuple[int, int], BEHIND)
-    to = min(newest, after + BATCH)
-    if to > after:
-        await tx.execute(_INDEX_LINES, after=after, to=to)
-        await tx.execute(_INDEX_WORDS, after=after, to=to)
-        await tx.execute("UPDATE indexed SET position = :to", to=to)
+def _conditions(wanted: Wanted) -> Iterator[tuple[str, object]]:
+    """Yield what is tested by one value, and the value."""
+    for name in ("sku", "customer_id", "since", "until", "at_least", "at_most"):
+        value = getattr(wanted, name)
+        if value is not None:
+            yield name, _microseconds(value) if isinstance(value, datetime) else value
 
 
 def _microseconds(at: datetime) -> int:

@@ -1,6 +1,6 @@
 """The order: all its states, all its legal moves, and what each event makes of it.
 
-    placed ──> PENDING ──confirm──> CONFIRMED ──parcel shipped──> SHIPPED ──parcel delivered──> DELIVERED
+    place ───> PENDING ──confirm──> CONFIRMED ──parcel shipped──> SHIPPED ──parcel delivered──> DELIVERED
                  │ ask                │ ask  ^
                  v                    v      │ refuse
                STOPPING             RETURNING
@@ -9,19 +9,21 @@
 Money of an order that stands can be given back in parts, which leaves it where it is: `ask-refund`, then `refund` or
 `refuse-refund`, which can come after the order has moved on.
 
-Pure: no clock, no database. A decision (`confirm`, `cancel`, ...) looks at the order and returns the event that says
-what happened, or raises; `after` gives the order that follows an event. `MOVES` is the only place that says what is
-legal, and a move that is not in it raises, when deciding and when replaying.
+No clock, no database: an `Aggregate`. A decision (`confirm`, `cancel`, ...) records the event that says what happened,
+or raises and leaves the order as it was. `MOVES` is the only place that says what is legal, and a move that is not in
+it raises, when deciding and when replaying.
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
+from archstone.data import Event
 from archstone.errors import ConflictError
+from archstone.eventsourcing import Aggregate, apply
 from archstone.systems.shop.orders.events import (
     CancellationAsked,
     CancellationRefused,
@@ -39,7 +41,7 @@ from archstone.systems.shop.orders.events import (
 )
 from archstone.systems.shop.values import Address, Money
 
-__all__ = ["MOVES", "SHOWN", "Happening", "IllegalMoveError", "Order", "Refund", "State", "Status", "rebuild"]
+__all__ = ["MOVES", "SHOWN", "Happening", "IllegalMoveError", "Order", "Refund", "State", "Status"]
 
 Status = Literal["pending", "confirmed", "cancelled"]
 Happening: TypeAlias = (
@@ -56,6 +58,7 @@ Happening: TypeAlias = (
     | RefundAskedAgain
 )
 Move = Literal[
+    "place",
     "confirm",
     "ask",
     "refuse",
@@ -74,6 +77,8 @@ Move = Literal[
 class State(Enum):
     """Where an order stands."""
 
+    NEW = "new"
+    """Before anything has happened: nobody is ever shown one."""
     PENDING = "pending"
     STOPPING = "stopping"
     """Pending, and the customer wants it cancelled: the checkout turns back at its last step."""
@@ -87,6 +92,7 @@ class State(Enum):
 
 MOVES: Final = MappingProxyType(
     {
+        (State.NEW, "place"): State.PENDING,
         (State.PENDING, "confirm"): State.CONFIRMED,
         (State.PENDING, "ask"): State.STOPPING,
         (State.PENDING, "cancel"): State.CANCELLED,
@@ -169,19 +175,22 @@ class Refund:
     ended_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """An order as it stands after `version` events."""
+_ENDS: Final[Mapping[type[Event], tuple[Move, Literal["done", "refused", "failed"]]]] = {
+    OrderRefunded: ("refund", "done"),
+    RefundRefused: ("refuse-refund", "refused"),
+    RefundFailed: ("fail-refund", "failed"),
+}
 
-    id: str
+
+class Order(Aggregate, name="order"):
+    """An order as what has happened to it made it."""
+
     customer_id: str
     lines: tuple[OrderLine, ...]
     total: Money
     address: Address
     placed_at: datetime
-    state: State = State.PENDING
-    version: int = 1
-    """Events so far, at least 1."""
+    state: State = State.NEW
     reason: str | None = None
     """Why it was cancelled or is to be; None while nobody wants that."""
     was_confirmed: bool = False
@@ -213,165 +222,148 @@ class Order:
                 return each
         raise KeyError(refund_id)
 
-    @staticmethod
-    def placed(event: OrderPlaced) -> "Order":
-        """Return the order that begins with `event`."""
-        return Order(
-            id=event.order_id,
-            customer_id=event.customer_id,
-            lines=event.lines,
-            total=event.total,
-            address=event.address,
-            placed_at=event.at,
-        )
-
     def can(self, move: Move) -> bool:
         """Return whether `move` is legal now."""
         return (self.state, move) in MOVES
 
-    def confirm(self, at: datetime) -> OrderConfirmed:
+    def place(
+        self, customer_id: str, lines: tuple[OrderLine, ...], *, total: Money, address: Address, at: datetime
+    ) -> None:
+        """Decide that there is such an order."""
+        self.record(
+            OrderPlaced(
+                order_id=self.id, customer_id=customer_id, lines=lines, total=total, address=address, at=at
+            )
+        )  # fmt: skip
+
+    def confirm(self, at: datetime) -> None:
         """Decide that the order stands."""
-        self._check("confirm")
-        return OrderConfirmed(order_id=self.id, customer_id=self.customer_id, lines=self.lines, total=self.total, at=at)
+        self.record(
+            OrderConfirmed(
+                order_id=self.id, customer_id=self.customer_id, lines=self.lines, total=self.total, at=at
+            )
+        )  # fmt: skip
 
-    def ask_to_cancel(self, reason: str, at: datetime) -> CancellationAsked:
+    def ask_to_cancel(self, reason: str, at: datetime) -> None:
         """Decide that the order is to be cancelled as soon as that can be done."""
-        self._check("ask")
-        return CancellationAsked(order_id=self.id, reason=reason, at=at)
+        self.record(CancellationAsked(order_id=self.id, reason=reason, at=at))
 
-    def refuse_to_cancel(self, reason: str, at: datetime) -> CancellationRefused:
+    def refuse_to_cancel(self, reason: str, at: datetime) -> None:
         """Decide that the order stands although its cancellation was asked for."""
-        self._check("refuse")
-        return CancellationRefused(order_id=self.id, reason=reason, at=at)
+        self.record(CancellationRefused(order_id=self.id, reason=reason, at=at))
 
-    def cancel(self, reason: str, at: datetime) -> OrderCancelled:
+    def cancel(self, reason: str, at: datetime) -> None:
         """Decide that the order is off: everything has been given back."""
-        self._check("cancel")
-        return OrderCancelled(
-            order_id=self.id,
-            customer_id=self.customer_id,
-            lines=self.lines,
-            total=self.total,
-            reason=reason,
-            was_confirmed=self.was_confirmed,
-            at=at,
-            refunded=self.refunded if self.refunded.amount else None,
+        self.record(
+            OrderCancelled(
+                order_id=self.id,
+                customer_id=self.customer_id,
+                lines=self.lines,
+                total=self.total,
+                reason=reason,
+                was_confirmed=self.was_confirmed,
+                at=at,
+                refunded=self.refunded if self.refunded.amount else None,
+            )
         )
 
-    def ask_refund(self, refund_id: str, amount: Money, *, reason: str, at: datetime) -> RefundAsked:
+    def ask_refund(self, refund_id: str, amount: Money, *, reason: str, at: datetime) -> None:
         """Decide that money is to be given back. Whether so much is left is the caller's question."""
-        self._check("ask-refund")
-        return RefundAsked(order_id=self.id, refund_id=refund_id, amount=amount, reason=reason, at=at)
+        self.record(RefundAsked(order_id=self.id, refund_id=refund_id, amount=amount, reason=reason, at=at))
 
-    def tell_refunded(self, refund_id: str, at: datetime) -> OrderRefunded:
+    def tell_refunded(self, refund_id: str, at: datetime) -> None:
         """Decide that a refund that was asked for has been given back."""
-        self._check("refund")
         found = self.refund(refund_id)
-        return OrderRefunded(
-            order_id=self.id,
-            customer_id=self.customer_id,
-            refund_id=refund_id,
-            amount=found.amount,
-            refunded=self.refunded + found.amount,
-            total=self.total,
-            reason=found.reason,
-            was_cancelled=self.state is State.CANCELLED,
-            at=at,
+        self.record(
+            OrderRefunded(
+                order_id=self.id,
+                customer_id=self.customer_id,
+                refund_id=refund_id,
+                amount=found.amount,
+                refunded=self.refunded + found.amount,
+                total=self.total,
+                reason=found.reason,
+                was_cancelled=self.state is State.CANCELLED,
+                at=at,
+            )
         )
 
-    def refuse_refund(self, refund_id: str, at: datetime) -> RefundRefused:
+    def refuse_refund(self, refund_id: str, at: datetime) -> None:
         """Decide that a refund that was asked for cannot be given back."""
-        self._check("refuse-refund")
-        return RefundRefused(order_id=self.id, refund_id=refund_id, amount=self.refund(refund_id).amount, at=at)
+        amount = self.refund(refund_id).amount
+        self.record(RefundRefused(order_id=self.id, refund_id=refund_id, amount=amount, at=at))
 
-    def fail_refund(self, refund_id: str, at: datetime) -> RefundFailed:
+    def fail_refund(self, refund_id: str, at: datetime) -> None:
         """Decide that nobody waits any longer for what the bank says of a refund."""
-        self._check("fail-refund")
-        return RefundFailed(order_id=self.id, refund_id=refund_id, amount=self.refund(refund_id).amount, at=at)
+        amount = self.refund(refund_id).amount
+        self.record(RefundFailed(order_id=self.id, refund_id=refund_id, amount=amount, at=at))
 
-    def retry_refund(self, refund_id: str, at: datetime) -> RefundAskedAgain:
+    def retry_refund(self, refund_id: str, at: datetime) -> None:
         """Decide that the bank is asked once more about a refund that failed."""
-        self._check("retry-refund")
-        return RefundAskedAgain(order_id=self.id, refund_id=refund_id, amount=self.refund(refund_id).amount, at=at)
+        amount = self.refund(refund_id).amount
+        self.record(RefundAskedAgain(order_id=self.id, refund_id=refund_id, amount=amount, at=at))
 
-    def move_parcel(self, to: ParcelState, at: datetime) -> ParcelMoved:
+    def move_parcel(self, to: ParcelState, at: datetime) -> None:
         """Decide that the parcel is where shipping says it is."""
-        self._check(to)
-        return ParcelMoved(order_id=self.id, to=to, at=at)
+        self.record(ParcelMoved(order_id=self.id, to=to, at=at))
 
-    def after(self, event: Happening) -> "Order":
-        """Return the order that follows `event`.
+    @apply
+    def _placed(self, event: OrderPlaced) -> None:
+        self._move("place")
+        self.customer_id, self.lines, self.total = event.customer_id, event.lines, event.total
+        self.address, self.placed_at = event.address, event.at
 
-        Raises:
-            IllegalMoveError: the history is wrong; no decision of this class leads there.
-        """
-        match event:
-            case OrderConfirmed():
-                return self._moved("confirm", was_confirmed=True)
-            case CancellationAsked(reason=reason):
-                return self._moved("ask", reason=reason)
-            case CancellationRefused():
-                return self._moved("refuse", reason=None)
-            case OrderCancelled(reason=reason):
-                return self._moved("cancel", reason=reason)
-            case ParcelMoved(to=to):
-                return self._moved(to, parcel=to)
-            case RefundAsked() | OrderRefunded() | RefundRefused() | RefundFailed() | RefundAskedAgain():
-                return self._after_refund(event)
-            case OrderPlaced():
-                raise IllegalMoveError(self.id, self.state.value, "place")
+    @apply
+    def _confirmed(self, _event: OrderConfirmed) -> None:
+        self._move("confirm")
+        self.was_confirmed = True
 
-    def _after_refund(
-        self, event: RefundAsked | OrderRefunded | RefundRefused | RefundFailed | RefundAskedAgain
-    ) -> "Order":
-        match event:
-            case RefundAsked(refund_id=refund_id, amount=amount, reason=reason, at=at):
-                asked = Refund(id=refund_id, amount=amount, reason=reason, asked_at=at)
-                return self._moved("ask-refund", refunds=(*self.refunds, asked))
-            case OrderRefunded(refund_id=refund_id, at=at):
-                return self._moved("refund", refunds=self._ended(refund_id, "done", at))
-            case RefundRefused(refund_id=refund_id, at=at):
-                return self._moved("refuse-refund", refunds=self._ended(refund_id, "refused", at))
-            case RefundFailed(refund_id=refund_id, at=at):
-                return self._moved("fail-refund", refunds=self._ended(refund_id, "failed", at))
-            case RefundAskedAgain(refund_id=refund_id, at=at):
-                return self._moved("retry-refund", refunds=self._again(refund_id, at))
+    @apply
+    def _asked(self, event: CancellationAsked) -> None:
+        self._move("ask")
+        self.reason = event.reason
+
+    @apply
+    def _refused(self, _event: CancellationRefused) -> None:
+        self._move("refuse")
+        self.reason = None
+
+    @apply
+    def _cancelled(self, event: OrderCancelled) -> None:
+        self._move("cancel")
+        self.reason = event.reason
+
+    @apply
+    def _parcel_moved(self, event: ParcelMoved) -> None:
+        self._move(event.to)
+        self.parcel = event.to
+
+    @apply
+    def _refund_asked(self, event: RefundAsked) -> None:
+        self._move("ask-refund")
+        asked = Refund(id=event.refund_id, amount=event.amount, reason=event.reason, asked_at=event.at)
+        self.refunds = (*self.refunds, asked)
+
+    @apply
+    def _refund_ended(self, event: OrderRefunded | RefundRefused | RefundFailed) -> None:
+        move, state = _ENDS[type(event)]
+        self._move(move)
+        self._replace(replace(self.refund(event.refund_id), state=state, ended_at=event.at))
+
+    @apply
+    def _refund_asked_again(self, event: RefundAskedAgain) -> None:
+        self._move("retry-refund")
+        self._replace(replace(self.refund(event.refund_id), state="asked", asked_at=event.at, ended_at=None))
 
     def _refunds_that_are(self, states: set[str]) -> Money:
         amount = sum(each.amount.amount for each in self.refunds if each.state in states)
         return Money(amount=amount, currency=self.total.currency)
 
-    def _ended(self, refund_id: str, state: Literal["done", "refused", "failed"], at: datetime) -> tuple[Refund, ...]:
-        return tuple(replace(each, state=state, ended_at=at) if each.id == refund_id else each for each in self.refunds)
+    def _replace(self, refund: Refund) -> None:
+        self.refunds = tuple(refund if each.id == refund.id else each for each in self.refunds)
 
-    def _again(self, refund_id: str, at: datetime) -> tuple[Refund, ...]:
-        again = replace(self.refund(refund_id), state="asked", asked_at=at, ended_at=None)
-        return tuple(again if each.id == refund_id else each for each in self.refunds)
-
-    def _check(self, move: Move) -> State:
+    def _move(self, move: Move) -> None:
         found = MOVES.get((self.state, move))
         if found is None:
             raise IllegalMoveError(self.id, self.state.value, move)
-        return found
-
-    def _moved(self, move: Move, **changes: object) -> "Order":
-        return replace(self, state=self._check(move), version=self.version + 1, **changes)  # pyright: ignore[reportArgumentType]
-
-
-def rebuild(history: Iterable[Happening]) -> Order:
-    """Return the order that its history, oldest first, has made.
-
-    Raises:
-        ValueError: the history is empty or does not begin with OrderPlaced.
-        IllegalMoveError: it holds a move that is not legal.
-    """
-    events = iter(history)
-    first = next(events, None)
-    if not isinstance(first, OrderPlaced):
-        raise ValueError(  # noqa: TRY004 - the value of the whole history is wrong, whatever its types
-            f"an order's history begins with OrderPlaced, this one with {type(first).__name__}"
-        )
-    order = Order.placed(first)
-    for event in events:
-        order = order.after(event)
-    return order
+        self.state = found

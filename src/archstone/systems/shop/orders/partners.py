@@ -8,13 +8,12 @@ from collections.abc import Awaitable
 from typing import Final, TypeVar
 
 from archstone import world
-from archstone.data import Database
 from archstone.errors import DomainError
 from archstone.systems.shop.checkout import NOT_COMPLETED
 from archstone.systems.shop.inventory.contract import Inventory
 from archstone.systems.shop.orders.endings import Endings
-from archstone.systems.shop.orders.order import State
-from archstone.systems.shop.orders.store import load, record
+from archstone.systems.shop.orders.order import Order, State
+from archstone.systems.shop.orders.store import OrderStore
 from archstone.systems.shop.payments.contract import Payments, RefundReason
 from archstone.systems.shop.payments.provider import PaymentToken
 from archstone.systems.shop.shipping.contract import ParcelLeftError, Shipping
@@ -31,9 +30,9 @@ class Partners:
     """The other services, as one order at a time sees them. Each call may be repeated: it names the order."""
 
     def __init__(
-        self, db: Database, *, endings: Endings, inventory: Inventory, payments: Payments, shipping: Shipping
+        self, kept: OrderStore, *, endings: Endings, inventory: Inventory, payments: Payments, shipping: Shipping
     ) -> None:
-        self._db = db
+        self._orders = kept
         self._endings = endings
         self._inventory = inventory
         self._payments = payments
@@ -77,19 +76,18 @@ class Partners:
         the order cancelled can rely on everything being given back.
         """
         await self._inventory.release(order_id)
-        async with self._db.transaction() as tx:
-            order = await load(tx, order_id)
+        async with self._orders.db.transaction() as tx:
+            order = await self._orders.find(Order, order_id, tx=tx)
             if order is None or order.state is State.CANCELLED:
                 return
             kept = await tx.first(str, "SELECT reason FROM refusals WHERE order_id = :id", id=order_id)
-            event = order.cancel(order.reason or kept or NOT_COMPLETED, world.now())
-            await record(tx, order, event)
-            tx.publish(event)
+            order.cancel(order.reason or kept or NOT_COMPLETED, world.now())
+            await self._orders.put(tx, order)
             tx.after_commit(lambda: self._endings.tell(order_id))
 
     async def _kept(self, order_id: OrderId, asked: Awaitable[object]) -> None:
         try:
             await asked
         except DomainError as refusal:
-            await self._db.execute(_KEEP, id=order_id, reason=str(refusal)[:300])
+            await self._orders.db.execute(_KEEP, id=order_id, reason=str(refusal)[:300])
             raise

@@ -1,10 +1,10 @@
 """What a stored order looks like to those who ask: pure functions from rows to the contract's values."""
 
-import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final, NamedTuple, assert_never
 
+from archstone import eventsourcing
 from archstone.systems.shop.orders.contract import Entry, OrderSummary, OrderView, Recorded, RefundView
 from archstone.systems.shop.orders.events import (
     CancellationAsked,
@@ -22,10 +22,9 @@ from archstone.systems.shop.orders.events import (
 from archstone.systems.shop.orders.order import SHOWN, Happening, Order, Refund, State
 from archstone.systems.shop.values import Money
 
-__all__ = ["EventRow", "SummaryRow", "entry_of", "recorded_of", "refund_view", "summary_of", "view_of"]
+__all__ = ["SummaryRow", "entry_of", "recorded_of", "refund_view", "summary_of", "view_of"]
 
 SUMMARY_COLUMNS: Final = "id, state, amount, currency, pieces, placed_at"
-EVENT_COLUMNS: Final = "version, type, metadata, at"
 
 
 class SummaryRow(NamedTuple):
@@ -39,22 +38,13 @@ class SummaryRow(NamedTuple):
     placed_at: int
 
 
-class EventRow(NamedTuple):
-    """An event without its data, as stored."""
-
-    version: int
-    type: str
-    metadata: str
-    at: int
-
-
-def view_of(order: Order, history: Iterable[Happening]) -> OrderView:
+def view_of(order: Order, history: Iterable[eventsourcing.Recorded[Happening]]) -> OrderView:
     """Return an order with its timeline."""
     return OrderView(
         id=order.id,
         status=SHOWN[order.state],
         reason=order.reason if order.state is State.CANCELLED else None,
-        timeline=tuple(entry_of(event) for event in history),
+        timeline=tuple(entry_of(each.event) for each in history),
         total=order.total,
         lines=order.lines,
         address=order.address,
@@ -120,15 +110,11 @@ def summary_of(row: SummaryRow) -> OrderSummary:
         status=SHOWN[State(row.state)],
         total=Money(amount=row.amount, currency=row.currency),
         pieces=row.pieces,
-        placed_at=_instant(row.placed_at),
+        placed_at=datetime.fromtimestamp(row.placed_at / 1_000_000, UTC),
     )
 
 
-def recorded_of(row: EventRow) -> Recorded:
+def recorded_of(stored: eventsourcing.Recorded[Happening]) -> Recorded:
     """Return an event of the history, without its data."""
-    caused_by: str | None = json.loads(row.metadata).get("caused_by")
-    return Recorded(version=row.version, type=row.type, at=_instant(row.at), caused_by=caused_by)
-
-
-def _instant(microseconds: int) -> datetime:
-    return datetime.fromtimestamp(microseconds / 1_000_000, UTC)
+    event = stored.event
+    return Recorded(version=stored.version, type=event.event_name, at=event.at, caused_by=stored.caused_by)

@@ -12,8 +12,8 @@ from archstone.systems.shop.orders.administration import (
     TooManyRefundsError,
 )
 from archstone.systems.shop.orders.contract import OrderUnknownError
-from archstone.systems.shop.orders.order import Refund
-from archstone.systems.shop.orders.store import load, record
+from archstone.systems.shop.orders.order import Order, Refund
+from archstone.systems.shop.orders.store import OrderStore
 from archstone.systems.shop.values import Money, OrderId, RefundId
 
 __all__ = ["AFTER_ASKED", "PAUSES_S", "again", "ask"]
@@ -31,11 +31,12 @@ AFTER_ASKED = world.declare_point(
 )
 
 
-async def ask(tx: Tx, order_id: OrderId, *, amount: int | None, reason: str) -> Refund:
+async def ask(kept: OrderStore, tx: Tx, order_id: OrderId, *, amount: int | None, reason: str) -> Refund:
     """Write down that money is to be given back.
 
     Args:
-        tx: Of orders.
+        kept: Where orders are kept.
+        tx: Of its database.
         order_id: Of which order.
         amount: Minor units; None: all that is left.
         reason: For the customer.
@@ -46,7 +47,7 @@ async def ask(tx: Tx, order_id: OrderId, *, amount: int | None, reason: str) -> 
         TooManyRefundsError: it has as many as may be.
         RefundTooMuchError: more than is left, or nothing is.
     """
-    order = await load(tx, order_id)
+    order = await kept.find(Order, order_id, tx=tx)
     if order is None:
         raise OrderUnknownError(order_id)
     if not order.can("ask-refund"):
@@ -58,13 +59,13 @@ async def ask(tx: Tx, order_id: OrderId, *, amount: int | None, reason: str) -> 
     if not 0 < wanted <= left:
         raise RefundTooMuchError(order_id, wanted, left)
     money = Money(amount=wanted, currency=order.total.currency)
-    event = order.ask_refund(world.new_id(), money, reason=reason, at=world.now())
-    changed = await record(tx, order, event)
+    order.ask_refund(world.new_id(), money, reason=reason, at=world.now())
+    await kept.put(tx, order)
     tx.after_commit(lambda: world.point(AFTER_ASKED))
-    return changed.refund(event.refund_id)
+    return order.refunds[-1]
 
 
-async def again(tx: Tx, order_id: OrderId, refund_id: RefundId) -> tuple[Refund, int | None]:
+async def again(kept: OrderStore, tx: Tx, order_id: OrderId, refund_id: RefundId) -> tuple[Refund, int | None]:
     """Write down that the bank is asked once more; return the refund, and the order's version then.
 
     The version is None where nothing is to be done: the refund is being asked for already.
@@ -73,7 +74,7 @@ async def again(tx: Tx, order_id: OrderId, refund_id: RefundId) -> tuple[Refund,
         OrderUnknownError: there is no such order.
         RefundNotFailedError: the order has no such refund, or it ended in another way.
     """
-    order = await load(tx, order_id)
+    order = await kept.find(Order, order_id, tx=tx)
     if order is None:
         raise OrderUnknownError(order_id)
     found = next((each for each in order.refunds if each.id == refund_id), None)
@@ -81,5 +82,6 @@ async def again(tx: Tx, order_id: OrderId, refund_id: RefundId) -> tuple[Refund,
         return found, None
     if found is None or found.state != "failed":
         raise RefundNotFailedError(refund_id, "unknown" if found is None else found.state)
-    changed = await record(tx, order, order.retry_refund(refund_id, world.now()))
-    return changed.refund(refund_id), changed.version
+    order.retry_refund(refund_id, world.now())
+    await kept.put(tx, order)
+    return order.refund(refund_id), order.version

@@ -11,12 +11,12 @@ from typing import Final
 from pydantic import TypeAdapter, ValidationError
 
 from archstone import world
+from archstone.eventsourcing import EVENTS_SCHEMA, Projector
 from archstone.observability import get_logger
 from archstone.resilience import Exponential, Retry
 from archstone.sagas import saga
-from archstone.services import Service, every, on
+from archstone.services import Service, on
 from archstone.systems.shop.catalog.contract import Catalog, Product
-from archstone.systems.shop.catalog.search import match_expression
 from archstone.systems.shop.inventory.administration import StockAdmin
 from archstone.systems.shop.inventory.contract import Inventory
 from archstone.systems.shop.notifications.contract import Mails
@@ -38,20 +38,19 @@ from archstone.systems.shop.orders.contract import (
 )
 from archstone.systems.shop.orders.dossier import Witnesses, dossier_of
 from archstone.systems.shop.orders.endings import Endings
-from archstone.systems.shop.orders.events import OrderLine, OrderPlaced, Reason
-from archstone.systems.shop.orders.order import SHOWN, Order, State, rebuild
+from archstone.systems.shop.orders.events import OrderLine, Reason
+from archstone.systems.shop.orders.indexing import INDEXING, MAX_WORDS, OrderIndex, words_in
+from archstone.systems.shop.orders.order import SHOWN, Order, State
 from archstone.systems.shop.orders.partners import Partners
 from archstone.systems.shop.orders.reading import (
-    EVENT_COLUMNS,
     SUMMARY_COLUMNS,
-    EventRow,
     SummaryRow,
     recorded_of,
     refund_view,
     summary_of,
     view_of,
 )
-from archstone.systems.shop.orders.store import history_of, load, record
+from archstone.systems.shop.orders.store import OrderStore, rebuilt
 from archstone.systems.shop.paging import decode_cursor, encode_cursor
 from archstone.systems.shop.payments.administration import PaymentAdmin
 from archstone.systems.shop.payments.contract import Payments
@@ -98,11 +97,22 @@ class OrdersService(Service, Orders, OrderAdmin, name="orders"):
     mails: Mails
     users: UserAdmin
 
+    schemas = (EVENTS_SCHEMA,)
+
+    @cached_property
+    def kept(self) -> OrderStore:
+        """Where orders are kept."""
+        return OrderStore(self.db)
+
+    def projectors(self) -> tuple[Projector, ...]:
+        """Make orders findable by product and by words."""
+        return (Projector(self.kept, OrderIndex(), settings=INDEXING),)
+
     @cached_property
     def partners(self) -> Partners:
         """What the steps of the sagas call."""
         return Partners(
-            self.db, endings=self.endings, inventory=self.inventory, payments=self.payments, shipping=self.shipping
+            self.kept, endings=self.endings, inventory=self.inventory, payments=self.payments, shipping=self.shipping
         )
 
     @cached_property
@@ -114,9 +124,8 @@ class OrdersService(Service, Orders, OrderAdmin, name="orders"):
         wanted = merged(lines)
         # Before the transaction, which begins with its first statement, below: nothing is held while others are asked.
         products = await self.catalog.pick(tuple(line.sku for line in wanted))
-        event = _placed(self.principal.id, zip(wanted, products, strict=True), address)
-        order = await record(self.tx, None, event)
-        self.tx.publish(event)
+        order = _placed(self.principal.id, zip(wanted, products, strict=True), address)
+        await self.kept.put(self.tx, order)
         await self.begin_checkout(order, wanted, payment_token)
         return _status(order)
 
@@ -154,20 +163,20 @@ class OrdersService(Service, Orders, OrderAdmin, name="orders"):
             return
         if not order.can("confirm"):
             raise CancellationAskedError(order_id)
-        event = order.confirm(world.now())
-        await record(self.tx, order, event)
-        self.tx.publish(event)
+        order.confirm(world.now())
+        await self.kept.put(self.tx, order)
         self.tx.after_commit(lambda: self.endings.tell(order_id))
 
     async def cancel(self, order_id: OrderId) -> OrderStatus:
-        order = await load(self.tx, order_id)
+        order = await self.kept.find(Order, order_id, tx=self.tx)
         if order is None or not self._may_see(order.customer_id):
             raise OrderUnknownError(order_id)
         if order.state in {State.SHIPPED, State.DELIVERED}:
             raise CannotCancelError(order_id, order.state.value)
         if order.can("ask"):
             was_confirmed = order.state is State.CONFIRMED
-            order = await record(self.tx, order, order.ask_to_cancel(BY_CUSTOMER, world.now()))
+            order.ask_to_cancel(BY_CUSTOMER, world.now())
+            await self.kept.put(self.tx, order)
             if was_confirmed:
                 # The version tells this attempt from one that came too late for an earlier parcel.
                 await self.tx.start(self.call_off, order_id, id=f"call-off-{order_id}-{order.version}")
@@ -187,25 +196,25 @@ class OrdersService(Service, Orders, OrderAdmin, name="orders"):
     async def keep(self, order_id: OrderId) -> None:
         """Step: the parcel was faster than the cancellation."""
         order = await self._load(order_id)
-        await record(self.tx, order, order.refuse_to_cancel(PARCEL_LEFT, world.now()))
+        order.refuse_to_cancel(PARCEL_LEFT, world.now())
+        await self.kept.put(self.tx, order)
 
     async def close(self, order_id: OrderId) -> None:
         """Step: everything is given back."""
         order = await self._load(order_id)
         if order.state is not State.CANCELLED:
-            event = order.cancel(order.reason or BY_CUSTOMER, world.now())
-            await record(self.tx, order, event)
-            self.tx.publish(event)
+            order.cancel(order.reason or BY_CUSTOMER, world.now())
+            await self.kept.put(self.tx, order)
 
     async def refund(self, order_id: OrderId, reason: str, amount: int | None = None) -> RefundView:
-        asked = await refunding.ask(self.tx, order_id, amount=amount, reason=reason)
+        asked = await refunding.ask(self.kept, self.tx, order_id, amount=amount, reason=reason)
         await self.tx.start(
             self.give_money_back, order_id, asked.id, asked.amount, asked.reason, id=f"refund-{asked.id}"
         )
         return refund_view(asked)
 
     async def retry_refund(self, order_id: OrderId, refund_id: RefundId) -> RefundView:
-        found, version = await refunding.again(self.tx, order_id, refund_id)
+        found, version = await refunding.again(self.kept, self.tx, order_id, refund_id)
         if version is not None:
             await self.tx.start(
                 self.give_money_back, order_id, found.id, found.amount, found.reason, id=f"refund-{found.id}-{version}"
@@ -232,21 +241,22 @@ class OrdersService(Service, Orders, OrderAdmin, name="orders"):
         """Step: the money has gone back."""
         order = await self._load(order_id)
         if order.refund(refund_id).state == "asked":
-            event = order.tell_refunded(refund_id, world.now())
-            await record(self.tx, order, event)
-            self.tx.publish(event)
+            order.tell_refunded(refund_id, world.now())
+            await self.kept.put(self.tx, order)
 
     async def refuse_refund(self, order_id: OrderId, refund_id: RefundId) -> None:
         """Step: a cancellation was faster, so less was left."""
         order = await self._load(order_id)
         if order.refund(refund_id).state == "asked":
-            await record(self.tx, order, order.refuse_refund(refund_id, world.now()))
+            order.refuse_refund(refund_id, world.now())
+            await self.kept.put(self.tx, order)
 
     async def fail_refund(self, order_id: OrderId, refund_id: RefundId) -> None:
         """Step: nobody knows what the bank has done, and an administrator has to look."""
         order = await self._load(order_id)
         if order.refund(refund_id).state == "asked":
-            await record(self.tx, order, order.fail_refund(refund_id, world.now()))
+            order.fail_refund(refund_id, world.now())
+            await self.kept.put(self.tx, order)
             _log.error("a refund failed: the bank did not answer for days", order=order_id, refund=refund_id)
 
     @on(ShipmentMoved)
@@ -255,29 +265,25 @@ class OrdersService(Service, Orders, OrderAdmin, name="orders"):
         order = await self._load(event.order_id)
         if order.state is State.CANCELLED and event.to == "packed":
             return  # it was packed and then stopped, and the news was slower than the cancellation
-        await record(self.tx, order, order.move_parcel(event.to, event.at))
+        order.move_parcel(event.to, event.at)
+        await self.kept.put(self.tx, order)
 
     async def order(self, order_id: OrderId, wait_s: float = 0.0) -> OrderView:
         with self.endings.of(order_id) as ended:
-            history = await history_of(self.db, order_id)
-            if not history or not self._may_see((order := rebuild(history)).customer_id):
+            history = await self.kept.history(order_id)
+            if not history or not self._may_see((order := rebuilt(order_id, history)).customer_id):
                 raise OrderUnknownError(order_id)
             if not wait_s or SHOWN[order.state] != "pending":
                 return view_of(order, history)
             await ended.within(wait_s)
-        history = await history_of(self.db, order_id)
-        return view_of(rebuild(history), history)
+        history = await self.kept.history(order_id)
+        return view_of(rebuilt(order_id, history), history)
 
     async def history(self, order_id: OrderId) -> History:
         owner = await self.db.first(str, "SELECT customer_id FROM orders WHERE id = :id", id=order_id)
         if owner is None or not self._may_see(owner):
             raise OrderUnknownError(order_id)
-        rows = await self.db.all(
-            EventRow,
-            f"SELECT {EVENT_COLUMNS} FROM events WHERE stream = :id ORDER BY version",  # noqa: S608 - a constant
-            id=order_id,
-        )
-        return History(id=order_id, items=tuple(recorded_of(row) for row in rows))
+        return History(id=order_id, items=tuple(map(recorded_of, await self.kept.history(order_id))))
 
     async def mine(self, limit: int = 20, cursor: str | None = None) -> OrderPage:
         return await self.orders_of(self.principal.id, limit, cursor)
@@ -313,9 +319,9 @@ class OrdersService(Service, Orders, OrderAdmin, name="orders"):
         limit: int = 20,
         cursor: str | None = None,
     ) -> OrderList:
-        expression = None if search is None else match_expression(search)
+        words = None if search is None else tuple(words_in(search)[:MAX_WORDS])
         states = finding.states_of(status, state)
-        if (search is not None and expression is None) or states == ():
+        if words == () or states == ():
             return OrderList(items=(), next_cursor=None)
         customer_id = customer
         if customer is not None and "@" in customer:
@@ -324,7 +330,7 @@ class OrdersService(Service, Orders, OrderAdmin, name="orders"):
                 return OrderList(items=(), next_cursor=None)
             customer_id = found.id
         wanted = finding.Wanted(
-            expression=expression, sku=sku, customer_id=customer_id, states=states, since=since, until=until,
+            words=words, sku=sku, customer_id=customer_id, states=states, since=since, until=until,
             at_least=at_least, at_most=at_most,
         )  # fmt: skip
         return await finding.page(self.db, wanted, limit=limit, cursor=cursor)
@@ -336,35 +342,24 @@ class OrdersService(Service, Orders, OrderAdmin, name="orders"):
             return None  # nobody can have registered with it
 
     async def dossier(self, order_id: OrderId) -> OrderDossier:
-        return await dossier_of(self.db, order_id, ask=Witnesses(self.money, self.parcels, self.stock, self.mails))
-
-    @every(0.25)
-    async def index_orders(self) -> None:
-        """Make orders that were placed since findable by product and by words, some hundred events at a time."""
-        after, newest = await self.db.one(tuple[int, int], finding.BEHIND)
-        if newest > after:
-            await finding.index_some(self.tx)
+        return await dossier_of(self.kept, order_id, ask=Witnesses(self.money, self.parcels, self.stock, self.mails))
 
     def _may_see(self, customer_id: str) -> bool:
         return self.principal.id == customer_id or "admin" in self.principal.roles
 
     async def _load(self, order_id: OrderId) -> Order:
-        order = await load(self.tx, order_id)
-        if order is None:
-            raise LookupError(f"order {order_id} has no history, though somebody carries it on")
-        return order
+        return await self.kept.load(Order, order_id, tx=self.tx)
 
 
-def _placed(customer_id: str, chosen: "zip[tuple[Line, Product]]", address: Address) -> OrderPlaced:
-    """Return the event that begins an order, with the prices of this moment."""
+def _placed(customer_id: str, chosen: "zip[tuple[Line, Product]]", address: Address) -> Order:
+    """Return a new order, with the prices of this moment."""
     lines = tuple(
         OrderLine(sku=product.sku, name=product.name, quantity=line.quantity, price=product.price)
         for line, product in chosen
     )
-    return OrderPlaced(
-        order_id=world.new_id(), customer_id=customer_id, lines=lines, total=_total(lines), address=address,
-        at=world.now(),
-    )  # fmt: skip
+    order = Order(world.new_id())
+    order.place(customer_id, lines, total=_total(lines), address=address, at=world.now())
+    return order
 
 
 def _total(lines: tuple[OrderLine, ...]) -> Money:

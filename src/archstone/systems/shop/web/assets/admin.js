@@ -31,6 +31,7 @@
 
     function show(figures) {
       board.textContent = figures.at;
+      alerts(document.querySelector("[data-alerts]"), figures.alerts);
       for (const [name, tile] of Object.entries(figures.tiles)) {
         const place = document.querySelector(`[data-tile="${CSS.escape(name)}"]`);
         if (!place) continue;
@@ -60,6 +61,24 @@
     document.addEventListener("visibilitychange", renew);
     renew();
     setInterval(renew, every);
+  }
+
+  function alerts(place, told) {
+    const text = JSON.stringify(told);
+    if (place.dataset.alerts === text) return; // or a reader would be told every two seconds
+    place.dataset.alerts = text;
+    place.replaceChildren(...told.map((alert) => {
+      const band = document.createElement("section");
+      band.className = "alert";
+      for (const [tag, kind, words] of [["h2", "", alert.name], ["p", "", alert.why], ["p", "todo", alert.todo],
+        ["p", "since", `since ${alert.since}`]]) {
+        const part = document.createElement(tag);
+        part.className = kind;
+        part.textContent = words;
+        band.append(part);
+      }
+      return band;
+    }));
   }
 
   function numbers(body, rows) {

@@ -1,0 +1,1 @@
+"""Where read models outside the database lie, a file for each kind."""
