@@ -6,6 +6,7 @@ By words the order is that in which orders were placed, else it is their time; b
 """
 
 import json
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from heapq import merge
@@ -14,6 +15,7 @@ from typing import Final, NamedTuple, cast
 
 from archstone.data import Database
 from archstone.services import Tx
+from archstone.systems.shop.catalog.indexes.tsvector import folded_words
 from archstone.systems.shop.orders.administration import ListedOrder, OrderList, OrderState
 from archstone.systems.shop.orders.order import SHOWN, State, Status
 from archstone.systems.shop.paging import decode_cursor, encode_cursor
@@ -45,6 +47,17 @@ _LEADING: Final = {
     "time": ("0", "orders o", "(o.placed_at, o.id) < (:at, :id)", "o.placed_at DESC, o.id DESC"),
 }  # fmt: skip
 """What leads: position, tables, condition, order."""
+_WORDS_ON_POSTGRESQL: Final = (
+    "e.position", "order_search f JOIN events e ON e.position = f.position JOIN orders o ON o.id = e.stream",
+    "f.words @@ CAST(CAST(:expression AS TEXT) AS tsquery) AND f.position < :position", "f.position DESC",
+)  # fmt: skip
+_STATES_ON_POSTGRESQL: Final = "o.state IN (SELECT json_array_elements_text(CAST(CAST(:states AS TEXT) AS json)))"
+_INDEX_LINE: Final = (
+    "INSERT INTO order_lines (sku, placed_at, order_id) VALUES (:sku, :placed_at, :id) ON CONFLICT DO NOTHING"
+)
+_INDEX_ORDER: Final = (
+    "INSERT INTO order_search (position, words) VALUES (:position, CAST(CAST(:words AS TEXT) AS tsvector))"
+)
 _TESTED: Final = {
     "sku": "(:sku, o.placed_at, o.id) IN (SELECT sku, placed_at, order_id FROM order_lines)",
     "customer_id": "o.customer_id = :customer_id",
@@ -173,17 +186,19 @@ async def find(db: Database, wanted: Wanted, *, before: tuple[int, str], limit: 
 async def _query(
     db: Database, wanted: Wanted, leads: str, *, before: tuple[int, str], limit: int, state: str | None = None
 ) -> list[Found]:
-    position, tables, condition, order = _LEADING[leads]
+    on_postgresql = db.dialect == "postgresql"
+    position, tables, condition, order = _WORDS_ON_POSTGRESQL if on_postgresql and leads == "words" else _LEADING[leads]
     given: dict[str, object] = {}
     tests: list[str] = []
     for name, value in _conditions(wanted):
         if name == leads or (name == "states" and leads == "state"):
             continue
-        tests.append(_TESTED[name])
+        tests.append(_STATES_ON_POSTGRESQL if on_postgresql and name == "states" else _TESTED[name])
         given[name] = value
     match leads:
         case "words":
-            given |= {"expression": wanted.expression, "position": before[0]}
+            expression = _tsquery(wanted.expression or "") if on_postgresql else wanted.expression
+            given |= {"expression": expression, "position": before[0]}
         case "sku" | "customer_id":
             given |= {leads: getattr(wanted, leads), "at": before[0], "id": before[1]}
         case "state":
@@ -216,9 +231,43 @@ async def index_some(tx: Tx) -> None:
     after, newest = await tx.one(tuple[int, int], BEHIND)
     to = min(newest, after + BATCH)
     if to > after:
-        await tx.execute(_INDEX_LINES, after=after, to=to)
-        await tx.execute(_INDEX_WORDS, after=after, to=to)
+        if tx.dialect == "postgresql":
+            await _index_on_postgresql(tx, after, to)
+        else:
+            await tx.execute(_INDEX_LINES, after=after, to=to)
+            await tx.execute(_INDEX_WORDS, after=after, to=to)
         await tx.execute("UPDATE indexed SET position = :to", to=to)
+
+
+class _New(NamedTuple):
+    position: int
+    data: str
+    id: str
+    customer_id: str
+    recipient: str
+    placed_at: int
+
+
+async def _index_on_postgresql(tx: Tx, after: int, to: int) -> None:
+    columns = "e.position, e.data, o.id, o.customer_id, o.recipient, o.placed_at"
+    for row in await tx.all(_New, f"SELECT {columns} {_NEW} {_PLACED}", after=after, to=to):
+        lines = json.loads(row.data)["lines"]
+        for line in lines:
+            await tx.execute(_INDEX_LINE, sku=line["sku"], placed_at=row.placed_at, id=row.id)
+        text = [
+            row.id,
+            row.id[-8:],
+            row.customer_id,
+            row.recipient,
+            *(f"{each['name']} {each['sku']}" for each in lines),
+        ]
+        words = " ".join(f"'{word}'" for word in folded_words(" ".join(text)))
+        await tx.execute(_INDEX_ORDER, position=row.position, words=words)
+
+
+def _tsquery(expression: str) -> str:
+    words = re.findall(r'"([^"]*)"(\*?)', expression)
+    return " & ".join(f"'{''.join(folded_words(word))}'{':*' if star else ''}" for word, star in words)
 
 
 def _microseconds(at: datetime) -> int:
