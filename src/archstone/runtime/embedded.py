@@ -60,7 +60,7 @@ class Embedded:
             system: What to run.
             folder: Its data folder; made if it is not there.
             settings: By default all defaults.
-            fresh: Empty the folder first.
+            fresh: Empty the folder first; refused where the services keep their data elsewhere (`database_url`).
             encode: Encode and decode whatever crosses between services, as tests and simulations do.
             lifeline: To the parent that starts this process again when it is killed. None: nobody does.
         """
@@ -128,6 +128,11 @@ class Embedded:
 
     async def __aenter__(self) -> Self:
         check_crash_point()  # now: whatever declares one has been imported
+        if self._fresh and self.settings.database_url:
+            raise ConfigError(
+                f"system {self.system.name!r}: fresh=True empties the data folder, and the services keep their data in "
+                "the database of the setting database_url: drop it yourself, or name another one and another folder"
+            )
         try:
             await self.folder.open(fresh=self._fresh)
             self._life.callback(self.folder.close)
