@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import httpx
 
-READY_S = 30.0
+READY_S = 120.0
 PASSWORD = "correct horse battery staple"
 ADDRESS = {"name": "Ann Buyer", "street": "1 Long Street", "city": "Ghent", "postcode": "9000", "country": "BE"}
 
@@ -98,7 +98,7 @@ class ShopProcess:
     async def exited(self) -> int:
         """Wait until it has ended by itself."""
         assert self.process is not None
-        return await asyncio.to_thread(self.process.wait, 30)
+        return await asyncio.to_thread(self.process.wait, 120)
 
     def running(self) -> bool:
         return self.process is not None and self.process.poll() is None

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import shop_importing
+from shop_database import faults_in
 
 from archstone import world
-from archstone.systems.shop import invariants
 from archstone.systems.shop.catalog import loading
 
 pytestmark = [pytest.mark.slow, pytest.mark.real_time]
@@ -43,7 +43,7 @@ def whole(folder: Path, products: int) -> None:
     assert one(folder, "catalog", "SELECT sum(products) FROM categories") == products
     assert one(folder, "inventory", "SELECT count(*) FROM stock") == products
     assert one(folder, "inventory", "SELECT count(*) FROM stock WHERE import > 0 AND free <> 5") == 0
-    assert invariants.check(folder) == []
+    assert faults_in(folder) == []
 
 
 @pytest.mark.parametrize("passes", [1, 7])

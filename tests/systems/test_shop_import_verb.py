@@ -17,15 +17,16 @@ from typing import Any
 
 import httpx
 import pytest
+from shop_database import faults_in
 from shop_process import Buyer, shop_process
 from test_shop_import_crash import SEEN, one
 from test_shop_import_loading import row
 from test_shop_import_reading import OTHERS
+from wiring import running
 
-from archstone.runtime import ControlError, ControlServer, running
+from archstone.runtime import ControlError, ControlServer
 from archstone.runtime.operator import Operator
 from archstone.services import client
-from archstone.systems.shop import invariants
 from archstone.systems.shop.catalog import loading
 from archstone.systems.shop.catalog.contract import Catalog
 from archstone.systems.shop.catalog.importing import CatalogImport
@@ -116,7 +117,7 @@ async def test_every_fault_is_told_and_the_rest_is_there_once_however_often_it_r
         ).fetchone()
     assert (description, json.loads(images)) == ("One 3\ntwo & three", ["https://a.example/3.png"])
     assert currency in {"EUR", "USD"}
-    assert invariants.check(folder) == []
+    assert faults_in(folder) == []
 
 
 async def test_people_get_a_table_of_faults_and_one_line(folder: Path) -> None:
@@ -181,7 +182,7 @@ async def test_a_shop_goes_on_selling_while_fifty_thousand_products_arrive(tmp_p
         assert (done.returncode, orders > 5, len(found["items"])) == (0, True, 1), done.stderr
         process.stop()
     assert one(tmp_path / "shop", "catalog", SEEN) == 100 + good
-    assert invariants.check(tmp_path / "shop") == []
+    assert faults_in(tmp_path / "shop") == []
 
 
 @pytest.mark.slow
@@ -197,7 +198,7 @@ async def test_fifty_thousand_rows_killed_midway_and_brought_twice(folder: Path)
     assert one(folder, "catalog", SEEN) == 100 + good
     assert one(folder, "catalog", "SELECT count(*) FROM products") == 100 + good
     await started(folder)
-    assert invariants.check(folder) == []
+    assert faults_in(folder) == []
 
 
 async def test_the_products_of_others_are_brought_twice_and_are_there_once(folder: Path) -> None:
@@ -207,7 +208,7 @@ async def test_the_products_of_others_are_brought_twice_and_are_there_once(folde
     assert figures(imported(folder, file)) == (0, 0, 194, 0)
     await started(folder)
     assert one(folder, "inventory", "SELECT free FROM stock WHERE sku = 'BEA-ESS-ESS-001'") == 99
-    assert invariants.check(folder) == []
+    assert faults_in(folder) == []
 
 
 async def test_a_running_shop_is_reached_through_its_socket(tmp_path: Path) -> None:
