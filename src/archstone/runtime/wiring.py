@@ -31,7 +31,7 @@ __all__ = ["Part", "Parts", "database_url", "hold", "token_verifier", "wire"]
 
 
 _POOL_SIZE: Final = 4
-"""Connections that a service keeps for writing, and for reading: a server has a hundred by default, for all."""
+"""Connections of a service for writing, and for reading, besides one that listens: a server has a hundred for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ def database_url(shared: str, folder: DataFolder, service: str) -> str:
     if not shared:
         return folder.database_url(service)
     mark = "&" if "?" in shared else "?"
-    size = "" if "pool_size=" in shared else f"&pool_size={_POOL_SIZE}&pool_overflow={_POOL_SIZE}"
+    size = "" if "pool_size=" in shared else f"&pool_size={_POOL_SIZE}&pool_overflow=0"
     return f"{shared}{mark}schema={service}{size}"
 
 
