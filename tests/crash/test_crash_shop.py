@@ -31,6 +31,9 @@ FORMS = tuple(MIXED)
 CHECKOUTS, CONCURRENCY, KILLS = 200, 20, 10
 TOKENS = ("tok_ok",) * 12 + ("tok_declined", "tok_flaky", "tok_timeout", "tok_unheard_of")
 
+STARTS = {"data.": 120, "postgres.before_commit": 60, "postgres.after_commit": 60, "postgres.after_group": 30}
+"""How often a start and a moment of rest pass points, about: the kill is to come after that."""
+
 ELSEWHERE = {
     "data.mid_migration": "tests/data/test_data_crash_points.py",
     "messaging.after_count": "tests/messaging/test_messaging_crash_points.py",
@@ -203,8 +206,7 @@ async def test_a_kill_at_a_crash_point_on_postgresql_loses_and_doubles_nothing(
 
 async def killed_at(shop: ShopProcess, point: str, form: str) -> None:
     """Let people buy, kill the shop at a point, start it again, and look whether all is well in the end."""
-    # A start commits, too.
-    passes = random.Random(point).randrange(1, 6) + (120 if point.startswith(("data.", "postgres.")) else 0)
+    passes = random.Random(point).randrange(1, 6) + next((n for name, n in STARTS.items() if point.startswith(name)), 0)
     try:
         await shop.start()
         async with httpx.AsyncClient(base_url=shop.url, timeout=30) as http:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from postgres import GivenServer, PostgresServer
 
@@ -19,7 +20,10 @@ from archstone.systems.shop.catalog.index import Entry
 from archstone.systems.shop.catalog.indexes.tsvector import vector
 from archstone.systems.shop.system import shop
 
-__all__ = ["PLACE", "faults_in", "index_is_whole", "settings_of"]
+__all__ = ["PLACE", "environment_of", "faults_in", "index_is_whole", "one", "settings_of"]
+
+
+T = TypeVar("T")
 
 
 class Place:
@@ -65,6 +69,22 @@ PLACE = Place()
 def settings_of(folder: Path) -> dict[str, str]:
     """Return the settings that tell a process where the data of its folder is, for its environment."""
     return {"DATABASE_URL": url} if (url := PLACE.url(folder)) else {}
+
+
+def environment_of(folder: Path) -> dict[str, str]:
+    """Return the environment variables that tell a process where the data of its folder is."""
+    return {f"ARCHSTONE_{name}": value for name, value in settings_of(folder).items()}
+
+
+def one(folder: Path, service: str, sql: str, row: type[T] = int) -> T:
+    """Return the one row that a statement finds in the data of a shop, which does not run."""
+
+    async def read() -> T:
+        async with Database(database_url(PLACE.url(folder), DataFolder(folder, shop.name), service)) as db:
+            return await db.one(row, sql)
+
+    with ThreadPoolExecutor(1) as thread:  # as below
+        return thread.submit(asyncio.run, read()).result()
 
 
 def faults_in(folder: Path) -> list[str]:

@@ -62,12 +62,15 @@ class ShopProcess:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, *sets],
-                env={**os.environ, **{f"ARCHSTONE_{k}": v for k, v in self.settings.items()}, **environment},
+                env={**os.environ, **self._environment(), **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
         return self
+
+    def _environment(self) -> dict[str, str]:
+        return {f"ARCHSTONE_{name}": value for name, value in self.settings.items()}
 
     async def start(self, **environment: str) -> float:
         """Start it and wait until it is ready; return the seconds that took."""
@@ -111,7 +114,7 @@ class ShopProcess:
             text=True,
             timeout=timeout_s,
             check=False,
-            env={**os.environ, "COLUMNS": "200"},
+            env={**os.environ, **self._environment(), "COLUMNS": "200"},
         )
 
     def log_tail(self, lines: int = 40) -> str:

@@ -18,7 +18,7 @@ from archstone.runtime import Embedded
 from archstone.systems.shop.checkout import CheckoutForm
 from archstone.systems.shop.system import shop
 
-STARTS = frozenset({"running", "running_shop", "served_shop"})
+STARTS = frozenset({"running", "running_shop", "served_shop", "shop_importing"})
 """What starts a shop, by name."""
 PLACES = "shop_place"
 

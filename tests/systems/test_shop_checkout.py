@@ -212,6 +212,7 @@ async def let_expire(inventory: Database) -> None:
         await asyncio.sleep(1)
 
 
+@pytest.mark.sqlite_only("minutes of virtual time, in each second of which every service looks for work")
 async def test_goods_come_back_by_themselves_after_a_quarter_of_an_hour(tmp_path: Path) -> None:
     async with running_shop(tmp_path) as shop:
         inventory = shop.client(Inventory, as_=SERVICE)

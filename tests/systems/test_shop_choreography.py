@@ -85,6 +85,7 @@ async def test_no_saga_carries_the_order_and_each_link_is_said_once(tmp_path: Pa
     assert links == [*FORWARD]
 
 
+@pytest.mark.sqlite_only("minutes of virtual time, in each second of which every service looks for work")
 @pytest.mark.parametrize("link", FORWARD, ids=lambda link: link[1])
 async def test_an_order_that_gets_no_answer_is_cancelled_in_time_and_the_late_answer_is_undone(
     tmp_path: Path, link: tuple[str, str]
@@ -112,6 +113,7 @@ async def test_an_order_that_gets_no_answer_is_cancelled_in_time_and_the_late_an
     assert faults_in(tmp_path) == []
 
 
+@pytest.mark.sqlite_only("minutes of virtual time, in each second of which every service looks for work")
 @pytest.mark.parametrize("link", BACK, ids=lambda link: link[1])
 async def test_a_way_back_that_stands_still_is_begun_again_and_told_until_the_order_is_cancelled(
     tmp_path: Path, link: tuple[str, str]
@@ -260,6 +262,7 @@ async def test_an_order_ends_in_the_form_in_which_it_began(
     assert faults_in(tmp_path) == []
 
 
+@pytest.mark.sqlite_only("minutes of virtual time, in each second of which every service looks for work")
 async def test_the_time_in_which_the_shop_was_closed_does_not_count(tmp_path: Path) -> None:
     async with running_shop(tmp_path, form=BY_EVENTS, held=[FORWARD[0]]) as shop:
         ann = await shop.register("ann@example.com")

@@ -1,15 +1,13 @@
 """An import that is killed leaves the shelf as it was, or all of itself on it, and its stock arrives in the end."""
 
 import os
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 import shop_importing
-from shop_database import faults_in
+from shop_database import environment_of, faults_in, one
 
 from archstone import world
 from archstone.systems.shop.catalog import loading
@@ -24,16 +22,10 @@ SEEN = (
 
 def run(folder: Path, first: int, count: int, **environment: str) -> tuple[int, str]:
     command = [sys.executable, shop_importing.__file__, str(folder), str(first), str(count)]
-    done = subprocess.run(
-        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=60, check=False
-    )
+    environment = {**os.environ, **environment_of(folder), **environment}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode in {0, -9}, done.stderr
     return done.returncode, done.stdout.strip()
-
-
-def one(folder: Path, service: str, sql: str) -> int:
-    with closing(sqlite3.connect(f"file:{folder / service}.db?mode=ro", uri=True)) as db:
-        return int(db.execute(sql).fetchone()[0])
 
 
 def whole(folder: Path, products: int) -> None:

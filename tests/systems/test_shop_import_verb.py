@@ -6,20 +6,18 @@ import json
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from shop_database import faults_in
+from shop_database import environment_of, faults_in, one
 from shop_process import Buyer, shop_process
-from test_shop_import_crash import SEEN, one
+from test_shop_import_crash import SEEN
 from test_shop_import_loading import row
 from test_shop_import_reading import OTHERS
 from wiring import running
@@ -74,6 +72,7 @@ def generated(path: Path, rows: int) -> int:
 
 def verb(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "archstone.cli", "import", "shop", "catalog", *words, "--data", str(folder)]
+    environment = {**environment_of(folder), **environment}
     return subprocess.run(
         command, capture_output=True, text=True, timeout=120, check=False, env={**os.environ, **environment}
     )
@@ -111,10 +110,9 @@ async def test_every_fault_is_told_and_the_rest_is_there_once_however_often_it_r
     assert [fault["line"] for fault in first["faults"]] == [2 + 2 * number for number in FAULTS]
     assert figures(imported(folder, str(file), "--map", MAPPING)) == (0, 0, good, 5)
     await started(folder)
-    with closing(sqlite3.connect(folder / "catalog.db")) as db:
-        description, images, currency = db.execute(
-            "SELECT description, images, currency FROM products WHERE sku = 'ID-3'"
-        ).fetchone()
+    description, images, currency = one(
+        folder, "catalog", "SELECT description, images, currency FROM products WHERE sku = 'ID-3'", tuple[str, str, str]
+    )
     assert (description, json.loads(images)) == ("One 3\ntwo & three", ["https://a.example/3.png"])
     assert currency in {"EUR", "USD"}
     assert faults_in(folder) == []
@@ -162,6 +160,7 @@ async def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.sqlite_only("fifty thousand rows say nothing more of PostgreSQL than a thousand")
 async def test_a_shop_goes_on_selling_while_fifty_thousand_products_arrive(tmp_path: Path) -> None:
     file = tmp_path / "feed.csv"
     good = generated(file, 50_000)
@@ -186,6 +185,7 @@ async def test_a_shop_goes_on_selling_while_fifty_thousand_products_arrive(tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.sqlite_only("as above")
 async def test_fifty_thousand_rows_killed_midway_and_brought_twice(folder: Path) -> None:
     file = folder.with_name("feed.csv")
     good = generated(file, 50_000)

@@ -62,6 +62,7 @@ async def patiently(shop: RunningShop, who: Principal, order_id: str, until_s: f
     return await shop.client(Orders, as_=who).order(order_id)
 
 
+@pytest.mark.sqlite_only("minutes of virtual time, in each second of which every service looks for work")
 async def test_a_bank_that_is_silent_for_hours_is_asked_at_growing_pauses_and_pays_once(tmp_path: Path) -> None:
     bank = DeadBank(f"sqlite:///{tmp_path / 'bank.db'}", back_at_s=6 * HOUR_S, pays=True)
     async with running_shop(tmp_path, bank=bank) as shop:
@@ -84,6 +85,7 @@ async def test_a_bank_that_is_silent_for_hours_is_asked_at_growing_pauses_and_pa
     assert faults_in(tmp_path) == []
 
 
+@pytest.mark.sqlite_only("minutes of virtual time, in each second of which every service looks for work")
 async def test_after_three_days_of_silence_a_refund_has_failed_and_can_be_tried_again(tmp_path: Path) -> None:
     bank = DeadBank(f"sqlite:///{tmp_path / 'bank.db'}")
     async with running_shop(tmp_path, bank=bank) as shop:
@@ -116,6 +118,7 @@ async def test_after_three_days_of_silence_a_refund_has_failed_and_can_be_tried_
     assert faults_in(tmp_path) == []
 
 
+@pytest.mark.sqlite_only("minutes of virtual time, in each second of which every service looks for work")
 async def test_a_refund_can_fail_twice_and_an_order_be_cancelled_in_between(tmp_path: Path) -> None:
     bank = DeadBank(f"sqlite:///{tmp_path / 'bank.db'}")
     async with running_shop(tmp_path, bank=bank, pace=Pace(packed_after_s=10_000)) as shop:
@@ -137,6 +140,7 @@ async def test_a_refund_can_fail_twice_and_an_order_be_cancelled_in_between(tmp_
     assert faults_in(tmp_path) == []
 
 
+@pytest.mark.sqlite_only("minutes of virtual time, in each second of which every service looks for work")
 async def test_the_wait_for_a_bank_outlives_a_restart(tmp_path: Path) -> None:
     async with running_shop(tmp_path, bank=DeadBank(f"sqlite:///{tmp_path / 'bank.db'}")) as shop:
         ann = await shop.register("ann@example.com")
