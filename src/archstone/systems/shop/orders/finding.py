@@ -188,6 +188,8 @@ async def _query(
 ) -> list[Found]:
     on_postgresql = db.dialect == "postgresql"
     position, tables, condition, order = _WORDS_ON_POSTGRESQL if on_postgresql and leads == "words" else _LEADING[leads]
+    if on_postgresql:
+        tables = tables.replace("CROSS JOIN", "JOIN")
     given: dict[str, object] = {}
     tests: list[str] = []
     for name, value in _conditions(wanted):
