@@ -18,6 +18,7 @@ from typing import Any, Self, TypeVar
 
 from archstone import context
 from archstone.context import Principal
+from archstone.data import Database
 from archstone.errors import ConfigError
 from archstone.gateway import Gateway, GatewayParts
 from archstone.messaging import Bus
@@ -127,6 +128,8 @@ class Embedded:
         return self._asgi
 
     async def __aenter__(self) -> Self:
+        if self.settings.database_url:
+            Database(self.settings.database_url)  # says what is wrong with it, and has its engine declare its points
         check_crash_point()  # now: whatever declares one has been imported
         if self._fresh and self.settings.database_url:
             raise ConfigError(
