@@ -1,5 +1,6 @@
 """The shop by URL alone: a process, the command line over it, a kill in mid checkout, and what it refuses there."""
 
+import asyncio
 from pathlib import Path
 
 import httpx
@@ -15,19 +16,19 @@ from archstone.systems.shop.system import shop as the_shop
 
 @pytest.mark.slow
 @pytest.mark.real_time
-async def test_the_command_line_serves_a_shop_that_is_killed_in_mid_checkout(tmp_path: Path, postgres_url: str) -> None:
+def test_the_command_line_serves_a_shop_that_is_killed_in_mid_checkout(tmp_path: Path, postgres_url: str) -> None:
     shop = ShopProcess(tmp_path / "shop", settings={"DATABASE_URL": postgres_url})
     feed = tmp_path / "feed.csv"
     feed.write_text("sku,name,category,price,stock\nIMP-1,Zephyrine carafe,kitchen,12.50,5\n")
     try:
-        await shop.start()
+        asyncio.run(shop.start())
         with httpx.Client(base_url=shop.url, timeout=60) as http:
             ann = new_person(http)
             declined = ann.settled(ann.buy(("KIT-001", 1), token="tok_declined"))
             under_way = [ann.buy(("KIT-002", 1)) for _ in range(3)]
             shop.kill()
             assert shop.command("import", "shop", "catalog", str(feed)).stdout.startswith("1 added")
-            await shop.start()
+            asyncio.run(shop.start())
             assert declined["status"] == "cancelled"
             assert {ann.settled(order_id)["status"] for order_id in under_way} == {"confirmed"}
             admin = make_admin(shop, ann)
@@ -49,7 +50,7 @@ async def test_the_command_line_serves_a_shop_that_is_killed_in_mid_checkout(tmp
         assert shop.stop() == 0, shop.log_tail()
         assert not list(shop.data.glob("orders.db*"))
         assert invariants.check(shop.data, postgres_url) == []
-        assert len((await invariants.read(shop.data, postgres_url)).orders) == 4
+        assert len(asyncio.run(invariants.read(shop.data, postgres_url)).orders) == 4
     finally:
         shop.kill()
 
@@ -71,6 +72,7 @@ async def test_what_is_on_a_server_is_not_emptied_with_the_folder(tmp_path: Path
 
 
 @pytest.mark.real_time
+@pytest.mark.sqlite_only("has a database of its own")
 async def test_what_is_on_a_server_is_not_backed_up_with_the_folder(tmp_path: Path, postgres_url: str) -> None:
     async with running(the_shop, data=tmp_path / "shop", settings=Settings(database_url=postgres_url)) as run:
         with pytest.raises(BackupError, match="pg_dump"):
