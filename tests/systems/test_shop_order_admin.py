@@ -111,6 +111,7 @@ async def test_a_cursor_belongs_to_its_search_and_lists_are_for_administrators(t
                 await call
 
 
+@pytest.mark.sqlite_only("says to SQLite's index that it is empty")
 async def test_orders_placed_before_the_upgrade_are_found_too(tmp_path: Path) -> None:
     async with running_shop(tmp_path) as shop:
         _, (first, second, third), _ = await three_orders(shop)

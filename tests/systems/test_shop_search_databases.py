@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, closing
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from shop_database import index_is_whole
 
@@ -93,6 +93,7 @@ async def test_what_the_shop_starts_with_is_indexed_as_the_service_would(both: t
         assert await server.all(tuple, sql) == await lite.all(tuple, sql)
 
 
+@settings(deadline=None)
 @given(st.text(LETTERS, max_size=40))
 @example("\u00c9m\u00e8re \u0130z \u017fa 1\u00bd")
 def test_words_are_those_that_fts5_makes(text: str) -> None:
