@@ -1,12 +1,11 @@
 """An import that is killed leaves the shelf as it was, or all of itself on it, and its stock arrives in the end."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import shop_importing
+import warm
 from shop_database import environment_of, faults_in, one
 
 from archstone import world
@@ -21,9 +20,8 @@ SEEN = (
 
 
 def run(folder: Path, first: int, count: int, **environment: str) -> tuple[int, str]:
-    command = [sys.executable, shop_importing.__file__, str(folder), str(first), str(count)]
-    environment = {**os.environ, **environment_of(folder), **environment}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    words = [shop_importing.__file__, folder, str(first), str(count)]
+    done = warm.run(words, env={**os.environ, **environment_of(folder), **environment})
     assert done.returncode in {0, -9}, done.stderr
     return done.returncode, done.stdout.strip()
 
