@@ -89,7 +89,6 @@ async def test_a_parcel_moves_after_the_order_is_confirmed_and_the_timeline_tell
     assert faults_in(tmp_path) == []
 
 
-@pytest.mark.both_databases
 async def test_of_a_cancellation_and_a_parcel_that_leaves_exactly_one_wins(tmp_path: Path) -> None:
     async with running_shop(tmp_path, pace=FAST) as shop:
         ann = await shop.register("ann@example.com")

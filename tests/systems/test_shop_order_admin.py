@@ -70,7 +70,6 @@ async def test_orders_are_found_by_each_condition_and_by_several(tmp_path: Path)
         assert await found(shop, customer=ann.id, since=times[2], at_least=4490, at_most=4490) == [third]
 
 
-@pytest.mark.both_databases
 async def test_orders_are_found_by_words(tmp_path: Path) -> None:
     async with running_shop(tmp_path) as shop:
         ann, (first, second, third), _ = await three_orders(shop)
