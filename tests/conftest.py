@@ -2,7 +2,8 @@
 
 A test runs in the order of arrival (as asyncio promises) unless it is marked `simulated(seed=7)` or pytest is
 given `--seed`; then ready callbacks run in an order drawn from the seed and the test's name. Tasks that a test
-leaves behind fail it. The marker `real_time` gives a test a real loop, for subprocesses, sockets and threads.
+leaves behind fail it. A test with the parameter "postgresql" has virtual time beside a real server. The marker
+`real_time` gives a test a real loop, for subprocesses, sockets and threads.
 
 Async fixtures (`async def`, with `return` or one `yield`) have function scope and share loop and world with their
 test; the part before and the part after `yield` run in one task.
@@ -91,6 +92,10 @@ def stage_of(item: pytest.Item) -> StageOfTest:
 def new_stage(item: pytest.Item) -> StageOfTest:
     if item.get_closest_marker("real_time"):
         return RealStage()
+    if getattr(item, "callspec", None) is not None and "postgresql" in item.callspec.params.values():
+        from postgres_stage import PostgresStage  # it declares crash points of an engine that else nobody uses
+
+        return PostgresStage()
     marker = item.get_closest_marker("simulated")
     options: dict[str, Any] = {} if marker is None else dict(marker.kwargs)
     seed = item.config.getoption("--seed")

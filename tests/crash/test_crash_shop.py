@@ -31,6 +31,9 @@ FORMS = tuple(MIXED)
 CHECKOUTS, CONCURRENCY, KILLS = 200, 20, 10
 TOKENS = ("tok_ok",) * 12 + ("tok_declined", "tok_flaky", "tok_timeout", "tok_unheard_of")
 
+STARTS = {"data.": 120, "postgres.before_commit": 60, "postgres.after_commit": 60, "postgres.after_group": 30}
+"""How often a start and a moment of rest pass points, about: the kill is to come after that."""
+
 ELSEWHERE = {
     "data.mid_migration": "tests/data/test_data_crash_points.py",
     "eventsourcing.after_outside": "tests/eventsourcing/test_eventsourcing_crash_points.py",
@@ -69,7 +72,22 @@ ELSEWHERE = {
 
 GATHERED = {"eventsourcing.after_checkpoint", "eventsourcing.after_effects"}
 """Points that are passed once for all orders of a quarter of a second."""
-DURING_A_CHECKOUT = sorted(world.crash_points().keys() - ELSEWHERE.keys())
+ON_POSTGRESQL = (
+    "postgres.before_commit",
+    "postgres.after_commit",
+    "postgres.before_group",
+    "postgres.after_group",
+    "messaging.after_send",
+    "sagas.after_begin",
+    "sagas.after_effect",
+    "sagas.before_undo",
+    "services.after_commit_before_answer",
+    "services.after_handled_before_settle",
+    "shop.bank_after_capture",
+)
+"""Points that a checkout passes on PostgreSQL: all of its engine, and of each block some."""
+
+DURING_A_CHECKOUT = sorted(world.crash_points().keys() - ELSEWHERE.keys() - set(ON_POSTGRESQL[:4]))
 
 
 async def buyers(shop: ShopProcess, http: httpx.AsyncClient, count: int) -> list[Buyer]:
@@ -135,7 +153,7 @@ class Shopping:
 def broken(shop: ShopProcess) -> list[str]:
     """Stop the shop in an orderly way and return every invariant that does not hold in its data folder."""
     assert shop.stop() == 0, shop.log_tail()
-    return invariants.check(shop.data)
+    return invariants.check(shop.data, shop.settings.get("DATABASE_URL", ""))
 
 
 async def quiet(shop: ShopProcess) -> None:
@@ -182,7 +200,20 @@ async def test_two_hundred_checkouts_survive_ten_kills_at_random_moments(tmp_pat
 @pytest.mark.parametrize("point", DURING_A_CHECKOUT)
 async def test_a_kill_at_a_crash_point_loses_and_doubles_nothing(tmp_path: Path, point: str, form: str) -> None:
     shop = ShopProcess(tmp_path / "shop", options={"checkout": form}, settings={"RATE_LIMIT_PER_S": "100000"})
-    passes = random.Random(point).randrange(1, 6) + (120 if point.startswith("data.") else 0)  # a start commits, too
+    await killed_at(shop, point, form)
+
+
+@pytest.mark.parametrize("point", ON_POSTGRESQL)
+async def test_a_kill_at_a_crash_point_on_postgresql_loses_and_doubles_nothing(
+    tmp_path: Path, point: str, postgres_url: str
+) -> None:
+    settings = {"RATE_LIMIT_PER_S": "100000", "DATABASE_URL": postgres_url}
+    await killed_at(ShopProcess(tmp_path / "shop", settings=settings), point, "saga")
+
+
+async def killed_at(shop: ShopProcess, point: str, form: str) -> None:
+    """Let people buy, kill the shop at a point, start it again, and look whether all is well in the end."""
+    passes = random.Random(point).randrange(1, 6) + next((n for name, n in STARTS.items() if point.startswith(name)), 0)
     passes = min(passes, 2) if point in GATHERED else passes
     try:
         await shop.start()

@@ -5,6 +5,7 @@ stop, kill or restart a server start one of their own all the same. Where neithe
 the reason, and fail with it where `ARCHSTONE_REQUIRE_BACKENDS=1`.
 """
 
+import asyncio
 import contextlib
 import importlib.util
 import os
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -61,15 +63,59 @@ def _copied(folder: Path) -> Path:
     return root / WHEEL / "pginstall18" / "bin"
 
 
+def _in_memory() -> Path | None:
+    """Return a folder that needs no disk, where there is one with room; who cuts no power will not miss the disk."""
+    memory = Path("/dev/shm")
+    roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 2 * 1024**3
+    return memory if roomy else None
+
+
 def _user() -> str | None:
     """Return as whom the server runs: not as root, which it refuses."""
     return "nobody" if os.geteuid() == 0 else None
 
 
-class PostgresServer:
+class Databases:
+    """The databases that tests make on a server."""
+
+    def __init__(self) -> None:
+        self._made = 0
+
+    def url(self, database: str = "postgres") -> str:
+        """Return the URL of a database; by default of one that is always there."""
+        raise NotImplementedError
+
+    def new_database(self, *, template: str = "template1") -> str:
+        """Create a database as `template` is, an empty one by default, and return its URL."""
+        self._made += 1
+        name = f"archstone_test_{os.getpid()}_{self._made}"
+        self._say(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name} TEMPLATE {template}")
+        return self.url(name)
+
+    def drop_database(self, url: str) -> None:
+        """Drop what `new_database` has made, whoever has it open."""
+        self._say(f"DROP DATABASE IF EXISTS {urlsplit(url).path.strip('/')} WITH (FORCE)")
+
+    def _say(self, *statements: str) -> None:
+        import asyncpg
+
+        async def say() -> None:
+            connection = await asyncpg.connect(self.url())
+            try:
+                for statement in statements:
+                    await connection.execute(statement)
+            finally:
+                await connection.close()
+
+        with ThreadPoolExecutor(1) as thread:  # whoever asks may be on a loop
+            thread.submit(asyncio.run, say()).result()
+
+
+class PostgresServer(Databases):
     """A server of one's own, with trust for everybody on loopback."""
 
     def __init__(self, settings: Mapping[str, str] = QUICK) -> None:
+        super().__init__()
         found = binaries()
         if isinstance(found, str):
             missing(found)
@@ -77,9 +123,8 @@ class PostgresServer:
         self._bin = found
         self.settings = dict(settings)
         self.port = free_port()
-        self.folder = Path(tempfile.mkdtemp(prefix="archstone-pg-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="archstone-pg-", dir=_in_memory() if settings is QUICK else None))
         self.process: subprocess.Popen[bytes] | None = None
-        self._databases = 0
         self._begun = False
         if (user := _user()) is not None:
             entry = pwd.getpwnam(user)
@@ -141,13 +186,6 @@ class PostgresServer:
         return self._run("psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", "archstone", "-d", database,
                          "-qAt", "-v", "ON_ERROR_STOP=1", "-c", text)  # fmt: skip
 
-    def new_database(self) -> str:
-        """Create an empty database and return its URL."""
-        self._databases += 1
-        name = f"test_{os.getpid()}_{self._databases}"
-        self.sql(f"CREATE DATABASE {name}")
-        return self.url(name)
-
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """End the server: SIGINT rolls back what is open, SIGQUIT is a crash of it."""
         process, self.process = self.process, None
@@ -175,31 +213,15 @@ def postgres_server(settings: Mapping[str, str] = QUICK) -> Iterator[PostgresSer
         server.remove()
 
 
-class GivenServer:
+class GivenServer(Databases):
     """The server that the environment names."""
 
     def __init__(self, url: str) -> None:
+        super().__init__()
         self._url = url
-        self._databases = 0
 
-    def new_database(self) -> str:
-        import asyncio
-
-        import asyncpg
-
-        self._databases += 1
-        name = f"archstone_test_{os.getpid()}_{self._databases}"
-
-        async def create() -> None:
-            connection = await asyncpg.connect(self._url)
-            try:
-                await connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-                await connection.execute(f"CREATE DATABASE {name}")
-            finally:
-                await connection.close()
-
-        asyncio.run(create())
-        return urlunsplit(urlsplit(self._url)._replace(path=f"/{name}"))
+    def url(self, database: str = "postgres") -> str:
+        return self._url if database == "postgres" else urlunsplit(urlsplit(self._url)._replace(path=f"/{database}"))
 
 
 @pytest.fixture(scope="session")

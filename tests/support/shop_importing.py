@@ -4,10 +4,11 @@ It ends when the stock has arrived. With `ARCHSTONE_CRASH` in its environment it
 """
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 
-from archstone.runtime import OPERATOR, running
+from archstone.runtime import OPERATOR, Settings, running
 from archstone.systems.shop.catalog.importing import CatalogImport, LoadedProduct
 from archstone.systems.shop.importing.loading import Report, load
 from archstone.systems.shop.system import shop
@@ -21,7 +22,8 @@ def product(number: int) -> LoadedProduct:
 
 
 async def bring(folder: Path, first: int, count: int) -> Report:
-    async with running(shop, data=folder) as run:
+    settings = Settings(database_url=os.environ.get("ARCHSTONE_DATABASE_URL", ""))
+    async with running(shop, data=folder, settings=settings) as run:
         imports = run.client(CatalogImport, as_=OPERATOR)
         rows = map(product, range(first, first + count))
         while True:

@@ -17,7 +17,7 @@ from typing import Any, Self
 import httpx
 import warm
 
-READY_S = 30.0
+READY_S = 120.0
 PASSWORD = "correct horse battery staple"
 ADDRESS = {"name": "Ann Buyer", "street": "1 Long Street", "city": "Ghent", "postcode": "9000", "country": "BE"}
 
@@ -52,8 +52,7 @@ class ShopProcess:
     def spawn(self, **environment: str) -> Self:
         sets = [f"--set={name}={value}" for name, value in self.options.items()]
         words = ["-m", "archstone.cli", "up", "shop", "--port", str(self.port), "--data", str(self.data), *sets]
-        settings = {f"ARCHSTONE_{name}": value for name, value in self.settings.items()}
-        env = {**os.environ, **settings, **environment}
+        env = {**os.environ, **self._environment(), **environment}
         with self.log.open("ab") as log:
             if self.cold:
                 command, nothing = [sys.executable, *words], subprocess.DEVNULL
@@ -61,6 +60,9 @@ class ShopProcess:
             else:
                 self.process = warm.spawn(words, env=env, stdout=log, stderr=log)
         return self
+
+    def _environment(self) -> dict[str, str]:
+        return {f"ARCHSTONE_{name}": value for name, value in self.settings.items()}
 
     async def start(self, **environment: str) -> float:
         """Start it and wait until it is ready; return the seconds that took."""
@@ -91,7 +93,7 @@ class ShopProcess:
     async def exited(self) -> int:
         """Wait until it has ended by itself."""
         assert self.process is not None
-        return await asyncio.to_thread(self.process.wait, 30)
+        return await asyncio.to_thread(self.process.wait, 120)
 
     def running(self) -> bool:
         return self.process is not None and self.process.poll() is None
@@ -99,7 +101,8 @@ class ShopProcess:
     def command(self, *words: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
         """Run another verb of the command line on this data folder."""
         words = ("-m", "archstone.cli", *words, "--data", str(self.data))
-        return warm.run(words, env={**os.environ, "COLUMNS": "200"}, timeout_s=timeout_s)
+        env = {**os.environ, **self._environment(), "COLUMNS": "200"}
+        return warm.run(words, env=env, timeout_s=timeout_s)
 
     def log_tail(self, lines: int = 40) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""

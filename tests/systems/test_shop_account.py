@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -122,12 +123,14 @@ async def test_one_mail_tells_of_it_in_the_language_of_the_account(tmp_path: Pat
     assert "X-Archstone-Order" not in mail.read_text()
 
 
+@pytest.mark.both_databases
 async def test_of_two_changes_at_once_one_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checked, verify = asyncio.Barrier(2), Passwords.verify
+    checked, verify, calls = asyncio.Barrier(2), Passwords.verify, count(1)
 
     async def together(self: Passwords, stored: str | None, password: str) -> Verdict:
         verdict = await verify(self, stored, password)
-        await checked.wait()
+        if next(calls) <= 2:  # where transactions run at once, the one that is lost runs again, alone
+            await checked.wait()
         return verdict
 
     async with running_shop(tmp_path) as shop:

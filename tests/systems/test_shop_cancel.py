@@ -5,9 +5,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from shop_database import faults_in
 from wiring import running_shop
 
-from archstone.systems.shop import invariants
 from archstone.systems.shop.checkout import CheckoutForm
 from archstone.systems.shop.inventory.contract import Inventory
 from archstone.systems.shop.orders.contract import CannotCancelError, NoOrdersError, Orders, OrderUnknownError
@@ -38,7 +38,7 @@ async def test_a_confirmed_order_is_cancelled_and_everything_given_back(tmp_path
         "placed", "confirmed", "cancellation asked for", "cancelled: cancelled by the customer",
     ]  # fmt: skip
     assert len(list((tmp_path / "mails").iterdir())) == 2
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 class WaitingBank(Bank):
@@ -67,7 +67,7 @@ async def test_a_pending_order_turns_back_before_it_is_confirmed(tmp_path: Path,
         await shop.at_rest()
         assert await bank.balance("shop") == 0
     assert (view.status, view.reason) == ("cancelled", "cancelled by the customer")
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 async def test_a_parcel_moves_after_the_order_is_confirmed_and_the_timeline_tells(
@@ -86,7 +86,7 @@ async def test_a_parcel_moves_after_the_order_is_confirmed_and_the_timeline_tell
     assert [entry.version for entry in history.items] == [1, 2, 3, 4, 5]
     assert [entry.caused_by for entry in history.items[:2]] == [ann.id, "service:orders"]
     assert sorted(entry.at for entry in view.timeline) == [entry.at for entry in view.timeline]
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 async def test_of_a_cancellation_and_a_parcel_that_leaves_exactly_one_wins(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ async def test_of_a_cancellation_and_a_parcel_that_leaves_exactly_one_wins(tmp_p
         await shop.at_rest()
     outcomes = {(view.status, view.parcel == "delivered") for view in views}
     assert outcomes == {("cancelled", False), ("confirmed", True)}
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 async def test_a_parcel_that_left_between_the_wish_and_the_stop_keeps_its_order(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ async def test_a_parcel_that_left_between_the_wish_and_the_stop_keeps_its_order(
     assert view.status == "confirmed"
     assert view.reason is None
     assert view.timeline[-1].what == "not cancelled: the parcel had left"
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 async def test_nobody_sees_or_cancels_anothers_order_but_an_admin(tmp_path: Path) -> None:

@@ -150,6 +150,7 @@ async def test_merging_drops_and_names_what_finds_no_room(tmp_path: Path) -> Non
         assert set(merged.dropped) < set(wanted[49:52])
 
 
+@pytest.mark.both_databases
 async def test_an_order_takes_out_what_it_holds_and_nothing_else(tmp_path: Path) -> None:
     async with running_shop(tmp_path) as shop:
         ann = await shop.register("ann@example.com")

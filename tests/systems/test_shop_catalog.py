@@ -163,6 +163,7 @@ async def test_what_is_sold_out_is_known_of_many_at_once(tmp_path: Path) -> None
         assert await inventory.sold_out(()) == ()
 
 
+@pytest.mark.both_databases
 async def test_search_ranks_names_above_descriptions_and_knows_categories(tmp_path: Path) -> None:
     async with running_shop(tmp_path) as shop:
         catalog = shop.client(Catalog)

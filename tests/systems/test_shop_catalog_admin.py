@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from shop_database import faults_in, index_is_whole
 from wiring import RunningShop, keyed, running_shop
 
 from archstone.context import Principal
 from archstone.services import ForbiddenError
-from archstone.systems.shop import invariants
 from archstone.systems.shop.carts.contract import Carts
 from archstone.systems.shop.catalog.administration import (
     CatalogAdmin,
@@ -50,11 +50,7 @@ async def shelf(shop: RunningShop) -> dict[str, int]:
     return {each.id: each.products for each in (await shop.client(Catalog).categories()).items}
 
 
-async def index_is_whole(shop: RunningShop) -> None:
-    """The index of words agrees with its table."""
-    await shop.database("catalog").execute("INSERT INTO search (search, rank) VALUES ('integrity-check', 1)")
-
-
+@pytest.mark.both_databases
 async def test_a_new_product_is_seen_found_stocked_and_sold(tmp_path: Path) -> None:
     async with running_shop(tmp_path) as shop:
         made = await create(shop, pieces=7)
@@ -70,8 +66,8 @@ async def test_a_new_product_is_seen_found_stocked_and_sold(tmp_path: Path) -> N
         ann = await shop.register("ann@example.com")
         assert (await shop.ended(ann, await shop.place(ann, ("LAM-001", 2)))).status == "confirmed"
         await shop.at_rest()
-        await index_is_whole(shop)
-    assert invariants.check(tmp_path) == []
+        await index_is_whole(shop.database("catalog"))
+    assert faults_in(tmp_path) == []
 
 
 async def test_a_product_is_changed_and_orders_keep_their_price(tmp_path: Path) -> None:
@@ -95,9 +91,9 @@ async def test_a_product_is_changed_and_orders_keep_their_price(tmp_path: Path) 
             new = await update(shop, "KIT-001", new.version, name=f"Wok {number}")
         rows = "SELECT count(*) FROM products WHERE sku = 'KIT-001'"
         assert await shop.database("catalog").one(int, rows) == 2
-        await index_is_whole(shop)
+        await index_is_whole(shop.database("catalog"))
         await shop.at_rest()
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 async def test_two_administrators_cannot_overwrite_each_other(tmp_path: Path) -> None:
@@ -145,7 +141,7 @@ async def test_a_retired_product_is_gone_everywhere_until_it_is_put_back(tmp_pat
         assert not back.retired
         assert (await shelf(shop))["garden"] == 11
         assert (await admin.retired()).items == ()
-        await index_is_whole(shop)
+        await index_is_whole(shop.database("catalog"))
 
 
 async def test_every_edit_is_told_newest_first(tmp_path: Path) -> None:
@@ -213,9 +209,9 @@ async def test_edits_and_imports_keep_out_of_each_others_way(tmp_path: Path) -> 
         await update(shop, "KIT-001", caught.value.current.version, name="Edited pan", category="kitchen")
         assert await found(shop, "edited pan") == ["KIT-001"]
         assert (await shelf(shop))["kitchen"] == 10
-        await index_is_whole(shop)
+        await index_is_whole(shop.database("catalog"))
         await shop.at_rest()
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 async def test_an_import_does_not_put_a_retired_product_back(tmp_path: Path) -> None:
@@ -231,7 +227,7 @@ async def test_an_import_does_not_put_a_retired_product_back(tmp_path: Path) -> 
         assert (await shelf(shop))["kitchen"] == 10
         edition = await admin.edition("KIT-001")
         assert (edition.retired, edition.product.name) == (True, "Imported pan")
-        await index_is_whole(shop)
+        await index_is_whole(shop.database("catalog"))
         await shop.at_rest()
 
 
@@ -244,4 +240,4 @@ async def test_an_order_that_is_placed_before_its_product_is_retired_is_carried_
         assert (await shop.ended(ann, order_id)).status == "confirmed"
         assert (await shop.client(Orders, as_=ann).order(order_id)).lines[0].sku == "KIT-001"
         await shop.at_rest()
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []

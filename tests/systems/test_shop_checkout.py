@@ -4,11 +4,11 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from shop_database import faults_in
 from wiring import HOME, SERVICE, keyed, running_shop
 
 from archstone.data import Database
 from archstone.services import KeyReusedError
-from archstone.systems.shop import invariants
 from archstone.systems.shop.catalog.contract import UnknownProductError
 from archstone.systems.shop.checkout import CheckoutForm
 from archstone.systems.shop.inventory.contract import Inventory, OutOfStockError, ReservationClosedError
@@ -22,6 +22,7 @@ from archstone.systems.shop.shipping.contract import Shipping
 from archstone.systems.shop.values import Line, Money
 
 
+@pytest.mark.both_databases
 async def test_an_order_is_confirmed_with_money_goods_parcel_and_one_mail(tmp_path: Path, form: CheckoutForm) -> None:
     async with running_shop(tmp_path, form=form) as shop:
         ann = await shop.register("Ann@Example.com")
@@ -42,13 +43,14 @@ async def test_an_order_is_confirmed_with_money_goods_parcel_and_one_mail(tmp_pa
     assert f"Your order {order_id[-8:]} is confirmed" in text
     assert "2 x " in text
     assert "94.30 EUR" in text
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 @pytest.mark.parametrize(
     ("token", "reason"),
     [("tok_declined", "payment declined: insufficient funds"), ("tok_stolen", "payment declined: unknown card")],
 )
+@pytest.mark.both_databases
 async def test_a_declined_payment_ends_the_order_with_the_reason(
     tmp_path: Path, form: CheckoutForm, token: str, reason: str
 ) -> None:
@@ -65,7 +67,7 @@ async def test_a_declined_payment_ends_the_order_with_the_reason(
     assert (view.status, view.reason) == ("cancelled", reason)
     [mail] = (tmp_path / "mails").iterdir()
     assert reason in mail.read_text()
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 @pytest.mark.parametrize("token", ["tok_timeout", "tok_flaky"])
@@ -78,7 +80,7 @@ async def test_a_bank_that_does_not_answer_at_first_is_asked_again_and_takes_the
         await shop.at_rest()
         assert await shop.bank.db.one(int, "SELECT count(*) FROM captures") == 1
     assert view.status == "confirmed"
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 async def test_more_than_there_is_ends_the_order_with_the_product_named(tmp_path: Path, form: CheckoutForm) -> None:
@@ -89,7 +91,7 @@ async def test_more_than_there_is_ends_the_order_with_the_product_named(tmp_path
         await shop.at_rest()
         assert (await shop.client(Inventory).stock("DES-001")).held == 0
     assert (view.status, view.reason) == ("cancelled", "out of stock: KIT-001")
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 async def test_fifty_customers_for_twenty_pieces_sell_exactly_twenty(tmp_path: Path, form: CheckoutForm) -> None:
@@ -102,7 +104,7 @@ async def test_fifty_customers_for_twenty_pieces_sell_exactly_twenty(tmp_path: P
         stock = await shop.client(Inventory).stock("KIT-001")
     assert sum(view.status == "confirmed" for view in views) == 20
     assert (stock.free, stock.held) == (0, 0)
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 async def test_the_same_key_is_one_order_and_other_arguments_are_refused(tmp_path: Path) -> None:
@@ -143,7 +145,7 @@ async def test_a_mail_that_fails_is_sent_again_until_it_is_sent_once(tmp_path: P
         await shop.ended(ann, await shop.place(ann, ("KIT-001", 1)))
         await shop.at_rest()
         assert (shop.mailer.sends, shop.mailer.repeats) == (1, 0)
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 class SlowBank(Bank):
@@ -168,7 +170,7 @@ async def test_a_reservation_that_expired_during_the_payment_is_taken_again(tmp_
         view = await shop.ended(ann, order_id)
         await shop.at_rest()
     assert view.status == "confirmed"
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 async def test_a_bank_that_never_answers_ends_the_order_without_money(tmp_path: Path, form: CheckoutForm) -> None:
@@ -182,7 +184,7 @@ async def test_a_bank_that_never_answers_ends_the_order_without_money(tmp_path: 
             await bank.charge(view.id, view.total, "tok_ok")
         assert await bank.balance("shop") == 0
     assert (view.status, view.reason) == ("cancelled", "the checkout could not be completed")
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 async def test_goods_that_are_gone_when_the_payment_is_through_are_refunded(tmp_path: Path, form: CheckoutForm) -> None:
@@ -199,7 +201,7 @@ async def test_goods_that_are_gone_when_the_payment_is_through_are_refunded(tmp_
         assert await bank.balance("shop") == 0
         assert await bank.db.one(int, "SELECT count(*) FROM refunds") == 1
     assert (view.status, view.reason) == ("cancelled", "out of stock: KIT-001")
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 async def let_expire(inventory: Database) -> None:
@@ -210,6 +212,7 @@ async def let_expire(inventory: Database) -> None:
         await asyncio.sleep(1)
 
 
+@pytest.mark.sqlite_only("minutes of virtual time, in each second of which every service looks for work")
 async def test_goods_come_back_by_themselves_after_a_quarter_of_an_hour(tmp_path: Path) -> None:
     async with running_shop(tmp_path) as shop:
         inventory = shop.client(Inventory, as_=SERVICE)

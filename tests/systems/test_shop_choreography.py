@@ -8,13 +8,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from shop_database import faults_in
 from wiring import HOME, RunningShop, running_shop
 
 from archstone import world
 from archstone.data import Event
 from archstone.errors import RejectedError
 from archstone.observability import configure_logging
-from archstone.systems.shop import checkout, invariants
+from archstone.systems.shop import checkout
 from archstone.systems.shop.checkout import (
     CheckoutBegun,
     CheckoutForm,
@@ -84,6 +85,7 @@ async def test_no_saga_carries_the_order_and_each_link_is_said_once(tmp_path: Pa
     assert links == [*FORWARD]
 
 
+@pytest.mark.sqlite_only("minutes of virtual time, in each second of which every service looks for work")
 @pytest.mark.parametrize("link", FORWARD, ids=lambda link: link[1])
 async def test_an_order_that_gets_no_answer_is_cancelled_in_time_and_the_late_answer_is_undone(
     tmp_path: Path, link: tuple[str, str]
@@ -108,9 +110,10 @@ async def test_an_order_that_gets_no_answer_is_cancelled_in_time_and_the_late_an
         assert await shop.bank.db.one(int, "SELECT count(*) FROM captures") == captures
     assert (view.status, view.reason) == ("cancelled", NOT_COMPLETED)
     assert [entry.what for entry in view.timeline] == ["placed", f"cancelled: {NOT_COMPLETED}"]
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
+@pytest.mark.sqlite_only("minutes of virtual time, in each second of which every service looks for work")
 @pytest.mark.parametrize("link", BACK, ids=lambda link: link[1])
 async def test_a_way_back_that_stands_still_is_begun_again_and_told_until_the_order_is_cancelled(
     tmp_path: Path, link: tuple[str, str]
@@ -133,7 +136,7 @@ async def test_a_way_back_that_stands_still_is_begun_again_and_told_until_the_or
     told = [line["level"] for line in lines if line["event"].startswith("a checkout by events has no end")]
     assert told == ["warning", "warning", "error"]
     assert (view.status, view.reason) == ("cancelled", NOT_COMPLETED)
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 async def test_of_a_confirmation_and_a_deadline_that_come_together_one_wins(tmp_path: Path) -> None:
@@ -153,7 +156,7 @@ async def test_of_a_confirmation_and_a_deadline_that_come_together_one_wins(tmp_
         views = [await shop.ended(ann, order_id) for order_id in placed]
         await shop.at_rest()
     assert sorted(view.status for view in views) == ["cancelled"] * 6 + ["confirmed"] * 6
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 async def test_a_customer_who_cancels_while_it_is_under_way_need_not_wait_for_the_last_link(tmp_path: Path) -> None:
@@ -171,7 +174,7 @@ async def test_a_customer_who_cancels_while_it_is_under_way_need_not_wait_for_th
         await shop.at_rest()
         assert await shop.bank.balance("shop") == 0
     assert (view.status, view.reason) == ("cancelled", "cancelled by the customer")
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 class SilentBank(Bank):
@@ -190,9 +193,10 @@ async def test_a_bank_that_never_answers_is_told_to_the_chain_and_not_left_to_th
         assert (view.status, view.reason, await turns(shop)) == ("cancelled", NOT_COMPLETED, 0)
         assert view.timeline[-1].at - view.placed_at < timedelta(minutes=2)
         await shop.at_rest()
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
+@pytest.mark.both_databases
 async def test_each_link_that_is_delivered_three_times_is_done_once(tmp_path: Path) -> None:
     async with running_shop(tmp_path, form=BY_EVENTS, times=3) as shop:
         ann = await shop.register("ann@example.com")
@@ -204,7 +208,7 @@ async def test_each_link_that_is_delivered_three_times_is_done_once(tmp_path: Pa
     assert [view.status for view in views] == ["confirmed", "cancelled", "confirmed"]
     assert links == [*FORWARD, *FORWARD[:2], *FORWARD]
     assert len(list((tmp_path / "mails").iterdir())) == 3
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 async def test_news_that_comes_again_or_out_of_turn_changes_nothing(tmp_path: Path) -> None:
@@ -224,7 +228,7 @@ async def test_news_that_comes_again_or_out_of_turn_changes_nothing(tmp_path: Pa
         assert await orders.order(confirmed.id) == confirmed
         assert await orders.order(declined.id) == declined
     assert len(list((tmp_path / "mails").iterdir())) == 2
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 def again(order_id: str, customer_id: str, total: Money, token: str) -> list[tuple[str, Event]]:
@@ -255,9 +259,10 @@ async def test_an_order_ends_in_the_form_in_which_it_began(
         by_events = set(await shop.database("orders").all(str, "SELECT order_id FROM checkouts"))
     assert by_events == set(placed[:4] if first is BY_EVENTS else placed[4:])
     assert [view.status for view in views] == ["confirmed", "cancelled", "confirmed", "confirmed"] * 2
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
+@pytest.mark.sqlite_only("minutes of virtual time, in each second of which every service looks for work")
 async def test_the_time_in_which_the_shop_was_closed_does_not_count(tmp_path: Path) -> None:
     async with running_shop(tmp_path, form=BY_EVENTS, held=[FORWARD[0]]) as shop:
         ann = await shop.register("ann@example.com")
@@ -269,7 +274,7 @@ async def test_the_time_in_which_the_shop_was_closed_does_not_count(tmp_path: Pa
         shop.released.set()
         assert (await shop.ended(ann, order_id)).status == "confirmed"
         await shop.at_rest()
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 async def test_no_more_begin_than_may_be_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,4 +290,4 @@ async def test_no_more_begin_than_may_be_under_way(tmp_path: Path, monkeypatch: 
         await shop.ended(ann, await shop.place(ann, ("KIT-001", 1)))
         await shop.at_rest()
         assert await shop.database("orders").one(int, "SELECT count(*) FROM orders") == 3
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []

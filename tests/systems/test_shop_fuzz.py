@@ -22,10 +22,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from shop_database import faults_in
 from shop_http import API, Person, at_rest, make_admin, new_person, served_shop, skus
 from shop_process import ShopProcess
 
-from archstone.systems.shop import invariants
 from archstone.systems.shop.system import shop as system
 
 pytestmark = pytest.mark.slow
@@ -123,7 +123,7 @@ def test_schemathesis_finds_no_server_error_and_no_schema_violation(tmp_path: Pa
         at_rest(shop, within_s=120)
         log = shop.log.read_text()
     assert '"level":"error"' not in log, shop.log_tail()
-    assert invariants.check(shop.data) == []
+    assert faults_in(shop.data) == []
 
 
 def varied() -> list[str]:

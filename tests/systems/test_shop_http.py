@@ -5,6 +5,7 @@ from email import message_from_bytes, policy
 
 import httpx
 import pytest
+from shop_database import faults_in
 from shop_http import (
     API,
     Person,
@@ -20,17 +21,15 @@ from shop_http import (
 )
 from shop_process import PASSWORD, ShopProcess
 
-from archstone.systems.shop import invariants
-
 UNKNOWN_ORDER = "0" * 32
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShopProcess]:
+def shop(tmp_path_factory: pytest.TempPathFactory, shop_place: str) -> Iterator[ShopProcess]:
     with served_shop(tmp_path_factory.mktemp("http") / "shop") as shop:
         yield shop
         at_rest(shop)
-    assert invariants.check(shop.data) == []
+    assert faults_in(shop.data) == []
 
 
 @pytest.fixture(scope="module")

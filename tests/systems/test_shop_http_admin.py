@@ -5,10 +5,9 @@ from typing import Any
 
 import httpx
 import pytest
+from shop_database import faults_in
 from shop_http import API, Person, at_rest, eventually, make_admin, new_key, new_person, problem, served_shop, skus
 from shop_process import ShopProcess
-
-from archstone.systems.shop import invariants
 
 pytestmark = pytest.mark.real_time
 
@@ -38,10 +37,10 @@ ROUTES: list[tuple[str, str, dict[str, Any] | None]] = [
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShopProcess]:
+def shop(tmp_path_factory: pytest.TempPathFactory, shop_place: str) -> Iterator[ShopProcess]:
     with served_shop(tmp_path_factory.mktemp("admin") / "shop") as running:
         yield running
-    assert invariants.check(running.data) == []
+    assert faults_in(running.data) == []
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from archstone.security import KeyFile, Tokens
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShopProcess]:
+def shop(tmp_path_factory: pytest.TempPathFactory, shop_place: str) -> Iterator[ShopProcess]:
     with served_shop(tmp_path_factory.mktemp("bad") / "shop") as shop:
         yield shop
     events = [json.loads(line)["event"] for line in shop.log.read_text().splitlines()]

@@ -12,7 +12,7 @@ from shop_process import ShopProcess
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShopProcess]:
+def shop(tmp_path_factory: pytest.TempPathFactory, shop_place: str) -> Iterator[ShopProcess]:
     with served_shop(tmp_path_factory.mktemp("door") / "shop", RATE_LIMIT_PER_S="20") as shop:
         yield shop
 

@@ -12,11 +12,12 @@ import pytest
 from image_host import ImageHost, image_host
 from pages_browser import ADDRESS, ROOT, Browser, an_admin, filled
 from PIL import Image
+from wiring import running
 
 from archstone import context
 from archstone.errors import ConfigError
 from archstone.resilience import Gate, OverloadedError
-from archstone.runtime import OPERATOR, Embedded, running
+from archstone.runtime import OPERATOR, Embedded
 from archstone.services.http import ask
 from archstone.systems.shop.catalog.administration import CatalogAdmin
 from archstone.systems.shop.catalog.importing import CatalogImport, LoadedProduct

@@ -1,16 +1,14 @@
 """An import that is killed leaves the shelf as it was, or all of itself on it, and its stock arrives in the end."""
 
 import os
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 import shop_importing
 import warm
+from shop_database import environment_of, faults_in, one
 
 from archstone import world
-from archstone.systems.shop import invariants
 from archstone.systems.shop.catalog import loading
 
 pytestmark = [pytest.mark.slow, pytest.mark.real_time]
@@ -23,14 +21,9 @@ SEEN = (
 
 def run(folder: Path, first: int, count: int, **environment: str) -> tuple[int, str]:
     words = [shop_importing.__file__, folder, str(first), str(count)]
-    done = warm.run(words, env={**os.environ, **environment})
+    done = warm.run(words, env={**os.environ, **environment_of(folder), **environment})
     assert done.returncode in {0, -9}, done.stderr
     return done.returncode, done.stdout.strip()
-
-
-def one(folder: Path, service: str, sql: str) -> int:
-    with closing(sqlite3.connect(f"file:{folder / service}.db?mode=ro", uri=True)) as db:
-        return int(db.execute(sql).fetchone()[0])
 
 
 def whole(folder: Path, products: int) -> None:
@@ -40,7 +33,7 @@ def whole(folder: Path, products: int) -> None:
     assert one(folder, "catalog", "SELECT sum(products) FROM categories") == products
     assert one(folder, "inventory", "SELECT count(*) FROM stock") == products
     assert one(folder, "inventory", "SELECT count(*) FROM stock WHERE import > 0 AND free <> 5") == 0
-    assert invariants.check(folder) == []
+    assert faults_in(folder) == []
 
 
 @pytest.mark.parametrize("passes", [1, 7])

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from shop_database import faults_in, index_is_whole
 from wiring import RunningShop, running_shop
 
 from archstone.context import Principal
 from archstone.services import ForbiddenError
-from archstone.systems.shop import invariants
 from archstone.systems.shop.catalog import loading as catalog_loading
 from archstone.systems.shop.catalog.contract import Catalog, UnknownProductError
 from archstone.systems.shop.catalog.importing import (
@@ -64,10 +64,11 @@ async def everything(shop: RunningShop) -> list[tuple[str, str, int]]:
 async def indexed(shop: RunningShop) -> tuple[int, int]:
     """Rows of products, and rows that the search index knows."""
     db = shop.database("catalog")
-    await db.execute("INSERT INTO search (search, rank) VALUES ('integrity-check', 1)")
+    await index_is_whole(db)
     return await db.one(int, "SELECT count(*) FROM products"), await db.one(int, "SELECT count(*) FROM search")
 
 
+@pytest.mark.both_databases
 async def test_an_import_adds_products_categories_search_and_stock(tmp_path: Path) -> None:
     async with running_shop(tmp_path) as shop:
         report = await bring(shop, [*map(row, range(120)), Fault(7, "bad")])
@@ -81,7 +82,7 @@ async def test_an_import_adds_products_categories_search_and_stock(tmp_path: Pat
         assert (shelves["shelf-0"], shelves["shelf-2"], shelves["kitchen"]) == (40, 40, 10)
         assert len((await catalog.products(category="shelf-1", limit=100)).items) == 40
         assert (await shop.client(Inventory).stock("ROW-6")).free == 6
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 async def test_twice_is_once_and_what_changed_is_changed_in_its_place(tmp_path: Path) -> None:
@@ -100,9 +101,10 @@ async def test_twice_is_once_and_what_changed_is_changed_in_its_place(tmp_path: 
         assert "ROW-7" in {each.sku for each in (await shop.client(Catalog).products(search="number7")).items}
         rows = await indexed(shop)
         assert rows == (220, 220), "old versions are not taken out"
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
+@pytest.mark.both_databases
 async def test_until_the_switch_nothing_is_seen(tmp_path: Path) -> None:
     async with running_shop(tmp_path) as shop:
         await bring(shop, map(row, range(10)))
@@ -162,7 +164,7 @@ async def test_a_dead_import_is_cleared_and_a_switched_one_told_without_anybody_
         await imports(shop).stage(opened.number, tuple(row(n, name="Dead") for n in range(100)))
         await asyncio.sleep(60)
         assert await indexed(shop) == (600, 600)
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 async def test_another_figure_is_booked_as_a_difference_and_what_is_sold_stays_sold(tmp_path: Path) -> None:
@@ -178,7 +180,7 @@ async def test_another_figure_is_booked_as_a_difference_and_what_is_sold_stays_s
         await bring(shop, [row(1, sku="KIT-001", pieces=79)])
         assert (await inventory.stock("KIT-001")).free == 79  # it began with 80
         await shop.at_rest()
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 async def test_who_comes_while_another_import_is_silent_waits_until_it_counts_as_dead(tmp_path: Path) -> None:
@@ -244,5 +246,5 @@ async def test_whatever_is_imported_and_cut_off_the_shelf_is_that_of_the_last_sw
         assert await indexed(shop) == (len(model), len(model))
         shelves = (await shop.client(Catalog).categories()).items
         assert sum(each.products for each in shelves) == len(model)
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
     assert catalog_loading.KEPT_IMPORTS > 12

@@ -6,26 +6,25 @@ import json
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from shop_database import environment_of, faults_in, one
 from shop_process import Buyer, shop_process
-from test_shop_import_crash import SEEN, one
+from test_shop_import_crash import SEEN
 from test_shop_import_loading import row
 from test_shop_import_reading import OTHERS
+from wiring import running
 
-from archstone.runtime import ControlError, ControlServer, running
+from archstone.runtime import ControlError, ControlServer
 from archstone.runtime.operator import Operator
 from archstone.services import client
-from archstone.systems.shop import invariants
 from archstone.systems.shop.catalog import loading
 from archstone.systems.shop.catalog.contract import Catalog
 from archstone.systems.shop.catalog.importing import CatalogImport
@@ -73,6 +72,7 @@ def generated(path: Path, rows: int) -> int:
 
 def verb(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "archstone.cli", "import", "shop", "catalog", *words, "--data", str(folder)]
+    environment = {**environment_of(folder), **environment}
     return subprocess.run(
         command, capture_output=True, text=True, timeout=120, check=False, env={**os.environ, **environment}
     )
@@ -110,13 +110,12 @@ async def test_every_fault_is_told_and_the_rest_is_there_once_however_often_it_r
     assert [fault["line"] for fault in first["faults"]] == [2 + 2 * number for number in FAULTS]
     assert figures(imported(folder, str(file), "--map", MAPPING)) == (0, 0, good, 5)
     await started(folder)
-    with closing(sqlite3.connect(folder / "catalog.db")) as db:
-        description, images, currency = db.execute(
-            "SELECT description, images, currency FROM products WHERE sku = 'ID-3'"
-        ).fetchone()
+    description, images, currency = one(
+        folder, "catalog", "SELECT description, images, currency FROM products WHERE sku = 'ID-3'", tuple[str, str, str]
+    )
     assert (description, json.loads(images)) == ("One 3\ntwo & three", ["https://a.example/3.png"])
     assert currency in {"EUR", "USD"}
-    assert invariants.check(folder) == []
+    assert faults_in(folder) == []
 
 
 async def test_people_get_a_table_of_faults_and_one_line(folder: Path) -> None:
@@ -161,6 +160,7 @@ async def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.sqlite_only("fifty thousand rows say nothing more of PostgreSQL than a thousand")
 async def test_a_shop_goes_on_selling_while_fifty_thousand_products_arrive(tmp_path: Path) -> None:
     file = tmp_path / "feed.csv"
     good = generated(file, 50_000)
@@ -181,10 +181,11 @@ async def test_a_shop_goes_on_selling_while_fifty_thousand_products_arrive(tmp_p
         assert (done.returncode, orders > 5, len(found["items"])) == (0, True, 1), done.stderr
         process.stop()
     assert one(tmp_path / "shop", "catalog", SEEN) == 100 + good
-    assert invariants.check(tmp_path / "shop") == []
+    assert faults_in(tmp_path / "shop") == []
 
 
 @pytest.mark.slow
+@pytest.mark.sqlite_only("as above")
 async def test_fifty_thousand_rows_killed_midway_and_brought_twice(folder: Path) -> None:
     file = folder.with_name("feed.csv")
     good = generated(file, 50_000)
@@ -197,7 +198,7 @@ async def test_fifty_thousand_rows_killed_midway_and_brought_twice(folder: Path)
     assert one(folder, "catalog", SEEN) == 100 + good
     assert one(folder, "catalog", "SELECT count(*) FROM products") == 100 + good
     await started(folder)
-    assert invariants.check(folder) == []
+    assert faults_in(folder) == []
 
 
 async def test_the_products_of_others_are_brought_twice_and_are_there_once(folder: Path) -> None:
@@ -207,7 +208,7 @@ async def test_the_products_of_others_are_brought_twice_and_are_there_once(folde
     assert figures(imported(folder, file)) == (0, 0, 194, 0)
     await started(folder)
     assert one(folder, "inventory", "SELECT free FROM stock WHERE sku = 'BEA-ESS-ESS-001'") == 99
-    assert invariants.check(folder) == []
+    assert faults_in(folder) == []
 
 
 async def test_a_running_shop_is_reached_through_its_socket(tmp_path: Path) -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 from pages_browser import ADDRESS, Answer, Browser, filled, registered
-from wiring import eventually
+from shop_database import faults_in
+from wiring import eventually, running
 
 from archstone import world
-from archstone.runtime import Embedded, running
-from archstone.systems.shop import invariants
+from archstone.runtime import Embedded
 from archstone.systems.shop.orders.contract import Entry, OrderView
 from archstone.systems.shop.system import shop
 from archstone.systems.shop.values import Address, Money
@@ -167,7 +167,7 @@ async def test_a_restart_in_the_middle_keeps_the_session_the_cart_and_the_order(
     async with running(shop, data=tmp_path) as run:
         ann.app = run.asgi
         assert "Cart 1" in (await ended(ann, path, "Your order is confirmed")).text
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 def view(reason: str | None = None, age_s: float = 0.0) -> OrderView:

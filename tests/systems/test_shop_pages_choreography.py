@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from pages_browser import ADDRESS, Answer, Browser, Stream, filled
+from wiring import running
 
 from archstone.gateway import EventTold, Handling, SagaStory, Story
-from archstone.runtime import Embedded, Operator, running
+from archstone.runtime import Embedded, Operator
 from archstone.systems.shop.system import shop
 from archstone.systems.shop.web.inside import inside
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 from pages_browser import ADDRESS, Browser, Stream, filled, registered
-from wiring import eventually
+from wiring import eventually, running
 
-from archstone.runtime import Embedded, running
+from archstone.runtime import Embedded
 from archstone.systems.shop.system import shop
 from archstone.systems.shop.web.streams import HEARTBEAT_S, LONGEST_S, MOST_EACH
 

@@ -6,9 +6,8 @@ import threading
 from pathlib import Path
 
 import httpx
+from shop_database import faults_in
 from shop_http import at_rest, eventually, served_shop
-
-from archstone.systems.shop import invariants
 
 PASSWORD = "a quiet evening"
 ADDRESS = {"name": "Ann", "street": "Mill Lane 1", "city": "Tarn", "postcode": "12345", "country": "DE"}
@@ -47,4 +46,4 @@ def test_somebody_buys_by_pages_alone_and_the_shop_is_killed_meanwhile(tmp_path:
             assert shop.stop() == 0
             listener.join(timeout=10)
             assert not listener.is_alive(), "the stream must end for the shop to stop"
-        assert invariants.check(shop.data) == []
+        assert faults_in(shop.data) == []

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from pages_browser import HOST, Browser, filled, registered
+from wiring import running
 
-from archstone.runtime import Embedded, Settings, running
+from archstone.runtime import Embedded, Settings
 from archstone.services.http import ask
 from archstone.systems.shop.system import shop
 from archstone.systems.shop.web.cookies import cookies_of

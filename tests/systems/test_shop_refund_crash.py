@@ -7,11 +7,11 @@ from typing import Any
 
 import httpx
 import pytest
+from shop_database import faults_in
 from shop_http import at_rest, make_admin, new_person, skus
 from shop_process import ShopProcess
 
 from archstone import world
-from archstone.systems.shop import invariants
 from archstone.systems.shop.system import shop as _shop  # noqa: F401 - imports every block that declares points
 
 pytestmark = [pytest.mark.slow, pytest.mark.real_time]
@@ -89,7 +89,7 @@ def test_a_killed_refund_is_done_exactly_once(tmp_path: Path, point: str) -> Non
         mails = (shop.data / "mails").glob("*.eml")
         assert sum("money back" in mail.read_text() for mail in mails) == 1
         assert shop.stop() == 0, shop.log_tail()
-        assert invariants.check(shop.data) == []
+        assert faults_in(shop.data) == []
     finally:
         shop.kill()
 

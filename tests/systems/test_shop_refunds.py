@@ -5,11 +5,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from shop_database import faults_in
 from wiring import RunningShop, keyed, running_shop
 
 from archstone.context import Principal
 from archstone.services import ForbiddenError
-from archstone.systems.shop import invariants
 from archstone.systems.shop.analytics.contract import Analytics
 from archstone.systems.shop.orders.administration import (
     MAX_REFUNDS,
@@ -50,6 +50,7 @@ async def refunds_ended(shop: RunningShop, who: Principal, order_id: str) -> Ord
     return await shop.until(who, order_id, lambda view: all(each.status != "pending" for each in view.refunds))
 
 
+@pytest.mark.both_databases
 async def test_a_part_is_given_back_shown_mailed_and_taken_from_the_revenue(tmp_path: Path) -> None:
     async with running_shop(tmp_path) as shop:
         ann = await shop.register("ann@example.com")
@@ -73,7 +74,7 @@ async def test_a_part_is_given_back_shown_mailed_and_taken_from_the_revenue(tmp_
     assert "10.00 EUR of what you paid for your order." in mail
     assert "The reason: It was scratched." in mail
     assert "Given back so far: 10.00 EUR of 79.80 EUR" in mail
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 async def test_without_an_amount_all_that_is_left_is_given_back(tmp_path: Path) -> None:
@@ -89,7 +90,7 @@ async def test_without_an_amount_all_that_is_left_is_given_back(tmp_path: Path) 
         assert await shop.bank.balance("shop") == 0
         with pytest.raises(RefundTooMuchError, match="0 are left"):
             await refund(shop, order_id, "c")
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 async def test_exactly_what_is_left_can_be_refunded_and_not_one_cent_more(tmp_path: Path) -> None:
@@ -103,7 +104,7 @@ async def test_exactly_what_is_left_can_be_refunded_and_not_one_cent_more(tmp_pa
         with pytest.raises(RefundTooMuchError):
             await refund(shop, order_id, "c", 1)
         await shop.at_rest()
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 async def test_the_same_key_is_one_refund_and_two_keys_are_two(tmp_path: Path) -> None:
@@ -115,7 +116,7 @@ async def test_the_same_key_is_one_refund_and_two_keys_are_two(tmp_path: Path) -
         assert (await refund(shop, order_id, "other", 100)).id != first.id
         await shop.at_rest()
         assert (await shop.client(Orders, as_=ann).order(order_id)).refunded == Money(amount=200)
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 async def test_twenty_refunds_at_once_never_give_back_more_than_was_paid(tmp_path: Path) -> None:
@@ -129,7 +130,7 @@ async def test_twenty_refunds_at_once_never_give_back_more_than_was_paid(tmp_pat
         assert all(isinstance(each, RefundView | RefundTooMuchError) for each in outcomes)
         await shop.at_rest()
         assert await shop.bank.balance("shop") == PAN - 3500
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 async def test_a_delivered_order_is_refunded_and_one_that_does_not_stand_is_not(tmp_path: Path) -> None:
@@ -147,7 +148,7 @@ async def test_a_delivered_order_is_refunded_and_one_that_does_not_stand_is_not(
         with pytest.raises(ForbiddenError), keyed("d"):
             await shop.client(OrderAdmin, as_=ann).refund(order_id, "I would like that", 10)
         await shop.at_rest()
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 async def test_a_cancellation_after_a_part_gives_back_the_rest(tmp_path: Path) -> None:
@@ -162,7 +163,7 @@ async def test_a_cancellation_after_a_part_gives_back_the_rest(tmp_path: Path) -
         assert await shop.bank.balance("shop") == 0
         assert (await shop.client(Analytics, as_=ADMIN).summary()).revenue == 0
         assert (await shop.client(Payments, as_=ann).invoice(order_id)).refunded.amount == PAN
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 async def test_refunds_and_cancellations_at_once_leave_nothing_kept_and_nothing_given_twice(tmp_path: Path) -> None:
@@ -185,7 +186,7 @@ async def test_refunds_and_cancellations_at_once_leave_nothing_kept_and_nothing_
         await shop.at_rest()
         assert await shop.bank.balance("shop") == 0
         assert (await shop.client(Analytics, as_=ADMIN).summary()).revenue == 0
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 class LateBank(Bank):
@@ -216,7 +217,7 @@ async def test_a_refund_that_comes_after_the_cancellation_is_refused(tmp_path: P
         assert await bank.balance("shop") == 0
     assert [each.status for each in view.refunds] == ["refused"]
     assert view.refunded is None
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 class SilentBank(Bank):
@@ -242,7 +243,7 @@ async def test_a_bank_that_does_not_answer_is_asked_again_and_gives_back_once(tm
         await shop.at_rest()
         assert await bank.balance("shop") == PAN - 990
     assert [each.status for each in view.refunds] == ["done"]
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 async def test_an_order_has_fifty_refunds_at_most(tmp_path: Path) -> None:
@@ -254,7 +255,7 @@ async def test_an_order_has_fifty_refunds_at_most(tmp_path: Path) -> None:
         with pytest.raises(TooManyRefundsError):
             await refund(shop, order_id, "one-more", 1)
         await shop.at_rest()
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 async def test_the_bank_gives_a_part_back_once_per_id_and_never_too_much(tmp_path: Path) -> None:

@@ -9,12 +9,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from shop_database import faults_in
 from test_shop_refunds import ADMIN, PAN, bought, refund, refunds_ended
 from wiring import RunningShop, running_shop
 
 from archstone.context import Principal
 from archstone.services import ForbiddenError
-from archstone.systems.shop import invariants
 from archstone.systems.shop.orders import refunding
 from archstone.systems.shop.orders.administration import OrderAdmin, RefundNotFailedError, RefundTooMuchError
 from archstone.systems.shop.orders.contract import Orders, OrderUnknownError, OrderView
@@ -62,6 +62,7 @@ async def patiently(shop: RunningShop, who: Principal, order_id: str, until_s: f
     return await shop.client(Orders, as_=who).order(order_id)
 
 
+@pytest.mark.sqlite_only("minutes of virtual time, in each second of which every service looks for work")
 async def test_a_bank_that_is_silent_for_hours_is_asked_at_growing_pauses_and_pays_once(tmp_path: Path) -> None:
     bank = DeadBank(f"sqlite:///{tmp_path / 'bank.db'}", back_at_s=6 * HOUR_S, pays=True)
     async with running_shop(tmp_path, bank=bank) as shop:
@@ -81,9 +82,10 @@ async def test_a_bank_that_is_silent_for_hours_is_asked_at_growing_pauses_and_pa
         assert await bank.balance("shop") == PAN - 990
     pauses = [later - sooner for sooner, later in pairwise(bank.asked_at_s) if later - sooner > HOUR_S / 5]
     assert [round(pause_s / HOUR_S) for pause_s in pauses] == [0, 1, 3, 6]
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
+@pytest.mark.sqlite_only("minutes of virtual time, in each second of which every service looks for work")
 async def test_after_three_days_of_silence_a_refund_has_failed_and_can_be_tried_again(tmp_path: Path) -> None:
     bank = DeadBank(f"sqlite:///{tmp_path / 'bank.db'}")
     async with running_shop(tmp_path, bank=bank) as shop:
@@ -113,9 +115,10 @@ async def test_after_three_days_of_silence_a_refund_has_failed_and_can_be_tried_
                 await admin.retry_refund(order_id, refund_id)
         with pytest.raises(OrderUnknownError):
             await admin.retry_refund("f" * 32, asked.id)
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
+@pytest.mark.sqlite_only("minutes of virtual time, in each second of which every service looks for work")
 async def test_a_refund_can_fail_twice_and_an_order_be_cancelled_in_between(tmp_path: Path) -> None:
     bank = DeadBank(f"sqlite:///{tmp_path / 'bank.db'}")
     async with running_shop(tmp_path, bank=bank, pace=Pace(packed_after_s=10_000)) as shop:
@@ -134,9 +137,10 @@ async def test_a_refund_can_fail_twice_and_an_order_be_cancelled_in_between(tmp_
         await shop.at_rest()
         assert [each.status for each in view.refunds] == ["refused"]
         assert await bank.balance("shop") == 0
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
+@pytest.mark.sqlite_only("minutes of virtual time, in each second of which every service looks for work")
 async def test_the_wait_for_a_bank_outlives_a_restart(tmp_path: Path) -> None:
     async with running_shop(tmp_path, bank=DeadBank(f"sqlite:///{tmp_path / 'bank.db'}")) as shop:
         ann = await shop.register("ann@example.com")
@@ -147,4 +151,4 @@ async def test_the_wait_for_a_bank_outlives_a_restart(tmp_path: Path) -> None:
         view = await patiently(shop, ann, order_id, 3 * HOUR_S)
         await shop.at_rest()
         assert [each.status for each in view.refunds] == ["done"]
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []

@@ -2,18 +2,19 @@
 
 from pathlib import Path
 
-from wiring import HOME, eventually, keyed
+import pytest
+from shop_database import faults_in
+from wiring import HOME, eventually, keyed, running
 
 from archstone.context import Principal
-from archstone.runtime import running
 from archstone.services import periodic
-from archstone.systems.shop import invariants
 from archstone.systems.shop.orders.contract import Orders
 from archstone.systems.shop.system import shop
 from archstone.systems.shop.users.contract import UserWrite
 from archstone.systems.shop.values import Line
 
 
+@pytest.mark.both_databases
 async def test_an_order_outlives_the_process_that_took_it(tmp_path: Path) -> None:
     async with running(shop, data=tmp_path) as run:
         user = await run.client(UserWrite).register("ann@example.com", "a quiet evening", "Ann")
@@ -31,7 +32,7 @@ async def test_an_order_outlives_the_process_that_took_it(tmp_path: Path) -> Non
 
         await eventually(ended)
         await eventually(told)
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 async def test_all_periodic_work_of_the_shop_can_be_done(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ async def names(shop: RunningShop, text: str, **more: object) -> list[str]:
     return [each.name for each in page.items]
 
 
+@pytest.mark.both_databases
 async def test_exact_comes_before_a_beginning_before_a_slip(tmp_path: Path) -> None:
     async with running_shop(tmp_path) as shop:
         await stock_up(shop, "Lanturn of tin", "Lanterns, a pair", "Tin lantern", "Lantern", "Teapot")
@@ -63,6 +64,7 @@ async def test_slips_are_forgiven(tmp_path: Path, typed: str) -> None:
         assert await names(shop, typed) == ["Zephyrine carafe"]
 
 
+@pytest.mark.both_databases
 async def test_the_products_of_the_first_start_are_forgiving_too(tmp_path: Path) -> None:
     async with running_shop(tmp_path) as shop:
         assert "Harrow copper kettle" in await names(shop, "coper ketle")
@@ -77,6 +79,7 @@ async def test_where_enough_is_spelt_as_typed_nothing_else_follows(tmp_path: Pat
         assert await names(shop, "lantern 3") == ["Lantern 3", "Lanturn 3"]
 
 
+@pytest.mark.both_databases
 async def test_pages_go_through_all_tiers_once_in_one_order(tmp_path: Path) -> None:
     async with running_shop(tmp_path) as shop:
         await stock_up(shop, "Lanturn", "Lanterns", "Lantern", "Tin lantern", "A lanturn", category="one")

@@ -4,11 +4,11 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from shop_database import faults_in
 from wiring import SERVICE, RunningShop, keyed, running_shop
 
 from archstone.context import Principal
 from archstone.errors import ArchstoneError
-from archstone.systems.shop import invariants
 from archstone.systems.shop.catalog.events import ImportedStock, StockImported
 from archstone.systems.shop.inventory.administration import (
     CorrectedStock,
@@ -46,7 +46,7 @@ async def test_a_correction_changes_what_is_free_and_leaves_a_trace(tmp_path: Pa
         assert [each.delta for each in listed.items] == [0, 2, -5]
         assert {(each.by, each.reason) for each in listed.items} == {(ADMIN.id, "counted on Monday")}
         assert listed.items[-1] == made.correction
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 async def test_the_same_key_corrects_once(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ async def test_exactly_what_is_free_can_be_taken_out(tmp_path: Path) -> None:
     async with running_shop(tmp_path) as shop:
         await hold(shop, "KIT-001", 10)
         assert (await correct(shop, "KIT-001", "k", counted=10)).stock.free == 0
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
 async def test_a_product_that_is_not_known_has_no_corrections(tmp_path: Path) -> None:
@@ -101,9 +101,10 @@ async def test_an_import_after_a_correction_keeps_the_books_in_order(tmp_path: P
             tx.publish(StockImported(source="catalog", number=1, lines=lines))
         await shop.at_rest()
         assert (await shop.client(Inventory).stock("KIT-001")).free == 30
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []
 
 
+@pytest.mark.both_databases
 async def test_stock_is_listed_by_sku_and_the_lowest_first(tmp_path: Path) -> None:
     async with running_shop(tmp_path) as shop:
         admin = shop.client(StockAdmin, as_=ADMIN)
@@ -153,4 +154,4 @@ async def test_corrections_and_checkouts_at_once_never_go_below_what_is_held(tmp
         for order_id in placed:
             await shop.ended(ann, order_id)
         await shop.at_rest()
-    assert invariants.check(tmp_path) == []
+    assert faults_in(tmp_path) == []

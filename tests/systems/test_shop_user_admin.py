@@ -34,6 +34,7 @@ async def people(shop: RunningShop) -> list[Principal]:
     return registered
 
 
+@pytest.mark.both_databases
 async def test_users_are_found_by_name_address_role_and_state(tmp_path: Path) -> None:
     async with running_shop(tmp_path) as shop:
         ann, bob, cleo = await people(shop)

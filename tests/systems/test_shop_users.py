@@ -89,6 +89,7 @@ async def test_a_refresh_token_is_good_once_and_a_copy_ends_the_session(tmp_path
             await sessions.refresh("rt_nonsense")
 
 
+@pytest.mark.sqlite_only("minutes of virtual time, in each second of which every service looks for work")
 async def test_who_signs_out_or_waits_a_week_must_sign_in_again(tmp_path: Path) -> None:
     async with running_shop(tmp_path) as shop:
         await shop.register("ann@example.com")

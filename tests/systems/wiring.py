@@ -1,4 +1,4 @@
-"""The shop in one process, wired by hand: every service on its own file, a bus, relays, and clients that encode."""
+"""The shop in one process, wired by hand: every service on its own database, a bus, relays, and clients that encode."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
@@ -7,12 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from shop_database import PLACE
+
 from archstone import context, world
 from archstone.context import Principal
 from archstone.data import Database, Envelope
 from archstone.messaging import Bus, Relay
+from archstone.runtime import DataFolder, Embedded, Settings, database_url
+from archstone.runtime import running as running_anywhere
 from archstone.security import Cost, Passwords, SigningKeys, Tokens
-from archstone.services import Dispatcher, EventRoute, InProcess, client, event_routes, periodic
+from archstone.services import Dispatcher, EventRoute, InProcess, System, client, event_routes, periodic
 from archstone.systems.shop.checkout import CheckoutForm
 from archstone.systems.shop.notifications.mailer import FileMailer, Mailer
 from archstone.systems.shop.orders.contract import Orders, OrderView
@@ -145,7 +149,7 @@ async def running_shop(
         transports: dict[type, InProcess] = {each: InProcess(encode=True) for each in shop.contracts}
         for service in shop.services:
             info = service.service_info
-            url = f"sqlite:///{data / f'{info.name}.db'}"
+            url = database_url(PLACE.url(data), DataFolder(data, shop.name), info.name)
             db = await stack.enter_async_context(
                 Database(url, migrations=info.migrations, schemas=service.schemas, name=info.name)
             )
@@ -170,6 +174,16 @@ async def running_shop(
                 task = asyncio.create_task(work.run())
                 stack.push_async_callback(cancelled, task)
         stack.push_async_callback(bus.drain)
+        yield run
+
+
+@asynccontextmanager
+async def running(
+    system: System, *, data: Path, settings: Settings | None = None, **more: Any
+) -> AsyncIterator[Embedded]:
+    """Run a system as `archstone.runtime.running` does, on the database of its folder."""
+    settings = (settings or Settings()).model_copy(update={"database_url": PLACE.url(data)})
+    async with running_anywhere(system, data=data, settings=settings, **more) as run:
         yield run
 
 

@@ -2,6 +2,7 @@
 
 running, Embedded               a whole system in this process
 serve                           the same behind an HTTP server, as `archstone up` does (needs `archstone[serve]`)
+database_url                    where a service keeps its data
 load_settings, Settings         one configuration model, each value with its source
 back_up, restore                one file, consistent over all databases
 ask_system, Operator            what an operator can ask, of a running system or of its folder
@@ -15,6 +16,7 @@ from archstone.runtime.folder import DataFolder, FolderError, FolderFormatError,
 from archstone.runtime.operator import OPERATOR, Operator, VerbError
 from archstone.runtime.remote import ask_system
 from archstone.runtime.strays import GroupInUseError
+from archstone.runtime.wiring import database_url
 
 __all__ = [
     "OPERATOR",
@@ -37,6 +39,7 @@ __all__ = [
     "ask",
     "ask_system",
     "back_up",
+    "database_url",
     "load_settings",
     "owner_of",
     "restore",

@@ -59,8 +59,14 @@ async def back_up(folder: Path, system: str, databases: Mapping[str, Database], 
     Cancelled or crashed midway it leaves no `target`. Writers wait only while the snapshots are pinned.
 
     Raises:
-        BackupError: the target exists, lies in the data folder, or cannot be written.
+        BackupError: the target exists, lies in the data folder, or cannot be written; or a database is on a server.
     """
+    shared = next((database.label for database in databases.values() if database.shared), None)
+    if shared is not None:
+        how = "pg_dump for the database, and a copy of the folder, while the system is stopped"
+        raise BackupError(
+            f"a part of the data is in {shared}, of which there is no copy of the same instant: take {how}"
+        )
     if target.exists():
         raise BackupError(f"backup file {target} exists already: name a new file")
     if not target.parent.is_dir():

@@ -18,6 +18,7 @@ from typing import Any, Self, TypeVar
 
 from archstone import context
 from archstone.context import Principal
+from archstone.data import Database
 from archstone.errors import ConfigError
 from archstone.gateway import Gateway, GatewayParts
 from archstone.messaging import Bus
@@ -60,7 +61,7 @@ class Embedded:
             system: What to run.
             folder: Its data folder; made if it is not there.
             settings: By default all defaults.
-            fresh: Empty the folder first.
+            fresh: Empty the folder first; refused where the services keep their data elsewhere (`database_url`).
             encode: Encode and decode whatever crosses between services, as tests and simulations do.
             lifeline: To the parent that starts this process again when it is killed. None: nobody does.
         """
@@ -127,7 +128,14 @@ class Embedded:
         return self._asgi
 
     async def __aenter__(self) -> Self:
+        if self.settings.database_url:
+            Database(self.settings.database_url)  # says what is wrong with it, and has its engine declare its points
         check_crash_point()  # now: whatever declares one has been imported
+        if self._fresh and self.settings.database_url:
+            raise ConfigError(
+                f"system {self.system.name!r}: fresh=True empties the data folder, and the services keep their data in "
+                "the database of the setting database_url: drop it yourself, or name another one and another folder"
+            )
         try:
             await self.folder.open(fresh=self._fresh)
             self._life.callback(self.folder.close)

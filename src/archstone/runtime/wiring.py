@@ -27,11 +27,11 @@ from archstone.services import (
     option_values,
 )
 
-__all__ = ["Part", "Parts", "hold", "token_verifier", "wire"]
+__all__ = ["Part", "Parts", "database_url", "hold", "token_verifier", "wire"]
 
 
 _POOL_SIZE: Final = 4
-"""Connections that a service keeps for writing, and for reading: a server has a hundred by default, for all."""
+"""Connections of a service for writing, and for reading, besides one that listens: a server has a hundred for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ async def wire(
     parts: dict[str, Part] = {}
     for service in system.services:
         info = service.service_info
-        url = _url(settings.database_url, info.name) or folder.database_url(info.name)
+        url = database_url(settings.database_url, folder, info.name)
         database = Database(url, migrations=info.migrations, schemas=service.schemas, name=f"{system.name}/{info.name}")
         databases[info.name] = await life.enter_async_context(database)
         fields: dict[str, object] = {}
@@ -126,12 +126,18 @@ async def wire(
     return wired
 
 
-def _url(shared: str, service: str) -> str:
-    """Return the URL of a service's own schema in the database that all share; empty if there is none."""
+def database_url(shared: str, folder: DataFolder, service: str) -> str:
+    """Return where a service keeps its data: in a schema of its own where all share a database, else in a file.
+
+    Args:
+        shared: The setting `database_url`; empty: none is shared.
+        folder: The data folder.
+        service: Its name.
+    """
     if not shared:
-        return ""
+        return folder.database_url(service)
     mark = "&" if "?" in shared else "?"
-    size = "" if "pool_size=" in shared else f"&pool_size={_POOL_SIZE}&pool_overflow={_POOL_SIZE}"
+    size = "" if "pool_size=" in shared else f"&pool_size={_POOL_SIZE}&pool_overflow=0"
     return f"{shared}{mark}schema={service}{size}"
 
 

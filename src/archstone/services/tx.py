@@ -40,6 +40,11 @@ class Tx:
         self._tx = tx
         self._sagas = sagas
 
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`: for the few statements that must differ."""
+        return self._tx.db.dialect
+
     def execute(self, sql: str, /, **params: object) -> Coroutine[Any, Any, int]:
         """Run a statement and return how many rows it changed."""
         return self._tx.execute(sql, **params)

@@ -1,4 +1,4 @@
-"""What must never be false of a shop at rest, whatever has crashed: checked over the files, when nothing runs.
+"""What must never be false of a shop at rest, whatever has crashed: checked over its databases, when nothing runs.
 
     faults = check(Path(".archstone/shop"))      # empty: all is well
 
@@ -6,15 +6,22 @@ Each rule is a pure function from figures to the sentences that say what is wron
 that was placed has ended and every event has been handled; before that, `unfinished` says what is still under way.
 """
 
-import sqlite3
+import asyncio
+import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from email import message_from_bytes, policy
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias, TypeVar
+
+from archstone import runtime
+from archstone.data import Database
 
 __all__ = ["Figures", "MailFigure", "OrderFigure", "RefundFigure", "StockFigure", "check", "faults_of", "read"]
+
+T = TypeVar("T")
 
 MAX_TOLD: Final = 50
 """Faults told at most."""
@@ -41,18 +48,38 @@ class OrderFigure(NamedTuple):
     version: int
 
 
-_REFUND: Final = "json_extract(data, '$.refund_id')"
-_TOLD: Final = (
-    f"SELECT {_REFUND}, stream, json_extract(data, '$.amount.amount') FROM events"  # noqa: S608 - constants, as below
-    " WHERE type = 'orders.order-refunded'"
+_SERVICES: Final = ("users", "inventory", "payments", "shipping", "orders")
+_MIGRATED: Final = "SELECT count(*) FROM _archstone_migrations"
+_REFUNDS: Final = "SELECT type, stream, data FROM events WHERE type LIKE 'orders.%refund%' ORDER BY position"
+_CHECKOUTS: Final = (
+    "SELECT order_id, CASE WHEN due_at IS NULL THEN 0 ELSE 1 END AS due, turns FROM checkouts ORDER BY order_id"
 )
-_ASKED: Final = (
-    f"SELECT {_REFUND}, stream FROM events WHERE {_REFUND} IS NOT NULL GROUP BY 1, 2"  # noqa: S608 - constants
-    " HAVING sum(type LIKE 'orders.refund-asked%') > sum(type NOT LIKE 'orders.refund-asked%')"
-)
-_HAS_CHECKOUTS: Final = "SELECT 1 FROM sqlite_master WHERE name = 'checkouts'"
-_CHECKOUTS: Final = "SELECT order_id, due_at IS NOT NULL, turns FROM checkouts"
+_LEDGER: Final = "SELECT account, sum(amount) AS amount FROM ledger GROUP BY account"
 _STOCK: Final = "SELECT sku, free, held, sold, initial, corrected FROM stock"
+
+_Amount: TypeAlias = tuple[str, int]
+_State: TypeAlias = tuple[str, str]
+_Three: TypeAlias = tuple[str, int, int]
+
+
+class _Placed(NamedTuple):
+    id: str
+    state: str
+    amount: int
+    version: int
+    customer_id: str
+
+
+class _Happened(NamedTuple):
+    type: str
+    stream: str
+    data: str
+    """JSON."""
+
+
+class _Balance(NamedTuple):
+    account: str
+    amount: int
 
 
 class RefundFigure(NamedTuple):
@@ -107,9 +134,15 @@ class Figures(NamedTuple):
     """Orders of customers who have deleted their account: what had not been written to them by then never is."""
 
 
-def check(data_folder: Path) -> list[str]:
-    """Return what is false about the shop in this data folder, empty when all is well. Nothing may run there."""
-    return faults_of(read(data_folder))
+def check(data_folder: Path, database_url: str = "") -> list[str]:
+    """Return what is false about the shop in this data folder, empty when all is well. Nothing may run there.
+
+    Args:
+        data_folder: Where the bank, the mails and, if nothing else is said, the services are.
+        database_url: The setting of the shop: where the services are; empty: in the folder.
+    """
+    with ThreadPoolExecutor(1) as thread:  # on a loop of its own, whoever asks
+        return faults_of(thread.submit(asyncio.run, read(data_folder, database_url)).result())
 
 
 def faults_of(figures: Figures) -> list[str]:
@@ -277,55 +310,64 @@ def _repeated(what: str, order_ids: Iterable[str]) -> Iterator[str]:
             yield f"order {order_id} has {count} {what}"
 
 
-def read(data_folder: Path) -> Figures:
-    """Return the figures in a data folder. Files that are not there yet count as empty."""
+async def read(data_folder: Path, database_url: str = "") -> Figures:
+    """Return the figures of a shop; see `check`. What has not been made yet counts as empty."""
+    folder = runtime.DataFolder(data_folder, "shop")
+    urls = {name: runtime.database_url(database_url, folder, name) for name in _SERVICES}
+    urls["bank"] = folder.database_url("bank")
+    async with AsyncExitStack() as stack:
+        opened = {
+            name: await stack.enter_async_context(Database(url, name=f"shop/{name}"))
+            for name, url in urls.items()
+            if not url.startswith("sqlite:") or (data_folder / f"{name}.db").exists()
+        }
+        made = {name: db for name, db in opened.items() if await db.one(int, _MIGRATED)}
+        return await _figures(made, data_folder / "mails")
 
-    def rows(name: str, sql: str) -> tuple[tuple[object, ...], ...]:
-        return _rows(data_folder / f"{name}.db", sql)
 
-    def pairs(name: str, sql: str) -> tuple[Any, ...]:
-        return rows(name, sql)
+async def _figures(databases: Mapping[str, Database], mails: Path) -> Figures:
+    async def rows(row: type[T], name: str, sql: str) -> tuple[T, ...]:
+        return tuple(await databases[name].all(row, sql)) if name in databases else ()
 
-    def refunds(name: str, sql: str) -> tuple[RefundFigure, ...]:
-        return tuple(RefundFigure._make(row) for row in pairs(name, sql))
-
-    balance = "SELECT coalesce(sum(amount), 0), coalesce(sum(amount) FILTER (WHERE account = 'shop'), 0) FROM ledger"
-    ledger, shop_balance = next(iter(pairs("bank", balance)), (0, 0))
+    orders = await rows(_Placed, "orders", "SELECT id, state, amount, version, customer_id FROM orders")
+    happened = await rows(_Happened, "orders", _REFUNDS)
+    balance = await rows(_Balance, "bank", _LEDGER)
+    gone = await rows(str, "users", "SELECT id FROM users WHERE deleted_at IS NOT NULL")
     return Figures(
-        orders=tuple(map(OrderFigure._make, rows("orders", "SELECT id, state, amount, version FROM orders"))),
-        histories=pairs("orders", "SELECT stream, count(*), max(version) FROM events GROUP BY stream"),
-        stock=tuple(map(StockFigure._make, rows("inventory", _STOCK))),
-        corrections=pairs("inventory", "SELECT sku, sum(delta) FROM corrections GROUP BY sku"),
-        reservations=pairs("inventory", "SELECT order_id, state FROM reservations"),
-        ledger=ledger,
-        shop_balance=shop_balance,
-        captures=pairs("bank", "SELECT key, amount FROM captures"),
-        refunds=refunds("bank", "SELECT id, key, amount FROM refunds"),
-        refunds_booked=refunds("payments", "SELECT id, order_id, amount FROM refunds WHERE state = 'done'"),
-        refunds_told=refunds("orders", _TOLD),
-        refunds_asked=pairs("orders", _ASKED),
-        payments=pairs("payments", "SELECT order_id, state FROM payments"),
-        checkouts=pairs("orders", _CHECKOUTS) if pairs("orders", _HAS_CHECKOUTS) else (),
-        shipments=pairs("shipping", "SELECT order_id, state FROM shipments"),
-        mails=tuple(filter(None, map(_mail, sorted((data_folder / "mails").glob("*.eml"))))),
-        departed=_departed(
-            pairs("orders", "SELECT id, customer_id FROM orders"),
-            pairs("users", "SELECT id, 1 FROM users WHERE deleted_at IS NOT NULL"),
+        orders=tuple(OrderFigure._make(order[:4]) for order in orders),
+        histories=await rows(_Three, "orders", "SELECT stream, count(*), max(version) FROM events GROUP BY stream"),
+        stock=await rows(StockFigure, "inventory", _STOCK),
+        corrections=await rows(_Amount, "inventory", "SELECT sku, sum(delta) FROM corrections GROUP BY sku"),
+        reservations=await rows(_State, "inventory", "SELECT order_id, state FROM reservations"),
+        ledger=sum(entry.amount for entry in balance),
+        shop_balance=sum(entry.amount for entry in balance if entry.account == "shop"),
+        captures=await rows(_Amount, "bank", "SELECT key, amount FROM captures"),
+        refunds=await rows(RefundFigure, "bank", "SELECT id, key AS order_id, amount FROM refunds"),
+        refunds_booked=await rows(
+            RefundFigure, "payments", "SELECT id, order_id, amount FROM refunds WHERE state = 'done'"
         ),
+        refunds_told=_told(happened),
+        refunds_asked=_asked(happened),
+        payments=await rows(_State, "payments", "SELECT order_id, state FROM payments"),
+        checkouts=await rows(_Three, "orders", _CHECKOUTS),
+        shipments=await rows(_State, "shipping", "SELECT order_id, state FROM shipments"),
+        mails=tuple(filter(None, map(_mail, sorted(mails.glob("*.eml"))))),
+        departed=frozenset(order.id for order in orders if order.customer_id in set(gone)),
     )
 
 
-def _rows(file: Path, sql: str) -> tuple[tuple[object, ...], ...]:
-    if not file.exists():
-        return ()
-    # Not `immutable`: after a crash the newest commits are in the log beside the file, which must be read too.
-    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as db:
-        return tuple(db.execute(sql).fetchall())
+def _told(happened: Iterable[_Happened]) -> tuple[RefundFigure, ...]:
+    """Return the refunds that histories tell of."""
+    told = [(each, json.loads(each.data)) for each in happened if each.type == "orders.order-refunded"]
+    return tuple(RefundFigure(data["refund_id"], each.stream, data["amount"]["amount"]) for each, data in told)
 
 
-def _departed(orders: tuple[tuple[str, str], ...], deleted: tuple[tuple[str, int], ...]) -> frozenset[str]:
-    gone = {user_id for user_id, _ in deleted}
-    return frozenset(order_id for order_id, customer_id in orders if customer_id in gone)
+def _asked(happened: Iterable[_Happened]) -> tuple[tuple[str, str], ...]:
+    """Return the refunds that were asked for more often than they ended."""
+    open_: Counter[tuple[str, str]] = Counter()
+    for each in happened:
+        open_[json.loads(each.data)["refund_id"], each.stream] += 1 if "refund-asked" in each.type else -1
+    return tuple(refund for refund, count in open_.items() if count > 0)
 
 
 def _mail(file: Path) -> MailFigure | None:

@@ -26,6 +26,7 @@ from archstone.systems.shop.catalog.administration import (
 from archstone.systems.shop.catalog.contract import UnknownProductError
 from archstone.systems.shop.catalog.events import ProductCreated
 from archstone.systems.shop.catalog.importing import ImportBusyError
+from archstone.systems.shop.catalog.index import Entry, index_of
 from archstone.systems.shop.catalog.shelf import HIGHEST, Row
 from archstone.systems.shop.catalog.spelling import learn
 from archstone.systems.shop.paging import decode_cursor, encode_cursor
@@ -55,14 +56,7 @@ _SET: Final = (
     "UPDATE products SET name = :name, category = :category, amount = :amount, currency = :currency,"
     " description = :description WHERE id = :id"
 )
-_INDEX: Final = (
-    "INSERT INTO search (rowid, name, category, description)"
-    " SELECT id, name, category, description FROM products WHERE id = :id"
-)
-_UNINDEX: Final = (
-    "INSERT INTO search (search, rowid, name, category, description)"
-    " SELECT 'delete', id, name, category, description FROM products WHERE sku = :sku AND id < :old"
-)
+_TEXTS: Final = "SELECT id, name, category, description FROM products"
 _WRITE_DOWN: Final = "INSERT INTO product_changes (sku, what, fields, by, at) VALUES (:sku, :what, :fields, :by, :at)"
 _CHANGES: Final = (
     "SELECT number, sku, what, fields, by, at FROM product_changes WHERE sku = :sku AND number < :before"
@@ -230,7 +224,8 @@ async def _of_version(tx: Tx, sku: str, version: int) -> _Edited:
 
 async def _new_version(tx: Tx, old: _Edited) -> int:
     """Copy a product to a version that is not seen yet, and take out those before the old one."""
-    await tx.execute(_UNINDEX, sku=old.sku, old=old.id)
+    before = await tx.all(Entry, f"{_TEXTS} WHERE sku = :sku AND id < :old", sku=old.sku, old=old.id)
+    await index_of(tx.dialect).take_out(tx, before)
     await tx.execute("DELETE FROM products WHERE sku = :sku AND id < :old", sku=old.sku, old=old.id)
     number = await tx.one(int, _NEXT)
     await tx.execute("UPDATE products SET replaced_by = :new WHERE id = :old", new=number, old=old.id)
@@ -239,7 +234,7 @@ async def _new_version(tx: Tx, old: _Edited) -> int:
 
 
 async def _show(tx: Tx, number: int, name: str) -> None:
-    await tx.execute(_INDEX, id=number)
+    await index_of(tx.dialect).add(tx, [await tx.one(Entry, f"{_TEXTS} WHERE id = :id", id=number)])
     await learn(tx, [name])
     await tx.execute("UPDATE shelf SET top = :top", top=number)
 

@@ -15,6 +15,7 @@ from archstone import world
 from archstone.services import Tx
 from archstone.systems.shop.catalog.events import ImportedStock, StockImported
 from archstone.systems.shop.catalog.importing import (
+    MAX_BATCH,
     ImportBusyError,
     ImportGoneError,
     ImportIncompleteError,
@@ -22,8 +23,10 @@ from archstone.systems.shop.catalog.importing import (
     LoadedProduct,
     Staged,
 )
+from archstone.systems.shop.catalog.index import Entry, index_of
 from archstone.systems.shop.catalog.shelf import HIGHEST
 from archstone.systems.shop.catalog.spelling import learn
+from archstone.systems.shop.listed import filled, places
 
 __all__ = [
     "AFTER_CLEARING",
@@ -88,12 +91,9 @@ class _Version(NamedTuple):
     pieces: int | None
     retired: int
 
-
-class _Indexed(NamedTuple):
-    id: int
-    name: str
-    category: str
-    description: str
+    def entry(self) -> Entry:
+        """Return it as far as it is searched."""
+        return Entry(self.id, self.name, self.category, self.description)
 
 
 _IMPORT: Final = (
@@ -105,17 +105,12 @@ OVERDUE: Final = (
 )
 """Finds work for `go_on`."""
 _NEWEST: Final = (
-    "SELECT id, place, sku, name, category, amount, currency, description, images, pieces, retired"
-    " FROM products WHERE replaced_by IS NULL AND sku IN (SELECT value FROM json_each(:skus))"
+    "SELECT id, place, sku, name, category, amount, currency, description, images, pieces, retired"  # noqa: S608 - numbers
+    f" FROM products WHERE replaced_by IS NULL AND sku IN ({places('sku', MAX_BATCH)})"
 )
 _INSERT: Final = (
     "INSERT INTO products (id, place, sku, name, category, amount, currency, description, images, pieces, retired)"
     " VALUES (:id, :place, :sku, :name, :category, :amount, :currency, :description, :images, :pieces, :retired)"
-)
-_INDEX: Final = "INSERT INTO search (rowid, name, category, description) VALUES (:id, :name, :category, :description)"
-_UNINDEX: Final = (
-    "INSERT INTO search (search, rowid, name, category, description)"
-    " VALUES ('delete', :id, :name, :category, :description)"
 )
 _CATEGORY: Final = (
     "INSERT INTO category_changes (category, title, change) VALUES (:category, :title, :change)"
@@ -162,13 +157,13 @@ async def _opened(tx: Tx, source: str) -> ImportState:
 async def stage(tx: Tx, number: int, rows: Sequence[LoadedProduct]) -> Staged:
     """Take rows in, unseen, each once."""
     await _opened_before(tx, number)
-    known = await tx.all(_Version, _NEWEST, skus=json.dumps([row.sku for row in rows]))
+    known = await tx.all(_Version, _NEWEST, **filled("sku", [row.sku for row in rows], MAX_BATCH))
     base, next_id = await tx.one(tuple[int, int], f"SELECT top, {HIGHEST} + 1 FROM shelf")  # noqa: S608 - a constant
     batch = _sort(rows, {version.sku: version for version in known}, base=base, next_id=next_id)
     if batch.new:
         await tx.many("UPDATE products SET replaced_by = :by WHERE id = :id", batch.replaced)
         await tx.many(_INSERT, [version._asdict() for version in batch.new])
-        await tx.many(_INDEX, [_indexed(version) for version in batch.new])
+        await index_of(tx.dialect).add(tx, [version.entry() for version in batch.new])
         await tx.many(_CATEGORY, batch.categories())
         await learn(tx, [version.name for version in batch.new])
     staged = Staged(added=len(batch.new) - len(batch.replaced), changed=len(batch.replaced), unchanged=batch.unchanged)
@@ -237,15 +232,6 @@ def _version(row: LoadedProduct, old: _Version | None, *, number: int) -> _Versi
         row.pieces,
         retired,
     )
-
-
-def _indexed(version: _Version | _Indexed) -> dict[str, object]:
-    return {
-        "id": version.id,
-        "name": version.name,
-        "category": version.category,
-        "description": version.description,
-    }
 
 
 async def finish(tx: Tx, number: int, rows: int) -> ImportState:
@@ -350,14 +336,14 @@ async def _clear(tx: Tx, found: _Import) -> int:
 
 async def _take_out(tx: Tx, which: str, top: int) -> int:
     rows = await tx.all(
-        _Indexed,
+        Entry,
         f"SELECT id, name, category, description FROM products WHERE {which} ORDER BY id DESC LIMIT :limit",  # noqa: S608 - constants of this module
         top=top,
         limit=MAX_DROPPED,
     )
     if rows:
         ids = [{"id": row.id} for row in rows]
-        await tx.many(_UNINDEX, [_indexed(row) for row in rows])
+        await index_of(tx.dialect).take_out(tx, rows)
         await tx.many("DELETE FROM products WHERE id = :id", ids)
         # Nothing seen is replaced by what is taken out: of versions that were replaced in turn none is left.
         await tx.many("UPDATE products SET replaced_by = NULL WHERE replaced_by = :id", ids)

@@ -1,4 +1,4 @@
-"""From what people type to FTS5 expressions. Anything may be typed; nothing may become syntax.
+"""From what people type to expressions of the index. Anything may be typed; nothing may become syntax.
 
 What is found comes in tiers, the best first, each without those before it: the name begins with the words; it has them
 all; it has them, the last as a beginning; they are anywhere, the last as a beginning; the same with words that are
@@ -9,7 +9,10 @@ everything that matches, and a cursor is a tier and a row.
 import re
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from archstone.systems.shop.catalog.index import Grammar
 
 __all__ = ["any_tier", "match_expression", "misspelt_tier", "strict_tiers", "words_of"]
 
@@ -23,55 +26,54 @@ def words_of(text: str) -> list[str]:
 
 
 def match_expression(text: str) -> str | None:
-    """Return the expression that finds rows with every word of `text`, the last one also as a prefix.
+    """Return the FTS5 expression that finds rows with every word of `text`, the last one also as a prefix.
 
     Only letters and digits survive, each word in quotes, so operators, columns and quotes in the text mean nothing.
     Words after the eighth are dropped. None: there is no word in it.
     """
     words = words_of(text)
-    return _all(words) + "*" if words else None
+    return " ".join(f'"{word}"' for word in words) + "*" if words else None
 
 
-def strict_tiers(words: Sequence[str], category: str | None = None) -> tuple[str, ...]:
+def strict_tiers(index: "Grammar", words: Sequence[str], category: str | None = None) -> tuple[str, ...]:
     """Return the expressions of the tiers in which everything is spelt as in the index, best first.
 
     Args:
+        index: What they are for.
         words: As `words_of` gives them, at least one.
-        category: Only products of it. Others whose category is made of the same words are found as well.
+        category: Only products of it. Others whose category is made of the same words may be found as well.
     """
-    whole = _all(words)
-    steps = [f'name : (^"{" ".join(words)}")', f"name : ({whole})", f"name : ({whole}*)", f"({whole}*)"]
-    tiers = [steps[0], *(f"({step}) NOT ({better})" for better, step in pairwise(steps))]
-    return tuple(_within(category, tier) for tier in tiers)
+    steps = [
+        index.begins(words),
+        index.named(words, growing=False),
+        index.named(words, growing=True),
+        index.anywhere(words),
+    ]
+    tiers = [steps[0], *(index.without(step, better) for better, step in pairwise(steps))]
+    return tuple(_within(index, category, tier) for tier in tiers)
 
 
-def any_tier(words: Sequence[str], category: str | None = None) -> str:
+def any_tier(index: "Grammar", words: Sequence[str], category: str | None = None) -> str:
     """Return the expression of everything that is spelt as in the index, whatever its tier."""
-    return _within(category, f"({_all(words)}*)")
+    return _within(index, category, index.anywhere(words))
 
 
-def misspelt_tier(words: Sequence[str], alike: Sequence[Sequence[str]], category: str | None = None) -> str | None:
+def misspelt_tier(
+    index: "Grammar", words: Sequence[str], alike: Sequence[Sequence[str]], category: str | None = None
+) -> str | None:
     """Return the expression that also takes words that are spelt alike. None: there are none.
 
     Args:
+        index: What it is for.
         words: As they were typed.
         alike: For each of them the words that may have been meant, from the index.
+        category: Only products of it.
     """
     if not any(alike):
         return None
-    meant: list[str] = []
-    for number, (word, others) in enumerate(zip(words, alike, strict=True)):
-        typed = f'"{word}"*' if number == len(words) - 1 else f'"{word}"'
-        meant.append("(" + " OR ".join([typed, *(f'"{other}"' for other in others)]) + ")")
-    return _within(category, f"({' AND '.join(meant)}) NOT ({_all(words)}*)")
+    return _within(index, category, index.without(index.meant(words, alike), index.anywhere(words)))
 
 
-def _all(words: Sequence[str]) -> str:
-    return " ".join(f'"{word}"' for word in words)
-
-
-def _within(category: str | None, expression: str) -> str:
+def _within(index: "Grammar", category: str | None, expression: str) -> str:
     # Also said to the index, so that it does not go through what is found in all the other categories.
-    if category is None:
-        return expression
-    return f'(category : "{" ".join(_WORD.findall(category))}") AND ({expression})'
+    return expression if category is None else index.within(category, expression)

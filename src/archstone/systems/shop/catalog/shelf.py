@@ -4,10 +4,12 @@ A query reads first where the shelf was last switched, then what is seen from th
 harm: the older view is still whole.
 """
 
+from string import ascii_lowercase, ascii_uppercase
 from typing import Final, Literal, NamedTuple
 
 from archstone.data import Database
 from archstone.systems.shop.catalog.contract import Product, Suggestion
+from archstone.systems.shop.catalog.index import Index, index_of
 from archstone.systems.shop.catalog.pictures import picture_path
 from archstone.systems.shop.catalog.search import any_tier, misspelt_tier, strict_tiers, words_of
 from archstone.systems.shop.catalog.spelling import alike
@@ -47,21 +49,19 @@ _SHELF_OF_CATEGORY: Final = f"""
     SELECT {_COLUMNS} FROM products p
     WHERE p.category = :category AND p.place > :place AND p.place <= :top AND {_SEEN} ORDER BY p.place LIMIT :limit
 """  # noqa: S608 - constants of this module
-_FOUND: Final = f"""
-    SELECT {_COLUMNS} FROM search f CROSS JOIN products p ON p.id = f.rowid
-    WHERE search MATCH :expression AND f.rowid > :id AND f.rowid <= :top AND {_SEEN}
-    AND (CAST(:category AS TEXT) IS NULL OR p.category = :category) ORDER BY f.rowid LIMIT :limit
-"""  # noqa: S608 - constants of this module
+_FOUND: Final = """
+    SELECT {columns} FROM {matches} AND p.id > :id AND p.id <= :top AND {seen}
+    AND (CAST(:category AS TEXT) IS NULL OR p.category = :category) ORDER BY p.id LIMIT :limit
+"""
 _ORDERED: Final = """
     SELECT {columns} FROM products p
     WHERE {category} {key} {beyond}= :key AND ({key}, p.id) {beyond} (:key, :id) AND {seen}
     ORDER BY {key} {way}, p.id {way} LIMIT :limit
 """
-_COUNT_FOUND: Final = f"""
-    SELECT count(*) FROM (SELECT 1 FROM search f CROSS JOIN products p ON p.id = f.rowid
-    WHERE search MATCH :expression AND f.rowid <= :top AND {_SEEN}
-    AND (CAST(:category AS TEXT) IS NULL OR p.category = :category) LIMIT :most)
-"""  # noqa: S608 - constants of this module
+_COUNT_FOUND: Final = """
+    SELECT count(*) FROM (SELECT 1 FROM {matches} AND p.id <= :top AND {seen}
+    AND (CAST(:category AS TEXT) IS NULL OR p.category = :category) LIMIT :most) AS found
+"""
 _TOGETHER: Final = f"""
     SELECT {_COLUMNS} FROM bought_together b JOIN products p ON p.sku = b.other
     WHERE b.sku = :sku AND {_SEEN} ORDER BY b.orders DESC, p.place LIMIT :limit
@@ -120,16 +120,18 @@ class Ordering(NamedTuple):
 
     def key(self, row: Row) -> str | int:
         """Return what `row` stands by."""
-        return row.amount if isinstance(self.first, int) else row.name[:_NAME_CHARS]
+        return row.amount if isinstance(self.first, int) else row.name[:_NAME_CHARS].translate(_LOWER)
 
 
 _NAME_CHARS: Final = 24
-"""As migrations/0006 has it."""
+"""As migrations/0007 has it."""
+_LOWER: Final = str.maketrans(ascii_uppercase, ascii_lowercase)
+"""What lower() does on both databases."""
 _AMOUNT: Final = "p.amount"
 ORDERS: Final[dict[Literal["price", "-price", "name"], Ordering]] = {
     "price": Ordering(_AMOUNT, -1),
     "-price": Ordering(_AMOUNT, 2**62, down=True),
-    "name": Ordering(f"substr(p.name, 1, {_NAME_CHARS}) COLLATE NOCASE", ""),
+    "name": Ordering(f"lower(substr(p.name, 1, {_NAME_CHARS}))", ""),
 }
 
 
@@ -163,8 +165,10 @@ async def count(db: Database, text: str, category: str | None, *, most: int) -> 
     words = words_of(text)
     if not words:
         return 0
-    top, expression = await db.one(int, _TOP), any_tier(words, category)
-    return await db.one(int, _COUNT_FOUND, expression=expression, category=category, top=top, most=most)
+    index = index_of(db.dialect)
+    top, expression = await db.one(int, _TOP), any_tier(index, words, category)
+    statement = _COUNT_FOUND.format(matches=index.matches, seen=_SEEN)
+    return await db.one(int, statement, expression=expression, category=category, top=top, most=most)
 
 
 async def by_sku(db: Database, sku: str) -> Row | None:
@@ -198,11 +202,12 @@ async def found(
     words = words_of(text)
     if not words:
         return []
-    tiers = strict_tiers(words, category)
-    search = _Search(db, tiers, category, await db.one(int, _TOP))
+    index = index_of(db.dialect)
+    tiers = strict_tiers(index, words, category)
+    search = _Search(db, index, tiers, category, await db.one(int, _TOP))
     results = await search.strict(after, limit)
     if len(results) < limit and await search.few(results, after):
-        expression = misspelt_tier(words, await _alike(db, words), category)
+        expression = misspelt_tier(index, words, await _alike(db, words), category)
         if expression is not None:
             last = after[1] if after[0] == len(tiers) else 0
             results += await search.tier(len(tiers), expression, after=last, limit=limit - len(results))
@@ -213,6 +218,7 @@ class _Search(NamedTuple):
     """One search of one instant."""
 
     db: Database
+    syntax: Index
     tiers: tuple[str, ...]
     category: str | None
     top: int
@@ -234,8 +240,9 @@ class _Search(NamedTuple):
 
     async def tier(self, number: int, expression: str, *, after: int, limit: int) -> list[Found]:
         """Return what one expression finds behind row `after`."""
+        statement = _FOUND.format(columns=_COLUMNS, matches=self.syntax.matches, seen=_SEEN)
         rows = await self.db.all(
-            Row, _FOUND, expression=expression, top=self.top, id=after, category=self.category, limit=limit
+            Row, statement, expression=expression, top=self.top, id=after, category=self.category, limit=limit
         )
         return [Found(number, row) for row in rows]
 

@@ -4,7 +4,6 @@ A word of three to five letters may have one slip, a longer one two: a letter to
 exchanged. The last word is compared with beginnings, because it may still be growing.
 """
 
-import json
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -12,6 +11,7 @@ from typing import Final
 
 from archstone.data import Database
 from archstone.services import Tx
+from archstone.systems.shop.listed import filled, pieces, places
 
 __all__ = ["alike", "learn", "name_words", "slips"]
 
@@ -20,13 +20,16 @@ MAX_CANDIDATES: Final = 24
 MAX_KNOWN: Final = 200_000
 """Words that are kept. A catalogue that has more is not made of words."""
 SHORTEST, LONGEST = 3, 24
+PIECE: Final = 200
+"""Words looked up by one statement."""
 
 _NAME_WORD: Final = re.compile(r"[^\W\d_]+")
-_CANDIDATES: Final = """
+_CANDIDATES: Final = f"""
     SELECT word FROM word_parts
-    WHERE part IN (SELECT value FROM json_each(:parts)) AND length BETWEEN :shortest AND :longest
+    WHERE part IN ({places("part", LONGEST)}) AND length BETWEEN :shortest AND :longest
     GROUP BY word ORDER BY count(*) DESC, word LIMIT :limit
-"""
+"""  # noqa: S608 - numbers
+_KNOWN: Final = f"SELECT word FROM words WHERE word IN ({places('word', PIECE)})"  # noqa: S608 - numbers
 
 
 def name_words(text: str) -> list[str]:
@@ -45,16 +48,13 @@ def parts_of(word: str) -> list[str]:
 async def learn(tx: Tx, names: Iterable[str]) -> None:
     """Keep the words of new names."""
     words = list(dict.fromkeys(word for name in names for word in name_words(name)))
-    new = await tx.all(
-        str,
-        "SELECT value FROM json_each(:words) WHERE value NOT IN (SELECT word FROM words WHERE word = value)",
-        words=json.dumps(words),
-    )
+    known = [await tx.all(str, _KNOWN, **piece) for piece in pieces("word", words, PIECE)]
+    new = [word for word in words if word not in {each for piece in known for each in piece}]
     if not new or await tx.one(int, "SELECT coalesce(max(id), 0) FROM words") >= MAX_KNOWN:
         return
-    await tx.many("INSERT INTO words (word) VALUES (:word)", [{"word": word} for word in new])
+    await tx.many("INSERT INTO words (word) VALUES (:word) ON CONFLICT DO NOTHING", [{"word": word} for word in new])
     await tx.many(
-        "INSERT INTO word_parts (part, length, word) VALUES (:part, :length, :word)",
+        "INSERT INTO word_parts (part, length, word) VALUES (:part, :length, :word) ON CONFLICT DO NOTHING",
         [{"part": part, "length": len(word), "word": word} for word in new for part in parts_of(word)],
     )
 
@@ -73,7 +73,7 @@ async def alike(db: Database, typed: str, *, growing: bool) -> list[str]:
     (word,) = words
     allowed = 1 if len(word) <= 5 else 2
     found = await db.all(
-        str, _CANDIDATES, parts=json.dumps(parts_of(word)), shortest=len(word) - allowed,
+        str, _CANDIDATES, **filled("part", parts_of(word), LONGEST), shortest=len(word) - allowed,
         longest=LONGEST if growing else len(word) + allowed, limit=MAX_CANDIDATES,
     )  # fmt: skip
     judged = [(slips(word, each, growing=growing, most=allowed), each) for each in found if each != word]

@@ -29,6 +29,7 @@ from archstone.systems.shop.inventory.contract import (
     UnknownStockError,
 )
 from archstone.systems.shop.inventory.events import StockReleased, StockReserved, StockSold
+from archstone.systems.shop.listed import pieces, places
 from archstone.systems.shop.values import Line
 
 __all__ = ["HOLD_S", "PIECE", "InventoryService"]
@@ -39,9 +40,9 @@ SWEEP_LIMIT: Final = 200
 """Expired reservations put back in one sweep."""
 
 PIECE: Final = 64
-"""Products looked up by one statement: what a page shows. A number of its own for each would be a text of its own."""
+"""Products looked up by one statement: what a page shows."""
 
-_SOLD_OUT: Final = f"SELECT sku FROM stock WHERE free = 0 AND sku IN ({', '.join(f':sku{n}' for n in range(PIECE))})"  # noqa: S608 - numbers
+_SOLD_OUT: Final = f"SELECT sku FROM stock WHERE free = 0 AND sku IN ({places('sku', PIECE)})"  # noqa: S608 - numbers
 _HOLD: Final = "UPDATE stock SET free = free - :n, held = held + :n WHERE sku = :sku AND free >= :n"
 _SELL_HELD: Final = "UPDATE stock SET held = held - :n, sold = sold + :n WHERE sku = :sku"
 _SELL_FREE: Final = "UPDATE stock SET free = free - :n, sold = sold + :n WHERE sku = :sku AND free >= :n"
@@ -106,10 +107,8 @@ class InventoryService(Service, Inventory, StockAdmin, name="inventory"):
 
     async def sold_out(self, skus: tuple[str, ...]) -> tuple[str, ...]:
         gone: set[str] = set()
-        for first in range(0, len(skus), PIECE):
-            piece = skus[first : first + PIECE]
-            asked = {f"sku{n}": piece[min(n, len(piece) - 1)] for n in range(PIECE)}
-            gone.update(await self.db.all(str, _SOLD_OUT, **asked))
+        for piece in pieces("sku", skus, PIECE):
+            gone.update(await self.db.all(str, _SOLD_OUT, **piece))
         return tuple(sorted(gone))
 
     async def restock(self, sku: str, quantity: int) -> Stock:

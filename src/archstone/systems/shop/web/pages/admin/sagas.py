@@ -60,7 +60,7 @@ async def cancel(desk: Desk, request: Request) -> Answer:
 
 
 async def _found(desk: Desk, request: Request, saga_id: str) -> SagaDetail:
-    if not 0 < len(saga_id) <= LONGEST_ID:
+    if not 0 < len(saga_id) <= LONGEST_ID or not saga_id.isprintable():
         raise PageMissingError
     try:
         return await console_of(desk).saga(request.principal, saga_id)
