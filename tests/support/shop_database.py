@@ -112,9 +112,8 @@ def _migrated(url: str) -> str:
     async def migrate() -> None:
         for service in shop.services:
             info = service.service_info
-            async with Database(
-                database_url(url, DataFolder(Path(), shop.name), info.name), migrations=info.migrations, name=info.name
-            ):
+            where = database_url(url, DataFolder(Path(), shop.name), info.name)
+            async with Database(where, migrations=info.migrations, schemas=service.schemas, name=info.name):
                 pass
 
     with ThreadPoolExecutor(1) as thread:  # the test may have a loop of its own
