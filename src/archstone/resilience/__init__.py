@@ -2,34 +2,56 @@
 
     Deadline, within     when nobody waits any more                  the error: OutOfTimeError
     Retry, Exponential   try again, later each time                  the error: what the last attempt raised
+    Breaker, Circuit     when not to call at all                     the error: CircuitOpenError
     RateLimit, Limiter   how often a key may come                    the error: RateLimitedError
     Shed, Gate           how much may be in flight                   the error: OverloadedError
 
 A policy is a frozen value; `bind` (or decorating) gives it state. Each works alone, without a System.
 """
 
+from archstone.resilience.breaker import ANSWERS, Breaker, Ratio
 from archstone.resilience.check import SettingsError, check
+from archstone.resilience.circuit import Circuit, CircuitStatistics
 from archstone.resilience.deadline import Deadline, deadline_from_context, within
-from archstone.resilience.errors import BlockingRetryError, OutOfTimeError, OverloadedError, RateLimitedError
+from archstone.resilience.errors import (
+    BlockingRetryError,
+    BulkheadFullError,
+    CircuitOpenError,
+    OutOfTimeError,
+    OverloadedError,
+    RateLimitedError,
+)
 from archstone.resilience.ratelimit import Limiter, RateLimit
 from archstone.resilience.retry import RETRYABLE, Exponential, Retry
 from archstone.resilience.shed import Gate, Shed
+from archstone.resilience.signals import Listener, Signal, add_listener, remove_listener
 
 __all__ = [
+    "ANSWERS",
     "RETRYABLE",
     "BlockingRetryError",
+    "Breaker",
+    "BulkheadFullError",
+    "Circuit",
+    "CircuitOpenError",
+    "CircuitStatistics",
     "Deadline",
     "Exponential",
     "Gate",
     "Limiter",
+    "Listener",
     "OutOfTimeError",
     "OverloadedError",
     "RateLimit",
     "RateLimitedError",
+    "Ratio",
     "Retry",
     "SettingsError",
     "Shed",
+    "Signal",
+    "add_listener",
     "check",
     "deadline_from_context",
+    "remove_listener",
     "within",
 ]

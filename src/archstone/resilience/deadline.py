@@ -13,14 +13,17 @@ import asyncio
 import math
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from archstone import context, world
 from archstone.context import Call, new_tuple
 from archstone.resilience.errors import OutOfTimeError
 from archstone.resilience.timers import Limit, timers_of
 
-__all__ = ["Deadline", "deadline_from_context", "within"]
+__all__ = ["EXPIRED", "Deadline", "deadline_from_context", "ran_out", "within"]
+
+EXPIRED: Final = "the time of a block was up"
+"""The message of the CancelledError with which `within` ends a block: see `ran_out`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,14 @@ def deadline_from_context() -> Deadline | None:
     """Return the deadline of the current call; None: there is no limit."""
     at_s = context.current().deadline_s
     return None if at_s is None else Deadline(at_s)
+
+
+def ran_out(error: BaseException) -> bool:
+    """Say whether `error`, seen inside a block, is the end of that block's time and no other cancellation.
+
+    For layers inside a `within`, which see a CancelledError where their caller will see OutOfTimeError.
+    """
+    return isinstance(error, asyncio.CancelledError) and error.args == (EXPIRED,)
 
 
 class within:  # noqa: N801 - reads as the statement it is: `async with within(2.0)`
@@ -113,4 +124,4 @@ class within:  # noqa: N801 - reads as the statement it is: `async with within(2
     def expire(self) -> None:
         """Cancel the task. For the timers; nobody else calls it."""
         self._expired = True
-        self._task.cancel()
+        self._task.cancel(EXPIRED)
