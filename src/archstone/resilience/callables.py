@@ -1,13 +1,13 @@
 """What a policy needs to know of the function that it is put around."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 from archstone.resilience.check import SettingsError
 
-__all__ = ["is_coroutine_function", "name_of", "refuse_generators"]
+__all__ = ["is_coroutine_function", "name_of", "need_coroutine_function", "refuse_generators"]
 
 
 def is_coroutine_function(function: Callable[..., object]) -> bool:
@@ -28,3 +28,12 @@ def refuse_generators(owner: str, function: Callable[..., object]) -> None:
     if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
         fault = f"{name_of(function)!r} must not be a generator: its items may be out already"
         raise SettingsError(owner, (fault,))
+
+
+def need_coroutine_function(owner: str, function: Callable[..., object]) -> Callable[..., Awaitable[Any]]:
+    """Return `function` if it is a coroutine function, or raise SettingsError."""
+    refuse_generators(owner, function)
+    if not is_coroutine_function(function):
+        fault = f"{name_of(function)!r} must be a coroutine function: a plain one cannot wait without its thread"
+        raise SettingsError(owner, (fault,))
+    return cast("Callable[..., Awaitable[Any]]", function)
