@@ -93,7 +93,7 @@ async def test_places_are_handed_on_in_the_order_of_arrival() -> None:
     @Bulkhead(1, max_waiting=10)
     async def work(number: int) -> None:
         order.append(number)
-        await asyncio.sleep(0)
+        await asyncio.sleep(1)
 
     tasks = []
     for number in range(10):

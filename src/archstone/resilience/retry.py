@@ -21,7 +21,7 @@ Source: the budget is that of Finagle (Twitter 2016), counted in calls and not i
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Final, ParamSpec, TypeVar
 
 from archstone.errors import BackendError, RejectedError
@@ -54,7 +54,7 @@ class Retry:
     attempts: int = 3
     """All attempts, the first included. At least 1."""
     _: KW_ONLY
-    backoff: Backoff = Exponential()
+    backoff: Backoff = field(default_factory=Exponential)
     """How long to wait between them."""
     total_s: float | None = None
     """Seconds for all attempts and waits together; the attempt in progress is cut there. Above 0. None: no limit."""
@@ -90,7 +90,8 @@ class Retry:
     def wait_s(self, attempt: int, failed: Exception) -> float | None:
         """Return how long to wait after attempt `attempt` ended with `failed`, None if no other may follow.
 
-        For those who make the attempts themselves; whether a deadline would come first, and any budget, is theirs to see.
+        For those who make the attempts themselves. Whether a deadline would come first is theirs to see, and a budget
+        is theirs to keep.
         """
         if attempt >= self.attempts or not isinstance(failed, self.on):
             return None
