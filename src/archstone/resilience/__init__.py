@@ -25,7 +25,8 @@ from archstone.resilience.errors import (
     OverloadedError,
     RateLimitedError,
 )
-from archstone.resilience.ratelimit import Limiter, RateLimit
+from archstone.resilience.limiter import Limiter, LimiterStatistics
+from archstone.resilience.ratelimit import RateLimit
 from archstone.resilience.retry import RETRYABLE, Retry
 from archstone.resilience.shed import Gate, Shed
 from archstone.resilience.signals import Listener, Signal, add_listener, remove_listener
@@ -49,6 +50,7 @@ __all__ = [
     "Exponential",
     "Gate",
     "Limiter",
+    "LimiterStatistics",
     "Listener",
     "OutOfTimeError",
     "OverloadedError",
