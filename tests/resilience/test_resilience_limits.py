@@ -1,6 +1,7 @@
 """The kinds of `RateLimit` beyond the bucket, and limits around functions."""
 
 import asyncio
+import itertools
 import math
 from fractions import Fraction
 
@@ -96,7 +97,7 @@ async def test_whoever_waits_as_long_as_a_window_says_is_let_in() -> None:
         try:
             limiter.take("ann")
         except RateLimitedError as error:
-            assert 0 < error.retry_after_s <= 20
+            assert 0 < error.retry_after_s <= 20  # noqa: PT017
             await asyncio.sleep(error.retry_after_s)
             assert takes(limiter)
 
@@ -143,7 +144,7 @@ async def test_leaky_turns_come_in_order_and_never_closer_than_the_rate(pauses: 
         tasks.append(asyncio.create_task(one(number)))
     await asyncio.gather(*tasks)
     assert [number for number, _ in went] == sorted(number for number, _ in went)
-    assert all(later - sooner >= 0.1 - 1e-6 for (_, sooner), (_, later) in zip(went, went[1:], strict=False))
+    assert all(later - sooner >= 0.1 - 1e-6 for (_, sooner), (_, later) in itertools.pairwise(went))
 
 
 async def test_a_turn_that_the_deadline_would_cut_is_refused_at_once_and_costs_nothing() -> None:

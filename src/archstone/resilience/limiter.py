@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import update_wrapper
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 
 from archstone import context, world
@@ -87,6 +88,24 @@ def count_in_window(policy: "RateLimit", known: Counted | None, cost: float, now
     return counted, ((1.0 - into) + max(0.0, 1.0 - (limit - cost) / here)) * length_s
 
 
+class Turn:
+    """One turn of a key: the `async with` block begins when it has come."""
+
+    __slots__ = ("_key", "_limiter")
+
+    def __init__(self, limiter: "Limiter", key: str) -> None:
+        self._limiter = limiter
+        self._key = key
+
+    async def __aenter__(self) -> None:
+        await self._limiter.turn(self._key)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        """Leave: what was taken stays taken."""
+
+
 class Limiter:
     """A `RateLimit` with its memory.
 
@@ -137,6 +156,10 @@ class Limiter:
         wait_s = self._take(key, cost, patience_s(self.policy))
         if wait_s > 0:
             await asyncio.sleep(wait_s)
+
+    def admit(self, key: str = "") -> Turn:
+        """Return the block that begins when `turn` comes back: `async with limiter.admit(key):`."""
+        return Turn(self, key)
 
     def __call__(self, function: Callable[P, R], /) -> Callable[P, R]:
         """Return `function` behind this limiter: a coroutine function waits for its turn, a plain one is refused."""

@@ -15,8 +15,8 @@ window* counts the takes of this window and of the one before: so many in a minu
 Not shared between processes: each has its own count. Not for threads, except through `archstone.blocking`: call it on
 the loop's.
 
-Source: ITU-T I.371 (virtual scheduling form), with a cost per take. Cloudflare 2017, "How we built rate limiting capable
-of scaling to millions of domains" (the sliding window counter).
+Source: ITU-T I.371 (virtual scheduling form), with a cost per take. Cloudflare 2017, "How we built rate limiting
+capable of scaling to millions of domains" (the sliding window counter).
 """
 
 from collections.abc import Callable
@@ -43,7 +43,7 @@ class RateLimit:
     burst: float = 1.0
     """Takes of cost 1 that a rested key may make at once; with kind `window`, in a window. At least 1, finite."""
     kind: Literal["bucket", "window"] = "bucket"
-    """`bucket`: a burst, then the rate. `window`: at most `burst` in `burst / rate_per_s` seconds, as far as two counters
+    """`bucket`: a burst, then the rate. `window`: at most `burst` in `burst / rate_per_s` seconds, as far as two counts
     can tell: it takes the window before as evenly filled."""
     max_wait_s: float = 0.0
     """Longest that `turn`, or a decorated function, waits. At least 0, finite; 0: who comes too often is refused at
