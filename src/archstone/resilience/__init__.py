@@ -25,6 +25,7 @@ from archstone.resilience.breaker import ANSWERS, Breaker, Ratio
 from archstone.resilience.bulkhead import Bulkhead, BulkheadStatistics, Compartment
 from archstone.resilience.check import SettingsError, check
 from archstone.resilience.circuit import Circuit, CircuitStatistics
+from archstone.resilience.circuitstate import CircuitState, Outcome, Refused
 from archstone.resilience.coalesce import Coalesce, CoalesceStatistics, Flights
 from archstone.resilience.deadline import Deadline, deadline_from_context, within
 from archstone.resilience.errors import (
@@ -41,8 +42,10 @@ from archstone.resilience.limiter import Limiter, LimiterStatistics
 from archstone.resilience.policy import BoundLayer, BoundPolicy, Layer, Policy
 from archstone.resilience.ratelimit import RateLimit
 from archstone.resilience.retry import RETRYABLE, Retry
+from archstone.resilience.shared import SharedCircuit, SharedLimiter
 from archstone.resilience.shed import Gate, GateStatistics, Shed
 from archstone.resilience.signals import Listener, Signal, add_listener, remove_listener
+from archstone.resilience.store import Begun, SharedState, Store, StoreLostError, Taken, UnknownStoreError, WithoutStore
 from archstone.resilience.timeout import BoundTimeout, Timeout
 
 __all__ = [
@@ -52,6 +55,7 @@ __all__ = [
     "AdaptiveStatistics",
     "Attempts",
     "Backoff",
+    "Begun",
     "BlockingRetryError",
     "BoundFallback",
     "BoundLayer",
@@ -63,6 +67,7 @@ __all__ = [
     "BulkheadStatistics",
     "Circuit",
     "CircuitOpenError",
+    "CircuitState",
     "CircuitStatistics",
     "Coalesce",
     "CoalesceStatistics",
@@ -83,18 +88,28 @@ __all__ = [
     "LimiterStatistics",
     "Listener",
     "OutOfTimeError",
+    "Outcome",
     "OverloadedError",
     "Policy",
     "RateLimit",
     "RateLimitedError",
     "Ratio",
+    "Refused",
     "Retry",
     "RetryStatistics",
     "SettingsError",
+    "SharedCircuit",
+    "SharedLimiter",
+    "SharedState",
     "Shed",
     "Signal",
+    "Store",
+    "StoreLostError",
+    "Taken",
     "Throttle",
     "Timeout",
+    "UnknownStoreError",
+    "WithoutStore",
     "add_listener",
     "check",
     "deadline_from_context",

@@ -17,7 +17,7 @@ What counts. An error that the other side means (a declared one, not found, deni
 success. Time-outs of `within` around the call count as failures. Any other cancellation counts as neither and gives a
 trial's place back, and so does what was refused in this process.
 
-Not shared between processes. Do not put one around what cannot fail
+Not shared between processes unless a store is given (`bind(name, store=...)`). Do not put one around what cannot fail
 on its own, such as a computation.
 
 Source: Nygard, "Release It!" (2007), chapter 5. We admit a counted number of trials, and results of calls that began
@@ -26,7 +26,7 @@ before the last move change nothing.
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar, overload
 
 from archstone.errors import ConflictError, DeniedError, DomainError, InvalidError, NotFoundError
 from archstone.resilience.callables import name_of
@@ -34,6 +34,8 @@ from archstone.resilience.check import check, is_errors
 
 if TYPE_CHECKING:
     from archstone.resilience.circuit import Circuit
+    from archstone.resilience.shared import SharedCircuit
+    from archstone.resilience.store import SharedState, WithoutStore
 
 __all__ = ["ANSWERS", "Breaker", "Ratio"]
 
@@ -105,8 +107,24 @@ class Breaker:
             answers=(is_errors(self.answers), "a tuple of Exception classes"),
         )
 
-    def bind(self, name: str) -> "Circuit":
-        """Return a closed circuit with this policy. `name` is in its errors and metrics."""
+    @overload
+    def bind(self, name: str) -> "Circuit": ...
+    @overload
+    def bind(self, name: str, *, store: "SharedState", without_store: "WithoutStore" = ...) -> "SharedCircuit": ...
+    def bind(
+        self, name: str, *, store: "SharedState | None" = None, without_store: "WithoutStore" = "local"
+    ) -> "Circuit | SharedCircuit":
+        """Return a closed circuit with this policy.
+
+        Args:
+            name: In its errors and metrics. Circuits of one name in one store are one circuit.
+            store: Where its state is kept, for all processes that use it. None: in this process.
+            without_store: What is done while the store cannot be reached.
+        """
+        if store is not None:
+            from archstone.resilience.shared import SharedCircuit  # noqa: PLC0415 - it imports this module
+
+            return SharedCircuit(name, self, store, without_store)
         from archstone.resilience.circuit import Circuit  # noqa: PLC0415 - it imports this module
 
         return Circuit(name, self)

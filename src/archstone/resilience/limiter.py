@@ -141,7 +141,7 @@ class Limiter:
             RateLimitedError: Too often; `retry_after_s` is when this take can work.
             SettingsError: The cost is not above 0, or above the burst, so it could never work.
         """
-        self._take(key, cost, 0.0)
+        self.reserve(key, cost, 0.0)
 
     async def turn(self, key: str, cost: float = 1.0) -> None:
         """Take `cost` for `key` and come back when its turn has come, at most `max_wait_s` later.
@@ -153,7 +153,7 @@ class Limiter:
             RateLimitedError: The wait would be longer, or longer than the caller's deadline; nothing was taken.
             SettingsError: As `take`.
         """
-        wait_s = self._take(key, cost, patience_s(self.policy))
+        wait_s = self.reserve(key, cost, patience_s(self.policy))
         if wait_s > 0:
             await asyncio.sleep(wait_s)
 
@@ -181,15 +181,15 @@ class Limiter:
         policy = self.policy
 
         async def limited_coroutine(*args: Any, **kwargs: Any) -> Any:
-            wait_s = self._take(policy.key_of(args, kwargs), 1.0, patience_s(policy) if policy.max_wait_s else 0.0)
+            wait_s = self.reserve(policy.key_of(args, kwargs), 1.0, patience_s(policy) if policy.max_wait_s else 0.0)
             if wait_s > 0:
                 await asyncio.sleep(wait_s)
             return await function(*args, **kwargs)
 
         return update_wrapper(limited_coroutine, function)
 
-    def _take(self, key: str, cost: float, max_wait_s: float) -> float:
-        """Take `cost`, now or within `max_wait_s`, and return how long to wait for it."""
+    def reserve(self, key: str, cost: float, max_wait_s: float) -> float:
+        """Take `cost`, now or within `max_wait_s`, and return how long to wait for it; or RateLimitedError."""
         if self._counted is not None:
             return self._count(key, cost)
         if not 0 < cost <= self.policy.burst:

@@ -12,8 +12,8 @@ the instant at which the key will have paid for all it took: the generic cell ra
 bucket does. A *leaky* one is a bucket of burst 1 whose callers wait in line: calls leave evenly spaced. A *sliding
 window* counts the takes of this window and of the one before: so many in a minute, which is what people are told.
 
-Not shared between processes: each has its own count. Not for threads, except through `archstone.blocking`: call it on
-the loop's.
+Not shared between processes unless a store is given (`bind(name, store=...)`). Not for threads, except through
+`archstone.blocking`: call it on the loop's.
 
 Source: ITU-T I.371 (virtual scheduling form), with a cost per take. Cloudflare 2017, "How we built rate limiting
 capable of scaling to millions of domains" (the sliding window counter).
@@ -21,11 +21,15 @@ capable of scaling to millions of domains" (the sliding window counter).
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, Literal, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, overload
 
 from archstone.resilience.callables import name_of
 from archstone.resilience.check import SettingsError, check
 from archstone.resilience.limiter import Limiter
+
+if TYPE_CHECKING:
+    from archstone.resilience.shared import SharedLimiter
+    from archstone.resilience.store import SharedState, WithoutStore
 
 __all__ = ["RateLimit"]
 
@@ -78,9 +82,25 @@ class RateLimit:
         """Return a limit that lets calls go evenly spaced, at most `waiting` (at least 0) of a key in line."""
         return cls(rate_per_s, max_wait_s=waiting / rate_per_s if rate_per_s > 0 else 0.0, key=key)
 
-    def bind(self, name: str) -> Limiter:
-        """Return a limiter with this policy and no memory yet. `name` is in its errors and metrics."""
-        return Limiter(name, self)
+    @overload
+    def bind(self, name: str) -> Limiter: ...
+    @overload
+    def bind(self, name: str, *, store: "SharedState", without_store: "WithoutStore" = ...) -> "SharedLimiter": ...
+    def bind(
+        self, name: str, *, store: "SharedState | None" = None, without_store: "WithoutStore" = "local"
+    ) -> "Limiter | SharedLimiter":
+        """Return a limiter with this policy and no memory yet.
+
+        Args:
+            name: In its errors and metrics. Limiters of one name in one store are one limiter.
+            store: Where its count is kept, for all processes that use it. None: in this process.
+            without_store: What is done while the store cannot be reached.
+        """
+        if store is None:
+            return Limiter(name, self)
+        from archstone.resilience.shared import SharedLimiter  # noqa: PLC0415 - it imports this module
+
+        return SharedLimiter(name, self, store, without_store)
 
     def __call__(self, function: Callable[P, R], /) -> Callable[P, R]:
         """Return `function`, plain or coroutine, behind a limiter of its own, named after it."""
