@@ -140,15 +140,18 @@ class Attempts:
 
     def _around_coroutine(self, function: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
         policy, again = self.policy, self.again
-        if policy.total_s is not None or policy.per_attempt_s is not None or policy.budget_ratio is not None:
+        if policy.total_s is not None or policy.per_attempt_s is not None:
 
             async def bounded(*args: Any, **kwargs: Any) -> Any:
                 return await self.call(function, *args, **kwargs)
 
             return update_wrapper(bounded, function)
-        on = policy.on
+        on, ratio, burst = policy.on, policy.budget_ratio, policy.budget_burst
 
         async def retrying(*args: Any, **kwargs: Any) -> Any:
+            if ratio is not None:
+                budget = self._budget + ratio
+                self._budget = budget if budget < burst else burst  # noqa: FURB136 - a third of the time of min()
             try:
                 return await function(*args, **kwargs)
             except on as error:

@@ -86,6 +86,16 @@ class within:  # noqa: N801 - reads as the statement it is: `async with within(2
         self._name = name
 
     async def __aenter__(self) -> Self:
+        self.begin()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self.end(error)
+
+    def begin(self) -> None:
+        """Begin the block; `end` must follow. For `Timeout`; others write `async with`."""
         principal, outer_s, trace, key, correlation_id, causation_id, tx, step = call = context.current()
         now_s = world.monotonic()
         limit_s = self._seconds
@@ -94,7 +104,7 @@ class within:  # noqa: N801 - reads as the statement it is: `async with within(2
         if limit_s <= 0:
             raise OutOfTimeError(self._name, self._seconds, begun=False)
         loop = asyncio.get_running_loop()
-        task = asyncio.current_task(loop)
+        task = context.running_task(loop)
         if task is None:
             raise RuntimeError(f"within({self._seconds}) bounds a task: use it inside one")
         self._limit_s = limit_s
@@ -107,18 +117,16 @@ class within:  # noqa: N801 - reads as the statement it is: `async with within(2
             call = new_tuple(Call, (principal, at_s, trace, key, correlation_id, causation_id, tx, step))
             timers_of(loop).start(self, now_s)
         self._token = context.set_current(call)
-        return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
+    def end(self, error: BaseException | None) -> None:
+        """End the block, of which `error` comes out (None: nothing)."""
         context.leave(self._token)
         if self.slot is not None:
             del self.slot[self]
         elif self.timer is not None:
             self.timer.cancel()
         # One cancel was ours. If others asked too (an outer block, a shutdown), theirs goes on as itself.
-        if self._expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+        if self._expired and self._task.uncancel() <= self._cancelling and type(error) is asyncio.CancelledError:
             raise OutOfTimeError(self._name, self._limit_s) from error
 
     def expire(self) -> None:

@@ -64,7 +64,15 @@ class BoundTimeout:
         seconds, name = self.policy.seconds, self.name
 
         async def limited(*args: Any, **kwargs: Any) -> Any:
-            async with within(seconds, name=name):
-                return await function(*args, **kwargs)
+            # `async with` would cost two coroutines more.
+            limit = within(seconds, name=name)
+            limit.begin()
+            try:
+                answer = await function(*args, **kwargs)
+            except BaseException as error:
+                limit.end(error)
+                raise
+            limit.end(None)
+            return answer
 
         return update_wrapper(limited, function)
