@@ -3,10 +3,10 @@
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import warm
 
 from archstone import sagas as _declares_the_points  # noqa: F401 - importing it declares the points
 from archstone import world
@@ -75,14 +75,7 @@ ENDINGS = {
 
 
 def run(folder: Path, last: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, CHILD, folder, last],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return warm.run([CHILD, folder, last], env={**os.environ, **environment})
 
 
 def survive(folder: Path, last: str, point: str, passes: int) -> list[str]:
@@ -101,7 +94,9 @@ def without_repeats(lines: list[str]) -> list[str]:
 
 def test_every_point_of_sagas_is_struck_here():
     declared = {name for name in world.crash_points() if name.startswith("sagas.")}
-    assert {name for name, _ in FORWARD + BACK + CANCELLED + TOLD + WOKEN + KIN + KIN_BACK + FORKED + LINED} == declared
+    shared = {"sagas.after_burial", "sagas.after_claim"}  # in test_sagas_workers_killed
+    here = {name for name, _ in FORWARD + BACK + CANCELLED + TOLD + WOKEN + KIN + KIN_BACK + FORKED + LINED}
+    assert here == declared - shared
 
 
 @pytest.mark.parametrize(("point", "passes"), FORWARD)
