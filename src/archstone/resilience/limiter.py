@@ -113,13 +113,16 @@ class Limiter:
     nothing by that; a busy one gets a new burst, which is counted in `archstone_rate_limit_forgotten_total`.
     """
 
-    __slots__ = ("_counted", "_limit_s", "_max_keys", "_paid_at_s", "_refused", "_seconds_each", "name", "policy")
+    __slots__ = (
+        "_burst", "_counted", "_limit_s", "_max_keys", "_paid_at_s", "_refused", "_seconds_each", "name", "policy",
+    )  # fmt: skip
 
     def __init__(self, name: str, policy: "RateLimit") -> None:
         self.name = name
         self.policy = policy
         self._seconds_each = 1.0 / policy.rate_per_s
         self._limit_s = policy.burst * self._seconds_each + TOLERANCE_S
+        self._burst = policy.burst
         self._max_keys = policy.max_keys
         self._refused = 0
         # Ordered by the last successful take, so the first is the one that has rested longest.
@@ -134,14 +137,33 @@ class Limiter:
         """Return where it stands now."""
         return LimiterStatistics(len(self._paid_at_s), self._refused)
 
-    def take(self, key: str, cost: float = 1.0) -> None:
-        """Take `cost` (in (0, burst]) for `key`. A take that is refused costs nothing.
+    def take(self, key: str, cost: float = 1.0, *, max_wait_s: float = 0.0) -> float:
+        """Take `cost` (in (0, burst]) for `key`, now or at most `max_wait_s` from now. Refused, it costs nothing.
+
+        Returns:
+            Seconds that the caller must wait for its turn; 0 unless `max_wait_s` is given. See `turn`.
 
         Raises:
             RateLimitedError: Too often; `retry_after_s` is when this take can work.
             SettingsError: The cost is not above 0, or above the burst, so it could never work.
         """
-        self.reserve(key, cost, 0.0)
+        if self._counted is not None:
+            return self._count(key, cost)
+        if not 0 < cost <= self._burst:
+            check_cost(self.policy, cost)
+        paid = self._paid_at_s
+        now_s = world.monotonic()
+        before_s = paid.pop(key, 0.0)
+        next_s = (max(now_s, before_s)) + cost * self._seconds_each
+        late_s = next_s - now_s - self._limit_s
+        if late_s > 0 and not late_s + TOLERANCE_S <= max_wait_s:
+            # Where it was in the order does not matter: a key that is refused is busy.
+            paid[key] = before_s
+            raise self._refusal(key, late_s + TOLERANCE_S - max(0.0, max_wait_s))
+        if len(paid) >= self._max_keys:
+            self._forget_one(now_s)
+        paid[key] = next_s
+        return late_s + TOLERANCE_S if late_s > 0 else 0.0
 
     async def turn(self, key: str, cost: float = 1.0) -> None:
         """Take `cost` for `key` and come back when its turn has come, at most `max_wait_s` later.
@@ -153,7 +175,7 @@ class Limiter:
             RateLimitedError: The wait would be longer, or longer than the caller's deadline; nothing was taken.
             SettingsError: As `take`.
         """
-        wait_s = self.reserve(key, cost, patience_s(self.policy))
+        wait_s = self.take(key, cost, max_wait_s=patience_s(self.policy))
         if wait_s > 0:
             await asyncio.sleep(wait_s)
 
@@ -181,32 +203,12 @@ class Limiter:
         policy = self.policy
 
         async def limited_coroutine(*args: Any, **kwargs: Any) -> Any:
-            wait_s = self.reserve(policy.key_of(args, kwargs), 1.0, patience_s(policy) if policy.max_wait_s else 0.0)
+            wait_s = self.take(policy.key_of(args, kwargs), max_wait_s=patience_s(policy) if policy.max_wait_s else 0.0)
             if wait_s > 0:
                 await asyncio.sleep(wait_s)
             return await function(*args, **kwargs)
 
         return update_wrapper(limited_coroutine, function)
-
-    def reserve(self, key: str, cost: float, max_wait_s: float) -> float:
-        """Take `cost`, now or within `max_wait_s`, and return how long to wait for it; or RateLimitedError."""
-        if self._counted is not None:
-            return self._count(key, cost)
-        if not 0 < cost <= self.policy.burst:
-            check_cost(self.policy, cost)
-        paid = self._paid_at_s
-        now_s = world.monotonic()
-        before_s = paid.pop(key, 0.0)
-        next_s = (max(now_s, before_s)) + cost * self._seconds_each
-        late_s = next_s - now_s - self._limit_s
-        if late_s > 0 and not late_s + TOLERANCE_S <= max_wait_s:
-            # Where it was in the order does not matter: a key that is refused is busy.
-            paid[key] = before_s
-            raise self._refusal(key, late_s + TOLERANCE_S - max(0.0, max_wait_s))
-        if len(paid) >= self._max_keys:
-            self._forget_one(now_s)
-        paid[key] = next_s
-        return late_s + TOLERANCE_S if late_s > 0 else 0.0
 
     def _count(self, key: str, cost: float) -> float:
         check_cost(self.policy, cost)

@@ -76,7 +76,7 @@ class SharedLimiter:
     def _without(self, key: str, cost: float, max_wait_s: float) -> float:
         if self.without_store == "refuse":
             raise limited(self.name, self.policy, key, self._shared.rest_s)
-        return self._local.reserve(key, cost, max_wait_s) if self.without_store == "local" else 0.0
+        return self._local.take(key, cost, max_wait_s=max_wait_s) if self.without_store == "local" else 0.0
 
 
 class SharedPassage:
