@@ -97,7 +97,7 @@ class within:  # noqa: N801 - reads as the statement it is: `async with within(2
     def begin(self) -> None:
         """Begin the block; `end` must follow. For `Timeout`; others write `async with`."""
         principal, outer_s, trace, key, correlation_id, causation_id, tx, step = call = context.current()
-        now_s = world.monotonic()
+        now_s = world.current().monotonic()  # one call less than world.monotonic()
         limit_s = self._seconds
         if outer_s is not None and outer_s - now_s < limit_s:
             limit_s = outer_s - now_s

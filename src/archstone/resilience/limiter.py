@@ -152,7 +152,7 @@ class Limiter:
         if not 0 < cost <= self._burst:
             check_cost(self.policy, cost)
         paid = self._paid_at_s
-        now_s = world.monotonic()
+        now_s = world.current().monotonic()  # one call less than world.monotonic()
         before_s = paid.pop(key, 0.0)
         next_s = (max(now_s, before_s)) + cost * self._seconds_each
         late_s = next_s - now_s - self._limit_s
