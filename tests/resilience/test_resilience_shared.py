@@ -231,6 +231,7 @@ async def test_a_caller_that_is_cancelled_fails_nobody_else(redis_url: str) -> N
 
 @pytest.mark.real_time
 async def test_a_server_that_was_never_there_is_found_out_by_the_first_question() -> None:
+    pytest.importorskip("redis")
     async with SharedState("redis://ann:secret@127.0.0.1:1/0") as shared:
         with pytest.raises(StoreLostError) as raised:
             await shared.store.take("api", RateLimit(1), "ann", 1.0, 0.0)
