@@ -19,6 +19,7 @@ from archstone.eventsourcing import (
     apply,
     when,
 )
+from archstone.resilience import Breaker, Bulkhead, Fallback, Policy, RateLimit, Retry, SharedState, Timeout
 from archstone.security import AccessToken, KeyFile, Passwords, Tokens
 from archstone.services import Tx
 
@@ -129,3 +130,28 @@ async def event_sourced(db: Database) -> None:
 def in_a_service(tx: Tx) -> Unit:
     """Save an aggregate in the transaction of a command: `store.save(person, tx=self.tx)`."""
     return tx
+
+
+calm = Policy(Timeout(2.0), Retry(3, budget_ratio=0.1), Breaker(5), Bulkhead(50), Fallback(len))
+
+
+@calm.bind("payments")
+async def charge(order: str, *, cents: int) -> str:
+    """Charge behind a policy: the signature stays."""
+    return f"{order} {cents}"
+
+
+@Breaker(5)
+def plainly(order: str) -> int:
+    """Work behind a circuit, without a loop."""
+    return len(order)
+
+
+async def behind_layers() -> None:
+    """Use what is bound."""
+    assert_type(await charge("A1", cents=7), str)
+    assert_type(plainly("A1"), int)
+    async with SharedState("memory:") as shared:
+        await RateLimit(10).bind("api", store=shared).take("ann")
+        assert_type((await Breaker(5).bind("bank", store=shared).statistics()).failures, int)
+    RateLimit(10).bind("api").take("ann")

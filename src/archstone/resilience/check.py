@@ -5,9 +5,11 @@
 Write each comparison so that NaN makes it false.
 """
 
+from typing import cast
+
 from archstone.errors import ConfigError
 
-__all__ = ["SettingsError", "check"]
+__all__ = ["SettingsError", "check", "is_errors"]
 
 
 class SettingsError(ConfigError, code="resilience.settings"):
@@ -34,3 +36,10 @@ def check(owner: object, /, **rules: tuple[bool, str]) -> None:
     )
     if faults:
         raise SettingsError(type(owner).__name__, faults)
+
+
+def is_errors(value: object) -> bool:
+    """Say whether `value` is what `except` takes, and no more than Exceptions. Callers without types pass anything."""
+    return isinstance(value, tuple) and all(
+        isinstance(one, type) and issubclass(one, Exception) for one in cast("tuple[object, ...]", value)
+    )

@@ -13,14 +13,17 @@ import asyncio
 import math
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from archstone import context, world
 from archstone.context import Call, new_tuple
 from archstone.resilience.errors import OutOfTimeError
 from archstone.resilience.timers import Limit, timers_of
 
-__all__ = ["Deadline", "deadline_from_context", "within"]
+__all__ = ["EXPIRED", "Deadline", "deadline_from_context", "ran_out", "within"]
+
+EXPIRED: Final = "the time of a block was up"
+"""The message of the CancelledError with which `within` ends a block: see `ran_out`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,14 @@ def deadline_from_context() -> Deadline | None:
     return None if at_s is None else Deadline(at_s)
 
 
+def ran_out(error: BaseException) -> bool:
+    """Say whether `error`, seen inside a block, is the end of that block's time and no other cancellation.
+
+    For layers inside a `within`, which see a CancelledError where their caller will see OutOfTimeError.
+    """
+    return isinstance(error, asyncio.CancelledError) and error.args == (EXPIRED,)
+
+
 class within:  # noqa: N801 - reads as the statement it is: `async with within(2.0)`
     """Bound the block by `seconds` and by the deadline of the call it runs in, whichever ends first.
 
@@ -75,15 +86,25 @@ class within:  # noqa: N801 - reads as the statement it is: `async with within(2
         self._name = name
 
     async def __aenter__(self) -> Self:
+        self.begin()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self.end(error)
+
+    def begin(self) -> None:
+        """Begin the block; `end` must follow. For `Timeout`; others write `async with`."""
         principal, outer_s, trace, key, correlation_id, causation_id, tx, step = call = context.current()
-        now_s = world.monotonic()
+        now_s = world.current().monotonic()  # one call less than world.monotonic()
         limit_s = self._seconds
         if outer_s is not None and outer_s - now_s < limit_s:
             limit_s = outer_s - now_s
         if limit_s <= 0:
             raise OutOfTimeError(self._name, self._seconds, begun=False)
         loop = asyncio.get_running_loop()
-        task = asyncio.current_task(loop)
+        task = context.running_task(loop)
         if task is None:
             raise RuntimeError(f"within({self._seconds}) bounds a task: use it inside one")
         self._limit_s = limit_s
@@ -96,21 +117,19 @@ class within:  # noqa: N801 - reads as the statement it is: `async with within(2
             call = new_tuple(Call, (principal, at_s, trace, key, correlation_id, causation_id, tx, step))
             timers_of(loop).start(self, now_s)
         self._token = context.set_current(call)
-        return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
+    def end(self, error: BaseException | None) -> None:
+        """End the block, of which `error` comes out (None: nothing)."""
         context.leave(self._token)
         if self.slot is not None:
             del self.slot[self]
         elif self.timer is not None:
             self.timer.cancel()
         # One cancel was ours. If others asked too (an outer block, a shutdown), theirs goes on as itself.
-        if self._expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+        if self._expired and self._task.uncancel() <= self._cancelling and type(error) is asyncio.CancelledError:
             raise OutOfTimeError(self._name, self._limit_s) from error
 
     def expire(self) -> None:
         """Cancel the task. For the timers; nobody else calls it."""
         self._expired = True
-        self._task.cancel()
+        self._task.cancel(EXPIRED)

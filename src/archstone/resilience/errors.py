@@ -2,7 +2,14 @@
 
 from archstone.errors import ConfigError, DeadlineError, RejectedError
 
-__all__ = ["BlockingRetryError", "OutOfTimeError", "OverloadedError", "RateLimitedError"]
+__all__ = [
+    "BlockingRetryError",
+    "BulkheadFullError",
+    "CircuitOpenError",
+    "OutOfTimeError",
+    "OverloadedError",
+    "RateLimitedError",
+]
 
 
 class OutOfTimeError(DeadlineError, code="resilience.out-of-time", status=504):
@@ -41,6 +48,44 @@ class RateLimitedError(RejectedError, code="resilience.rate-limited", status=429
         return (
             f"limiter {self.limiter!r} refused {self.key!r}: above {self.rate_per_s:g} per second, nothing was done, "
             f"free again in {self.retry_after_s:.3f} s"
+        )
+
+
+class CircuitOpenError(RejectedError, code="resilience.circuit-open", status=503):
+    """The breaker refused a call without making it. Nothing was done."""
+
+    def __init__(self, circuit: str, reason: str, retry_after_s: float) -> None:
+        super().__init__(circuit, reason, retry_after_s)
+        self.circuit = circuit
+        self.reason = reason
+        """`open`, `half open` (all trials are under way), or `opened by hand`."""
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return (
+            f"circuit {self.circuit!r} is {self.reason}: the call was not made; wait for the other side to recover, "
+            f"next trial in {self.retry_after_s:.1f} s"
+        )
+
+
+class BulkheadFullError(RejectedError, code="resilience.bulkhead-full", status=503):
+    """All places are taken, and so are those in the queue, or the wait was too long. Nothing was done."""
+
+    def __init__(self, bulkhead: str, limit: int, waiting: int, waited_s: float, retry_after_s: float) -> None:
+        super().__init__(bulkhead, limit, waiting, waited_s, retry_after_s)
+        self.bulkhead = bulkhead
+        self.limit = limit
+        self.waiting = waiting
+        """Calls in the queue when this one was refused."""
+        self.waited_s = waited_s
+        """Seconds that this one waited; 0: it found no place in the queue."""
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        waited = f"no place after {self.waited_s:.3f} s" if self.waited_s else "no place in the queue"
+        return (
+            f"bulkhead {self.bulkhead!r} is full: {self.limit} calls at once and {self.waiting} waiting, {waited}; "
+            f"nothing was done, try again in {self.retry_after_s:.1f} s"
         )
 
 

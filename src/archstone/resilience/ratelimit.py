@@ -1,29 +1,40 @@
-"""How often one key may come: a steady rate with a burst, kept as one number per key.
+"""How often one key may come.
 
     limiter = RateLimit(10, burst=20).bind("api")
     limiter.take(principal.id)                  # or RateLimitedError with retry_after_s
+    await limiter.turn(principal.id)            # waits for its turn where `max_wait_s` allows it
 
-The state of a key is the instant at which it will have paid for all it took, so nothing grows with the rate.
-Not shared between processes: each has its own count. Not for threads: call it on the loop's.
+    @RateLimit.leaky(5, waiting=50)             # one every 0.2 s, the others wait in line
+    async def send(mail: Mail) -> None: ...
 
-Source: ITU-T I.371 (the generic cell rate algorithm, virtual scheduling form), with a cost per take.
+Three limits. A *bucket* (the default) lets a rested key take a burst and then a steady rate. It is kept as one number,
+the instant at which the key will have paid for all it took: the generic cell rate algorithm, which decides as a token
+bucket does. A *leaky* one is a bucket of burst 1 whose callers wait in line: calls leave evenly spaced. A *sliding
+window* counts the takes of this window and of the one before: so many in a minute, which is what people are told.
+
+Not shared between processes unless a store is given (`bind(name, store=...)`). Not for threads, except through
+`archstone.blocking`: call it on the loop's.
+
+Source: ITU-T I.371 (virtual scheduling form), with a cost per take. Cloudflare 2017, "How we built rate limiting
+capable of scaling to millions of domains" (the sliding window counter).
 """
 
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, overload
 
-from archstone import world
-from archstone.observability import counter
+from archstone.resilience.callables import name_of
 from archstone.resilience.check import SettingsError, check
-from archstone.resilience.errors import RateLimitedError
+from archstone.resilience.limiter import Limiter
 
-__all__ = ["Limiter", "RateLimit"]
+if TYPE_CHECKING:
+    from archstone.resilience.shared import SharedLimiter
+    from archstone.resilience.store import SharedState, WithoutStore
 
-_TOLERANCE_S: Final = 1e-9
-"""Clock readings are floats: a caller who waits exactly `retry_after_s` must not be refused for the last bit."""
+__all__ = ["RateLimit"]
 
-_refused = counter("archstone_rate_limited", "Takes refused, by limiter.", ("limiter",))
-_forgotten = counter("archstone_rate_limit_forgotten", "Busy keys forgotten because the table was full.", ("limiter",))
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,71 +45,67 @@ class RateLimit:
     """Takes of cost 1 a second, in the long run. Above 0, finite."""
     _: KW_ONLY
     burst: float = 1.0
-    """Takes of cost 1 that a rested key may make at once. At least 1, finite."""
+    """Takes of cost 1 that a rested key may make at once; with kind `window`, in a window. At least 1, finite."""
+    kind: Literal["bucket", "window"] = "bucket"
+    """`bucket`: a burst, then the rate. `window`: at most `burst` in `burst / rate_per_s` seconds, as far as two counts
+    can tell: it takes the window before as evenly filled."""
+    max_wait_s: float = 0.0
+    """Longest that `turn`, or a decorated function, waits. At least 0, finite; 0: who comes too often is refused at
+    once. Only for buckets."""
     max_keys: int = 100_000
     """Keys remembered. At least 1."""
+    key: Callable[..., str] | None = None
+    """For functions: takes the arguments of a call and returns its key. None: all calls are one key."""
 
     def __post_init__(self) -> None:
         check(
             self,
             rate_per_s=(0 < self.rate_per_s < float("inf"), "above 0 and finite"),
             burst=(1 <= self.burst < float("inf"), "at least 1 and finite"),
+            kind=(self.kind in {"bucket", "window"}, "'bucket' or 'window'"),
+            max_wait_s=(
+                0 <= self.max_wait_s < float("inf") and (self.max_wait_s == 0 or self.kind == "bucket"),
+                "at least 0 and finite, and 0 for a window",
+            ),
             max_keys=(self.max_keys >= 1, "at least 1"),
         )
 
-    def bind(self, name: str) -> "Limiter":
-        """Return a limiter with this policy and no memory yet. `name` is in its errors and metrics."""
-        return Limiter(name, self)
+    @classmethod
+    def sliding_window(cls, takes: float, *, seconds: float, key: Callable[..., str] | None = None) -> Self:
+        """Return a limit of `takes` (at least 1) in any `seconds` (above 0)."""
+        if not seconds > 0:
+            raise SettingsError("RateLimit", (f"seconds={seconds!r} must be above 0",))
+        return cls(takes / seconds, burst=takes, kind="window", key=key)
 
+    @classmethod
+    def leaky(cls, rate_per_s: float, *, waiting: int, key: Callable[..., str] | None = None) -> Self:
+        """Return a limit that lets calls go evenly spaced, at most `waiting` (at least 0) of a key in line."""
+        return cls(rate_per_s, max_wait_s=waiting / rate_per_s if rate_per_s > 0 else 0.0, key=key)
 
-class Limiter:
-    """A `RateLimit` with its memory.
+    @overload
+    def bind(self, name: str) -> Limiter: ...
+    @overload
+    def bind(self, name: str, *, store: "SharedState", without_store: "WithoutStore" = ...) -> "SharedLimiter": ...
+    def bind(
+        self, name: str, *, store: "SharedState | None" = None, without_store: "WithoutStore" = "local"
+    ) -> "Limiter | SharedLimiter":
+        """Return a limiter with this policy and no memory yet.
 
-    When the table is full the key that has rested longest makes room. A key that has paid for all it took loses
-    nothing by that; a busy one gets a new burst, which is counted in `archstone_rate_limit_forgotten_total`.
-    """
-
-    __slots__ = ("_limit_s", "_max_keys", "_paid_at_s", "_seconds_each", "name", "policy")
-
-    def __init__(self, name: str, policy: RateLimit) -> None:
-        self.name = name
-        self.policy = policy
-        self._seconds_each = 1.0 / policy.rate_per_s
-        self._limit_s = policy.burst * self._seconds_each + _TOLERANCE_S
-        self._max_keys = policy.max_keys
-        # Ordered by the last successful take, so the first is the one that has rested longest.
-        self._paid_at_s: dict[str, float] = {}
-
-    def __len__(self) -> int:
-        """Return how many keys are remembered; at most `max_keys`."""
-        return len(self._paid_at_s)
-
-    def take(self, key: str, cost: float = 1.0) -> None:
-        """Take `cost` (in (0, burst]) for `key`. A take that is refused costs nothing.
-
-        Raises:
-            RateLimitedError: Too often; `retry_after_s` is when this take can work.
-            SettingsError: The cost is not above 0, or above the burst, so it could never work.
+        Args:
+            name: In its errors and metrics. Limiters of one name in one store are one limiter.
+            store: Where its count is kept, for all processes that use it. None: in this process.
+            without_store: What is done while the store cannot be reached.
         """
-        if not 0 < cost <= self.policy.burst:
-            raise SettingsError(
-                "Limiter", (f"cost={cost!r} must be above 0 and at most the burst {self.policy.burst:g}",)
-            )
-        paid = self._paid_at_s
-        now_s = world.monotonic()
-        before_s = paid.get(key, now_s)
-        next_s = (max(now_s, before_s)) + cost * self._seconds_each
-        late_s = next_s - now_s - self._limit_s
-        if late_s > 0:
-            _refused.labels(self.name).inc()
-            raise RateLimitedError(self.name, key, late_s + _TOLERANCE_S, self.policy.rate_per_s)
-        if before_s != now_s or key in paid:
-            paid.pop(key, None)
-        elif len(paid) >= self._max_keys:
-            self._forget_one(now_s)
-        paid[key] = next_s
+        if store is None:
+            return Limiter(name, self)
+        from archstone.resilience.shared import SharedLimiter  # noqa: PLC0415 - it imports this module
 
-    def _forget_one(self, now_s: float) -> None:
-        oldest = next(iter(self._paid_at_s))
-        if self._paid_at_s.pop(oldest) > now_s:
-            _forgotten.labels(self.name).inc()
+        return SharedLimiter(name, self, store, without_store)
+
+    def __call__(self, function: Callable[P, R], /) -> Callable[P, R]:
+        """Return `function`, plain or coroutine, behind a limiter of its own, named after it."""
+        return self.bind(name_of(function))(function)
+
+    def key_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        """Return the key of a call with these arguments."""
+        return "" if self.key is None else self.key(*args, **kwargs)

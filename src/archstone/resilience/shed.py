@@ -10,15 +10,20 @@ its promise to the rest. Refusal costs a comparison. Not for threads: call it on
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
+from functools import update_wrapper
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, ParamSpec, Self, TypeVar, cast
 
 from archstone.observability import counter, gauge
+from archstone.resilience.callables import need_coroutine_function
 from archstone.resilience.check import check
 from archstone.resilience.errors import OverloadedError
 from archstone.resilience.turns import Turns
 
-__all__ = ["Gate", "Shed"]
+__all__ = ["Gate", "GateStatistics", "Shed"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _shed = counter("archstone_shed", "Requests refused, by gate and reason.", ("gate", "reason"))
 _CROWD: Final = "crowd"
@@ -60,6 +65,15 @@ class Shed:
             lag: Gives the loop lag in seconds (`lambda: loop_lag.lag_s`). None: only what is in flight counts.
         """
         return Gate(name, self, lag)
+
+
+@dataclass(frozen=True, slots=True)
+class GateStatistics:
+    """A gate at one moment."""
+
+    in_flight: int
+    """Requests inside; at most `max_in_flight`."""
+    max_in_flight: int
 
 
 class Gate:
@@ -134,6 +148,28 @@ class Gate:
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         self._inside -= 1
+
+    async def __aenter__(self) -> None:
+        self._inside += 1
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self._inside -= 1
+
+    def statistics(self) -> "GateStatistics":
+        """Return where it stands now."""
+        return GateStatistics(self._inside, self._max)
+
+    def __call__(self, function: Callable[P, R], /) -> Callable[P, R]:
+        """Return the coroutine function `function` behind this gate, every call of it an ordinary request."""
+        inside = need_coroutine_function("Shed", function)
+
+        async def admitted(*args: Any, **kwargs: Any) -> Any:
+            with self.admit():
+                return await inside(*args, **kwargs)
+
+        return cast("Callable[P, R]", update_wrapper(admitted, function))
 
     def _refusal(self, reason: str, value: float, limit: float) -> OverloadedError:
         _shed.labels(self.name, reason.replace(" ", "_")).inc()
