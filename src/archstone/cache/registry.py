@@ -1,0 +1,41 @@
+"""Which store answers to a URL scheme. Built-in and plugged-in stores are found the same way, when asked."""
+
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Final, cast
+
+from archstone.cache.errors import UnknownStoreError
+from archstone.cache.store import Store
+
+__all__ = ["ENTRY_POINTS", "find_store"]
+
+ENTRY_POINTS: Final = "archstone.cache_stores"
+"""Entry-point group: name is the URL scheme, value a callable that takes the URL and returns a `Store`."""
+
+_BUILT_IN: Final = {
+    "memory": "archstone.cache.stores.memory:MemoryStore.from_url",
+    "redis": "archstone.cache.stores.redis:RedisStore",
+    "rediss": "archstone.cache.stores.redis:RedisStore",
+    "sqlite": "archstone.cache.stores.sql:SqlStore",
+    "postgresql": "archstone.cache.stores.sql:SqlStore",
+}
+
+
+def find_store(url: str) -> Store:
+    """Return the store that `url` names, not yet open.
+
+    Raises:
+        UnknownStoreError: No store answers to the scheme.
+    """
+    scheme = url.partition(":")[0].partition("+")[0]
+    if (built_in := _BUILT_IN.get(scheme)) is not None:
+        module, _, path = built_in.partition(":")
+        made: object = import_module(module)
+        for name in path.split("."):
+            made = getattr(made, name)
+        return cast("Callable[[str], Store]", made)(url)
+    plugged = entry_points(group=ENTRY_POINTS)
+    for found in plugged.select(name=scheme):
+        return cast("Callable[[str], Store]", found.load())(url)
+    raise UnknownStoreError(scheme, sorted({*_BUILT_IN, *plugged.names}))
