@@ -27,7 +27,7 @@ from archstone.cache.errors import CacheClosedError, CacheConfigError
 from archstone.cache.keys import KeyMaker, compile_key
 from archstone.cache.life import Life, LifeChanges, Verdict
 from archstone.cache.loading import Loading, Plan
-from archstone.cache.registry import find_store
+from archstone.cache.registry import find_store, find_stores
 from archstone.cache.store import Store, Write
 from archstone.observability import gauge
 
@@ -71,7 +71,7 @@ class Cache:
 
     def __init__(
         self,
-        store: str | Store = "memory:",
+        store: str | Store | Sequence[str | Store] = "memory:",
         *,
         name: str | None = None,
         codec: Codec | None = None,
@@ -83,7 +83,8 @@ class Cache:
         """Describe a cache.
 
         Args:
-            store: `memory:` (`memory:?max_entries=10000&max_bytes=64000000`), the URL of another store, or a store.
+            store: `memory:` (`memory:?max_entries=10000&max_bytes=64000000`), the URL of another store, a store, or
+                tiers of them: `["memory:", "redis://..."]`.
             name: How errors and metrics name it. None: the store's label.
             codec: Turns values into bytes, for stores that need them. None: by type, see `codec_for`.
             load_limit_s: Seconds that a load may take, its wait for a turn included. Above 0.
@@ -96,7 +97,10 @@ class Cache:
             CacheConfigError: A bound is out of range.
             UnknownStoreError: No store answers to the URL.
         """
-        self._store = find_store(store) if isinstance(store, str) else store
+        if isinstance(store, str):
+            self._store = find_store(store)
+        else:
+            self._store = find_stores(store) if isinstance(store, Sequence) else store
         self.name = name or self._store.label
         """How errors and metrics name it."""
         self.life = Life(**life)

@@ -16,11 +16,12 @@ from archstone.cache.codec import Codec
 from archstone.cache.errors import CacheConfigError
 from archstone.cache.store import Busy, Entry, Lease, StoreCounts, Write
 
-__all__ = ["Kept", "MemoryStore"]
+__all__ = ["Kept", "MemoryStore", "parameters"]
 
 _OVERHEAD_BYTES: Final = 400
 """Counted for each entry beside its key and value, where bytes are bounded."""
 _MAX_TAGS: Final = 100_000
+_PARAMETERS: Final = ("max_entries", "max_bytes", "max_tags")
 
 
 class Kept(Item):
@@ -91,13 +92,7 @@ class MemoryStore:
         Raises:
             CacheConfigError: A parameter is unknown, no number, or out of range.
         """
-        given = dict(parse_qsl(url.partition("?")[2], keep_blank_values=True))
-        wrong = [f"{name}={value}" for name, value in given.items() if not value.isdecimal()]
-        unknown = sorted(given.keys() - {"max_entries", "max_bytes", "max_tags"})
-        if wrong or unknown:
-            known = "max_entries, max_bytes and max_tags, whole numbers"
-            raise CacheConfigError(url, f"{', '.join(wrong or unknown)} is none of its parameters: {known}")
-        return cls(**{name: int(value) for name, value in given.items()})
+        return cls(**parameters(url))
 
     def __repr__(self) -> str:
         return f"MemoryStore({len(self._kept)} of {self._bounded.max_entries} entries)"
@@ -257,3 +252,17 @@ class MemoryStore:
     def counts(self) -> StoreCounts:
         """Return how many entries there are, and their bytes if they are bounded."""
         return StoreCounts(len(self._kept), self._bounded.weight if self._bounded.max_weight is not None else None)
+
+
+def parameters(url: str) -> dict[str, int]:
+    """Return the parameters of a `memory:` URL.
+
+    Raises:
+        CacheConfigError: One is unknown or no number.
+    """
+    given = dict(parse_qsl(url.partition("?")[2], keep_blank_values=True))
+    wrong = [f"{name}={value}" for name, value in given.items() if name not in _PARAMETERS or not value.isdecimal()]
+    if wrong:
+        fault = f"{', '.join(wrong)} is none of its parameters: {', '.join(_PARAMETERS)}, whole numbers"
+        raise CacheConfigError(url, fault)
+    return {name: int(value) for name, value in given.items()}
