@@ -276,6 +276,16 @@ async def test_there_is_none_is_kept_only_if_asked_for(origin):
 # Invalidation against loads
 
 
+@pytest.mark.parametrize("what", [{"key": "k:a"}, {"tag": "t:a"}, {"tag": ["t:z", "t:a"], "key": ["k:z"]}])
+async def test_what_was_invalidated_is_loaded_again(origin, what):
+    async with Cache() as cache:
+        ask = asking(cache, origin)
+        assert [await ask("a"), await ask("b"), await ask("a")] == ["v1"] * 3
+        origin.value = "v2"
+        await cache.invalidate(**what)
+        assert [await ask("a"), await ask("b")] == ["v2", "v1"]
+
+
 @pytest.mark.parametrize("what", [{"key": "k:a"}, {"tag": "t:a"}])
 async def test_a_load_begun_before_an_invalidation_is_not_kept_and_not_given_to_who_came_after(origin, what):
     async with Cache() as cache:

@@ -149,6 +149,26 @@ async def test_a_value_on_its_way_here_is_not_kept_near_when_it_is_invalidated_m
         assert await second("x") == "v2"
 
 
+async def test_who_asks_after_an_invalidation_elsewhere_gets_no_value_whose_load_began_before(shared):
+    source = {"value": "v1"}
+    async with Cache(Tiers(Opening(shared))) as one, Cache(Tiers(Opening(shared))) as two:
+
+        @two.aside("k", tags=["t"])
+        async def slow() -> str:
+            value = source["value"]
+            await asyncio.sleep(1)
+            return value
+
+        early = asyncio.create_task(slow())
+        await asyncio.sleep(0.5)
+        source["value"] = "v2"
+        await one.invalidate(tag="t")
+        late = asyncio.create_task(slow())
+        await early
+        assert await late == "v2"
+        assert two.statistics().refused == 1
+
+
 async def test_if_no_word_arrives_a_near_entry_is_stale_for_near_s_at_most(shared):
     a, b, source = Opening(shared), Opening(shared), {"value": "v1"}
     async with Cache(Tiers(a, near_s=10)) as one, Cache(Tiers(b, near_s=10)) as two:

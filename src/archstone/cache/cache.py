@@ -262,6 +262,29 @@ class Cache:
         if gone := values.keys() - writes.keys():
             await self._store.invalidate(keys=gone)
 
+    async def write_through(
+        self,
+        key: str,
+        value: T,
+        save: Callable[[T], Awaitable[object]],
+        *,
+        tags: Sequence[str] = (),
+        **life: Unpack[LifeChanges],
+    ) -> None:
+        """Save `value` at the origin, then keep it: when it has returned, readers get it (write-through).
+
+        If saving fails, the key is forgotten, since it may have taken effect all the same. Of several who write one key
+        at once none is kept unless it was alone: the cache rather has nothing than what the origin does not have.
+
+        Raises:
+            CacheStoreError: The store is away: nothing was saved, or, if it went away meanwhile, the value is saved and
+                readers may get the old one; invalidate the key.
+            OutOfTimeError: Saving took longer than `load_limit_s`; it may have taken effect.
+        """
+        self._check_open()
+        plan = self._plan(type(value), life)
+        await self._loading.write_through(key, value, plan, save, tuple(tags))
+
     async def delete(self, *keys: str) -> None:
         """Forget `keys`: the same as `invalidate(key=keys)`."""
         await self.invalidate(key=keys)

@@ -12,6 +12,7 @@ __all__ = [
     "KeyTemplateError",
     "UncacheableError",
     "UnknownStoreError",
+    "WriteBehindFullError",
 ]
 
 
@@ -87,6 +88,22 @@ class CacheBusyError(RejectedError, code="cache.busy"):
         return (
             f"cache {self.cache!r}: {self.waiting} loads wait for the origin, which is the limit; this one was not "
             f"begun, try again in {self.retry_after_s:g} s"
+        )
+
+
+class WriteBehindFullError(RejectedError, code="cache.behind-full"):
+    """So many values wait to be saved at the origin that no more are taken. This one was not."""
+
+    def __init__(self, name: str, pending: int, retry_after_s: float) -> None:
+        super().__init__(name, pending, retry_after_s)
+        self.name = name
+        self.pending = pending
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return (
+            f"write-behind {self.name!r}: {self.pending} values wait for the origin, which is the limit; nothing was "
+            f"done, try again in {self.retry_after_s:.1f} s, and see why saving does not keep up"
         )
 
 

@@ -189,6 +189,26 @@ class Loading:
         await self._release(lease)
         return True
 
+    async def write_through(
+        self, key: str, value: T, plan: Plan, save: Callable[[T], Awaitable[object]], tags: tuple[str, ...]
+    ) -> None:
+        """Save and keep a value; see `Cache.write_through`."""
+        lease_s = self._load_limit_s + _LEASE_MARGIN_S
+        claim = await self._store.claim(key, plan.codec, lease_s=lease_s, refresh=True)
+        lease = claim if isinstance(claim, Lease) else None
+        write = plan.life.write(value, plan.codec, tags=tags)
+        try:
+            async with within(self._load_limit_s, name=f"write through cache {self._name}"):
+                await save(value)
+        except BaseException:
+            # It may have taken effect: a load that is under way must not keep what was before, nor anybody read it.
+            await self._store.invalidate(keys=(key,))
+            raise
+        finally:
+            self.flights.detach((key,), ())
+        if lease is None or write is None or not await self._store.fill(lease, write):
+            await self._store.invalidate(keys=(key,))
+
     async def _at_origin(self, load: Callable[[], Awaitable[T]]) -> T:
         if self._waiting >= self._max_waiting:
             raise CacheBusyError(self._name, self._waiting, self._load_limit_s)

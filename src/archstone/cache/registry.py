@@ -17,8 +17,6 @@ _BUILT_IN: Final = {
     "memory": "archstone.cache.stores.memory:MemoryStore.from_url",
     "redis": "archstone.cache.stores.redis:RedisStore",
     "rediss": "archstone.cache.stores.redis:RedisStore",
-    "sqlite": "archstone.cache.stores.sql:SqlStore",
-    "postgresql": "archstone.cache.stores.sql:SqlStore",
 }
 
 
