@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from archstone import context, world
+from archstone import context, simulation, world
 from archstone.cache import Cache, CacheBusyError, CacheClosedError, CacheStoreError
 from archstone.cache.life import Verdict
 from archstone.cache.stores.memory import MemoryStore
@@ -141,6 +141,20 @@ async def test_closing_ends_loads_and_those_who_wait_hear_of_it(origin):
     for use in (ask("a"), cache.get("k", str), cache.set("k", "v"), cache.invalidate(key="k")):
         with pytest.raises(CacheClosedError, match="use it inside `async with cache:`"):
             await use
+
+
+def test_a_cache_is_opened_again_on_another_loop(origin):
+    cache = Cache(max_loads=1)
+    ask = asking(cache, origin)
+
+    async def run() -> None:
+        async with cache:
+            await asyncio.gather(*(ask(str(n)) for n in range(3)))
+            assert cache.statistics().loaded == 3
+
+    for _ in range(2):
+        with simulation.Stage() as stage:
+            stage.run(run())
 
 
 # What a value near or past its end calls for

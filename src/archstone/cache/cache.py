@@ -120,7 +120,7 @@ class Cache:
     async def __aenter__(self) -> Self:
         """Open the store. One that is away is tried again with each use."""
         await self._store.open()
-        self._loading.open = True
+        self._loading.start()
         _hits.labels(self.name).watch(lambda: self.statistics().hits)
         _loads.labels(self.name).watch(lambda: self._loading.counts.loaded)
         return self
@@ -129,11 +129,10 @@ class Cache:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """End what is being loaded (whoever waits for it gets CacheClosedError), and close the store."""
-        self._loading.open = False
         _hits.labels(self.name).watch(None)
         _loads.labels(self.name).watch(None)
         try:
-            await self._loading.flights.stop()
+            await self._loading.stop()
         finally:
             await self._store.close()
 

@@ -66,12 +66,26 @@ class Loading:
         self._store = store
         self._load_limit_s = load_limit_s
         self._max_waiting = max_waiting
-        self._turns = asyncio.Semaphore(max_loads)
+        self._max_loads = max_loads
+        self.open = False
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._turns = asyncio.Semaphore(self._max_loads)
         self._waiting = 0
         self._away_until_s: float | None = None
         self.flights = Flights()
         self.counts = Counts()
+
+    def start(self) -> None:
+        """Take loads, on the running loop, with all counts at 0."""
+        self._begin_anew()
+        self.open = True
+
+    async def stop(self) -> None:
+        """Take no more, and end those that run."""
         self.open = False
+        await self.flights.stop()
 
     async def value(self, key: str, plan: Plan, load: Callable[[], Awaitable[T]], tags: tuple[str, ...]) -> T:
         """Return the value of `key` from the store, or load it; see `Cache.load`."""
