@@ -22,6 +22,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "archstone"
 SHOP = SOURCE / "systems" / "shop"
 
 NOT_THE_SAME: dict[str, str] = {
+    "cache/stores/sqlite.py": "the store that is a SQLite file",
     "messaging/brokers/tables.py": "the broker that is a SQLite file",
     "systems/shop/catalog/editing.py": "SQLite's index for searching",
     "systems/shop/catalog/loading.py": "SQLite's index for searching, and lists as JSON",

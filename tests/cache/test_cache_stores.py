@@ -7,8 +7,14 @@ import inspect
 import pytest
 
 from archstone import simulation
+from archstone.cache import Cache, CacheConfigError
+from archstone.cache.codec import TypedCodec
+from archstone.cache.store import Write
 from archstone.cache.stores.memory import MemoryStore
+from archstone.cache.stores.sqlite import SqliteStore
 from archstone.cache.testing import StoreConformance
+
+CODEC = TypedCodec(str)
 
 
 class TestMemory(StoreConformance):
@@ -31,6 +37,61 @@ class TestMemoryByBytes(TestMemory):
         await store.open()
         yield store
         await store.close()
+
+
+class TestSqlite(StoreConformance):
+    @pytest.fixture
+    async def store(self, tmp_path):
+        store = SqliteStore(f"sqlite:///{tmp_path / 'cache.db'}")
+        await store.open()
+        yield store
+        await store.close()
+
+    @pytest.fixture
+    async def other(self, store):
+        return store
+
+
+def written(value, *tags):
+    return Write(value, CODEC, tags)
+
+
+async def values(store, *keys):
+    return [entry and entry.value for entry in await store.read(keys, CODEC)]
+
+
+async def test_a_file_is_warm_after_a_restart_and_knows_what_was_invalidated(tmp_path):
+    url = f"sqlite:///{tmp_path / 'cache.db'}"
+    async with Cache(url) as cache:
+        await cache.set_many({"a": "a", "b": "b"}, tags=["t"])
+        await cache.set("c", "c", tags=["u"])
+        await cache.invalidate(tag="u")
+    async with Cache(url) as cache:
+        assert await cache.get_many(["a", "b", "c"], str) == {"a": "a", "b": "b"}
+        await cache.invalidate(tag="t")
+        assert await cache.get_many(["a", "b"], str) == {}
+
+
+async def test_a_file_is_bounded_in_entries_and_in_tags(tmp_path):
+    store = SqliteStore(f"sqlite:///{tmp_path / 'cache.db'}?max_entries=3&max_tags=2")
+    await store.open()
+    for number in range(30):
+        await store.write({f"k{number}": written("v")._replace(keep_s=100 + number, fresh_s=50)})
+    assert await store._db.one(int, "SELECT count(*) FROM _archstone_cache") <= 3 + 3
+    assert await values(store, "k0", "k29") == [None, "v"]
+    await store.write({"old": written("a", "x")})
+    for number in range(5):
+        await store.invalidate(tags=(f"t{number}",))
+    assert await store._db.one(int, "SELECT count(*) FROM _archstone_cache_tags") == 2
+    await store.write({"new": written("b", "x", "t1")})
+    assert await values(store, "old", "new", "k29") == [None, "b", "v"]
+    await store.close()
+
+
+def test_a_file_refuses_parameters_that_it_does_not_know():
+    for url in ("sqlite:///c.db?max_entries=0", "sqlite:///c.db?most=1"):
+        with pytest.raises(CacheConfigError, match="max_entries or max_tags"):
+            Cache(url)
 
 
 class ForgetsTime(MemoryStore):

@@ -16,6 +16,7 @@ ENTRY_POINTS: Final = "archstone.cache_stores"
 _BUILT_IN: Final = {
     "memory": "archstone.cache.stores.memory:MemoryStore.from_url",
     "redis": "archstone.cache.stores.redis:RedisStore",
+    "sqlite": "archstone.cache.stores.sqlite:SqliteStore",
     "rediss": "archstone.cache.stores.redis:RedisStore",
 }
 
