@@ -9,8 +9,8 @@
     invalidates               a handler that invalidates by event
     warm                      load before the traffic comes
 
-A store is chosen by URL (`memory:`, `sqlite:///cache.db`, `redis://...`, or tiers of them). A cache works alone, without
-a System.
+A store is chosen by URL (`memory:`, `sqlite:///cache.db`, `redis://...`, or tiers of them). A cache works alone,
+without a System.
 """
 
 from archstone.cache.behind import Pace, WriteBehind, WriteBehindStatistics

@@ -10,6 +10,7 @@ Yang et al. 2023, "FIFO queues are all you need for cache eviction", section 4. 
 instead of a sketch, and let go of whoever loses at once.
 """
 
+import math
 from collections import OrderedDict, deque
 from typing import Final, Generic, TypeVar
 
@@ -44,7 +45,19 @@ ItemT = TypeVar("ItemT", bound=Item)
 class Bounded(Generic[ItemT]):
     """Items by key, at most so many and so heavy."""
 
-    __slots__ = ("_free", "_hand", "_past", "_ring", "_window", "faded", "items", "max_entries", "max_weight", "weight")
+    __slots__ = (
+        "_free",
+        "_hand",
+        "_heaviest",
+        "_past",
+        "_ring",
+        "_window",
+        "faded",
+        "items",
+        "max_entries",
+        "max_weight",
+        "weight",
+    )
 
     def __init__(self, max_entries: int, max_weight: int | None = None) -> None:
         """Make an empty one.
@@ -55,6 +68,7 @@ class Bounded(Generic[ItemT]):
         """
         self.max_entries = max_entries
         self.max_weight = max_weight
+        self._heaviest: float = math.inf if max_weight is None else max_weight
         self.weight = 0
         self.faded = 0
         """Hits that were taken from items, less those that were given back. With those of the items: all hits."""
@@ -72,13 +86,15 @@ class Bounded(Generic[ItemT]):
         item.hits = past + 1 if past < _MOST_HITS else _MOST_HITS
         self.faded -= item.hits
         item.place = _WAITS
-        self.items[item.key] = item
+        items = self.items
+        items[item.key] = item
         self.weight += item.weight
         window = self._window
         window.append(item)
-        while len(window) > 1 and len(window) > len(self.items) // _WINDOW_PART:
+        allowed = len(items) // _WINDOW_PART or 1
+        while len(window) > allowed:
             self._leave_window(window.popleft())
-        if self.full():
+        if len(items) > self.max_entries or self.weight > self._heaviest:
             self.shrink()
 
     def drop(self, item: ItemT) -> None:
@@ -110,7 +126,7 @@ class Bounded(Generic[ItemT]):
 
     def full(self) -> bool:
         """Return whether it holds more than it may."""
-        return len(self.items) > self.max_entries or (self.max_weight is not None and self.weight > self.max_weight)
+        return len(self.items) > self.max_entries or self.weight > self._heaviest
 
     def shrink(self) -> None:
         """Let go until it holds no more than it may: from the ring while others are on it, then of the oldest new."""
@@ -125,10 +141,11 @@ class Bounded(Generic[ItemT]):
     def _leave_window(self, item: ItemT) -> None:
         if item.place == _GONE:
             return
-        if not self.full():
+        if len(self.items) <= self.max_entries and self.weight <= self._heaviest:
             self._take_place(item)
             return
-        victim = self._victim(min(item.hits, _MOST_HITS), _LOOKS)
+        hits = item.hits
+        victim = self._victim(min(hits, _MOST_HITS), _LOOKS) if hits else None
         if victim is None:
             self._let_go(item)
             return
@@ -148,7 +165,7 @@ class Bounded(Generic[ItemT]):
     def _victim(self, hits: int, looks: int) -> ItemT | None:
         """Return the next on the ring with fewer than `hits`, taking a hit from each that the hand passes."""
         ring = self._ring
-        if hits == 0 or not ring:
+        if not ring:
             return None
         hand = self._hand
         for _ in range(looks):
@@ -159,7 +176,7 @@ class Bounded(Generic[ItemT]):
             if found.hits == 0 or found.hits < hits <= _MOST_HITS:
                 self._hand = hand
                 return found
-            left = (min(_MOST_HITS, found.hits)) - 1
+            left = found.hits - 1 if found.hits <= _MOST_HITS else _MOST_HITS - 1
             self.faded += found.hits - left
             found.hits = left
         self._hand = hand
@@ -168,6 +185,6 @@ class Bounded(Generic[ItemT]):
     def _let_go(self, item: ItemT) -> None:
         self.drop(item)
         past = self._past
-        past[hash(item.key)] = min(item.hits, _MOST_HITS)
+        past[hash(item.key)] = min(_MOST_HITS, item.hits)
         if len(past) > _PAST * self.max_entries:
             past.popitem(last=False)

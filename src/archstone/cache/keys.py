@@ -16,7 +16,7 @@ from uuid import UUID
 
 from archstone.cache.errors import KeyTemplateError, UncacheableError
 
-__all__ = ["KeyMaker", "compile_key", "key_of"]
+__all__ = ["KeyMaker", "compile_key", "key_of", "only_field"]
 
 KeyMaker: TypeAlias = Callable[[tuple[Any, ...], Mapping[str, Any]], str]
 """Makes a key from the arguments of a call."""
@@ -59,6 +59,18 @@ def compile_key(template: str, function: Callable[..., object]) -> KeyMaker:
         before, after = _FIELD.split(template)[::2]
         return _one(before, names[0], after, order.index(names[0]), parameters[names[0]].default)
     return _several(template, [(name, order.index(name), parameters[name].default) for name in names])
+
+
+def only_field(template: str, function: Callable[..., object]) -> tuple[str, int, str] | None:
+    """Return, where a template has one field, the text before it, its place among the parameters, the text after.
+
+    For hot paths: a text of letters and digits needs no escape and no call.
+    """
+    names = _FIELD.findall(template)
+    if len(names) != 1:
+        return None
+    before, after = _FIELD.split(template)[::2]
+    return before, list(inspect.signature(function).parameters).index(names[0]), after
 
 
 def _check(template: str, name: str, parameters: Mapping[str, inspect.Parameter]) -> None:

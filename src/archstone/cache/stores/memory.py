@@ -72,7 +72,7 @@ class MemoryStore:
         self.label = "memory:"
         self._bounded: Bounded[Kept] = Bounded(max_entries, max_bytes)
         self._kept = self._bounded.items
-        self._unweighed = max_bytes is None
+        self._weighs = max_bytes is not None
         self._max_tags = max_tags
         self._max_s = math.inf if max_s is None else max_s
         self._clock: Callable[[], float] = world.monotonic
@@ -158,28 +158,34 @@ class MemoryStore:
 
     def put(self, key: str, write: Write, stamp: int | None = None) -> None:
         """Keep a value, loaded under `stamp` (None: now)."""
-        value, codec, _, _, keep_s, soon_s, _, age_s = write
-        weight = 0 if self._unweighed else len(codec.encode(value)) + len(key) + _OVERHEAD_BYTES
         kept = self._kept.get(key)
-        if known := kept is not None:
-            before = kept.weight
-        else:
+        if kept is None:
             kept = Kept()
             kept.key = key
-            before = weight
+            kept.weight = self._weight(key, write)
+            self._date(kept, write, stamp)
+            self._bounded.add(kept)
+            return
+        self._date(kept, write, stamp)
+        if self._weighs and (weight := self._weight(key, write)) != kept.weight:
+            self._bounded.reweigh(kept, weight)
+
+    def _date(self, kept: Kept, write: Write, stamp: int | None) -> None:
+        value, _, _, _, keep_s, soon_s, _, age_s = write
         now_s = self._clock()
         kept.value = value
         kept.write = write
-        kept.weight = before
         kept.born_s = born_s = now_s - age_s
-        kept.gone_s = gone_s = min(born_s + keep_s, now_s + self._max_s)
-        kept.soon_s = min(born_s + soon_s, gone_s)
+        kept.soon_s = born_s + soon_s
+        kept.gone_s = gone_s = born_s + keep_s
         kept.checked = number = self._number
         kept.stamp = number if stamp is None else stamp
-        if not known:
-            self._bounded.add(kept)
-        elif weight != before:
-            self._bounded.reweigh(kept, weight)
+        if gone_s > now_s + self._max_s:
+            kept.gone_s = gone_s = now_s + self._max_s
+            kept.soon_s = min(kept.soon_s, gone_s)
+
+    def _weight(self, key: str, write: Write) -> int:
+        return len(write.codec.encode(write.value)) + len(key) + _OVERHEAD_BYTES if self._weighs else 0
 
     async def read(self, keys: Sequence[str], codec: Codec) -> list[Entry | None]:
         """Return the entries of `keys`."""
