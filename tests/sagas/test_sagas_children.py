@@ -285,4 +285,4 @@ async def test_only_a_saga_can_be_a_child(tmp_path: Path, guide: Guide) -> None:
 async def test_the_old_tables_are_brought_up(tmp_path: Path) -> None:
     async with Database(f"sqlite:///{tmp_path / 'sagas.db'}") as db:
         await Sagas(db).prepare()
-        assert await db.one(int, "SELECT version FROM _archstone_ledger WHERE block = 'sagas'") == 5
+        assert await db.one(int, "SELECT version FROM _archstone_ledger WHERE block = 'sagas'") == 6

@@ -101,7 +101,9 @@ def without_repeats(lines: list[str]) -> list[str]:
 
 def test_every_point_of_sagas_is_struck_here():
     declared = {name for name in world.crash_points() if name.startswith("sagas.")}
-    assert {name for name, _ in FORWARD + BACK + CANCELLED + TOLD + WOKEN + KIN + KIN_BACK + FORKED + LINED} == declared
+    shared = {"sagas.after_burial", "sagas.after_claim"}  # in test_sagas_workers_killed
+    here = {name for name, _ in FORWARD + BACK + CANCELLED + TOLD + WOKEN + KIN + KIN_BACK + FORKED + LINED}
+    assert here == declared - shared
 
 
 @pytest.mark.parametrize(("point", "passes"), FORWARD)

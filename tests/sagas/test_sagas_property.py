@@ -13,7 +13,7 @@ from archstone import world
 from archstone.resilience import Exponential, Retry
 from archstone.sagas import SagaSettings, StepFailedError, Steps, current_step, saga
 
-OUTSIDE = {"sagas.after_signal", "sagas.after_rest", "sagas.after_fork", "sagas.after_let_out"}
+OUTSIDE = {f"sagas.after_{what}" for what in ("burial", "claim", "fork", "let_out", "rest", "signal")}
 """Points that no saga of this machine passes in its own task."""
 POINTS = sorted(name for name in world.crash_points() if name.startswith("sagas.") and name not in OUTSIDE)
 STEPS = ("works", "flaky", "refuses", "breaks", "slow", "child", "told")

@@ -8,6 +8,7 @@ import pytest
 from saga_cast import Depot, Traveller, opened
 
 from archstone import world
+from archstone.data import Database
 from archstone.resilience import OverloadedError, SettingsError
 from archstone.sagas import (
     Queue,
@@ -336,7 +337,7 @@ async def test_wishes_that_cannot_be_are_refused(tmp_path: Path, clerk: Clerk) -
         async def other(self) -> None: ...
 
     with pytest.raises(StepCodecError, match="queue each: has other limits in another function; share one value"):
-        Sagas(None, owner=Two(Depot()))  # type: ignore[arg-type]
+        Sagas(Database("sqlite:///none.db"), owner=Two(Depot()))
 
 
 def test_a_queue_that_cannot_be_is_refused() -> None:

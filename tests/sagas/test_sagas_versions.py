@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from saga_cast import Depot, Traveller, opened
 
+from archstone.data import Database
 from archstone.sagas import Sagas, SagaStuckError, SagaVersionError, StepCodecError, saga, saga_mark
 
 
@@ -145,7 +146,7 @@ async def test_two_functions_cannot_be_the_same_version() -> None:
         async def other(self) -> None: ...
 
     with pytest.raises(StepCodecError, match="trip: other and trip are both its version 1; give one of them another"):
-        Sagas(None, owner=Twice(Depot()))  # type: ignore[arg-type]
+        Sagas(Database("sqlite:///none.db"), owner=Twice(Depot()))
 
 
 async def test_two_names_of_one_function_are_one_saga() -> None:
@@ -156,7 +157,7 @@ async def test_two_names_of_one_function_are_one_saga() -> None:
         stroll = trip
 
     owner = Named(Depot())
-    sagas = Sagas(None, owner=owner)  # type: ignore[arg-type]
+    sagas = Sagas(Database("sqlite:///none.db"), owner=owner)
     assert sagas._versions.find("walk", 1).call == owner.stroll
     assert saga_mark(owner.trip).name == "walk"
 

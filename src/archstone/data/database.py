@@ -253,9 +253,14 @@ class Database(Reading):
     def listen(self, word: str, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback`, on the loop, when somebody signals `word`; return what ends that. Call it while open."""
         self._engine.listen()
-        callbacks = self._listeners.setdefault(word, [])
-        callbacks.append(callback)
-        return partial(callbacks.remove, callback)
+        self._listeners.setdefault(word, []).append(callback)
+        return partial(self._unlisten, word, callback)
+
+    def _unlisten(self, word: str, callback: Callable[[], None]) -> None:
+        callbacks = self._listeners[word]
+        callbacks.remove(callback)
+        if not callbacks:
+            del self._listeners[word]
 
     def _heard(self, word: str | None) -> None:
         words = list(self._listeners) if word is None else [word]

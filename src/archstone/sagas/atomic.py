@@ -13,6 +13,7 @@ from archstone.data import Transaction
 from archstone.sagas.journal import answer_entry
 from archstone.sagas.operations import Callee, Operation
 from archstone.sagas.run import Run
+from archstone.sagas.table import check_had
 
 __all__ = ["Atomic", "Keep", "Write"]
 
@@ -71,7 +72,10 @@ class Keep:
         row = b",".join(
             [*pending, self._entry, answer_entry(self._step, encoded, at_us=world.now_us(), attempts=self.attempts)]
         )
-        await run.shared.table.append(run.id, self._position, b"[" + row + b"]", execute=tx.execute)
+        row = b"[" + row + b"]"
+        check_had(
+            run.id, await run.shared.table.append(run.id, run.saga.worker, self._position, row, execute=tx.execute)
+        )
         return answer
 
     def done(self) -> None:

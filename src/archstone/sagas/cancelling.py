@@ -14,12 +14,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import orjson
+
 from archstone import world
 from archstone.observability import get_logger
 from archstone.sagas.errors import SagaCancelledError, SagaNotCancellableError, SagasClosedError
 from archstone.sagas.failures import error_json
 from archstone.sagas.journal import Past, failed_entry
 from archstone.sagas.points import AFTER_CANCEL, AFTER_REOPEN, BEFORE_CANCEL
+from archstone.sagas.rows import SagaRow
 from archstone.sagas.run import Awake
 from archstone.sagas.table import Table
 
@@ -30,6 +33,7 @@ __all__ = ["Cancelling"]
 
 _PATIENCE_S: Final = 10.0
 _PAUSE_S: Final = 1.0
+_SHORTEST_S: Final = 0.05
 _log = get_logger("archstone.sagas")
 
 
@@ -71,7 +75,7 @@ class Cancelling:
         Raises:
             SagaUnknownError: There is none.
         """
-        while not await self._goes_back():
+        while not (await self._seen())[1]:
             if await self.table.reopen(self.saga, self._entry()):
                 world.point(AFTER_REOPEN)
                 return self.runner.happened(self.saga, woken=True)
@@ -83,11 +87,14 @@ class Cancelling:
                 await asyncio.sleep(_PAUSE_S)
         return None
 
-    async def _goes_back(self) -> bool:
+    async def _seen(self) -> tuple[SagaRow, bool]:
+        """Return its row, and whether it goes or went back."""
         row, entries, _ = await self.table.read(self.saga)
-        return row.status == "failed" or Past.read(entries).failure is not None
+        return row, row.status == "failed" or Past.read(entries).failure is not None
 
     async def _hold_and_write(self, limit_s: float, *, whatever: bool) -> None:
+        if not await self.runner.own(self.saga):
+            return await self._ask(limit_s, whatever=whatever)
         held = self.runner.hold_back(self.saga)
         try:
             await self._come_to_rest(held, limit_s)
@@ -97,6 +104,25 @@ class Cancelling:
             self.runner.let_go(held)
         if status == "stuck":  # it came to that while it was held back
             self.runner.resumed()
+        return None
+
+    async def _ask(self, limit_s: float, *, whatever: bool) -> None:
+        """Have the process cancel the saga that has it."""
+        rows = self.runner.team.rows
+        until_s = world.monotonic() + limit_s
+        if not await rows.ask(self.saga, orjson.dumps([self.by, whatever]).decode()):
+            return await self.cancel(limit_s=limit_s, whatever=whatever)  # it does not run any more
+        pause_s = _SHORTEST_S
+        while world.monotonic() < until_s:
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 1.5, _PAUSE_S)
+            row, goes_back = await self._seen()
+            if goes_back:
+                return None
+            if row.asked is None or row.status != "running" or not row.worker:
+                return await self.cancel(limit_s=until_s - world.monotonic(), whatever=whatever)
+        await rows.withdraw(self.saga)
+        raise SagaNotCancellableError(self.saga, f"it came to no step within {limit_s:g} s; try again")
 
     async def _come_to_rest(self, held: Awake, limit_s: float) -> None:
         """Return when the saga is quiet and its task has been stopped, or it has stopped by itself."""

@@ -17,9 +17,9 @@ from archstone.sagas.failures import describe, error_from_json
 from archstone.sagas.journal import Begun, answer_entry, child_entry
 from archstone.sagas.operations import Operation
 from archstone.sagas.points import AFTER_CHILD
+from archstone.sagas.rows import Nap, SagaRow
 from archstone.sagas.run import Run
 from archstone.sagas.starter import LONGEST_ID, make
-from archstone.sagas.table import Nap, SagaRow
 from archstone.sagas.waiting import wait_for
 
 __all__ = ["Child", "child_id", "follow", "take_back"]

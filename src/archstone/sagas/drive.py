@@ -21,16 +21,23 @@ from archstone.observability import get_logger, parse_traceparent, span
 from archstone.resilience import Exponential
 from archstone.sagas.body_world import BODY_WORLD
 from archstone.sagas.compensation import CannotUndoError, compensate
-from archstone.sagas.errors import SagaChangedError, SagaVersionError, SignalLateError, StepCodecError, StepCutError
+from archstone.sagas.errors import (
+    SagaChangedError,
+    SagaLostError,
+    SagaVersionError,
+    SignalLateError,
+    StepCodecError,
+    StepCutError,
+)
 from archstone.sagas.failures import describe
 from archstone.sagas.journal import Past
 from archstone.sagas.operations import Operation
 from archstone.sagas.points import AFTER_FAILURE, AFTER_FINISH, AFTER_START, BEFORE_FINISH, BEFORE_UNDONE
 from archstone.sagas.queue import Ticket
+from archstone.sagas.rows import SagaRow
 from archstone.sagas.run import Awake, Run
 from archstone.sagas.saga import saga_mark
 from archstone.sagas.steps import Steps
-from archstone.sagas.table import SagaRow
 
 __all__ = ["Ending", "drive"]
 
@@ -80,7 +87,7 @@ async def _read(saga: Awake) -> Run | None:
             break
         except (BackendError, ConflictError) as error:
             await _accident(saga, "read", error)
-    if row.status != "running":
+    if row.status != "running" or row.worker != saga.worker:
         return None
     run = Run(saga, world.current(), position=position)
     try:
@@ -133,6 +140,9 @@ async def _live(run: Run) -> Ending | None:
         if flying:
             await asyncio.wait(flying)
         raise
+    except SagaLostError as error:
+        _log.warning("a saga goes on elsewhere", saga=run.id, why=str(error))
+        return None
     except Exception as error:
         if run.saga.new:
             raise
@@ -256,7 +266,7 @@ async def _trouble(run: Run, error: Exception) -> Ending | None:
     if saga.attempts >= body_retry.attempts:
         return await _stick(run, f"its body failed {saga.attempts} time(s), {describe(error)}")
     await run.flush()
-    await saga.shared.table.note(run.id, status="running", attempts=saga.attempts, why=describe(error))
+    await saga.shared.table.note(run.id, run.saga.worker, stuck=False, attempts=saga.attempts, why=describe(error))
     _log.warning("the body of a saga failed and will run again", saga=run.id, attempts=saga.attempts, exc_info=error)
     await saga.rest(body_retry.delay_s(saga.attempts))
     return None
@@ -275,6 +285,6 @@ async def _go_back(run: Run, failure: bytes) -> Ending:
 
 async def _stick(run: Run, why: str) -> Ending:
     await run.flush()
-    await run.shared.table.note(run.id, status="stuck", attempts=run.saga.attempts, why=why)
+    await run.shared.table.note(run.id, run.saga.worker, stuck=True, attempts=run.saga.attempts, why=why)
     _log.error("a saga is stuck", saga=run.id, method=run.saga.method, why=why)
     return Ending("stuck", run.saga.method, run.saga.version, why.encode())

@@ -1,6 +1,6 @@
 """What can go wrong with a saga, by what the caller can do about it."""
 
-from archstone.errors import ConfigError, ConflictError, NotFoundError, RejectedError, RemoteError
+from archstone.errors import ArchstoneError, ConfigError, ConflictError, NotFoundError, RejectedError, RemoteError
 
 __all__ = [
     "NoSagaError",
@@ -8,6 +8,7 @@ __all__ = [
     "SagaChangedError",
     "SagaEndedError",
     "SagaExistsError",
+    "SagaLostError",
     "SagaNotCancellableError",
     "SagaNotForkableError",
     "SagaStuckError",
@@ -22,6 +23,17 @@ __all__ = [
     "StepTooLargeError",
     "WorldInSagaError",
 ]
+
+
+class SagaLostError(ArchstoneError, code="sagas.lost"):
+    """Another worker has taken a saga over from this process, which seemed dead; nothing more of it is written here."""
+
+    def __init__(self, saga: str) -> None:
+        super().__init__(saga)
+        self.saga = saga
+
+    def __str__(self) -> str:
+        return f"saga {self.saga!r} goes on in another process, since this one gave no sign of life in time"
 
 
 class SagaStuckError(RemoteError, code="sagas.stuck"):

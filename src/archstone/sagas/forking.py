@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 from archstone.data import Transaction
 from archstone.sagas.errors import SagaExistsError, SagaNotForkableError
 from archstone.sagas.journal import Begun, Past
-from archstone.sagas.table import SagaRow, Table
+from archstone.sagas.rows import SagaRow
+from archstone.sagas.table import Table
 
 __all__ = ["Fork", "fork"]
 

@@ -98,3 +98,7 @@ class SagaStatistics:
     failed: int
     queued: int = 0
     """Sagas in queues, as far as this process knows; those that are delayed are not counted before they join."""
+    workers: int = 1
+    """Processes that share the sagas, as far as this one knows."""
+    taken_over: int = 0
+    """Sagas of dead workers that this process has made free for the others."""

@@ -28,6 +28,11 @@ class Engine(Protocol):
         """Whether sagas are taken in."""
         ...
 
+    @property
+    def workers(self) -> int:
+        """Processes that share the queues."""
+        ...
+
     def chore(self, work: Coroutine[Any, Any, None]) -> object:
         """Do something in a task of the engine's own, which its closing cancels."""
         ...
@@ -40,7 +45,7 @@ class Engine(Protocol):
 class Line:
     """One queue, while its engine is open."""
 
-    __slots__ = ("busy", "limits", "name", "next_s", "timer", "waiting", "wanting")
+    __slots__ = ("busy", "limits", "name", "next_s", "rate", "timer", "waiting", "wanting")
 
     def __init__(self, name: str, limits: Queue) -> None:
         self.name = name
@@ -53,12 +58,14 @@ class Line:
         self.next_s = 0.0
         """When the next may leave, if there is a rate."""
         self.timer: asyncio.TimerHandle | None = None
+        self.rate = limits.starts_per_s
+        """How many this process lets out in a second. None: no limit."""
 
-    def allowed(self) -> int:
-        """Return how many may leave now by the rate."""
-        rate = self.limits.starts_per_s
-        if rate is None:
+    def allowed(self, workers: int) -> int:
+        """Return how many may leave here now by the rate, which so many processes share."""
+        if self.limits.starts_per_s is None:
             return _AT_ONCE
+        rate = self.rate = self.limits.starts_per_s / workers
         # Never more than a tenth of a second's worth at once, however long nothing came.
         earliest_s = world.monotonic() - max(0.1, 1 / rate)
         self.next_s = max(self.next_s, earliest_s + 1 / rate)
@@ -67,8 +74,8 @@ class Line:
     def left(self, count: int) -> None:
         """Note how many have left."""
         self.waiting = max(0, self.waiting - count)
-        if self.limits.starts_per_s is not None:
-            self.next_s += count / self.limits.starts_per_s
+        if self.rate is not None:
+            self.next_s += count / self.rate
 
 
 class Lines:
@@ -120,6 +127,11 @@ class Lines:
             if line.waiting:
                 self.serve(line)
 
+    def look(self) -> None:
+        """Look whether somebody may leave a queue whom another process has put there."""
+        for line in self._lines.values():
+            self.serve(line)
+
     async def recount(self) -> None:
         """Count again: some have left otherwise than in their turn."""
         self.counted(await self._rows.counted())
@@ -163,7 +175,7 @@ class Lines:
         self._engine.let_in([])  # a place that was kept for this queue may be free
 
     async def _let_out(self, line: Line, most: int) -> None:
-        limit = min(most, line.allowed())
+        limit = min(most, line.allowed(self._engine.workers))
         if not limit:
             self._later(line, line.next_s - world.monotonic())
             return

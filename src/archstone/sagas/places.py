@@ -39,6 +39,11 @@ class Places:
         return max(0, self.room - self._claimed)
 
     @property
+    def unclaimed(self) -> int:
+        """Places that nobody has or waits for, whatever the pace."""
+        return max(0, self._limit - self._claimed)
+
+    @property
     def paced(self) -> bool:
         """Whether the number of places changes with time."""
         return self._pace is not None

@@ -6,9 +6,11 @@ from archstone.world import declare_point
 
 __all__ = [
     "AFTER_BEGIN",
+    "AFTER_BURIAL",
     "AFTER_CANCEL",
     "AFTER_CHILD",
     "AFTER_CHILD_END",
+    "AFTER_CLAIM",
     "AFTER_EFFECT",
     "AFTER_FAILURE",
     "AFTER_FINISH",
@@ -54,4 +56,6 @@ AFTER_CHILD: Final = declare_point("sagas.after_child", "a child is on disk with
 AFTER_CHILD_END: Final = declare_point("sagas.after_child_end", "the end of a child is on disk, its parent is not told")
 AFTER_REOPEN: Final = declare_point("sagas.after_reopen", "that a child which was done goes back is on disk")
 AFTER_FORK: Final = declare_point("sagas.after_fork", "a fork is on disk, its body has not run, nobody has been told")
+AFTER_BURIAL: Final = declare_point("sagas.after_burial", "the sagas of a dead worker are nobody's, none runs")
+AFTER_CLAIM: Final = declare_point("sagas.after_claim", "sagas are this worker's on disk, none of them runs")
 AFTER_LET_OUT: Final = declare_point("sagas.after_let_out", "sagas have left their queue on disk, none of them runs")

@@ -29,7 +29,7 @@ class Queue:
     max_running: int | None = None
     """Sagas of the queue that run at once. At least 1. None: as many as the engine lets."""
     starts_per_s: float | None = None
-    """Sagas that leave it in a second, in each process. Above 0. None: no limit."""
+    """Sagas that leave it in a second, in all processes together. Above 0. None: no limit."""
     max_waiting: int = 100_000
     """Sagas in it from which on `Sagas.check_room` refuses more. At least 1."""
 

@@ -17,7 +17,8 @@ from typing import Final, NamedTuple
 
 from archstone.data import Database, Transaction
 from archstone.sagas.queue import Ticket
-from archstone.sagas.table import FINISH, READY, Execute, First, NewRow, Table, changed
+from archstone.sagas.rows import End, Execute, First, NewRow
+from archstone.sagas.table import READY, Table, changed, check_had
 
 __all__ = ["InQueue", "QueueRows"]
 
@@ -113,7 +114,7 @@ class QueueRows:
                 return False
             ticket = Ticket(*found, per_key)
             if ticket.queue is None:
-                return await tx.execute(_BEGIN, id=saga) == 1
+                return await tx.execute(_BEGIN, id=saga, worker=self._table.worker) == 1
             await tx.execute(_JOIN, id=saga, turn=await _turn(ticket, tx.first), cleared=int(_free_of_keys(ticket)))
             await _clear(ticket, execute=tx.execute, first=tx.first)
             return True
@@ -130,16 +131,20 @@ class QueueRows:
             if room <= 0:
                 return []
             sagas = await tx.all(str, _NEXT, queue=queue, limit=room)
-            await tx.many(_LET_OUT, [{"id": saga} for saga in sagas])
+            await tx.many(_LET_OUT, [{"id": saga, "worker": self._table.worker} for saga in sagas])
             return sagas
 
         return await self._table.run(work)
 
-    async def finish(self, saga: str, ticket: Ticket, *, status: str, answer: bytes, tail: bytes, at: int) -> None:
-        """End a saga that was in a queue, durably, and clear the next of its key."""
+    async def finish(self, end: End, ticket: Ticket) -> None:
+        """End a saga that was in a queue, durably, and clear the next of its key.
+
+        Raises:
+            SagaLostError: Who had it has lost it.
+        """
 
         async def work(tx: Transaction) -> None:
-            await tx.execute(FINISH, id=saga, status=status, answer=answer, tail=tail, at=at)
+            check_had(end.id, await self._table.finish(end, execute=tx.execute))
             await _clear(ticket, execute=tx.execute, first=tx.first)
 
         await self._table.run(work)

@@ -13,9 +13,9 @@ from archstone.sagas.codec import Values
 from archstone.sagas.errors import SignalLateError, StepCodecError
 from archstone.sagas.journal import Begun, answer_entry, late_entry, signal_entry
 from archstone.sagas.points import AFTER_TAKE, AFTER_WAIT, BEFORE_TAKE
+from archstone.sagas.rows import Nap
 from archstone.sagas.run import Run
 from archstone.sagas.signals import Signal
-from archstone.sagas.table import Nap
 from archstone.sagas.waiting import wait_for
 
 __all__ = ["Receipt", "receive"]

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from archstone import world
 from archstone.context import Call, Trace, new_tuple
@@ -13,8 +13,9 @@ from archstone.sagas.hold import Hold, Outcome
 from archstone.sagas.journal import Past, failed_entry
 from archstone.sagas.points import AFTER_CHILD_END
 from archstone.sagas.queue import Ticket
+from archstone.sagas.rows import Also, End, Execute, Nap, NewRow
 from archstone.sagas.shared import Shared
-from archstone.sagas.table import Also, Execute, Nap, NewRow
+from archstone.sagas.table import check_had
 from archstone.world import World
 
 __all__ = ["Awake", "Run"]
@@ -29,7 +30,7 @@ class Awake:
     __slots__ = (
         "accidents", "arguments", "attempts", "away", "causation_id", "correlation_id", "effects", "fresh", "headers",
         "hold", "id", "lying", "method", "new", "parent", "placed", "resting", "run", "shared", "started_us", "stirred",
-        "task", "ticket", "trace", "version",
+        "task", "ticket", "trace", "version", "worker",
     )  # fmt: skip
 
     task: asyncio.Task[None]
@@ -38,6 +39,8 @@ class Awake:
     def __init__(self, shared: Shared, saga: str) -> None:
         self.shared = shared
         self.id = saga
+        self.worker = shared.table.worker
+        """Under which it is written; whoever takes it over has another."""
         self.run: Run | None = None
         """The run of its body that goes on or went last."""
         self.new = False
@@ -86,7 +89,9 @@ class Awake:
 
     def row(self) -> NewRow:
         """Return what is written of it when it comes into being."""
-        return NewRow(self.id, self.method, self.version, self.arguments, self.headers, self.started_us, self.parent)
+        return NewRow(
+            self.id, self.method, self.version, self.arguments, self.headers, self.started_us, self.worker, self.parent
+        )
 
     async def insert_or_raise(self, execute: Execute) -> None:
         """Write its row with what `execute` belongs to; ConflictError if the id was taken meanwhile."""
@@ -299,9 +304,9 @@ class Run:
             position = self.position
             self.position = position + 1
             if also is None:
-                await self.shared.table.append(self.id, position, row)
+                check_had(self.id, await self.shared.table.append(self.id, self.saga.worker, position, row))
             else:
-                await self.shared.table.append_with(self.id, position, row, also)
+                await self.shared.table.append_with(self.id, self.saga.worker, position, row, also)
         except BaseException as error:
             self.pending = [*taken, *self.pending]  # another list: `Keep` must not take these for those it wrote
             if isinstance(error, Exception):
@@ -315,20 +320,19 @@ class Run:
         if self.pending or self.saga.new:
             await self.append()
 
-    def finish(self, status: str, answer: bytes) -> Awaitable[object]:
+    async def finish(self, status: Literal["done", "failed"], answer: bytes) -> None:
         """Write the end, with everything pending; returns when it is durable."""
         tail = b"[" + b",".join(self.pending) + b"]"
+        end = new_tuple(End, (self.id, self.saga.worker, status, answer, tail, self.world.now_us()))
         if self.saga.parent is not None:
-            return self._finish_child(self.saga.parent, status, answer, tail)
-        if (ticket := self.saga.ticket) is not None and ticket.queue is not None:
-            queues, at_us = self.shared.queues, self.world.now_us()
-            return queues.finish(self.id, ticket, status=status, answer=answer, tail=tail, at=at_us)
-        return self.shared.table.finish(self.id, status=status, answer=answer, tail=tail, at=self.world.now_us())
+            await self._finish_child(end, self.saga.parent)
+        elif (ticket := self.saga.ticket) is not None and ticket.queue is not None:
+            await self.shared.queues.finish(end, ticket)
+        else:
+            check_had(self.id, await self.shared.table.finish(end))
 
-    async def _finish_child(self, parent: str, status: str, answer: bytes, tail: bytes) -> None:
-        at_us = self.world.now_us()
-        table = self.shared.table
-        woken = await table.finish_child(self.id, parent, status=status, answer=answer, tail=tail, at=at_us)
+    async def _finish_child(self, end: End, parent: str) -> None:
+        woken = await self.shared.table.finish_child(end, parent)
         world.point(AFTER_CHILD_END)
         self.shared.kin.happened(parent, woken=woken)
 

@@ -3,11 +3,12 @@
 import asyncio
 import contextvars
 from collections import OrderedDict
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
-from archstone import world
+from archstone.data import Database
 from archstone.observability import get_logger
+from archstone.sagas.answers import Answers
 from archstone.sagas.cancelling import Cancelling
 from archstone.sagas.drive import Ending, drive
 from archstone.sagas.errors import SagaNotCancellableError, SagasClosedError
@@ -15,9 +16,10 @@ from archstone.sagas.failures import describe
 from archstone.sagas.hold import Hold
 from archstone.sagas.info import SagaStatistics
 from archstone.sagas.lines import Lines
-from archstone.sagas.points import AFTER_REST
-from archstone.sagas.run import Awake, Run
+from archstone.sagas.run import Awake
 from archstone.sagas.shared import Shared
+from archstone.sagas.sleeping import Asleep
+from archstone.sagas.team import Team
 
 __all__ = ["Runner"]
 
@@ -26,11 +28,6 @@ _MARGIN: Final = 50
 _RETRY_S: Final = 1.0
 _PART: Final = 8
 _AGAIN_S: Final = 0.1
-_SETTLED_S: Final = 0.1
-"""For so long nothing of a saga moves before it is put to sleep on disk: a branch may be between two steps."""
-_LONGEST_LOOK_S: Final = 3600.0
-"""The wall clock is looked at at least so often: it can be set."""
-_ROUSED_AT_ONCE: Final = 100
 _NEXT: Final = 1000
 """Sagas that wait for a place in memory; more wait in the table."""
 
@@ -38,11 +35,14 @@ _NEXT: Final = 1000
 class Runner:
     """The sagas of one engine that are in memory. Those that have no place wait in the table."""
 
-    def __init__(self, shared: Shared, engine: str) -> None:
+    def __init__(self, shared: Shared, db: Database) -> None:
         self._shared = shared
-        self._engine = engine
+        self._engine = shared.table.engine
         self._awake: dict[str, Awake] = {}
-        self._waiting: dict[str, list[asyncio.Future[Ending]]] = {}
+        self.answers = Answers(self._engine)
+        """Who waits for the end of a saga."""
+        self.team = Team(db, shared.table, self, lease_s=shared.settings.lease_s)
+        """The processes that share the database."""
         self._context: contextvars.Context | None = None
         self._next: OrderedDict[str, Awake] = OrderedDict()
         """Those that come first when there is a place: on disk, but not read from it again."""
@@ -55,13 +55,7 @@ class Runner:
         self._chores: set[asyncio.Task[None]] = set()
         self._stopped: set[str] = set()
         """Sagas that run and are kept out of memory, because somebody is about to cancel them."""
-        self._crowded: set[str] = set()
-        """Sagas that are to sleep on disk as soon as all of them waits."""
-        self._roused: set[str] = set()
-        """Sagas that were woken while they were being put to sleep on disk."""
-        self._due_us: int | None = None
-        """When the next one that sleeps on disk is to go on. None: no such time is known."""
-        self._due: asyncio.TimerHandle | None = None
+        self._asleep = Asleep(shared, self)
         self.lines = Lines(shared.queues, shared.places, self)
         """The queues in front."""
         self._favour = False
@@ -73,7 +67,17 @@ class Runner:
     @property
     def open(self) -> bool:
         """Whether sagas are taken in."""
-        return self._context is not None and not self._shared.draining
+        return self._context is not None and not self._shared.draining and self._shared.table.working
+
+    @property
+    def room(self) -> bool:
+        """Whether a new saga would soon run here. One that would not is left to the others, where there are any."""
+        return not self._backlog and self._shared.places.unclaimed > len(self._next)
+
+    @property
+    def workers(self) -> int:
+        """Processes that share the sagas of this engine, as far as known."""
+        return self.team.size
 
     @property
     def waiting(self) -> int:
@@ -91,7 +95,7 @@ class Runner:
         self._context = contextvars.copy_context()
         self._shared.draining = False
         self._stuck, self._present = stuck, present
-        self._rouse_at(due_us)
+        self._asleep.rouse_at(due_us)
         self.look()
 
     def admit(self, saga: Awake, *, awaited: bool = False) -> None:
@@ -101,9 +105,16 @@ class Runner:
             saga: A new one.
             awaited: Somebody waits for its answer, who would give up while it waits behind others.
         """
-        if not self.open or saga.id in self._awake or saga.id in self._next or saga.id in self._stopped:
+        if not self.open:
+            self.team.call()
+            return
+        if saga.id in self._awake or saga.id in self._next or saga.id in self._stopped:
             return
         self._present += 1
+        if saga.worker != self._shared.table.worker:
+            self.team.call()
+            self.look()
+            return
         if awaited and self._shared.places.take(pressing=True):
             self._launch(saga)
             return
@@ -122,6 +133,7 @@ class Runner:
             return False
         self._present += 1
         saga.new = True
+        saga.worker = self._shared.table.worker
         self._launch(saga)
         return True
 
@@ -131,9 +143,11 @@ class Runner:
         if ticket is None:
             self.admit(saga, awaited=awaited)
         elif self.open and ticket.due_us is not None:
-            self._rouse_at(ticket.due_us)
+            self._asleep.rouse_at(ticket.due_us)
         elif ticket.queue is not None:
             self.lines.joined(ticket.queue)
+            if not self.open or not self._shared.places.free:
+                self.team.call()
 
     def let_in(self, sagas: list[str]) -> None:
         """Run sagas that have left a queue on disk: they come before those that wait in the table."""
@@ -155,6 +169,8 @@ class Runner:
 
     def look(self) -> None:
         """Look through the table from its beginning for sagas that run nowhere."""
+        if not self.open:
+            self.team.call()
         self._backlog = True
         self._after = 0
         self.place_freed()
@@ -202,18 +218,62 @@ class Runner:
         """
         awake = self._awake.get(saga)
         if awake is not None:
-            if woken and awake.lying is not None:
-                self._roused.add(saga)  # it is about to leave memory, and would not come back
+            if woken:
+                self._asleep.woken(awake)
             awake.stir()
         elif woken:
             self.admit(Awake(self._shared, saga))
+        else:
+            self.team.tell(saga)
+
+    def listen(self, saga: Awake) -> Callable[[], None] | None:
+        """Have a saga stirred when another process tells it something; return what ends that."""
+        return self.team.listen(saga.id, saga.stir)
+
+    def stir(self, sagas: Iterable[str]) -> None:
+        """Have sagas that are in memory look, and those that wait for children."""
+        for saga in sagas:
+            if (awake := self._awake.get(saga)) is not None:
+                awake.stir()
+        for awake in self._awake.values():
+            if awake.run is not None and any(nap.child for nap in awake.run.naps.values()):
+                awake.stir()
+
+    async def own(self, saga: str) -> bool:
+        """Whether a running saga is this process's, or nobody's until now; False if another has it."""
+        if saga in self._awake or not self._shared.table.shared:
+            return True
+        row = await self._shared.table.get(saga)
+        return row.worker == self._shared.table.worker or await self.team.rows.claim_one(saga)
+
+    async def recount(self) -> None:
+        """Count what other processes change too."""
+        table = self._shared.table
+        self._stuck = await table.count("stuck")
+        self._present = max(await table.count("running"), len(self._awake))
+        self._asleep.rouse_at(await table.next_due())
+        await self.lines.recount()
+
+    async def drop(self) -> None:
+        """Take everything out of memory: others have it."""
+        await self._write_new()
+        await self._stop([saga.task for saga in self._awake.values()])
 
     def crowded(self, saga: str) -> None:
         """Put a saga that waits to sleep on disk: too many wait in memory."""
         awake = self._awake.get(saga)
-        if awake is not None and self.open and saga not in self._crowded:
-            self._crowded.add(saga)
-            self.chore(self._lay_down(awake))
+        if awake is not None and self.open:
+            self._asleep.crowded(awake)
+
+    def left(self, saga: Awake, *, back: bool) -> None:
+        """Note that a saga sleeps on disk and has left memory; `back`: it was woken already."""
+        self._present -= 1
+        if back:
+            self.admit(Awake(self._shared, saga.id))
+
+    def has(self, saga: Awake) -> bool:
+        """Whether this very one is in memory."""
+        return self._awake.get(saga.id) is saga
 
     async def take_back(self, saga: str, *, by: str) -> None:
         """Have a saga undone, whatever it came to; returns when that is durable, before it is undone."""
@@ -271,20 +331,6 @@ class Runner:
         if not self.open:
             raise SagasClosedError(self._engine, saga)
 
-    def expect(self, saga: str) -> "asyncio.Future[Ending]":
-        """Return a future of the ending that a saga has not had yet. Whoever gives up on it says `forget`."""
-        news: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(saga, []).append(news)
-        return news
-
-    def forget(self, saga: str, news: "asyncio.Future[Ending]") -> None:
-        """Drop a future that nobody waits for any more."""
-        waiting = self._waiting.get(saga)
-        if waiting is not None and news in waiting:
-            waiting.remove(news)
-            if not waiting:
-                del self._waiting[saga]
-
     def check_open(self, saga: str) -> None:
         """Raise SagasClosedError if the saga does not end before the engine opens again."""
         if self._context is None or (self._shared.draining and not self._may_end(saga)):
@@ -304,6 +350,8 @@ class Runner:
             finished=self._finished,
             failed=self._failed,
             queued=self.lines.waiting,
+            workers=self.workers,
+            taken_over=self.team.taken_over,
         )
 
     def hold(self) -> None:
@@ -316,14 +364,13 @@ class Runner:
         for held in self._awake.values():
             if held.hold is not None:
                 held.hold.decide("closed")
-        for saga in list(self._waiting):
+        for saga in self.answers.awaited():
             if not self._may_end(saga):
                 self.parked(saga)
 
     def parked(self, saga: str) -> None:
         """Tell those who wait for a saga that it goes on when the engine opens again."""
-        if (waiting := self._waiting.pop(saga, None)) is not None:
-            _tell(waiting, SagasClosedError(self._engine, saga))
+        self.answers.parked(saga)
 
     async def drain(self) -> None:
         """Begin no more steps and wait for effects in flight, so that their answers are written before `close`."""
@@ -345,10 +392,17 @@ class Runner:
         tasks = [*(saga.task for saga in self._awake.values()), *self._chores]
         if self._refill is not None:
             tasks.append(self._refill)
-        for timer in (self._again, self._due):
-            if timer is not None:
-                timer.cancel()
-        self._again = self._due = self._due_us = None
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+        await self._stop(tasks)
+        self.lines.close()
+        self._refill = None
+        for saga in self.answers.awaited():
+            self.parked(saga)
+        await self.team.leave()
+
+    async def _stop(self, tasks: list[asyncio.Task[None]]) -> None:
         for task in tasks:
             task.cancel()
         if tasks:
@@ -356,14 +410,9 @@ class Runner:
         # A task that is cancelled before it has begun runs none of its own cleaning up.
         self._awake.clear()
         self._next.clear()
-        self._roused.clear()
-        self._crowded.clear()
-        self.lines.close()
-        self._refill = None
+        self._asleep.close()
         self._shared.places.clear()
         self._shared.sleepers.clear()
-        for saga in list(self._waiting):
-            self.parked(saga)
 
     def _take_place(self) -> bool:
         """Take a place for a saga that waits in the table; every other time one from a queue comes first, if any."""
@@ -393,7 +442,7 @@ class Runner:
         except Exception as error:  # noqa: BLE001 - a fault of ours must not end the others
             if saga.new:
                 self._present -= 1
-                _tell(self._waiting.pop(saga.id, ()), error)
+                self.answers.tell(saga.id, error)
                 self.adopt(saga)
                 return
             _log.critical("a saga could not be driven; it goes on at the next start", saga=saga.id, exc_info=error)
@@ -409,88 +458,9 @@ class Runner:
             self._count(ending)
             if saga.ticket is not None and saga.ticket.queue is not None:
                 self.lines.moved(saga.ticket.queue)
-            if (waiting := self._waiting.pop(saga.id, None)) is not None:
-                _tell(waiting, ending)
-
-    async def _lay_down(self, saga: Awake) -> None:
-        """Have a saga sleep on disk and not in memory, as soon as all of it waits and goes on waiting for a moment."""
-        try:
-            while self._awake.get(saga.id) is saga and saga.placed and (run := saga.run) is not None and run.naps:
-                moves = run.moves
-                await asyncio.sleep(_SETTLED_S)
-                if run is not saga.run or run.moves != moves or not saga.could_lie_down() or not self.open:
-                    continue
-                if await self._laid_down(saga, run):
-                    return
-        finally:
-            self._crowded.discard(saga.id)  # in the turn of the last look: who waits from then on says so again
-
-    async def _laid_down(self, saga: Awake, run: Run) -> bool:
-        saga.lying = decided = asyncio.get_running_loop().create_future()
-        try:
-            await run.flush()
-            if not await self._shared.table.lie_down(saga.id, [*run.naps.values()]):
-                saga.stir()
-                return False
-            world.point(AFTER_REST)
-            if (until_us := min((nap.until_us for nap in run.naps.values() if nap.until_us), default=None)) is not None:
-                self._rouse_at(until_us)
-            task = saga.task
-            task.cancel()
-            await asyncio.wait([task])
-        except Exception as error:  # noqa: BLE001 - nobody awaits this task
-            _log.error("a saga cannot be put to sleep", saga=saga.id, error=describe(error))
-            saga.stir()  # its journal may not be written, of which whoever waits must hear
-            return False
-        finally:
-            saga.lying = None
-            decided.set_result(None)
-        self._present -= 1
-        if saga.id in self._roused:
-            self._roused.discard(saga.id)
-            self.admit(Awake(self._shared, saga.id))
-        return True
-
-    def _rouse_at(self, due_us: int | None) -> None:
-        """See to it that those that sleep on disk are looked at when the next is due."""
-        if due_us is None or (self._due_us is not None and self._due_us <= due_us):
-            return
-        if self._due is not None:
-            self._due.cancel()
-        self._due_us = due_us
-        wait_s = min(max(0.0, (due_us - world.now_us()) / 1_000_000), _LONGEST_LOOK_S)
-        self._due = asyncio.get_running_loop().call_later(wait_s, self._rouse_now)
-
-    def _rouse_now(self) -> None:
-        self._due = self._due_us = None
-        if self.open:
-            self.chore(self._rouse())
-
-    async def _rouse(self) -> None:
-        """Wake those on disk whose time has come."""
-        table = self._shared.table
-        try:
-            while due := await table.due(at=world.now_us(), limit=_ROUSED_AT_ONCE):
-                for saga in due:
-                    if await table.wake(saga):
-                        self.happened(saga, woken=True)
-                    else:
-                        await self._join(saga)
-            self._rouse_at(await table.next_due())
-        except Exception as error:  # noqa: BLE001 - nobody awaits this task
-            _log.error("sagas that sleep cannot be woken", error=describe(error))
-            self._rouse_at(world.now_us() + int(_RETRY_S * 1_000_000))
-
-    async def _join(self, saga: str) -> None:
-        """Have a delayed saga join its queue, or begin if it has none."""
-        queue = await self._shared.table.queue_of(saga)
-        line = None if queue is None else self.lines.find(queue)
-        if not await self._shared.queues.join(saga, None if line is None else line.limits.per_key):
-            return
-        if queue is None:
-            self.happened(saga, woken=True)
-        else:
-            self.lines.joined(queue)
+            self.answers.tell(saga.id, ending)
+        elif self._shared.table.shared:
+            self._present -= 1  # another process has it
 
     def _count(self, ending: Ending) -> None:
         self._present -= 1
@@ -508,7 +478,7 @@ class Runner:
                 try:
                     await saga.begin(b"[]")
                 except Exception as error:  # noqa: BLE001 - closing goes on
-                    _tell(self._waiting.pop(saga.id, ()), error)
+                    self.answers.tell(saga.id, error)
 
     def _may_end(self, saga: str) -> bool:
         awake = self._awake.get(saga)
@@ -545,21 +515,27 @@ class Runner:
             self._after = number
         if len(rows) == limit:
             self._backlog = True
-        else:
-            self._after = 0
-            self._present = len(self._awake) + len(self._next) + len(self._stopped)
+            return
+        self._after = 0
+        self._present = len(self._awake) + len(self._next) + len(self._stopped)
+        await self._claim()
+
+    async def _claim(self) -> None:
+        """Run sagas that no process has."""
+        free = self._shared.places.free
+        claimed = await self.team.claim(free)
+        for saga in claimed:
+            if saga in self._awake:
+                continue
+            if not self.open or not self._take_place():
+                self._backlog = True
+                return
+            self._present += 1
+            self._launch(Awake(self._shared, saga))
+        self._backlog = self._backlog or (free > 0 and len(claimed) == free)
 
 
 def _looked_at(chore: asyncio.Task[None]) -> None:
     """Take note of how it ended: whoever waited may be gone."""
     if not chore.cancelled():
         chore.exception()
-
-
-def _tell(waiting: Iterable[asyncio.Future[Ending]], news: Ending | Exception) -> None:
-    for future in waiting:
-        if not future.done():
-            if isinstance(news, Exception):
-                future.set_exception(news)
-            else:
-                future.set_result(news)

@@ -26,6 +26,7 @@ from archstone import context, world
 from archstone.context import Principal
 from archstone.data import Database, Transaction
 from archstone.resilience import OverloadedError, within
+from archstone.sagas.answers import ending_of
 from archstone.sagas.atomic import Atomic
 from archstone.sagas.cancelling import Cancelling
 from archstone.sagas.drive import Ending
@@ -44,11 +45,12 @@ from archstone.sagas.queue_rows import QueueRows
 from archstone.sagas.run import Awake
 from archstone.sagas.runner import Runner
 from archstone.sagas.saga import saga_mark
+from archstone.sagas.schema import SCHEMA
 from archstone.sagas.settings import SagaSettings
 from archstone.sagas.shared import Invoke, Shared
 from archstone.sagas.signals import Signals, signal_json
 from archstone.sagas.starter import check_id, insert, make
-from archstone.sagas.table import SCHEMA, SagaRow, Table
+from archstone.sagas.table import Table
 from archstone.sagas.versions import Versions
 from archstone.sagas.view import saga_info
 
@@ -116,7 +118,7 @@ class Sagas:
             settings=settings,
             lag=lag or _none,
         )
-        self._runner = self._shared.kin = Runner(self._shared, name)
+        self._runner = self._shared.kin = Runner(self._shared, db)
         if owner is not None:
             for queue in self._versions.queues():
                 self._line(queue)
@@ -130,6 +132,7 @@ class Sagas:
         await self.prepare()
         table = self._table
         counted = await self._shared.queues.counted()
+        await self._runner.team.join()
         self._runner.start(
             stuck=await table.count("stuck"), present=await table.count("running"), due_us=await table.next_due()
         )
@@ -248,7 +251,7 @@ class Sagas:
         saga = self._make(method, args, world.new_id() if id is None else id, Wish(key, priority, delay_s))
         # Nobody else has an id of our own making, so the body need not wait until that is sure.
         if id is None and saga.ticket is None and self._runner.begin(saga):
-            news = self._runner.expect(saga.id)
+            news = self._runner.answers.expect(saga.id)
             return cast("R", self._unpack(saga.id, await self._wait(saga.id, news)))
         try:
             new = await self._insert(saga)
@@ -257,7 +260,7 @@ class Sagas:
             raise
         if not new:
             return cast("R", await self.result(saga.id))
-        news = self._runner.expect(saga.id)
+        news = self._runner.answers.expect(saga.id)
         self._runner.enter(saga, awaited=True)
         return cast("R", self._unpack(saga.id, await self._wait(saga.id, news)))
 
@@ -272,15 +275,15 @@ class Sagas:
             SagasClosedError: The engine closed first; the saga goes on later.
             DeadlineError: The time was up first; the saga goes on.
         """
-        news = self._runner.expect(saga)  # before we look: it can end while we do
+        news = self._runner.answers.expect(saga)  # before we look: it can end while we do
         if not self._runner.awake(saga):
             try:
-                ending = _ending(await self._table.get(saga))
+                ending = ending_of(await self._table.get(saga))
             except BaseException:
-                self._runner.forget(saga, news)
+                self._runner.answers.forget(saga, news)
                 raise
             if ending is not None:
-                self._runner.forget(saga, news)
+                self._runner.answers.forget(saga, news)
                 return self._unpack(saga, ending)
         return self._unpack(saga, await self._wait(saga, news))
 
@@ -343,7 +346,7 @@ class Sagas:
         Args:
             saga: Its id.
             by: Who cancels it, for those who wait for the saga and those who look at it later.
-            limit_s: How long to wait until it comes to a step.
+            limit_s: How long to wait until it comes to a step, in whatever process it is.
 
         Raises:
             SagaUnknownError: There is none.
@@ -459,13 +462,15 @@ class Sagas:
     async def _wait(self, saga: str, news: asyncio.Future[Ending]) -> Ending:
         try:
             self._runner.check_open(saga)
+            if not self._runner.awake(saga):
+                self._runner.team.watch()
             if context.current().deadline_s is None:
                 return await news
             async with within(None, name=f"saga {saga}"):
                 return await news
         finally:
             if not news.done() or news.cancelled():
-                self._runner.forget(saga, news)
+                self._runner.answers.forget(saga, news)
 
     def _unpack(self, saga: str, ending: Ending) -> object:
         if ending.status == "done":
@@ -480,16 +485,6 @@ class Sagas:
 
     def _place_freed(self) -> None:
         self._runner.place_freed()
-
-
-def _ending(row: SagaRow) -> Ending | None:
-    match row.status:
-        case "done" | "failed":
-            return Ending(row.status, row.method, row.version, row.answer or b"null")
-        case "stuck":
-            return Ending("stuck", row.method, row.version, (row.why or "").encode())
-        case _:
-            return None
 
 
 def _nothing() -> None:

@@ -27,6 +27,9 @@ class SagaSettings:
     max_sleeping: int = 10_000
     """Sagas that wait in memory, asleep or for a signal, and do not count as awake; further ones sleep on disk.
     At least 0."""
+    lease_s: float = 5.0
+    """Where processes share the database: seconds without a sign of life after which one is taken for dead, and the
+    others go on with its sagas. Its loop may never stand still for so long. Above 0."""
     max_signals: int = 1000
     """Signals of one saga that it has not taken; more are refused. At least 1."""
     timeout_s: float = 2.0
@@ -51,6 +54,7 @@ class SagaSettings:
             max_running_busy=(self.max_running_busy >= 1, "at least 1"),
             max_waiting=(self.max_waiting >= 1, "at least 1"),
             max_sleeping=(self.max_sleeping >= 0, "at least 0"),
+            lease_s=(0 < self.lease_s < float("inf"), "above 0 and finite"),
             max_signals=(self.max_signals >= 1, "at least 1"),
             timeout_s=(self.timeout_s > 0, "above 0"),
             limit_bytes=(self.limit_bytes >= 1, "at least 1"),

@@ -37,6 +37,15 @@ class Kin(Protocol):
         """Have a saga look whether what it waits for has happened; `woken`: it slept on disk, and goes on."""
         ...
 
+    @property
+    def room(self) -> bool:
+        """Whether a new saga would soon run here."""
+        ...
+
+    def listen(self, saga: "Awake") -> Callable[[], None] | None:
+        """Have a saga stirred when another process tells it something; return what ends that."""
+        ...
+
     def admit(self, saga: "Awake", *, awaited: bool = False) -> None:
         """Run a saga that is on disk now, or leave it in the table until there is a place."""
         ...

@@ -8,10 +8,10 @@ from archstone.data import headers_of
 from archstone.sagas.codec import same_arguments
 from archstone.sagas.errors import SagaExistsError, StepCodecError
 from archstone.sagas.queue import Wish, ticket_of
+from archstone.sagas.rows import Execute, First
 from archstone.sagas.run import Awake
 from archstone.sagas.saga import SagaMark, saga_mark
 from archstone.sagas.shared import Shared
-from archstone.sagas.table import Execute, First
 
 __all__ = ["LONGEST_ID", "check_id", "insert", "make"]
 
@@ -48,6 +48,8 @@ def make(
     check_id(operation.name, saga)
     made = Awake(shared, saga)
     made.fresh = True
+    if not shared.kin.room:
+        made.worker = 0
     made.method, made.version = operation.name, mark.version
     made.arguments = operation.codec.arguments_json(arguments)
     shared.check_size(f"saga {saga}", "the arguments", len(made.arguments))

@@ -19,8 +19,8 @@ from archstone.sagas.journal import Begun, answer_entry, begin_entry, sleep_entr
 from archstone.sagas.operations import Callee, Operation
 from archstone.sagas.points import AFTER_BEGIN, AFTER_EFFECT, BEFORE_BEGIN
 from archstone.sagas.receiving import Receipt, receive
+from archstone.sagas.rows import Nap
 from archstone.sagas.run import Run
-from archstone.sagas.table import Nap
 from archstone.sagas.waiting import wait_for
 
 __all__ = ["Steps"]

@@ -8,7 +8,7 @@ import orjson
 from archstone.observability import parse_traceparent
 from archstone.sagas.info import SagaInfo, SagaStatus, StepInfo, StepState
 from archstone.sagas.journal import Begun, Past
-from archstone.sagas.table import SagaRow
+from archstone.sagas.rows import SagaRow
 
 __all__ = ["saga_info"]
 

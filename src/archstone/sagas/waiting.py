@@ -10,8 +10,8 @@ from typing import Final, TypeVar
 
 from archstone import world
 from archstone.errors import BackendError, ConflictError
+from archstone.sagas.rows import Nap
 from archstone.sagas.run import Run
-from archstone.sagas.table import Nap
 
 __all__ = ["wait_for"]
 
@@ -36,6 +36,7 @@ async def wait_for(run: Run, step: str, nap: Nap, look: Callable[[], Awaitable[T
     run.napping(step, nap)
     news: asyncio.Future[None] | None = None
     away = False
+    unlisten = run.shared.kin.listen(saga) if nap.signal or nap.child else None
     try:
         while True:
             saga.no_news(news)
@@ -51,6 +52,8 @@ async def wait_for(run: Run, step: str, nap: Nap, look: Callable[[], Awaitable[T
     finally:
         saga.no_news(news)
         run.woke(step)
+        if unlisten is not None:
+            unlisten()
         if away:
             run.shared.sleepers.give()
     if run.ended or run.halt is not None:
