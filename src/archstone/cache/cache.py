@@ -136,6 +136,12 @@ class Cache:
         finally:
             await self._store.close()
 
+    @property
+    def store(self) -> Store:
+        """Where the entries are: for what is built on the port itself. CacheClosedError if the cache is not open."""
+        self._check_open()
+        return self._store
+
     def aside(
         self, key: str, *, tags: Sequence[str] = (), codec: Codec | None = None, **life: Unpack[LifeChanges]
     ) -> Callable[[Callable[P, Coroutine[Any, Any, T]]], Callable[P, Coroutine[Any, Any, T]]]:
