@@ -187,3 +187,17 @@ async def test_a_loader_that_dies_is_taken_over_when_its_lease_has_run_out(redis
         assert await cache.load("k", load, str) == "mine"
         assert not await store.fill(dead, Write("late", CODEC))
         assert await cache.get("k", str) == "mine"
+
+
+async def test_tiers_before_a_cluster_hear_of_each_other(cluster):
+    url = f"{cluster.url}?cluster=1&slots=3&prefix=test-{world.new_id()}"
+    async with Cache(["memory:", url]) as one, Cache(["memory:", url]) as two, asyncio.timeout(30):
+        while not (one.store._live and two.store._live):
+            await asyncio.sleep(0.01)
+        await one.set("k", "v1", tags=["t"])
+        assert await two.get("k", str) == "v1"
+        assert two.store.peek("k") is not None
+        await one.invalidate(tag="t")
+        while two.store.peek("k") is not None:
+            await asyncio.sleep(0.01)
+        assert await two.get("k", str) is None

@@ -200,8 +200,13 @@ class WriteBehind(Generic[T]):
         # In a task of its own: half a put, on disk and not in memory, would be saved by the next start only.
         task = asyncio.create_task(self._put(key, value, tags), name=f"cache: put {self.name}")
         self._puts.add(task)
-        task.add_done_callback(self._puts.discard)
+        task.add_done_callback(self._put_ended)
         await asyncio.shield(task)
+
+    def _put_ended(self, task: asyncio.Task[None]) -> None:
+        self._puts.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen, also where the caller was cancelled
 
     async def _put(self, key: str, value: T, tags: Sequence[str]) -> None:
         # Puts of a key go one after another, on disk, in memory and in the cache.

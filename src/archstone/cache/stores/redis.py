@@ -37,6 +37,7 @@ _US: Final = 1_000_000
 _CONNECT_S: Final = 2.0
 _ANSWER_S: Final = 3.0
 _CONNECTIONS: Final = 16
+_LIMITS: Final = {"socket_connect_timeout": _CONNECT_S, "socket_timeout": _ANSWER_S}
 _TOGETHER: Final = 512
 """Keys in one round trip."""
 _CHECK_S: Final = 1.0
@@ -109,12 +110,11 @@ class RedisStore:
         self._client = self._given or self._connect()
 
     def _connect(self) -> _Client:
-        options = {"socket_connect_timeout": _CONNECT_S, "socket_timeout": _ANSWER_S}
         if self._cluster:
-            return cast("_Client", self._redis.asyncio.cluster.RedisCluster.from_url(self._url, **options))
+            return cast("_Client", self._redis.asyncio.cluster.RedisCluster.from_url(self._url, **_LIMITS))
         # A caller waits for a connection instead of opening one more: a thousand misses make no thousand connections.
         pool = self._redis.asyncio.BlockingConnectionPool.from_url(
-            self._url, **({"max_connections": _CONNECTIONS, "timeout": _ANSWER_S} | options)
+            self._url, max_connections=_CONNECTIONS, timeout=_ANSWER_S, **_LIMITS
         )
         return cast("_Client", self._redis.asyncio.Redis(connection_pool=pool))
 
@@ -240,28 +240,36 @@ class RedisStore:
             await asyncio.sleep(_CHECK_S * (0.5 + world.random().random()))
 
     async def _hear(self, heard: Callable[[Sequence[str], Sequence[str]], None], live: Callable[[bool], None]) -> None:
-        async with self._translated("listening"):
-            pubsub = self._opened().pubsub()
-            try:
-                await pubsub.subscribe(self._channel)
-                asked = False
-                while True:
-                    message = await pubsub.get_message(timeout=_CHECK_S)
-                    if message is None:
-                        if asked:
-                            raise TimeoutError(f"no answer in {_CHECK_S:g} s")
-                        await pubsub.ping()
-                        asked = True
-                        continue
-                    asked = False
-                    if message["type"] == "subscribe":
-                        live(True)  # noqa: FBT003
-                    elif message["type"] == "message":
-                        said = orjson.loads(message["data"])
-                        if said["o"] != self._origin:
-                            heard(said["k"], said["t"])
-            finally:
-                await pubsub.aclose()
+        async with self._translated("listening"), self._subscribed() as pubsub:
+            asked = False
+            while True:
+                message = await pubsub.get_message(timeout=_CHECK_S)
+                if message is None:
+                    if asked:
+                        raise TimeoutError(f"no answer in {_CHECK_S:g} s")
+                    await pubsub.ping()
+                asked = message is None
+                if message is not None and message["type"] == "subscribe":
+                    live(True)  # noqa: FBT003 - as above
+                elif message is not None and message["type"] == "message":
+                    said = orjson.loads(message["data"])
+                    if said["o"] != self._origin:
+                        heard(said["k"], said["t"])
+
+    @asynccontextmanager
+    async def _subscribed(self) -> AsyncGenerator[Any]:
+        client = self._opened()
+        if self._cluster:
+            # Announcements reach every node of a cluster, and its client does not listen: a connection to one does.
+            client = cast("_Client", self._redis.asyncio.Redis.from_url(self._url, **_LIMITS))
+        pubsub = client.pubsub()
+        try:
+            await pubsub.subscribe(self._channel)
+            yield pubsub
+        finally:
+            await pubsub.aclose()
+            if self._cluster:
+                await client.aclose()
 
     def _message(self, keys: Collection[str], tags: Collection[str]) -> bytes:
         return orjson.dumps({"k": list(keys), "t": list(tags), "o": self._origin})
