@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from archstone import world
-from archstone.cache import Cache, CacheConfigError, CacheStoreError
+from archstone.cache import Cache, CacheConfigError, CacheStoreError, codec_for
 from archstone.cache.stores.memory import MemoryStore
 from archstone.cache.stores.tiers import Tiers
 from archstone.cache.testing import StoreConformance
@@ -167,6 +167,29 @@ async def test_who_asks_after_an_invalidation_elsewhere_gets_no_value_whose_load
         await early
         assert await late == "v2"
         assert two.statistics().refused == 1
+
+
+async def test_who_joins_a_refresh_that_another_process_makes_waits_for_its_value(shared):
+    far = Opening(shared)
+    async with Cache(far, ttl_s=10, jitter_ratio=0, refresh_ahead_ratio=0.8) as cache:
+        far.listen(lambda keys, tags: None, live=lambda live: None)
+        source = {"value": "v1"}
+
+        async def load() -> str:
+            return source["value"]
+
+        far.delay_s = 0
+        assert await cache.load("k", load, str) == "v1"
+        await shared.store.claim("k", codec_for(str), lease_s=15, refresh=True)  # another process, which dies
+        await asyncio.sleep(9.9)
+        far.delay_s = 0.05
+        early = asyncio.create_task(cache.load("k", load, str))
+        await asyncio.sleep(0.01)
+        far.delay_s = 2  # its refresh takes so long to hear that somebody else is at it
+        assert await early == "v1"
+        await asyncio.sleep(0.5)
+        far.delay_s, source["value"] = 0.05, "v2"
+        assert await cache.load("k", load, str) == "v2"
 
 
 async def test_if_no_word_arrives_a_near_entry_is_stale_for_near_s_at_most(shared):
