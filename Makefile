@@ -12,17 +12,23 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 # Hashes and no registry host: any index that has the files will do.
 COMPILE := uv pip compile --generate-hashes --universal --no-header --python-version 3.11 --quiet
 # The scripts in benchmarks/; the other modules there serve them.
-BENCHES := cache events observe queue saga services search shop
+BENCHES := cache events observe queue saga services search shop two_phase
 # Tests on every processor, four at most: they share nothing. ARGS="-n0" for a debugger.
 SPREAD := --numprocesses auto --maxprocesses 4
+# Two at a time, and where make can: what each says in one piece.
+BOTH := -j2 $(if $(filter output-sync,$(.FEATURES)),--output-sync)
+# Tests beside which nothing may run.
+MEASURED := tests/browser/test_browser_budget.py
 # More for pytest: make test ARGS="-k saga -x"
 ARGS ?=
 # The checker inside the wheel, on the node of a wheel: nothing is fetched at run time.
 export PYRIGHT_PYTHON_USE_BUNDLED_PYRIGHT := 1
 export PYRIGHT_PYTHON_GLOBAL_NODE := 0
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+# Modules are compiled once, not in each of the hundreds of processes that tests start.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup shop test test-slow browser pictures check format bench lock ci clean
+.PHONY: help setup shop test test-slow browser pictures check pyright others format bench lock ci clean
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 | \2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -51,12 +57,13 @@ shop: $(STAMP) ## start the shop: http://127.0.0.1:8080 (ctrl-c stops it; its da
 	@$(BIN)/archstone up shop
 
 test: $(DEV_STAMP) ## the test suite
-	$(PYTEST) -m "not slow" $(SPREAD) --dist loadfile $(ARGS)
+	$(PYTEST) -m "not slow" $(SPREAD) --dist worksteal $(ARGS)
 
 test-slow: $(DEV_STAMP) ## the long tests: crash, fuzzing, the shop in a browser (skipped without chromium)
 	$(PYTEST) -m slow --ignore tests/browser $(SPREAD) --dist worksteal $(ARGS) || test $$? -eq 5
+	$(PYTEST) -m slow tests/browser --ignore $(MEASURED) $(SPREAD) --dist loadfile $(ARGS) || test $$? -eq 5
 	@# A browser's times are measured: nothing else runs meanwhile.
-	$(PYTEST) -m slow tests/browser $(ARGS) || test $$? -eq 5
+	$(PYTEST) -m slow $(MEASURED) $(ARGS) || test $$? -eq 5
 
 browser: $(DEV_STAMP) ## only the tests of the shop in a browser
 	$(PYTEST) tests/browser $(ARGS)
@@ -65,9 +72,14 @@ pictures: $(DEV_STAMP) ## the pictures of the shop in docs/images, anew (needs c
 	PYTHONPATH=tests/support:tests/browser $(BIN)/python docs/pictures.py
 
 check: $(DEV_STAMP) ## lint, format, types, import layers, names that must not be committed
+	@$(MAKE) --no-print-directory $(BOTH) pyright others
+
+pyright:
+	$(BIN)/pyright
+
+others:
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/pyright
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	@# A registry host or a path of one machine; written so that this line does not match itself.

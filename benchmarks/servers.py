@@ -9,10 +9,10 @@ SETTINGS = {"shared_buffers": "128MB", "max_connections": "200", "fsync": "on", 
 
 
 @contextmanager
-def postgres() -> Iterator[str]:
-    """Give the URL of an empty database on a server that syncs each commit."""
+def postgres(**settings: str) -> Iterator[str]:
+    """Give the URL of an empty database on a server that syncs each commit, with further settings."""
     sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
     from postgres import postgres_server
 
-    with postgres_server(SETTINGS) as server:
+    with postgres_server(SETTINGS | settings) as server:
         yield server.new_database()

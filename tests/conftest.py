@@ -11,6 +11,8 @@ test; the part before and the part after `yield` run in one task.
 import asyncio
 import functools
 import inspect
+import itertools
+import os
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from typing import Any, Protocol, Self
 
@@ -60,9 +62,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, default=None, help="run every async test in an order drawn from this seed")
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest: begun last, it would run alone on one processor while the others have nothing."""
-    items.sort(key=lambda item: item.get_closest_marker("longest") is None)
+    """Have each worker begin with one of those that take longest.
+
+    Begun last it would run alone, while the other processors have nothing to do; so would the second of two on one
+    worker. A worker first gets an even share of what has not been deselected, one after another.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    longest = [item for item in items if item.get_closest_marker("longest")]
+    others = iter([item for item in items if not item.get_closest_marker("longest")])
+    ordered: list[pytest.Item] = []
+    for worker in range(workers):
+        share = (len(items) - len(ordered)) // (workers - worker)
+        first = longest[worker::workers]
+        ordered += [*first, *itertools.islice(others, max(0, share - len(first)))]
+    items[:] = [*ordered, *others]
 
 
 def stage_of(item: pytest.Item) -> StageOfTest:

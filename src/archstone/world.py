@@ -70,7 +70,12 @@ class World:
         return os.urandom(count)
 
 
-_world: ContextVar[World] = ContextVar("archstone_world", default=World())
+_real: Final = World()
+_world: ContextVar[World] = ContextVar("archstone_world", default=_real)
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    # As Python does for its own source of chance: a server that forks its workers must not make each id in all of them.
+    os.register_at_fork(after_in_child=_real.random().seed)
 
 
 current = _world.get

@@ -3,13 +3,12 @@
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 from es_crash_child import USERS
 
 from archstone import world
@@ -34,14 +33,7 @@ class Place:
         environment.pop(world.CRASH_VARIABLE, None)
         if point is not None:
             environment[world.CRASH_VARIABLE] = point
-        done = subprocess.run(
-            [sys.executable, CHILD, self.folder, self.url],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        done = warm.run([CHILD, self.folder, self.url], env=environment)
         assert done.returncode in {0, -signal.SIGKILL}, done.stderr
         return done.returncode, done.stdout.strip()
 

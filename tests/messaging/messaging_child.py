@@ -13,6 +13,7 @@ from pathlib import Path
 
 from archstone import context
 from archstone.data import Database, Envelope, Event, Transaction
+from archstone.errors import RejectedError
 from archstone.messaging import Bus, Inbox, Relay
 from archstone.resilience import Exponential, Retry
 
@@ -20,6 +21,11 @@ from archstone.resilience import Exponential, Retry
 class Placed(Event, name="shop.placed", key="customer"):
     customer: str
     order: int
+
+
+class Always(RejectedError, code="child.always"):
+    retry_after_s = 0.5
+    """Not again before the failure is on disk: the process may have to die there."""
 
 
 async def publish(db: Database, orders: int) -> None:
@@ -41,7 +47,7 @@ async def main(folder: Path, orders: int, mode: str) -> None:
         await tx.execute("INSERT INTO effects (number) VALUES (:number)", number=event.order)
         await asyncio.sleep(0)
         if mode == "fail":
-            raise RuntimeError("always")
+            raise Always
 
     db = Database(f"sqlite:///{folder}/shop.db")
     bus = Bus(f"sqlite:///{folder}/bus.db")
@@ -58,6 +64,8 @@ async def main(folder: Path, orders: int, mode: str) -> None:
         await bus.start()
         async with Relay(db, bus, batch=4):
             while await db.one(int, "SELECT COUNT(*) FROM _archstone_outbox") or await bus.depth("effects"):
+                await asyncio.sleep(0.005)
+            while mode == "fail" and not await bus.dead():
                 await asyncio.sleep(0.005)
         print(sorted(int(Placed.decode(letter.envelope.payload).order) for letter in await bus.dead()))
 

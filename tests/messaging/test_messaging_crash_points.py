@@ -3,12 +3,11 @@
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+import warm
 
 from archstone import world
 from archstone.messaging import consumer, outcomes, relay
@@ -25,14 +24,7 @@ def run(folder: Path, orders: int, mode: str = "", *, point: str | None = None) 
     environment.pop(world.CRASH_VARIABLE, None)
     if point is not None:
         environment[world.CRASH_VARIABLE] = point
-    done = subprocess.run(
-        [sys.executable, CHILD, folder, str(orders), mode],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = warm.run([CHILD, folder, str(orders), mode], env=environment)
     assert done.returncode in (0, -signal.SIGKILL), done.stderr
     return done.returncode, done.stdout.strip()
 

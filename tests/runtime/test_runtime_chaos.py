@@ -25,10 +25,14 @@ from archstone.runtime import ControlError, ask, revive
 
 ROOT = Path(__file__).parents[2]
 BACK_S = 3.0
+"""On a machine on which a first start, of two processes, takes no longer."""
 
 
 class Run:
     """`up --chaos` of the smallest system there is."""
+
+    first_s: float
+    """What its first start took, where that was waited for."""
 
     def __init__(self, data: Path, *words: str, **more: Any) -> None:
         self.data = data
@@ -42,14 +46,18 @@ class Run:
                 **{"cwd": ROOT, "stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, **more},
             )
 
-    def ready(self) -> None:
+    def ready(self) -> float:
+        """Return, once it answers, the seconds that took."""
+
         def status() -> int | None:
             assert self.parent.poll() is None, self.log.read_text()
             with contextlib.suppress(httpx.TransportError):
                 return httpx.get(f"{self.url}/health/ready", timeout=30).status_code
             return None
 
+        begun = time.perf_counter()
         eventually(status, lambda found: found == 200)
+        return time.perf_counter() - begun
 
     @property
     def pid(self) -> int:
@@ -76,7 +84,7 @@ KEY = {"Idempotency-Key": "k"}
 def run(tmp_path: Path) -> Iterator[Run]:
     run = Run(tmp_path / "hello", "--chaos")
     try:
-        run.ready()
+        run.first_s = run.ready()
         yield run
     finally:
         run.close()
@@ -94,7 +102,8 @@ def gone(pid: int) -> bool:
 def test_what_is_killed_by_an_operator_is_there_again_on_the_same_port(run: Run) -> None:
     assert run.greet("Ann") == 200
     back_s: list[float] = []
-    while len(back_s) < 3 and not (back_s and min(back_s) < BACK_S):
+    limit_s = max(BACK_S, run.first_s)
+    while len(back_s) < 3 and not (back_s and min(back_s) < limit_s):
         before = run.pid
         assert run.ask("kill") == {"pid": before, "point": None}
         eventually(lambda: gone(before), bool)  # noqa: B023 - asked at once
@@ -104,7 +113,7 @@ def test_what_is_killed_by_an_operator_is_there_again_on_the_same_port(run: Run)
         run.ready()
         back_s.append(time.perf_counter() - begun)
         assert run.pid != before
-    assert min(back_s) < BACK_S, back_s
+    assert min(back_s) < limit_s, (back_s, run.first_s)
     eventually(lambda: run.greeted("Ann"), lambda times: times == 1)
     assert "killed: starting it again" in run.log.read_text()
 

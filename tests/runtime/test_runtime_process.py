@@ -28,7 +28,7 @@ RESIDENT_MB = 200
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShopProcess]:
-    with served_shop(tmp_path_factory.mktemp("process") / "shop") as shop:
+    with served_shop(tmp_path_factory.mktemp("process") / "shop", cold=True) as shop:
         yield shop
 
 
@@ -115,7 +115,7 @@ def resident(pid: int) -> float:
 
 def test_a_second_start_is_ready_within_two_seconds(tmp_path: Path) -> None:
     """By the clock in the best of three; on a machine with more to do than it has cores, by its own work alone."""
-    shop = ShopProcess(tmp_path / "shop")
+    shop = ShopProcess(tmp_path / "shop", cold=True)
     starts: list[tuple[float, float]] = []
     try:
         first_s = asyncio.run(shop.start())
@@ -240,7 +240,7 @@ def wait_closed(port: int) -> None:
 
 
 def test_an_order_killed_in_the_middle_ends_after_the_next_start(tmp_path: Path) -> None:
-    shop = ShopProcess(tmp_path / "shop")
+    shop = ShopProcess(tmp_path / "shop", cold=True)
     try:
         asyncio.run(shop.start())
         with httpx.Client(base_url=shop.url, timeout=30) as http:

@@ -3,10 +3,10 @@
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import warm
 
 from archstone import sagas as _declares_the_points  # noqa: F401 - importing it declares the points
 from archstone import world
@@ -75,14 +75,7 @@ ENDINGS = {
 
 
 def run(folder: Path, last: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, CHILD, folder, last],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return warm.run([CHILD, folder, last], env={**os.environ, **environment})
 
 
 def survive(folder: Path, last: str, point: str, passes: int) -> list[str]:

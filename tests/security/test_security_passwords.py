@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -166,10 +165,10 @@ async def test_a_cancelled_caller_does_not_free_the_slot_of_its_thread() -> None
 async def test_the_loop_goes_on_while_passwords_are_hashed() -> None:
     async with Passwords() as passwords:
         hashing = asyncio.gather(*(passwords.hash("word") for _ in range(6)))
-        slowest_s, last_s = 0.0, time.perf_counter()
+        turns = 0
         while not hashing.done():
             await asyncio.sleep(0)
-            now_s = time.perf_counter()
-            slowest_s, last_s = max(slowest_s, now_s - last_s), now_s
+            turns += 1
         await hashing
-    assert slowest_s < 0.1
+    # Hashed on the loop it would be a few. By turns, not by the clock, which others on the machine stop for a while.
+    assert turns > 100

@@ -3,12 +3,11 @@
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+import warm
 
 import archstone.services
 from archstone import world
@@ -27,9 +26,7 @@ def run(folder: Path, *, point: str | None = None) -> tuple[int, list[str]]:
     environment = {name: value for name, value in os.environ.items() if name != world.CRASH_VARIABLE}
     if point is not None:
         environment[world.CRASH_VARIABLE] = point
-    done = subprocess.run(
-        [sys.executable, CHILD, folder], env=environment, stdout=subprocess.PIPE, text=True, check=False, timeout=60
-    )
+    done = warm.run([CHILD, folder], env=environment)
     return done.returncode, done.stdout.splitlines()
 
 

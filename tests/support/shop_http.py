@@ -142,9 +142,9 @@ def problem(answer: httpx.Response, status: int, code: str | None = None) -> dic
 
 
 @contextlib.contextmanager
-def served_shop(data: Path, **settings: str) -> Iterator[ShopProcess]:
+def served_shop(data: Path, *, cold: bool = False, **settings: str) -> Iterator[ShopProcess]:
     """Run the shop of the command line on `data` for the block."""
-    shop = ShopProcess(data, settings={"RATE_LIMIT_PER_S": "100000", **settings})
+    shop = ShopProcess(data, settings={"RATE_LIMIT_PER_S": "100000", **settings}, cold=cold)
     try:
         asyncio.run(shop.start())
         yield shop

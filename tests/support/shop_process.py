@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
+import warm
 
 READY_S = 30.0
 PASSWORD = "correct horse battery staple"
@@ -36,7 +37,9 @@ class ShopProcess:
     options: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     """Framework settings, by name in capitals: they go into the environment."""
-    process: subprocess.Popen[bytes] | None = None
+    cold: bool = False
+    """Whether each process begins with nothing imported, as that of a user does."""
+    process: subprocess.Popen[bytes] | warm.Child | None = None
 
     @property
     def url(self) -> str:
@@ -48,25 +51,15 @@ class ShopProcess:
 
     def spawn(self, **environment: str) -> Self:
         sets = [f"--set={name}={value}" for name, value in self.options.items()]
-        command = [
-            sys.executable,
-            "-m",
-            "archstone.cli",
-            "up",
-            "shop",
-            "--port",
-            str(self.port),
-            "--data",
-            str(self.data),
-        ]
+        words = ["-m", "archstone.cli", "up", "shop", "--port", str(self.port), "--data", str(self.data), *sets]
+        settings = {f"ARCHSTONE_{name}": value for name, value in self.settings.items()}
+        env = {**os.environ, **settings, **environment}
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*command, *sets],
-                env={**os.environ, **{f"ARCHSTONE_{k}": v for k, v in self.settings.items()}, **environment},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+            if self.cold:
+                command, nothing = [sys.executable, *words], subprocess.DEVNULL
+                self.process = subprocess.Popen(command, env=env, stdin=nothing, stdout=log, stderr=log)
+            else:
+                self.process = warm.spawn(words, env=env, stdout=log, stderr=log)
         return self
 
     async def start(self, **environment: str) -> float:
@@ -105,14 +98,8 @@ class ShopProcess:
 
     def command(self, *words: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
         """Run another verb of the command line on this data folder."""
-        return subprocess.run(
-            [sys.executable, "-m", "archstone.cli", *words, "--data", str(self.data)],
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-            env={**os.environ, "COLUMNS": "200"},
-        )
+        words = ("-m", "archstone.cli", *words, "--data", str(self.data))
+        return warm.run(words, env={**os.environ, "COLUMNS": "200"}, timeout_s=timeout_s)
 
     def log_tail(self, lines: int = 40) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""

@@ -28,7 +28,7 @@ from shop_process import ShopProcess
 from archstone.systems.shop import invariants
 from archstone.systems.shop.system import shop as system
 
-pytestmark = [pytest.mark.slow, pytest.mark.longest]
+pytestmark = pytest.mark.slow
 
 EXAMPLES = 200
 MORE = 5
@@ -104,6 +104,7 @@ def fuzz(
     return examples(report)
 
 
+@pytest.mark.longest
 @pytest.mark.parametrize("role", ["customer", "admin"])
 def test_schemathesis_finds_no_server_error_and_no_schema_violation(tmp_path: Path, role: str) -> None:
     with served_shop(tmp_path / "shop") as shop, httpx.Client(base_url=shop.url, timeout=30) as http:

@@ -2,13 +2,12 @@
 
 import os
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 import shop_importing
+import warm
 
 from archstone import world
 from archstone.systems.shop import invariants
@@ -23,10 +22,8 @@ SEEN = (
 
 
 def run(folder: Path, first: int, count: int, **environment: str) -> tuple[int, str]:
-    command = [sys.executable, shop_importing.__file__, str(folder), str(first), str(count)]
-    done = subprocess.run(
-        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=60, check=False
-    )
+    words = [shop_importing.__file__, folder, str(first), str(count)]
+    done = warm.run(words, env={**os.environ, **environment})
     assert done.returncode in {0, -9}, done.stderr
     return done.returncode, done.stdout.strip()
 
