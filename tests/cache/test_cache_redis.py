@@ -201,3 +201,23 @@ async def test_tiers_before_a_cluster_hear_of_each_other(cluster):
         while two.store.peek("k") is not None:
             await asyncio.sleep(0.01)
         assert await two.get("k", str) is None
+
+
+async def test_reads_of_one_moment_share_a_round_trip_and_one_cancelled_takes_nobody_with_it(redis_url):
+    store = store_of(redis_url, prefix=f"test-{world.new_id()}")
+    await store.open()
+    await store.write({f"k{number}": Write(f"v{number}", CODEC) for number in range(300)})
+
+    async def scripts() -> int:
+        return (await store._client.info("commandstats"))["cmdstat_evalsha"]["calls"]
+
+    await store.read(("k0",), CODEC)
+    before = await scripts()
+    tasks = [asyncio.create_task(store.read((f"k{number}",), CODEC)) for number in range(300)]
+    await asyncio.sleep(0)
+    tasks[7].cancel()
+    found = await asyncio.gather(*tasks, return_exceptions=True)
+    assert await scripts() == before + 1
+    assert isinstance(found.pop(7), asyncio.CancelledError)
+    assert [entries[0].value for entries in found] == [f"v{number}" for number in range(300) if number != 7]
+    await store.close()
