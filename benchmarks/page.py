@@ -5,7 +5,7 @@ from pathlib import Path
 
 from benchmarks.harness import ROOT
 
-ORDER = ("shop", "saga", "queue", "services", "resilience", "search", "observe")
+ORDER = ("shop", "saga", "two_phase", "events", "queue", "cache", "services", "resilience", "search", "observe")
 HEAD = """# Benchmarks
 
 What these figures do **not** show: other machines (two cores of a virtual machine here; its disk syncs in tens of

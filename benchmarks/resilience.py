@@ -290,14 +290,10 @@ def valkey() -> Iterator[str]:
     from pathlib import Path
 
     sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
-    from valkey_server import ValkeyServer
+    from valkey_for_tests import valkey_server
 
-    server = ValkeyServer()
-    server.start()
-    try:
+    with valkey_server() as server:
         yield server.url
-    finally:
-        server.close()
 
 
 async def checks_per_second(check: Callable[[str], Awaitable[object]], quick: bool, callers: int = 50) -> float:

@@ -21,7 +21,7 @@ import pytest
 
 from archstone import simulation
 
-pytest_plugins = ["postgres"]
+pytest_plugins = ["postgres", "valkey_for_tests"]
 
 STAGE = pytest.StashKey["StageOfTest"]()
 

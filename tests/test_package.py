@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "archstone"
 FILES = sorted(SOURCE.rglob("*.py"))
 BLOCKS = sorted(path.parent.name for path in SOURCE.glob("*/__init__.py"))
-CORE = ["data", "messaging", "eventsourcing", "sagas", "services", "resilience", "observability", "simulation"]
+CORE = ["data", "cache", "messaging", "eventsourcing", "sagas", "services", "resilience", "observability", "simulation"]
 CORE_DEPENDENCIES = ["pydantic", "orjson", "structlog"]
 DOORS = {"time", "random", "secrets", "uuid"}
 """Standard modules that only world.py may use."""

@@ -8,7 +8,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from valkey_server import ValkeyServer
+from valkey_for_tests import ValkeyServer
 
 from archstone import world
 from archstone.resilience import (

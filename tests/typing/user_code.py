@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, assert_type
 
 from archstone import context, simulation, world
+from archstone.cache import Cache
 from archstone.data import Database, Event, Transaction
 from archstone.errors import ArchstoneError, DomainError, RejectedError
 from archstone.eventsourcing import (
@@ -125,6 +126,22 @@ async def event_sourced(db: Database) -> None:
         assert_type(await store.save(person, tx=tx), int)
         await names.reached(1, timeout_s=1.0)
     assert_type(await store.read(after=0), list[Recorded[Event]])
+
+
+async def cached() -> None:
+    """Read through a cache: a decorated function keeps its signature, and values their type."""
+    profiles = Cache("memory:", ttl_s=300, jitter_ratio=0.1, refresh_ahead_ratio=0.8)
+
+    @profiles.aside("user:{user_id}", tags=["user:{user_id}"])
+    async def name_of(user_id: str, *, long: bool = False) -> str:
+        return user_id
+
+    async with profiles:
+        assert_type(await name_of("7", long=True), str)
+        assert_type(await profiles.get("user:7", str), str | None)
+        assert_type(await profiles.get_many(["user:7"], str), dict[str, str])
+        await profiles.set("n", 1, tags=["t"], ttl_s=5)
+        await profiles.invalidate(tag="user:7")
 
 
 def in_a_service(tx: Tx) -> Unit:
