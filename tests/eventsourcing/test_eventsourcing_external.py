@@ -145,7 +145,7 @@ async def test_a_search_server_that_refuses_or_is_away_is_told(server: str, targ
         with pytest.raises(TargetError) as caught:
             await nobody.write([Document("1", 1, {})])
     assert str(caught.value) == (
-        "target 'users': it cannot be reached: ConnectError; its projection tries again until it takes them"
+        "target 'users': it cannot be reached: ConnectionError; its projection tries again until it takes them"
     )
     with pytest.raises(TargetError, match="not open"):
         await nobody.write([])

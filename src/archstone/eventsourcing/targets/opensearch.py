@@ -6,30 +6,36 @@ Versions are the server's own (`version_type=external`). It forgets that of a de
 
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, cast
-
-import orjson
+from typing import Any, Final, Protocol, Self, cast
 
 from archstone.eventsourcing.errors import TargetError
 from archstone.eventsourcing.external import Document
 
-if TYPE_CHECKING:
-    import httpx
-
-__all__ = ["OpenSearchTarget"]
+__all__ = ["OpenSearchClient", "OpenSearchTarget"]
 
 _CONFLICT: Final = 409
 """The server has a version that is as new or newer."""
 _GONE: Final = 404
 """What is to be deleted was not there."""
-_TOLD: Final = 200
+
+
+class OpenSearchClient(Protocol):
+    """What is needed of `opensearchpy.AsyncOpenSearch`; that of Elasticsearch has it too."""
+
+    async def bulk(self, *, body: Any, index: str) -> Any:
+        """Send acts, each followed by its document where it has one; return what the server says of each."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connections."""
+        ...
 
 
 class OpenSearchTarget:
     """One index. `async with` opens the connections; nothing is created: make the index, with its mapping, before."""
 
     def __init__(
-        self, url: str, *, index: str, timeout_s: float = 10.0, client: "httpx.AsyncClient | None" = None
+        self, url: str, *, index: str, timeout_s: float = 10.0, client: OpenSearchClient | None = None
     ) -> None:
         """Describe it.
 
@@ -37,27 +43,28 @@ class OpenSearchTarget:
             url: Of the server, such as `https://user:password@search:9200`.
             index: Its name.
             timeout_s: Seconds for one request. Above 0.
-            client: One of your own, with the server as its base URL, which you close. None: one is made.
+            client: One of your own, which you close: with several hosts, or signed requests. None: one is made.
         """
         self.index = index
         self._url = url
         self._timeout_s = timeout_s
         self._client = client
-        self._own: httpx.AsyncClient | None = None
+        self._own: OpenSearchClient | None = None
 
     async def __aenter__(self) -> Self:
         """Make the client.
 
         Raises:
-            ImportError: The library `httpx` is not installed.
+            ImportError: The library `opensearch-py` is not installed.
         """
         if self._client is None:
             try:
-                import httpx  # noqa: PLC0415 - only for those who have such a target
+                from opensearchpy import AsyncOpenSearch  # noqa: PLC0415 - only for those who have such a target
             except ImportError as error:
-                message = "a target with the OpenSearch API needs httpx: pip install 'archstone[opensearch]'"
-                raise ImportError(message, name="httpx") from error
-            self._client = self._own = httpx.AsyncClient(base_url=self._url, timeout=self._timeout_s)
+                message = "a target with the OpenSearch API needs its client: pip install 'archstone[opensearch]'"
+                raise ImportError(message, name="opensearchpy") from error
+            made: Any = AsyncOpenSearch(hosts=[self._url], timeout=self._timeout_s, max_retries=0)
+            self._client = self._own = cast("OpenSearchClient", made)
         return self
 
     async def __aexit__(
@@ -65,7 +72,7 @@ class OpenSearchTarget:
     ) -> None:
         """Close the client, if it was made here."""
         if self._own is not None:
-            await self._own.aclose()
+            await self._own.close()
             self._client = self._own = None
 
     async def write(self, documents: Sequence[Document]) -> None:
@@ -76,24 +83,22 @@ class OpenSearchTarget:
         """
         if self._client is None:
             raise TargetError(self.index, "it is not open: use it inside `async with`")
-        body = b"\n".join([*_lines(documents), b""])
-        headers = {"content-type": "application/x-ndjson"}
         try:
-            answer = await self._client.post(f"/{self.index}/_bulk", content=body, headers=headers)
+            answer = await self._client.bulk(body=[*_lines(documents)], index=self.index)
         except Exception as error:
-            raise TargetError(self.index, f"it cannot be reached: {type(error).__name__}") from error
-        if answer.status_code != 200:
-            raise TargetError(self.index, f"it answers {answer.status_code}: {answer.text[:_TOLD]}")
-        for item in answer.json()["items"]:
+            status = getattr(error, "status_code", None)
+            why = f"it answers {status}" if isinstance(status, int) else "it cannot be reached"
+            raise TargetError(self.index, f"{why}: {type(error).__name__}") from error  # its text may have the URL
+        for item in answer["items"]:
             _check(self.index, cast("dict[str, dict[str, Any]]", item))
 
 
-def _lines(documents: Sequence[Document]) -> Iterator[bytes]:
+def _lines(documents: Sequence[Document]) -> Iterator[object]:
     for each in documents:
         act = "delete" if each.body is None else "index"
-        yield orjson.dumps({act: {"_id": each.id, "version": each.version, "version_type": "external"}})
+        yield {act: {"_id": each.id, "version": each.version, "version_type": "external"}}
         if each.body is not None:
-            yield orjson.dumps(each.body)
+            yield each.body
 
 
 def _check(index: str, item: dict[str, dict[str, Any]]) -> None:
