@@ -10,6 +10,8 @@ import pytest
 from shop_http import API, Person, new_person, problem, served_shop
 from shop_process import ShopProcess
 
+pytestmark = pytest.mark.sqlite_only("what is refused at the door reaches no database")
+
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory, shop_place: str) -> Iterator[ShopProcess]:

@@ -27,7 +27,10 @@ from archstone.systems.shop.images.paths import image_path, mark_of
 from archstone.systems.shop.importing.loading import load
 from archstone.systems.shop.system import shop
 
-pytestmark = pytest.mark.real_time
+pytestmark = [
+    pytest.mark.real_time,
+    pytest.mark.sqlite_only("what is refused at the door, or drawn, reaches no database"),
+]
 
 
 def product(number: int, *images: str, name: str = "") -> LoadedProduct:

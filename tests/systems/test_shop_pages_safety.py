@@ -15,6 +15,8 @@ from archstone.systems.shop.system import shop
 from archstone.systems.shop.web.cookies import cookies_of
 from archstone.systems.shop.web.exchange import local_path
 
+pytestmark = pytest.mark.sqlite_only("what is refused at the door reaches no database")
+
 TOKEN = "t" * 43
 PASSWORD = "a quiet evening"
 
