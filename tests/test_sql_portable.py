@@ -25,7 +25,7 @@ NOT_THE_SAME: dict[str, str] = {}
 """Files, or folders of migrations, with texts that need a variant for PostgreSQL and have none, and why."""
 ENGINES = (
     "cache/stores/sqlite.py", "data/engines/", "data/testing/", "data/portable.py", "data/lease.py",
-    "messaging/brokers/",
+    "messaging/brokers/", "resilience/stores/sqlite.py",
     "observability/spanstore.py", "systems/shop/catalog/indexes/fts5.py", "systems/shop/invariants.py",
 )  # fmt: skip
 """What runs on one database only, says itself what it says to which, or asks the databases of several services."""

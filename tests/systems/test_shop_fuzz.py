@@ -28,7 +28,10 @@ from shop_process import ShopProcess
 
 from archstone.systems.shop.system import shop as system
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.sqlite_only("minutes, most of them of the one who makes up examples; bad input is tried on both"),
+]
 
 EXAMPLES = 200
 MORE = 5
@@ -97,6 +100,7 @@ def fuzz(
         *("--max-examples", str(EXAMPLES), "--checks", "all", "--continue-on-failure", "--seed", seed),
         *("--report", "ndjson", "--report-ndjson-path", str(report)),
         *("--warnings", "off", "--suppress-health-check", "all", "--no-color"),
+        *(("--phases", "fuzzing") if only else ()),  # scenarios and what the schema names have been tried
         *(word for name in only for word in ("--include-name", name)),
     ]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
