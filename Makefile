@@ -17,8 +17,6 @@ BENCHES := cache events observe queue resilience saga services search shop two_p
 SPREAD := --numprocesses auto --maxprocesses 4
 # Two at a time, and where make can: what each says in one piece.
 BOTH := -j2 $(if $(filter output-sync,$(.FEATURES)),--output-sync)
-# Tests beside which nothing may run.
-MEASURED := tests/browser/test_browser_budget.py
 # More for pytest: make test ARGS="-k saga -x"
 ARGS ?=
 # The checker inside the wheel, on the node of a wheel: nothing is fetched at run time.
@@ -61,9 +59,8 @@ test: $(DEV_STAMP) ## the test suite
 
 test-slow: $(DEV_STAMP) ## the long tests: crash, fuzzing, the shop in a browser (skipped without chromium)
 	$(PYTEST) -m slow --ignore tests/browser $(SPREAD) --dist worksteal $(ARGS) || test $$? -eq 5
-	$(PYTEST) -m slow tests/browser --ignore $(MEASURED) $(SPREAD) --dist loadfile $(ARGS) || test $$? -eq 5
 	@# A browser's times are measured: nothing else runs meanwhile.
-	$(PYTEST) -m slow $(MEASURED) $(ARGS) || test $$? -eq 5
+	$(PYTEST) -m slow tests/browser $(ARGS) || test $$? -eq 5
 
 browser: $(DEV_STAMP) ## only the tests of the shop in a browser
 	$(PYTEST) tests/browser $(ARGS)
