@@ -35,7 +35,7 @@ class Reader:
         self.worker = 0
         """The number under which this process has sagas. 0: it owns the database, or has none (any more)."""
         self.draining = False
-        """Whether it takes no more."""
+        """Whether this process begins no more steps, and takes no more sagas."""
 
     @property
     def shared(self) -> bool:

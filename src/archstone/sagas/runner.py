@@ -98,7 +98,7 @@ class Runner:
             due_us: When the first of those that sleep there is to go on. None: no such time.
         """
         self._context = contextvars.copy_context()
-        self._shared.draining = self._shared.table.draining = False
+        self._shared.table.draining = False
         self._stuck, self._present = stuck, present
         self._asleep.rouse_at(due_us)
         self.look()
@@ -382,7 +382,7 @@ class Runner:
         Whoever waits for a saga that cannot end without another step is told so now: a step of another engine that
         waits for an answer would hold up its drain otherwise.
         """
-        self._shared.draining = self._shared.table.draining = True
+        self._shared.table.draining = True
         for held in self._awake.values():
             if held.hold is not None:
                 held.hold.decide("closed")

@@ -79,11 +79,15 @@ class Shared:
     failing: "dict[Effect, float]" = field(default_factory=dict["Effect", float])
     """Steps and undos of which an attempt has failed and another is to follow, with when the first of them failed:
     seconds of the world's monotonic clock, oldest first."""
-    draining: bool = False
     effects: int = 0
     """Effects in flight."""
     quiet: list[asyncio.Future[None]] = field(default_factory=list[asyncio.Future[None]])
     """Told when the last effect in flight has ended."""
+
+    @property
+    def draining(self) -> bool:
+        """Whether no more steps begin."""
+        return self.table.draining
 
     def check_size(self, step: str, what: str, size_bytes: int) -> None:
         """Raise StepTooLargeError if the journal does not take so many bytes."""

@@ -48,7 +48,7 @@ def make(
     check_id(operation.name, saga)
     made = Awake(shared, saga)
     made.fresh = True
-    if not shared.kin.room:
+    if made.worker and not shared.kin.room:  # where nobody shares them there is no one to leave it to
         made.worker = 0
     made.method, made.version = operation.name, mark.version
     made.arguments = operation.codec.arguments_json(arguments)
