@@ -1,14 +1,24 @@
-"""Who is there, and how we know: passwords, access tokens, refresh tokens, and the keys that sign them.
+"""Who is there, how we know, and what was done: passwords, second factors, tokens, keys, and an audit log.
 
     passwords = Passwords()
     verdict = await passwords.verify(user.password_hash, offered)
     tokens = Tokens(KeyFile(data / "keys.json").load(), issuer="shop", audience="shop-api")
     access = tokens.issue(Principal(user.id, frozenset({"customer"})))
+    await audit.record("users.role-granted", subject=user.id, tx=tx)
 
-Needs `archstone[security]`. What a principal may do is decided where the operation is declared (`requires`).
+Needs `archstone[security]`; passkeys are in `archstone.security.passkeys` and need `archstone[passkeys]`. What a
+principal may do is decided where the operation is declared (`requires`).
 """
 
+from archstone.security.anchor import Anchor, AnchorError, FileAnchor
 from archstone.security.assertion import PrincipalAssertions
+from archstone.security.attempts import ACCOUNT_LIMITS, PLACE_LIMITS, Attempt, Attempts
+from archstone.security.audit import AuditLog, AuditVerdict
+from archstone.security.auditchain import AuditFault, AuditRecord
+from archstone.security.audits import Audits
+from archstone.security.audittables import AUDIT_SCHEMA
+from archstone.security.backupcodes import BackupCodes, FreshCodes, StoredCode
+from archstone.security.breached import BreachedPasswords, PwnedPasswords
 from archstone.security.errors import (
     InsecureKeyFileError,
     KeyFileError,
@@ -22,31 +32,61 @@ from archstone.security.errors import (
 )
 from archstone.security.keys import KeyFile, SigningKeys
 from archstone.security.passwords import Cost, Passwords, Verdict
+from archstone.security.policy import Flaw, PasswordPolicy
 from archstone.security.refresh import REFRESH_SCHEMA, RefreshToken, RefreshTokens, Rotated, Statements
+from archstone.security.sealer import GcmSealer, Sealer, UnsealedError
 from archstone.security.tokens import AccessToken, Claims, Tokens
+from archstone.security.totp import Totp
+from archstone.security.tuning import CostProposal, propose_cost
 
 __all__ = [
+    "ACCOUNT_LIMITS",
+    "AUDIT_SCHEMA",
+    "PLACE_LIMITS",
     "REFRESH_SCHEMA",
     "AccessToken",
+    "Anchor",
+    "AnchorError",
+    "Attempt",
+    "Attempts",
+    "AuditFault",
+    "AuditLog",
+    "AuditRecord",
+    "AuditVerdict",
+    "Audits",
+    "BackupCodes",
+    "BreachedPasswords",
     "Claims",
     "Cost",
+    "CostProposal",
+    "FileAnchor",
+    "Flaw",
+    "FreshCodes",
+    "GcmSealer",
     "InsecureKeyFileError",
     "KeyFile",
     "KeyFileError",
+    "PasswordPolicy",
     "PasswordTooLongError",
     "Passwords",
     "PasswordsBusyError",
     "PrincipalAssertions",
+    "PwnedPasswords",
     "RefreshFault",
     "RefreshToken",
     "RefreshTokenError",
     "RefreshTokens",
     "Rotated",
+    "Sealer",
     "SigningKeys",
     "Statements",
+    "StoredCode",
     "StoredHashError",
     "TokenError",
     "TokenExpiredError",
     "Tokens",
+    "Totp",
+    "UnsealedError",
     "Verdict",
+    "propose_cost",
 ]
