@@ -15,16 +15,20 @@ from archstone.data import Database, Envelope
 from archstone.messaging import Bus, Relay
 from archstone.runtime import DataFolder, Embedded, Settings, database_url
 from archstone.runtime import running as running_anywhere
-from archstone.security import Cost, Passwords, SigningKeys, Tokens
+from archstone.security import Audits, Cost, FileAnchor, KeyFile, Passwords, SigningKeys, Tokens
+from archstone.security.passkeys import Passkeys
 from archstone.services import Dispatcher, EventRoute, InProcess, System, client, event_routes, periodic
 from archstone.systems.shop.checkout import CheckoutForm
 from archstone.systems.shop.notifications.mailer import FileMailer, Mailer
+from archstone.systems.shop.notifications.site import Site
 from archstone.systems.shop.orders.contract import Orders, OrderView
 from archstone.systems.shop.payments.bank import Bank
 from archstone.systems.shop.payments.provider import PaymentProvider
+from archstone.systems.shop.providers import POLICY
 from archstone.systems.shop.shipping.service import Pace
 from archstone.systems.shop.system import shop
 from archstone.systems.shop.users.contract import User, UserWrite
+from archstone.systems.shop.users.safeguards import Safeguards
 from archstone.systems.shop.values import Address, Line
 
 C = TypeVar("C")
@@ -125,6 +129,7 @@ async def running_shop(
     form: CheckoutForm = CheckoutForm.SAGA,
     held: Collection[tuple[str, str]] = (),
     times: int = 1,
+    admins_need_factor: bool = False,
 ) -> AsyncIterator[RunningShop]:
     """Run the shop in `data` until the block ends.
 
@@ -136,14 +141,25 @@ async def running_shop(
         form: Who carries new orders to their end.
         held: Groups and events that they do not handle before `RunningShop.released` is set.
         times: How often each event is given to each handler.
+        admins_need_factor: Whether administrators are none until they have a second factor.
     """
     async with AsyncExitStack() as stack:
         bank = await stack.enter_async_context(bank or Bank(f"sqlite:///{data / 'bank.db'}"))
         mailer = await stack.enter_async_context(mailer or FileMailer(data / "mails"))
-        passwords = await stack.enter_async_context(Passwords(cost=Cost(memory_kib=64, passes=1)))
+        passwords = await stack.enter_async_context(Passwords(cost=Cost(memory_kib=64, passes=1), policy=POLICY))
+        anchor = FileAnchor(data / "audit-anchor.json")
+        audits = await stack.enter_async_context(Audits(f"sqlite:///{data / 'audit.db'}", anchor=anchor))
+        guard = await stack.enter_async_context(
+            Safeguards(
+                keys=KeyFile(data / "factors-key.json").load(),
+                passkeys=Passkeys(rp_id="shop.test", rp_name="Shop", origins=["https://shop.test"]),
+                admins_need_factor=admins_need_factor,
+            )
+        )
         tokens = Tokens(SigningKeys.generate(), issuer="shop", audience="shop-api")
         given = {
-            Passwords: passwords, Tokens: tokens, PaymentProvider: bank, Mailer: mailer, Pace: pace, CheckoutForm: form,
+            Passwords: passwords, Tokens: tokens, Audits: audits, Safeguards: guard, PaymentProvider: bank,
+            Mailer: mailer, Site: Site("https://shop.test"), Pace: pace, CheckoutForm: form,
         }  # fmt: skip
         run = RunningShop(data, bank, mailer)
         transports: dict[type, InProcess] = {each: InProcess(encode=True) for each in shop.contracts}

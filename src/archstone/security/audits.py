@@ -55,6 +55,10 @@ class Audits:
         finally:
             await self.db.__aexit__(kind, error, traceback)
 
+    async def sweep(self) -> int:
+        """Delete what is too old of the system's own log; return how many records. See `AuditLog.sweep`."""
+        return await self.db.run(self.system.sweep)
+
     def of(self, db: Database, name: str) -> AuditLog:
         """Return the log called `name`, which is kept in `db`. The database must have `AUDIT_SCHEMA`."""
         found = self._logs.get(name)

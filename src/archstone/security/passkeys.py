@@ -17,6 +17,7 @@ No attestation is asked for: it would tell the maker of every customer's device,
 """
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, cast
 
@@ -41,6 +42,7 @@ __all__ = ["Asked", "NewPasskey", "Passkey", "PasskeyError", "Passkeys", "UsedPa
 
 _CHALLENGE_BYTES: Final = 32
 _ANSWER_CHARACTERS: Final = 65_536
+_LOCAL: Final = re.compile(r"http://localhost(:[0-9]{1,5})?")
 _ID_CHARACTERS: Final = 1_400
 """Of a credential's id in base64: 1,023 bytes (W3C, section 4)."""
 
@@ -103,7 +105,8 @@ class Passkeys:
         Args:
             rp_id: The host name that the keys belong to, or a parent of it. Keys made for another do not work.
             rp_name: How the device names it.
-            origins: `https://host[:port]` from which answers are accepted; `http` only for `localhost`.
+            origins: `https://host[:port]` from which answers are accepted. For `rp_id="localhost"`, which is one's own
+                machine, `http` and every port are accepted besides.
             challenge_s: Seconds that a ceremony may take, 30 to 600.
 
         Raises:
@@ -159,7 +162,7 @@ class Passkeys:
                 credential=parsed,
                 expected_challenge=challenge,
                 expected_rp_id=self.rp_id,
-                expected_origin=self._origins,
+                expected_origin=self._accepted(parsed),
                 require_user_verification=True,
             )
         except InvalidRegistrationResponse as error:
@@ -211,7 +214,7 @@ class Passkeys:
                 credential=parsed,
                 expected_challenge=challenge,
                 expected_rp_id=self.rp_id,
-                expected_origin=self._origins,
+                expected_origin=self._accepted(parsed),
                 credential_public_key=stored.public_key,
                 credential_current_sign_count=stored.sign_count,
                 require_user_verification=True,
@@ -223,6 +226,20 @@ class Passkeys:
         if used.credential_id != stored.id:
             raise PasskeyError("it comes from another key")
         return UsedPasskey(used.new_sign_count, _user_of(parsed))
+
+    def _accepted(self, parsed: dict[str, Any]) -> list[str]:
+        """Return the origins that are accepted; where the site is this machine, also the one that the answer names."""
+        if self.rp_id != "localhost":
+            return self._origins
+        response = parsed.get("response")
+        text: object = cast("dict[str, object]", response).get("clientDataJSON") if isinstance(response, dict) else None
+        try:
+            origin: object = json.loads(base64url_to_bytes(str(text))).get("origin")
+        except (ValueError, AttributeError, RecursionError):
+            return self._origins
+        if isinstance(origin, str) and _LOCAL.fullmatch(origin):
+            return [*self._origins, origin]
+        return self._origins
 
 
 def _origin_fault(origin: str, rp_id: str) -> str:

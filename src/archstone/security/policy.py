@@ -29,7 +29,7 @@ FlawKind = Literal["short", "long", "repeats", "common", "context", "guessable",
 _ESTIMATED: Final = 64
 """Characters that are estimated: the time grows with the square of their number, and what is longer is not guessed."""
 _DIFFERENT: Final = 4
-_WORD: Final = re.compile(r"[^\W_]{4,}")
+_WORD: Final = re.compile(r"[^\W_]{3,}")
 _WORDS_LIMIT: Final = 50
 
 
@@ -82,8 +82,9 @@ class PasswordPolicy:
             return Flaw("repeats", "repeats a few characters")
         if _common(low):
             return Flaw("common", "is on every list of stolen passwords")
-        texts = [each.lower() for each in (*self.words, *about) if each]
-        if low in {part for text in texts for part in (text, text.partition("@")[0])}:
+        whole = [each.lower() for each in (*self.words, *about) if each]
+        texts = [*whole, *(text.partition("@")[0] for text in whole)]
+        if low in texts:
             return Flaw("context", "is a name or an address that others know")
         words = _words(texts)
         if len(_without(low, words)) < _DIFFERENT:
@@ -101,7 +102,7 @@ def _words(texts: Sequence[str]) -> list[str]:
 
 def _without(text: str, words: Sequence[str]) -> str:
     for word in words:
-        if len(word) >= 4:
+        if len(word) >= 3:
             text = text.replace(word, "")
     return text
 

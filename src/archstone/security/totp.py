@@ -19,6 +19,7 @@ Source: RFC 6238 and RFC 4226; NIST SP 800-63B-4, 3.1.4 (at most two minutes, us
 
 import base64
 import hashlib
+import hmac
 import io
 import re
 from collections.abc import Callable
@@ -28,8 +29,8 @@ from archstone import world
 from archstone.errors import ConfigError
 
 try:
-    import pyotp
     import segno
+    from pyotp.totp import TOTP
 except ImportError as error:  # pragma: no cover - the core is installed without it
     message = "archstone.security.Totp needs pyotp and segno: pip install 'archstone[security]'"
     raise ImportError(message, name="pyotp") from error
@@ -128,10 +129,10 @@ class Totp:
         found: int | None = None
         # All of them, so that the time tells nothing.
         for step in range(max(0, now - self.drift_steps), now + self.drift_steps + 1):
-            if pyotp.utils.strings_equal(plain, made.generate_otp(step)) and step > after:
+            if hmac.compare_digest(plain, made.generate_otp(step)) and step > after:
                 found = step
         return found
 
-    def _made(self, secret: bytes) -> pyotp.TOTP:
+    def _made(self, secret: bytes) -> TOTP:
         text = base64.b32encode(secret).decode("ascii")
-        return pyotp.TOTP(text.rstrip("="), digits=self.digits, digest=self._digest, interval=self.step_s)
+        return TOTP(text.rstrip("="), digits=self.digits, digest=self._digest, interval=self.step_s)

@@ -5,7 +5,7 @@ archstone up shop
 
 from pathlib import Path
 
-from archstone.security import Passwords, Tokens
+from archstone.security import Audits, Passwords, Tokens
 from archstone.services import Option, System
 from archstone.systems.shop.analytics.service import AnalyticsService
 from archstone.systems.shop.carts.contract import Carts
@@ -17,14 +17,27 @@ from archstone.systems.shop.images.proxy import ImageProxy
 from archstone.systems.shop.inventory.choreography import ChoreographedInventory
 from archstone.systems.shop.notifications.mailer import Mailer
 from archstone.systems.shop.notifications.service import NotificationsService
+from archstone.systems.shop.notifications.site import Site
 from archstone.systems.shop.orders.choreography import ChoreographedOrders
 from archstone.systems.shop.orders.contract import Orders
 from archstone.systems.shop.payments.choreography import ChoreographedPayments
 from archstone.systems.shop.payments.provider import PaymentProvider
-from archstone.systems.shop.providers import checkout_form, images, mailer, pace, passwords, payment_provider, tokens
+from archstone.systems.shop.providers import (
+    audits,
+    checkout_form,
+    images,
+    mailer,
+    pace,
+    passwords,
+    payment_provider,
+    safeguards,
+    site,
+    tokens,
+)
 from archstone.systems.shop.shipping.choreography import ChoreographedShipping
 from archstone.systems.shop.shipping.service import Pace
 from archstone.systems.shop.users.contract import Sessions, UserAdmin
+from archstone.systems.shop.users.safeguards import Safeguards
 from archstone.systems.shop.users.service import UsersService
 from archstone.systems.shop.web.front import Front
 
@@ -50,8 +63,11 @@ shop = System(
     provide={
         Passwords: passwords,
         Tokens: tokens,
+        Safeguards: safeguards,
+        Audits: audits,
         PaymentProvider: payment_provider,
         Mailer: mailer,
+        Site: site,
         Pace: pace,
         CheckoutForm: checkout_form,
         ImageProxy: images,
@@ -75,6 +91,20 @@ shop = System(
             default="proxy",
             choices=("proxy", "drawn"),
         ),
+        Option(
+            "origins",
+            about="Where the shop is reached, for passkeys and links in mails: https://HOST[:PORT], ... of one host.",
+            default="http://localhost:8080",
+        ),
+        Option(
+            "admins_need_factor",
+            about="Whether administrators are none until they have a second factor.",
+            default="no",
+            choices=("no", "yes"),
+        ),
+        Option("limits", about="Where wrong passwords are counted for all processes: redis://..., sqlite:///..."),
+        Option("breached_passwords", about="URL of a service that knows passwords from breaches, by its range API."),
+        Option("audit_keep_days", about="How long the records of audit logs are kept, days.", default="730"),
         Option("images_allow", about="Hosts that are asked for pictures though they are not public: HOST:PORT, ..."),
     ],
 )
