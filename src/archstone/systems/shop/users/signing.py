@@ -102,8 +102,15 @@ class SigningIn(Service, Sessions, BrowserSessions, Recovery, name="users"):
 
     async def begin_with_passkey(self, ceremony: str, answer: str, instead_of: str | None = None) -> BrowserSession:
         told = self.guard.tickets.read("passkey", ceremony)
-        async with self._tries(self.guard.passwords, "", (PasskeyRefusedError,), "users.sign-in", subject=""):
-            row = await self._passkey_owner(answer, bytes.fromhex(told["challenge"]))
+        try:
+            key = self.guard.passkeys.id_of(answer)
+        except PasskeyError as error:
+            raise PasskeyRefusedError from error
+        account = f"passkey {key[:32].hex()}"
+        async with self._tries(
+            self.guard.passwords, account, (PasskeyRefusedError,), "users.sign-in", subject="a passkey"
+        ):
+            row = await self._passkey_owner(key, answer, bytes.fromhex(told["challenge"]))
         if not await factorstore.use_ceremony(self.tx, digest(ceremony), int(told["until"])):
             raise TicketError
         return await self._browser(row, "passkey", instead_of)
@@ -206,7 +213,8 @@ class SigningIn(Service, Sessions, BrowserSessions, Recovery, name="users"):
             TooManyTriesError: too many were wrong.
         """
         row = await self.db.first(Row, f"{USERS} WHERE u.email = :email", email=email)
-        known = row is not None and await self._knows_place(row.id)
+        # Asked for nobody as well: one question less would tell by its time.
+        known = await self._knows_place(email if row is None else row.id)
         subject = "unknown" if row is None else row.id
         async with self._tries(
             self.guard.passwords, email, (SignInError,), "users.sign-in", subject=subject, known=known
@@ -286,11 +294,11 @@ class SigningIn(Service, Sessions, BrowserSessions, Recovery, name="users"):
         await self._tell(row.id, "code-used")
         return True
 
-    async def _passkey_owner(self, answer: str, challenge: bytes) -> Row:
+    async def _passkey_owner(self, named: bytes, answer: str, challenge: bytes) -> Row:
+        stored = await factorstore.passkey(self.db, named)
+        if stored is None:
+            raise PasskeyRefusedError
         try:
-            stored = await factorstore.passkey(self.db, self.guard.passkeys.id_of(answer))
-            if stored is None:
-                raise PasskeyRefusedError
             key = Passkey(bytes(stored.credential), bytes(stored.public_key), stored.sign_count)
             used = self.guard.passkeys.finish_authentication(answer, challenge, key)
         except PasskeyError as error:
@@ -347,7 +355,7 @@ class SigningIn(Service, Sessions, BrowserSessions, Recovery, name="users"):
         """
         where = place()
         try:
-            async with attempts.admit(account or where or "passkeys", where, failure=failures, known=known):
+            async with attempts.admit(account, where, failure=failures, known=known):
                 yield
         except RateLimitedError as error:
             self.audits.system.note(action, outcome="denied", subject=subject, details={"why": "too many tries"})
