@@ -263,7 +263,8 @@ async def test_who_has_lost_several_times_is_waited_for_by_newcomers(postgres_ur
             await asyncio.sleep(0)
         await db.run(slow, attempts=6)
         done.set()
-        assert await db.one(int, "SELECT n FROM t") == 1000 + sum(await asyncio.gather(*crowd))
+        counted = sum(await asyncio.gather(*crowd))
+        assert await db.one(int, "SELECT n FROM t") == 1000 + counted
         assert slow_lost > 1  # or nothing was in its way
 
 
