@@ -1,4 +1,4 @@
-"""The engine in C++ under AddressSanitizer and UndefinedBehaviorSanitizer: what it does, and that it does it cleanly."""
+"""The engine in C++ under AddressSanitizer and UndefinedBehaviorSanitizer: it says the same, and does it cleanly."""
 
 import shutil
 import subprocess
@@ -20,18 +20,8 @@ def replay(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if (compiler := shutil.which("c++")) is None:
         pytest.skip("there is no C++ compiler here")
     program = tmp_path_factory.mktemp("native") / "replay"
-    sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    command = [
-        compiler,
-        "-std=c++20",
-        "-O1",
-        "-g",
-        *sanitize,
-        f"-I{SOURCE / 'core'}",
-        SOURCE / "replay.cpp",
-        "-o",
-        program,
-    ]
+    options = ["-std=c++20", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    command = [compiler, *options, f"-I{SOURCE / 'core'}", SOURCE / "replay.cpp", "-o", program]
     subprocess.run(command, check=True, timeout=300)
     return program
 
