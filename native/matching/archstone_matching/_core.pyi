@@ -1,3 +1,4 @@
+# ruff: noqa: PYI021 - the module is compiled: its promises stand here
 from collections.abc import Buffer
 from typing import Any
 
