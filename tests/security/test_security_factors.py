@@ -63,6 +63,7 @@ def test_an_app_is_told_all_it_needs_in_a_picture_without_script() -> None:
     drawn = totp.qr_svg(secret, account="ann@example.com")
     assert {each.tag.rpartition("}")[2] for each in ET.fromstring(drawn).iter()} <= {"svg", "path", "g"}
     assert not re.search(r"<script|\bon\w+=|style=", drawn)
+    assert "viewBox" in drawn.partition(">")[0]  # so that a page says how large it is
     assert len(secret) == 20
 
 

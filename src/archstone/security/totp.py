@@ -103,7 +103,7 @@ class Totp:
         """Return the address as a picture: an `svg` element of dark squares on white, without script or style."""
         drawn = io.BytesIO()
         code = segno.make(self.uri(secret, account=account), error="m", micro=False)
-        code.save(drawn, kind="svg", xmldecl=False, svgns=True, scale=4, border=4, light="#fff", dark="#000")
+        code.save(drawn, kind="svg", xmldecl=False, svgns=True, omitsize=True, border=4, light="#fff", dark="#000")
         return drawn.getvalue().decode("utf-8").strip()
 
     def code(self, secret: bytes, *, step: int | None = None) -> str:
