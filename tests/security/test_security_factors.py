@@ -8,8 +8,18 @@ import pytest
 from soft_authenticator import PRESENT, Device
 
 from archstone.errors import ConfigError
-from archstone.security import BackupCodes, Cost, GcmSealer, Passwords, SigningKeys, Totp, UnsealedError
-from archstone.security.passkeys import Passkey, PasskeyError, Passkeys
+from archstone.security import (
+    BackupCodes,
+    Cost,
+    GcmSealer,
+    Passkey,
+    PasskeyError,
+    Passkeys,
+    Passwords,
+    SigningKeys,
+    Totp,
+    UnsealedError,
+)
 
 CHEAP = Cost(memory_kib=64, passes=1)
 SHA1, SHA256, SHA512 = (b"1234567890" * 7)[:20], (b"1234567890" * 7)[:32], (b"1234567890" * 7)[:64]

@@ -15,8 +15,7 @@ from archstone.data import Database, Envelope
 from archstone.messaging import Bus, Relay
 from archstone.runtime import DataFolder, Embedded, Settings, database_url
 from archstone.runtime import running as running_anywhere
-from archstone.security import Audits, Cost, FileAnchor, KeyFile, Passwords, SigningKeys, Tokens
-from archstone.security.passkeys import Passkeys
+from archstone.security import Audits, Cost, FileAnchor, KeyFile, Passkeys, Passwords, SigningKeys, Tokens
 from archstone.services import Dispatcher, EventRoute, InProcess, System, client, event_routes, periodic
 from archstone.systems.shop.checkout import CheckoutForm
 from archstone.systems.shop.notifications.mailer import FileMailer, Mailer

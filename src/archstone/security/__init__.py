@@ -6,7 +6,7 @@
     access = tokens.issue(Principal(user.id, frozenset({"customer"})))
     await audit.record("users.role-granted", subject=user.id, tx=tx)
 
-Needs `archstone[security]`; passkeys are in `archstone.security.passkeys` and need `archstone[passkeys]`. What a
+Needs `archstone[security]`, and passkeys `archstone[passkeys]`. What a
 principal may do is decided where the operation is declared (`requires`).
 """
 
@@ -31,6 +31,7 @@ from archstone.security.errors import (
     TokenExpiredError,
 )
 from archstone.security.keys import KeyFile, SigningKeys
+from archstone.security.passkeys import Asked, NewPasskey, Passkey, PasskeyError, Passkeys, UsedPasskey
 from archstone.security.passwords import Cost, Passwords, Verdict
 from archstone.security.policy import Flaw, PasswordPolicy
 from archstone.security.refresh import REFRESH_SCHEMA, RefreshToken, RefreshTokens, Rotated, Statements
@@ -47,6 +48,7 @@ __all__ = [
     "AccessToken",
     "Anchor",
     "AnchorError",
+    "Asked",
     "Attempt",
     "Attempts",
     "AuditFault",
@@ -66,6 +68,10 @@ __all__ = [
     "InsecureKeyFileError",
     "KeyFile",
     "KeyFileError",
+    "NewPasskey",
+    "Passkey",
+    "PasskeyError",
+    "Passkeys",
     "PasswordPolicy",
     "PasswordTooLongError",
     "Passwords",
@@ -87,6 +93,7 @@ __all__ = [
     "Tokens",
     "Totp",
     "UnsealedError",
+    "UsedPasskey",
     "Verdict",
     "propose_cost",
 ]

@@ -41,7 +41,10 @@ MAKE_HEAD: Final = (
     " VALUES (:log, 0, :zero, 0, :zero) ON CONFLICT DO NOTHING"
 )
 # First of all: whoever comes second waits here, before it has read a head that is about to be an old one.
-TAKE_HEAD: Final = "UPDATE _archstone_audit_head SET number = number + :count WHERE log = :log RETURNING number - :count AS number, hash"
+TAKE_HEAD: Final = (
+    "UPDATE _archstone_audit_head SET number = number + :count WHERE log = :log"
+    " RETURNING number - :count AS number, hash"
+)
 SET_HEAD: Final = "UPDATE _archstone_audit_head SET hash = :hash WHERE log = :log"
 INSERT: Final = (
     f"INSERT INTO _archstone_audit (log, {COLUMNS}) VALUES (:log, :number, :at, :who, :action, :subject, :whence,"

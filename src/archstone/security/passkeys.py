@@ -16,27 +16,17 @@ No attestation is asked for: it would tell the maker of every customer's device,
 `archstone[passkeys]`. Source: W3C Web Authentication, level 3.
 """
 
+import base64
 import json
 import re
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from archstone import world
 from archstone.errors import ConfigError, DeniedError
 
-try:
-    import webauthn
-    from webauthn.helpers import base64url_to_bytes
-    from webauthn.helpers.exceptions import InvalidAuthenticationResponse, InvalidRegistrationResponse
-    from webauthn.helpers.structs import (
-        AuthenticatorSelectionCriteria,
-        PublicKeyCredentialDescriptor,
-        ResidentKeyRequirement,
-        UserVerificationRequirement,
-    )
-except ImportError as error:  # pragma: no cover - the core is installed without it
-    message = "archstone.security.Passkeys needs webauthn: pip install 'archstone[passkeys]'"
-    raise ImportError(message, name="webauthn") from error
+if TYPE_CHECKING:
+    from types import ModuleType
 
 __all__ = ["Asked", "NewPasskey", "Passkey", "PasskeyError", "Passkeys", "UsedPasskey"]
 
@@ -112,6 +102,7 @@ class Passkeys:
         Raises:
             ConfigError: An origin is not one of this site, or not https, or the time is out of range.
         """
+        _library()  # what is missing is told here, and not to the first visitor
         faults = [fault for origin in origins if (fault := _origin_fault(origin, rp_id))]
         if not origins or not 30 <= challenge_s <= 600:
             faults.append(f"origins={list(origins)} must not be empty, challenge_s={challenge_s} must be 30 to 600")
@@ -133,6 +124,7 @@ class Passkeys:
             display_name: The name. Empty: the user name.
             known: Ids of the keys that the user has: their devices do not make another.
         """
+        webauthn, structs = _library(), _structs()
         challenge = world.secret_bytes(_CHALLENGE_BYTES)
         options = webauthn.generate_registration_options(
             rp_id=self.rp_id,
@@ -142,11 +134,11 @@ class Passkeys:
             user_display_name=display_name or user_name,
             challenge=challenge,
             timeout=self.challenge_s * 1_000,
-            authenticator_selection=AuthenticatorSelectionCriteria(
-                resident_key=ResidentKeyRequirement.REQUIRED,
-                user_verification=UserVerificationRequirement.REQUIRED,
+            authenticator_selection=structs.AuthenticatorSelectionCriteria(
+                resident_key=structs.ResidentKeyRequirement.REQUIRED,
+                user_verification=structs.UserVerificationRequirement.REQUIRED,
             ),
-            exclude_credentials=[PublicKeyCredentialDescriptor(id=each) for each in known],
+            exclude_credentials=[structs.PublicKeyCredentialDescriptor(id=each) for each in known],
         )
         return Asked(webauthn.options_to_json(options), challenge)
 
@@ -158,17 +150,15 @@ class Passkeys:
         """
         parsed = _parsed(answer)
         try:
-            made = webauthn.verify_registration_response(
+            made = _library().verify_registration_response(
                 credential=parsed,
                 expected_challenge=challenge,
                 expected_rp_id=self.rp_id,
                 expected_origin=self._accepted(parsed),
                 require_user_verification=True,
             )
-        except InvalidRegistrationResponse as error:
-            raise PasskeyError(_reason(error)) from None
         except Exception as error:
-            raise PasskeyError("malformed") from error
+            raise _refusal(error) from error
         return NewPasskey(made.credential_id, made.credential_public_key, made.sign_count, made.credential_backed_up)
 
     def begin_authentication(self, known: Sequence[bytes] = ()) -> Asked:
@@ -178,13 +168,14 @@ class Passkeys:
             known: Ids of the keys that may answer. None given: any that the device has for this site, so that nobody
                 has to say first who they are.
         """
+        webauthn, structs = _library(), _structs()
         challenge = world.secret_bytes(_CHALLENGE_BYTES)
         options = webauthn.generate_authentication_options(
             rp_id=self.rp_id,
             challenge=challenge,
             timeout=self.challenge_s * 1_000,
-            allow_credentials=[PublicKeyCredentialDescriptor(id=each) for each in known],
-            user_verification=UserVerificationRequirement.REQUIRED,
+            allow_credentials=[structs.PublicKeyCredentialDescriptor(id=each) for each in known],
+            user_verification=structs.UserVerificationRequirement.REQUIRED,
         )
         return Asked(webauthn.options_to_json(options), challenge)
 
@@ -198,7 +189,7 @@ class Passkeys:
         if not isinstance(text, str) or not 0 < len(text) <= _ID_CHARACTERS:
             raise PasskeyError("malformed")
         try:
-            return base64url_to_bytes(text)
+            return _unpadded(text)
         except ValueError as error:
             raise PasskeyError("malformed") from error
 
@@ -210,7 +201,7 @@ class Passkeys:
         """
         parsed = _parsed(answer)
         try:
-            used = webauthn.verify_authentication_response(
+            used = _library().verify_authentication_response(
                 credential=parsed,
                 expected_challenge=challenge,
                 expected_rp_id=self.rp_id,
@@ -219,10 +210,8 @@ class Passkeys:
                 credential_current_sign_count=stored.sign_count,
                 require_user_verification=True,
             )
-        except InvalidAuthenticationResponse as error:
-            raise PasskeyError(_reason(error)) from None
         except Exception as error:
-            raise PasskeyError("malformed") from error
+            raise _refusal(error) from error
         if used.credential_id != stored.id:
             raise PasskeyError("it comes from another key")
         return UsedPasskey(used.new_sign_count, _user_of(parsed))
@@ -234,7 +223,7 @@ class Passkeys:
         response = parsed.get("response")
         text: object = cast("dict[str, object]", response).get("clientDataJSON") if isinstance(response, dict) else None
         try:
-            origin: object = json.loads(base64url_to_bytes(str(text))).get("origin")
+            origin: object = json.loads(_unpadded(str(text))).get("origin")
         except (ValueError, AttributeError, RecursionError):
             return self._origins
         if isinstance(origin, str) and _LOCAL.fullmatch(origin):
@@ -270,13 +259,18 @@ def _user_of(parsed: dict[str, Any]) -> bytes:
     response: object = parsed.get("response")
     handle: object = cast("dict[str, object]", response).get("userHandle") if isinstance(response, dict) else None
     try:
-        return base64url_to_bytes(handle) if isinstance(handle, str) else b""
+        return _unpadded(handle) if isinstance(handle, str) else b""
     except ValueError:
         return b""
 
 
-def _reason(error: Exception) -> str:
-    """Return a reason that quotes nothing: the library's texts hold origins and counts of the answer."""
+def _refusal(error: Exception) -> PasskeyError:
+    """Return why an answer is refused. It quotes nothing: the library's texts hold origins and counts of the answer.
+
+    The library raises its own errors for what does not hold, and whatever comes for what it cannot parse.
+    """
+    if not type(error).__module__.startswith("webauthn."):
+        return PasskeyError("malformed")
     text = str(error)
     known = {
         "challenge": "it answers another challenge",
@@ -287,4 +281,26 @@ def _reason(error: Exception) -> str:
         "sign count": "its counter did not grow: the key may have a copy",
         "signature": "its signature does not hold",
     }
-    return next((words for mark, words in known.items() if mark.lower() in text.lower()), "it does not hold")
+    return PasskeyError(
+        next((words for mark, words in known.items() if mark.lower() in text.lower()), "it does not hold")
+    )
+
+
+def _unpadded(text: str) -> bytes:
+    """Return the bytes that browsers write as base64url without padding."""
+    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+
+
+def _library() -> "ModuleType":
+    try:
+        import webauthn  # noqa: PLC0415 - an extra of its own, and slow to load
+    except ImportError as error:  # pragma: no cover - the core is installed without it
+        message = "archstone.security.Passkeys needs webauthn: pip install 'archstone[passkeys]'"
+        raise ImportError(message, name="webauthn") from error
+    return cast("ModuleType", webauthn)
+
+
+def _structs() -> "ModuleType":
+    from webauthn.helpers import structs  # noqa: PLC0415 - as the library itself
+
+    return cast("ModuleType", structs)

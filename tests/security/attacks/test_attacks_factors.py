@@ -17,8 +17,19 @@ from webauthn import verify_authentication_response
 from archstone import world
 from archstone.data import Database
 from archstone.resilience import RateLimitedError
-from archstone.security import Attempts, BackupCodes, Cost, GcmSealer, Passwords, SigningKeys, Totp, UnsealedError
-from archstone.security.passkeys import Passkey, PasskeyError, Passkeys
+from archstone.security import (
+    Attempts,
+    BackupCodes,
+    Cost,
+    GcmSealer,
+    Passkey,
+    PasskeyError,
+    Passkeys,
+    Passwords,
+    SigningKeys,
+    Totp,
+    UnsealedError,
+)
 
 CHEAP = Cost(memory_kib=64, passes=1)
 TOTP = Totp("Shop")

@@ -7,8 +7,7 @@ from urllib.parse import urlsplit
 
 from archstone.errors import ConfigError
 from archstone.resilience import SharedState
-from archstone.security import Audits, FileAnchor, KeyFile, PasswordPolicy, Passwords, PwnedPasswords, Tokens
-from archstone.security.passkeys import Passkeys
+from archstone.security import Audits, FileAnchor, KeyFile, Passkeys, PasswordPolicy, Passwords, PwnedPasswords, Tokens
 from archstone.services import Environment
 from archstone.systems.shop.checkout import CheckoutForm
 from archstone.systems.shop.images.bounds import ImageBounds

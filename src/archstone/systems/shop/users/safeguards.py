@@ -9,8 +9,7 @@ from typing import Final, Self
 
 from archstone import context
 from archstone.resilience import Limiter, RateLimit, SharedState
-from archstone.security import Attempts, GcmSealer, SigningKeys, Totp
-from archstone.security.passkeys import Passkeys
+from archstone.security import Attempts, GcmSealer, Passkeys, SigningKeys, Totp
 from archstone.systems.shop.users.tickets import Tickets
 
 __all__ = ["Safeguards", "place"]

@@ -4,7 +4,7 @@
 
 from archstone import world
 from archstone.data import ConstraintError
-from archstone.security.passkeys import PasskeyError
+from archstone.security import PasskeyError
 from archstone.systems.shop.users import browsers, factorstore
 from archstone.systems.shop.users.contract import UserUnknownError
 from archstone.systems.shop.users.proving import (

@@ -17,6 +17,8 @@ from archstone.security import (
     AuditLog,
     Audits,
     BackupCodes,
+    Passkey,
+    PasskeyError,
     Passwords,
     RefreshToken,
     RefreshTokenError,
@@ -24,7 +26,6 @@ from archstone.security import (
     Statements,
     Tokens,
 )
-from archstone.security.passkeys import Passkey, PasskeyError
 from archstone.services import Service
 from archstone.systems.shop.users import browsers, factorstore
 from archstone.systems.shop.users.contract import (
