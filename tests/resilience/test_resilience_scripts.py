@@ -4,18 +4,19 @@ Only here the scripts read their time from a key, so that it can be set.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from archstone import world
-from archstone.resilience import Breaker, RateLimit, Ratio
+from archstone.resilience import Breaker, RateLimit, Ratio, Store
 from archstone.resilience.stores import redis as module
 from archstone.resilience.stores import scripts
 from archstone.resilience.stores.memory import MemoryStore
 from archstone.resilience.stores.redis import RedisStore
+from archstone.resilience.testing import StoreConformance
 
 redis = pytest.importorskip("redis")
 
@@ -58,6 +59,27 @@ def clock(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     client = redis.Redis.from_url(redis_url)
     yield Clock(client)
     client.close()
+
+
+@pytest.mark.real_time
+class TestRedisOnAClock(StoreConformance):
+    """The suite with all its borders of time, which a server's own clock cannot meet."""
+
+    @pytest.fixture(autouse=True)
+    def on_the_clock(self, clock: Clock) -> None:
+        self.clock = clock
+
+    @pytest.fixture
+    async def stores(self, clock: Clock, redis_url: str) -> AsyncIterator[tuple[Store, Store]]:
+        one, other = (RedisStore(redis_url, timeout_s=10.0) for _ in range(2))
+        await one.open()
+        await other.open()
+        yield one, other
+        await one.close()
+        await other.close()
+
+    async def pass_time(self, units: float) -> None:
+        self.clock.add(units * self.unit_s)
 
 
 FAIL = ("fail", 0)
