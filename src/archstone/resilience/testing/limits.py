@@ -92,3 +92,18 @@ class LimitConformance(Suite):
         assert (await takes(stores[1], name, policy)).taken
         await self.pass_time(41)
         assert [(await takes(stores[0], name, policy)).taken for _ in range(4)] == [True] * 4
+
+    async def test_a_full_window_fades_evenly_in_the_next(self, stores: Stores) -> None:
+        self.need_exact_time()
+        name, policy = self.new_name(), RateLimit.sliding_window(4, seconds=20 * self.unit_s)
+        assert [(await takes(stores[at % 2], name, policy)).taken for at in range(5)] == [True] * 4 + [False]
+        # In the next window the four count less and less: a quarter of it later each makes room for one more.
+        for at in range(4):
+            refused = await takes(stores[at % 2], name, policy)
+            assert not refused.taken
+            if at:
+                assert 4.99 * self.unit_s <= refused.wait_s <= 5.01 * self.unit_s
+            await self.pass_time(0.99 * refused.wait_s / self.unit_s)
+            assert not (await takes(stores[0], name, policy)).taken
+            await self.pass_time(0.01 * refused.wait_s / self.unit_s)
+            assert (await takes(stores[1], name, policy)).taken
