@@ -120,6 +120,18 @@ async def test_an_account_with_an_app_asks_for_its_code_and_takes_each_once(tmp_
         assert await audited(shop) == ["users.registered", "users.totp-added", "users.signed-in"]
 
 
+@pytest.mark.both_databases
+async def test_of_two_uses_of_a_code_at_the_same_moment_one_signs_in(tmp_path: Path) -> None:
+    async with running_shop(tmp_path) as shop:
+        ann = await shop.register(EMAIL)
+        app, codes = await with_app(shop, ann)
+        for code in (await app.next_code(), codes[0]):
+            ticket = await ticket_of(shop)
+            uses = (shop.client(Sessions).confirm(ticket, code) for _ in range(2))
+            ends = await asyncio.gather(*uses, return_exceptions=True)
+            assert sorted(type(each).__name__ for each in ends) == ["Session", "WrongCodeError"]
+
+
 async def test_a_backup_code_works_once_and_a_mail_tells_of_it(tmp_path: Path) -> None:
     async with running_shop(tmp_path) as shop:
         ann = await shop.register(EMAIL)
