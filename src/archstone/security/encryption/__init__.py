@@ -1,0 +1,38 @@
+"""Data at rest: values sealed with AES-256-GCM, keys that rotate, fields, equality search, erasing by key destruction.
+
+    ring = KeyRing.generate()
+    sealed = ring.seal(b"...", context="customers.phone/42")
+    ring.open(sealed, context="customers.phone/42")
+
+`KeyRing` seals. `DataKeys` keeps its keys in the database, wrapped by a root key: `RootKeys`, or a KMS behind
+`KeyService`. Needs `archstone[security]`. See `docs/security/encryption.md`.
+"""
+
+from archstone.security.encryption.errors import (
+    BrokenSealError,
+    KeysDestroyedError,
+    KeyServiceBusyError,
+    KeyServiceDeniedError,
+    KeyServiceError,
+    RootKeyError,
+    TooLargeToSealError,
+    UnknownSealKeyError,
+)
+from archstone.security.encryption.ring import KeyRing, key_of
+from archstone.security.encryption.roots import RootKeys
+from archstone.security.encryption.service import KeyService
+
+__all__ = [
+    "BrokenSealError",
+    "KeyRing",
+    "KeyService",
+    "KeyServiceBusyError",
+    "KeyServiceDeniedError",
+    "KeyServiceError",
+    "KeysDestroyedError",
+    "RootKeyError",
+    "RootKeys",
+    "TooLargeToSealError",
+    "UnknownSealKeyError",
+    "key_of",
+]
