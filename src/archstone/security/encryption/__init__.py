@@ -8,6 +8,9 @@
 `KeyService`. Needs `archstone[security]`. See `docs/security/encryption.md`.
 """
 
+from archstone.security.encryption.blind import BlindIndex, digits, folded
+from archstone.security.encryption.column import Encrypted, SealedColumn, place
+from archstone.security.encryption.datakeys import DATA_KEYS_SCHEMA, DataKeys, KeyState
 from archstone.security.encryption.errors import (
     BrokenSealError,
     KeysDestroyedError,
@@ -18,21 +21,39 @@ from archstone.security.encryption.errors import (
     TooLargeToSealError,
     UnknownSealKeyError,
 )
+from archstone.security.encryption.password import Argon2, DerivationTextError, PasswordKey, Scrypt, parse
+from archstone.security.encryption.resealing import Resealed, reseal
 from archstone.security.encryption.ring import KeyRing, key_of
 from archstone.security.encryption.roots import RootKeys
 from archstone.security.encryption.service import KeyService
 
 __all__ = [
+    "DATA_KEYS_SCHEMA",
+    "Argon2",
+    "BlindIndex",
     "BrokenSealError",
+    "DataKeys",
+    "DerivationTextError",
+    "Encrypted",
     "KeyRing",
     "KeyService",
     "KeyServiceBusyError",
     "KeyServiceDeniedError",
     "KeyServiceError",
+    "KeyState",
     "KeysDestroyedError",
+    "PasswordKey",
+    "Resealed",
     "RootKeyError",
     "RootKeys",
+    "Scrypt",
+    "SealedColumn",
     "TooLargeToSealError",
     "UnknownSealKeyError",
+    "digits",
+    "folded",
     "key_of",
+    "parse",
+    "place",
+    "reseal",
 ]
