@@ -308,6 +308,26 @@ async def test_a_new_root_key_takes_the_data_keys_over(db: Database, kms: StandI
     assert [(await fresh.ring(scope)).open(sealed[scope], context="x") for scope in ("a", "b")] == [b"a", b"a"]
 
 
+async def test_the_keys_of_many_persons_cost_one_question_to_the_service(db: Database, kms: StandInKms) -> None:
+    tables = await opened(db, kms)
+    people = await opened(db, tables.service("people"))
+    sealed = [(await people.ring(f"person:{n}")).seal(b"a", context="x") for n in range(20)]
+    assert len(kms.asked) == 2
+    again = await opened(db, (await opened(db, kms)).service("people"))
+    assert {(await again.ring(f"person:{n}")).open(sealed[n], context="x") for n in range(20)} == {b"a"}
+    await tables.rotate("people")
+    await asyncio.sleep(KEEP_S + 1)
+    await tables.ring("people")
+    assert await people.rewrap(prefix="person:") == 20
+    assert await people.rewrap(prefix="person:") == 0
+
+
+class TestRingService(KeyServiceConformance):
+    @pytest.fixture
+    async def service(self, db: Database, kms: StandInKms) -> KeyService:
+        return (await opened(db, kms)).service("people")
+
+
 # Destruction
 
 

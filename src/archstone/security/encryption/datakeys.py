@@ -63,7 +63,8 @@ _INSERT: Final = (
 _END: Final = "UPDATE _archstone_data_keys SET wrapped = NULL, ended_at = :at WHERE scope = :scope AND ended_at IS NULL"
 _UNDER_OLD: Final = (
     "SELECT scope, number, wrapped FROM _archstone_data_keys"
-    " WHERE ended_at IS NULL AND (scope > :scope OR (scope = :scope AND number > :number))"
+    " WHERE ended_at IS NULL AND substr(scope, 1, :length) = :prefix"
+    " AND (scope > :scope OR (scope = :scope AND number > :number))"
     " ORDER BY scope, number LIMIT :limit"
 )
 
@@ -181,15 +182,30 @@ class DataKeys:
         await self._db.run(partial(self._destroy, scope))
         self._forget(scope)
 
-    async def rewrap(self) -> int:
+    def service(self, scope: str) -> KeyService:
+        """Return what wraps keys under the ring of a scope: for other `DataKeys`, such as those of many persons.
+
+        Then the root key's service is asked for one key, however many persons there are.
+        """
+        return _RingService(self, scope)
+
+    def _stale(self, scope: str, wrapped: bytes) -> bool:
+        kept = self._rings.get(scope)
+        return kept is None or kept.ring.stale(wrapped)
+
+    async def rewrap(self, *, prefix: str = "") -> int:
         """Wrap again what an older root key has wrapped, and return how many keys that were.
 
         Afterwards the old root key opens nothing here. Interrupted, it goes on where it is called again.
+
+        Args:
+            prefix: Only scopes that begin with it: where the keys of several services lie in one table.
         """
         place, done = ("", -1), 0
         while rows := await self._db.all(
-            tuple[str, int, bytes], _UNDER_OLD, scope=place[0], number=place[1], limit=_REWRAP_ROWS
-        ):
+            tuple[str, int, bytes], _UNDER_OLD, scope=place[0], number=place[1], limit=_REWRAP_ROWS, prefix=prefix,
+            length=len(prefix),
+        ):  # fmt: skip
             for scope, number, wrapped in rows:
                 done += await self._rewrapped(scope, number, wrapped)
             place = rows[-1][:2]
@@ -273,6 +289,23 @@ class DataKeys:
         if not await tx.first(int, "SELECT count(*) FROM _archstone_data_keys WHERE scope = :scope", scope=scope):
             await tx.execute(_INSERT, scope=scope, number=0, name="", wrapped=None, at=now_us)
         await tx.execute(_END, scope=scope, at=now_us)
+
+
+class _RingService:
+    """A KeyService over the ring of a scope."""
+
+    def __init__(self, keys: DataKeys, scope: str) -> None:
+        self._keys = keys
+        self._scope = scope
+
+    async def wrap(self, key: bytes, *, context: str) -> bytes:
+        return (await self._keys.ring(self._scope)).seal(key, context=context)
+
+    async def unwrap(self, wrapped: bytes, *, context: str) -> bytes:
+        return (await self._keys.ring(self._scope)).open(wrapped, context=context)
+
+    def stale(self, wrapped: bytes) -> bool:
+        return self._keys._stale(self._scope, wrapped)  # noqa: SLF001 - of this module
 
 
 def _place(scope: str) -> str:
