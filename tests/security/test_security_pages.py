@@ -18,9 +18,8 @@ QUOTED = re.compile(r"`([\w./]+\.(?:py|md|lock|toml)|[\w./]+/)(?:::(\w+))?`")
 @cache
 def files() -> dict[str, str]:
     """Return every file that a page may name: by its path, and tests by their name alone."""
-    named = {
-        str(path.relative_to(ROOT)): path for top in ("src", "tests", "docs") for path in (ROOT / top).rglob("*.*")
-    }
+    inside = [path for top in ("src", "tests", "docs") for path in (ROOT / top).rglob("*.*")]
+    named = {str(path.relative_to(ROOT)): path for path in inside}
     named |= {path.name: path for path in ROOT.glob("*.*")}
     named |= {path.name: path for path in (ROOT / "tests").rglob("test_*.py")}
     return {name: path.read_text(encoding="utf-8") for name, path in named.items() if path.suffix in {".py", ".md"}} | {
@@ -72,18 +71,14 @@ def test_every_threat_has_what_stands_against_it_and_a_test() -> None:
         section = re.search(rf"^### {service}\n(.*?)(?=^###|\Z)", THREATS, re.MULTILINE | re.DOTALL)
         assert section is not None, service
         kinds = set(re.findall(r"^\| ([STRIDE]) \|", section[1], re.MULTILINE))
-        nothing = set(
-            re.findall(r"[STRIDE](?=[^a-z|]*:)", "".join(re.findall(r"^Not here: (.*)$", section[1], re.MULTILINE)))
-        )
+        said = "".join(re.findall(r"^Not here: (.*)$", section[1], re.MULTILINE))
+        nothing = set(re.findall(r"[STRIDE](?=[^a-z|]*:)", said))
         assert kinds | nothing == set("STRIDE"), service
 
 
 def test_every_attack_is_named_as_one() -> None:
     attacks = ROOT / "tests" / "security" / "attacks"
-    names = [
-        name
-        for path in attacks.glob("*.py")
-        for name in re.findall(r"^ *(?:async )?def (test_\w+)", path.read_text(), re.MULTILINE)
-    ]
+    source = "\n".join(path.read_text(encoding="utf-8") for path in sorted(attacks.glob("*.py")))
+    names = re.findall(r"^ *(?:async )?def (test_\w+)", source, re.MULTILINE)
     assert [name for name in names if not name.startswith("test_attack_")] == []
     assert len(names) == len(set(names))
