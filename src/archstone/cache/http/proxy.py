@@ -19,7 +19,7 @@ from typing import Any, Final, TypeAlias
 
 from archstone.cache.cache import Cache
 from archstone.cache.errors import CacheStoreError
-from archstone.cache.http.response import CODEC, Headers, Stored, age_s, directives, end_to_end, lifetime_s, values
+from archstone.cache.http.response import CODEC, Headers, Stored, age_s, directives, end_to_end, lifetime_s, seconds_of, values
 from archstone.cache.store import Entry, Lease, Write
 from archstone.observability import get_logger
 
@@ -217,10 +217,10 @@ def _chosen(headers: Headers, names: tuple[bytes, ...]) -> str:
 def _good_enough(entry: Entry, asks: Mapping[str, str]) -> bool:
     if "no-cache" in asks or entry.age_s >= entry.fresh_s:
         return False
-    most, fresh = asks.get("max-age", ""), asks.get("min-fresh", "")
-    if most.isdecimal() and entry.age_s > int(most):
+    most, fresh = seconds_of(asks.get("max-age", "")), seconds_of(asks.get("min-fresh", ""))
+    if most is not None and entry.age_s > most:
         return False
-    return not fresh.isdecimal() or entry.fresh_s - entry.age_s >= int(fresh)
+    return fresh is None or entry.fresh_s - entry.age_s >= fresh
 
 
 async def _answer(entry: Entry, scope: MutableMapping[str, Any], send: Send) -> None:
