@@ -19,7 +19,17 @@ from typing import Any, Final, TypeAlias
 
 from archstone.cache.cache import Cache
 from archstone.cache.errors import CacheStoreError
-from archstone.cache.http.response import CODEC, Headers, Stored, age_s, directives, end_to_end, lifetime_s, seconds_of, values
+from archstone.cache.http.response import (
+    CODEC,
+    Headers,
+    Stored,
+    age_s,
+    directives,
+    end_to_end,
+    lifetime_s,
+    seconds_of,
+    values,
+)
 from archstone.cache.store import Entry, Lease, Write
 from archstone.observability import get_logger
 
