@@ -131,6 +131,14 @@ def test_threads_share_a_ring(monkeypatch: pytest.MonkeyPatch) -> None:
     assert wrong == []
 
 
+def test_keys_for_another_purpose_are_others_for_each_key_and_purpose() -> None:
+    both = KeyRing([NEW, OLD], sealing=1)
+    one, two = both.derive("index"), both.derive("other")
+    assert len({*one, *two, NEW, OLD}) == 6
+    assert one == [*KeyRing([OLD]).derive("index"), *KeyRing([NEW]).derive("index")]
+    assert {len(key) for key in one} == {32}
+
+
 def test_neither_ring_nor_errors_tell_a_key() -> None:
     keys = KeyRing([b"0123456789abcdef0123456789abcdef"])
     sealed = keys.seal(b"secret text", context="x")

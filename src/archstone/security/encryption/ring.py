@@ -157,6 +157,18 @@ class KeyRing:
         """Return whether it was sealed under another key than the one that seals now, so should be sealed again."""
         return sealed[:_NAMED] != self._named
 
+    def derive(self, purpose: str) -> list[bytes]:
+        """Return keys for another purpose, such as a `BlindIndex`: one from each key of the ring, 32 bytes.
+
+        That of the key which seals comes first. None tells anything of the keys of the ring, or of another purpose.
+        """
+        first = self._keys[self._named]
+        keys = [first, *(key for key in self._keys.values() if key is not first)]
+        return [
+            HKDF(SHA256(), KEY_BYTES, salt=None, info=b"archstone purpose " + purpose.encode()).derive(key)
+            for key in keys
+        ]
+
     def _opener(self, sealed: bytes, context: str) -> AESGCM:
         if not key_of(sealed):
             raise BrokenSealError(context, f"its {len(sealed)} bytes are none that were sealed in a known format")
