@@ -403,6 +403,7 @@ async def test_closing_waits_for_what_is_being_asked(keys: DataKeys, kms: StandI
     assert keys._rings == {}
 
 
+@pytest.mark.real_time
 async def test_the_same_on_postgresql(postgres_url: str, kms: StandInKms) -> None:
     async with Database(postgres_url) as db:
         await db.execute("CREATE TABLE customers (id TEXT PRIMARY KEY, phone BYTEA)")

@@ -65,6 +65,7 @@ async def test_rows_hold_sealed_fields(tmp_path: Path, kind: type[Row | Record |
         assert isinstance(alone[1], Encrypted)
 
 
+@pytest.mark.real_time
 async def test_rows_of_postgresql_hold_sealed_fields(postgres_url: str) -> None:
     async with Database(postgres_url) as db:
         await db.execute("CREATE TABLE customers (id TEXT, phone BYTEA, ssn BYTEA)")

@@ -147,7 +147,7 @@ PARSERS = {
     "conditional request": Parser(st.tuples(PAIRS, PAIRS), lambda two: proxy._known(tuple(two[0]), tuple(two[1]))),
     "kept headers": Parser(PAIRS, lambda pairs: response.end_to_end(tuple(pairs))),
     "cookies": Parser(PAIRS, lambda pairs: cookies.cookies_of(pairs, https=True)),
-    "headers of pages": Parser(PAIRS, asgi.read_headers, (asgi.BrokenRequestError,)),
+    "headers of pages": Parser(PAIRS, asgi.headers_of, (asgi.BrokenRequestError,)),
     "accept-encoding of pages": Parser(PAIRS, asgi.accepts_gzip),
     "origin": Parser(PAIRS, lambda pairs: origin.check_origin(dict(pairs), https=True), (origin.CrossSiteError,)),
     "forms": Parser(st.binary(max_size=300), forms.fields_of, (ValueError,)),

@@ -64,6 +64,8 @@ class Untagged(KeyRing):
         return nonce + _xor(plaintext + sum_of, self._stream(nonce, len(plaintext) + 4))
 
     def open(self, sealed: bytes, *, context: str) -> bytes:
+        if len(sealed) < 16:
+            raise BrokenSealError(context, "too short")
         return _xor(sealed[12:], self._stream(sealed[:12], len(sealed) - 12))[:-4]
 
     def _stream(self, nonce: bytes, length: int) -> bytes:
@@ -380,20 +382,20 @@ async def test_attack_the_key_of_one_person_is_put_in_place_of_anothers(db: Data
 async def test_attack_a_denied_program_goes_on_with_keys_that_it_remembers(db: Database) -> None:
     """Access is withdrawn at the key service: within `keep_s` nothing opens. The weak variant remembers for ever."""
 
-    async def attack(keep_s: float) -> bool:
+    async def attack(keep_s: float, scope: str) -> bool:
         kms = StandInKms()
         keys = await opened(db, kms, keep_s)
-        await keys.ring("a")
+        await keys.ring(scope)
         kms.grant("app")
         await asyncio.sleep(301)
         try:
-            await keys.ring("a")
+            await keys.ring(scope)
         except KeyServiceError:
             return False
         return True
 
-    assert not await attack(300.0)
-    assert await attack(1e9)
+    assert not await attack(300.0, "a")
+    assert await attack(1e9, "b")
 
 
 async def test_attack_a_destroyed_key_is_used_from_memory(db: Database) -> None:
@@ -420,19 +422,19 @@ async def test_attack_a_destroyed_key_is_used_from_memory(db: Database) -> None:
 async def test_attack_a_destroyed_person_gets_a_new_key_by_asking_again(db: Database) -> None:
     """The tombstone: a worker that is late must not begin to keep data of somebody who was erased."""
 
-    async def attack(forget: str) -> bool:
+    async def attack(scope: str, forget: str = "") -> bool:
         keys = await opened(db, StandInKms())
-        await keys.ring("person:ann")
-        await keys.destroy("person:ann")
+        await keys.ring(scope)
+        await keys.destroy(scope)
         if forget:
             await db.execute(forget)
         try:
-            return bool(await keys.ring("person:ann"))
+            return bool(await keys.ring(scope))
         except KeysDestroyedError:
             return False
 
-    assert not await attack("")
-    assert await attack("DELETE FROM _archstone_data_keys")  # as one who erases by deleting the row does
+    assert not await attack("person:ann")
+    assert await attack("person:bob", "DELETE FROM _archstone_data_keys")  # as one who erases by deleting the row does
 
 
 async def test_attack_a_rotation_makes_values_that_others_cannot_open(db: Database) -> None:

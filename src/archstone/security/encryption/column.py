@@ -22,7 +22,7 @@ import base64
 import re
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, Final, Generic, Protocol, TypeVar, cast
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from pydantic import GetCoreSchemaHandler, TypeAdapter
 from pydantic_core import CoreSchema, core_schema
@@ -141,4 +141,4 @@ class SealedColumn(Generic[T]):
             f"SELECT substr({self.column}, 1, 9) AS head, count(*) AS seals FROM {self.table}"
             f" WHERE {self.column} IS NOT NULL GROUP BY 1",
         )
-        return {cast("bytes", head)[1:].hex(): seals for head, seals in counted}
+        return {head[1:].hex(): seals for head, seals in counted}

@@ -189,7 +189,8 @@ class DataKeys:
         """
         return _RingService(self, scope)
 
-    def _stale(self, scope: str, wrapped: bytes) -> bool:
+    def stale(self, scope: str, wrapped: bytes) -> bool:
+        """Return whether it was sealed under another key of a scope than the one that seals now, as far as is known."""
         kept = self._rings.get(scope)
         return kept is None or kept.ring.stale(wrapped)
 
@@ -305,7 +306,7 @@ class _RingService:
         return (await self._keys.ring(self._scope)).open(wrapped, context=context)
 
     def stale(self, wrapped: bytes) -> bool:
-        return self._keys._stale(self._scope, wrapped)  # noqa: SLF001 - of this module
+        return self._keys.stale(self._scope, wrapped)
 
 
 def _place(scope: str) -> str:
