@@ -190,7 +190,7 @@ PARSERS = {
 def test_any_input_is_read_or_refused_by_name(name: str) -> None:
     parser = PARSERS[name]
 
-    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(parser.given)
     def run(given: object) -> None:
         try:
