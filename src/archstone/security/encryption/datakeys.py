@@ -107,14 +107,14 @@ class DataKeys:
         self.keep_s = keep_s
         self.kept = kept
         check(self, keep_s=(keep_s > 0, "above 0"), kept=(kept >= 1, "at least 1"))
-        self._db = db
+        self.db = db
         self._service = service
         self._rings: dict[str, _Kept] = {}
         self._loading: dict[str, asyncio.Task[KeyRing]] = {}
 
     async def open(self) -> None:
         """Create the table if it is not there."""
-        await self._db.ensure(DATA_KEYS_SCHEMA)
+        await self.db.ensure(DATA_KEYS_SCHEMA)
 
     async def close(self) -> None:
         """Wait until nothing is being asked of the database and the service any more, and forget all keys."""
@@ -153,7 +153,7 @@ class DataKeys:
 
     async def states(self, scope: str) -> list[KeyState]:
         """Return the keys of a scope, newest first, ended ones too."""
-        return await self._db.all(
+        return await self.db.all(
             KeyState,
             "SELECT name, made_at, ended_at FROM _archstone_data_keys WHERE scope = :scope ORDER BY number DESC",
             scope=scope,
@@ -166,7 +166,7 @@ class DataKeys:
         see with `SealedColumn.keys_in` that nothing is left.
         """
         now_us = world.now_us()
-        ended = await self._db.execute(
+        ended = await self.db.execute(
             f"{_END} AND name = :name AND number <"
             " (SELECT max(number) FROM _archstone_data_keys WHERE scope = :scope AND made_at <= :settled)",
             scope=scope, name=name, at=now_us, settled=now_us - 2 * round(self.keep_s * _MICROS),
@@ -179,7 +179,7 @@ class DataKeys:
 
         A scope without a key gets one that has ended, so that it is remembered. Other processes follow within `keep_s`.
         """
-        await self._db.run(partial(self._destroy, scope))
+        await self.db.run(partial(self._destroy, scope))
         self._forget(scope)
 
     def service(self, scope: str) -> KeyService:
@@ -203,7 +203,7 @@ class DataKeys:
             prefix: Only scopes that begin with it: where the keys of several services lie in one table.
         """
         place, done = ("", -1), 0
-        while rows := await self._db.all(
+        while rows := await self.db.all(
             tuple[str, int, bytes], _UNDER_OLD, scope=place[0], number=place[1], limit=_REWRAP_ROWS, prefix=prefix,
             length=len(prefix),
         ):  # fmt: skip
@@ -217,7 +217,7 @@ class DataKeys:
             return 0
         bound = _place(scope)
         again = await self._service.wrap(await self._service.unwrap(wrapped, context=bound), context=bound)
-        return await self._db.execute(
+        return await self.db.execute(
             "UPDATE _archstone_data_keys SET wrapped = :again WHERE scope = :scope AND number = :number"
             " AND wrapped = :wrapped",
             again=again, scope=scope, number=number, wrapped=wrapped,
@@ -263,14 +263,14 @@ class DataKeys:
         return next((at for at, row in enumerate(rows) if row.made_at <= known_us), len(rows) - 1)
 
     async def _rows(self, scope: str) -> list[_Row]:
-        return await self._db.all(_Row, f"{_ALL} ORDER BY number DESC", scope=scope)
+        return await self.db.all(_Row, f"{_ALL} ORDER BY number DESC", scope=scope)
 
     async def _add(self, scope: str, *, first: bool) -> str:
         key = world.secret_bytes(KEY_BYTES)
         wrapped = await self._service.wrap(key, context=_place(scope))
         name = key_id(key).hex()
         try:
-            await self._db.run(partial(self._insert, scope, name, wrapped, first=first))
+            await self.db.run(partial(self._insert, scope, name, wrapped, first=first))
         except ConstraintError:
             if not first:
                 raise
