@@ -29,17 +29,17 @@ def each(call: Callable[[], object], quick: bool) -> float:
 
 @bench.contender("archstone", "cryptography")
 def archstone_seal(quick: bool) -> float:
-    from archstone.security.encryption import KeyRing
+    from archstone.security.encryption import SealRing
 
-    ring = KeyRing.generate()
+    ring = SealRing.generate()
     return each(lambda: ring.seal(PLAIN, context="customers.phone/42"), quick)
 
 
 @bench.contender("archstone", "cryptography")
 def archstone_open(quick: bool) -> float:
-    from archstone.security.encryption import KeyRing
+    from archstone.security.encryption import SealRing
 
-    ring = KeyRing.generate()
+    ring = SealRing.generate()
     sealed = ring.seal(PLAIN, context="customers.phone/42")
     return each(lambda: ring.open(sealed, context="customers.phone/42"), quick)
 
@@ -85,17 +85,17 @@ def floor_decrypt(quick: bool) -> float:
 
 @bench.contender("archstone", "cryptography")
 def archstone_field_seal(quick: bool) -> float:
-    from archstone.security.encryption import KeyRing, SealedColumn
+    from archstone.security.encryption import SealedColumn, SealRing
 
-    ring, column, text = KeyRing.generate(), SealedColumn(str, "customers", "address"), "x" * 98
+    ring, column, text = SealRing.generate(), SealedColumn(str, "customers", "address"), "x" * 98
     return each(lambda: column.seal(text, row="42", ring=ring), quick)
 
 
 @bench.contender("archstone", "cryptography")
 def archstone_field_open(quick: bool) -> float:
-    from archstone.security.encryption import KeyRing, SealedColumn
+    from archstone.security.encryption import SealedColumn, SealRing
 
-    ring, column = KeyRing.generate(), SealedColumn(str, "customers", "address")
+    ring, column = SealRing.generate(), SealedColumn(str, "customers", "address")
     sealed = column.seal("x" * 98, row="42", ring=ring)
     return each(lambda: column.open(sealed, row="42", ring=ring), quick)
 

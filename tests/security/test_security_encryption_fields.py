@@ -20,15 +20,15 @@ from archstone.security.encryption import (
     BlindIndex,
     BrokenSealError,
     Encrypted,
-    KeyRing,
     SealedColumn,
+    SealRing,
     digits,
     folded,
     place,
 )
 from archstone.security.encryption.sqlalchemy import SealedText
 
-ring = KeyRing([bytes(32)])
+ring = SealRing([bytes(32)])
 phone = SealedColumn(str, "customers", "phone")
 
 

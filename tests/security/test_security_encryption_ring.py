@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 
 from archstone.security.encryption import (
     BrokenSealError,
-    KeyRing,
     KeysDestroyedError,
     KeyServiceBusyError,
     KeyServiceDeniedError,
     KeyServiceError,
     RootKeyError,
     RootKeys,
+    SealRing,
     TooLargeToSealError,
     UnknownSealKeyError,
     key_of,
@@ -34,18 +34,18 @@ OLD, NEW = bytes(32), bytes(range(32))
 
 @given(st.binary(max_size=300), st.text(max_size=50).filter(lambda text: text.isprintable()))
 def test_what_was_sealed_opens_with_its_context(plaintext: bytes, context: str) -> None:
-    keys = KeyRing([NEW])
+    keys = SealRing([NEW])
     sealed = keys.seal(plaintext, context=context)
     assert keys.open(sealed, context=context) == plaintext
     assert len(sealed) == len(plaintext) + ring.OVERHEAD_BYTES
 
 
 def test_another_ring_with_the_same_key_opens() -> None:
-    assert KeyRing([NEW]).open(KeyRing([NEW]).seal(b"a", context="x"), context="x") == b"a"
+    assert SealRing([NEW]).open(SealRing([NEW]).seal(b"a", context="x"), context="x") == b"a"
 
 
 def test_the_newest_key_seals_and_all_open() -> None:
-    before, both = KeyRing([OLD]), KeyRing([NEW, OLD])
+    before, both = SealRing([OLD]), SealRing([NEW, OLD])
     old, new = before.seal(b"a", context="x"), both.seal(b"b", context="x")
     assert [both.open(old, context="x"), both.open(new, context="x")] == [b"a", b"b"]
     assert [key_of(old), key_of(new)] == [before.sealing, both.sealing]
@@ -54,44 +54,44 @@ def test_the_newest_key_seals_and_all_open() -> None:
 
 
 def test_an_older_key_may_be_the_one_that_seals() -> None:
-    both = KeyRing([NEW, OLD], sealing=1)
-    assert key_of(both.seal(b"a", context="x")) == KeyRing([OLD]).sealing
+    both = SealRing([NEW, OLD], sealing=1)
+    assert key_of(both.seal(b"a", context="x")) == SealRing([OLD]).sealing
 
 
 def test_a_value_under_an_unknown_key_names_it() -> None:
-    sealed = KeyRing([OLD]).seal(b"a", context="x")
+    sealed = SealRing([OLD]).seal(b"a", context="x")
     with pytest.raises(UnknownSealKeyError, match=f"its key {key_of(sealed)} is not in the ring"):
-        KeyRing([NEW]).open(sealed, context="x")
+        SealRing([NEW]).open(sealed, context="x")
 
 
 @pytest.mark.parametrize("keys", [[], [b""], [bytes(31)], [bytes(33)], [NEW, bytes(16)]])
 def test_a_key_has_32_bytes_and_there_is_one(keys: list[bytes]) -> None:
     with pytest.raises(ValueError, match="32 bytes each"):
-        KeyRing(keys)
+        SealRing(keys)
 
 
 @pytest.mark.parametrize("sealing", [-1, 2])
 def test_the_key_that_seals_is_one_of_them(sealing: int) -> None:
     with pytest.raises(ValueError, match="must be in"):
-        KeyRing([NEW, OLD], sealing=sealing)
+        SealRing([NEW, OLD], sealing=sealing)
 
 
 def test_a_value_has_a_largest_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ring, "PLAINTEXT_BYTES", 10)
-    keys = KeyRing([NEW])
+    keys = SealRing([NEW])
     assert keys.open(keys.seal(bytes(10), context="x"), context="x") == bytes(10)
     with pytest.raises(TooLargeToSealError, match="11 bytes to seal, limit 10"):
         keys.seal(bytes(11), context="x")
 
 
 def test_no_two_seals_are_the_same() -> None:
-    keys = KeyRing([NEW])
+    keys = SealRing([NEW])
     assert len({keys.seal(b"a", context="x") for _ in range(1_000)}) == 1_000
 
 
 def test_a_derived_key_ends_after_its_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ring, "MESSAGES_OF_A_KEY", 3)
-    keys = KeyRing([NEW])
+    keys = SealRing([NEW])
     sealed = [keys.seal(b"a", context="x") for _ in range(7)]
     salts = [value[9:25] for value in sealed]
     assert [salts.count(salt) for salt in dict.fromkeys(salts)] == [3, 3, 1]
@@ -99,7 +99,7 @@ def test_a_derived_key_ends_after_its_messages(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_headers_that_somebody_makes_up_leave_nothing_behind() -> None:
-    keys = KeyRing([NEW])
+    keys = SealRing([NEW])
     sealed = keys.seal(b"a", context="x")
     for number in range(50):
         with pytest.raises(BrokenSealError):
@@ -109,15 +109,15 @@ def test_headers_that_somebody_makes_up_leave_nothing_behind() -> None:
 
 def test_derived_keys_in_memory_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ring, "_DERIVED_LIMIT", 4)
-    keys = KeyRing([NEW])
+    keys = SealRing([NEW])
     for _ in range(20):
-        assert keys.open(KeyRing([NEW]).seal(b"a", context="x"), context="x") == b"a"
+        assert keys.open(SealRing([NEW]).seal(b"a", context="x"), context="x") == b"a"
     assert len(keys._derived) <= 4
 
 
 def test_threads_share_a_ring(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ring, "MESSAGES_OF_A_KEY", 5)  # a new derived key all the time
-    keys, wrong = KeyRing([NEW]), []
+    keys, wrong = SealRing([NEW]), []
 
     def work() -> None:
         for number in range(300):
@@ -132,15 +132,15 @@ def test_threads_share_a_ring(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_keys_for_another_purpose_are_others_for_each_key_and_purpose() -> None:
-    both = KeyRing([NEW, OLD], sealing=1)
+    both = SealRing([NEW, OLD], sealing=1)
     one, two = both.derive("index"), both.derive("other")
     assert len({*one, *two, NEW, OLD}) == 6
-    assert one == [*KeyRing([OLD]).derive("index"), *KeyRing([NEW]).derive("index")]
+    assert one == [*SealRing([OLD]).derive("index"), *SealRing([NEW]).derive("index")]
     assert {len(key) for key in one} == {32}
 
 
 def test_neither_ring_nor_errors_tell_a_key() -> None:
-    keys = KeyRing([b"0123456789abcdef0123456789abcdef"])
+    keys = SealRing([b"0123456789abcdef0123456789abcdef"])
     sealed = keys.seal(b"secret text", context="x")
     with pytest.raises(BrokenSealError) as refused:
         keys.open(sealed, context="y")
@@ -230,7 +230,7 @@ async def test_a_rotated_file_wraps_with_the_new_key_and_unwraps_with_both(tmp_p
 async def test_keys_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEYS", ",".join(base64.b64encode(key).decode() for key in (NEW, OLD)))
     keys = RootKeys.from_environment("MY_KEYS")
-    assert keys.ring.ids == KeyRing([NEW, OLD]).ids
+    assert keys.ring.ids == SealRing([NEW, OLD]).ids
 
 
 @pytest.mark.parametrize("text", [None, "", "no base64!", "QUJD", ","])
@@ -249,8 +249,8 @@ def test_an_environment_without_keys_is_an_error_that_tells_none(
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_process_does_not_repeat_what_its_parent_seals() -> None:
     program = (
-        "import os, sys; from archstone.security.encryption import KeyRing;"
-        "ring = KeyRing([bytes(32)]); ring.seal(b'', context='x'); child = os.fork() == 0;"
+        "import os, sys; from archstone.security.encryption import SealRing;"
+        "ring = SealRing([bytes(32)]); ring.seal(b'', context='x'); child = os.fork() == 0;"
         "sys.stdout.write(ring.seal(b'', context='x').hex() + '\\n'); sys.stdout.flush();"
         "os._exit(0) if child else os.wait()"
     )

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from archstone import world
-from archstone.security.encryption import KeyRing, ring
+from archstone.security.encryption import SealRing, ring
 
 # NIST CAVP, gcmEncryptExtIV256.rsp: key, nonce, plaintext, associated data, ciphertext, tag; sections of six lengths.
 GCM = [
@@ -93,11 +93,11 @@ def test_a_sealed_value_is_put_together_as_written_down() -> None:
     """The format, once more and by hand: a later release must open what this one has sealed."""
     key = bytes(range(32))
     with world.use(Fixed()):
-        sealed = KeyRing([key]).seal(b"hello", context="t.c/1")
+        sealed = SealRing([key]).seal(b"hello", context="t.c/1")
     head = b"\x01" + ring.key_id(key) + bytes(range(16))
     derived = HKDF(SHA256(), 32, salt=bytes(range(16)), info=b"archstone seal \x01" + ring.key_id(key)).derive(key)
     assert sealed == head + bytes(range(12)) + AESGCM(derived).encrypt(bytes(range(12)), b"hello", head + b"t.c/1")
-    assert KeyRing([key]).open(sealed, context="t.c/1") == b"hello"
+    assert SealRing([key]).open(sealed, context="t.c/1") == b"hello"
 
 
 def test_what_the_first_release_has_sealed_opens() -> None:
@@ -105,4 +105,4 @@ def test_what_the_first_release_has_sealed_opens() -> None:
         "010a55ed7ad29fe3ea000102030405060708090a0b0c0d0e0f000102030405060708090a0b"
         "4ba996c6991039be788e53f706e2f9ac10128f5ff2"
     )
-    assert KeyRing([bytes(range(32))]).open(bytes.fromhex(kept), context="t.c/1") == b"hello"
+    assert SealRing([bytes(range(32))]).open(bytes.fromhex(kept), context="t.c/1") == b"hello"

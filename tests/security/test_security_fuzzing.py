@@ -27,7 +27,7 @@ from archstone.gateway import encoding, etag, request_id
 from archstone.resilience.store import find_store as find_limits
 from archstone.runtime import control
 from archstone.runtime.config import load_settings
-from archstone.security.encryption import BrokenSealError, DerivationTextError, KeyRing, RootKeyError, parse
+from archstone.security.encryption import BrokenSealError, DerivationTextError, RootKeyError, SealRing, parse
 from archstone.security.encryption.roots import _decoded
 from archstone.services.http import errors as http_errors
 from archstone.services.http import headers, query_string
@@ -39,7 +39,7 @@ from archstone.systems.shop.notifications.mailer import open_mailer
 from archstone.systems.shop.paging import BadCursorError, decode_cursor
 from archstone.systems.shop.web import asgi, cookies, forms, origin
 
-RING = KeyRing([bytes(32)])
+RING = SealRing([bytes(32)])
 REFUSED = (http_errors.BadRequestError, http_errors.HeadersTooLargeError, http_errors.ContentTypeError)
 
 URLS = st.text(max_size=60) | st.builds(

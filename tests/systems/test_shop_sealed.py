@@ -57,10 +57,7 @@ async def test_addresses_of_an_older_release_are_sealed_in_the_background(tmp_pa
     async with running_shop(tmp_path) as shop:
         await shop.database("shipping").many(
             "INSERT INTO shipments (order_id, state, address, moved_at) VALUES (:id, 'delivered', :address, 1)",
-            [
-                {"id": id, "address": HOME.model_copy(update={"street": street}).model_dump_json()}
-                for id, street in old.items()
-            ],
+            [{"id": order, "address": in_the_clear(street)} for order, street in old.items()],
         )
         await asyncio.sleep(61)
         left = await shop.database("shipping").one(int, "SELECT count(*) FROM shipments WHERE address <> ''")
@@ -71,6 +68,10 @@ async def test_addresses_of_an_older_release_are_sealed_in_the_background(tmp_pa
         )
         found = {order: (text, await address_in(shop, order, stored)) for order, text, stored in rows}
     assert found == {order: ("", street) for order, street in old.items()}
+
+
+def in_the_clear(street: str) -> str:
+    return HOME.model_copy(update={"street": street}).model_dump_json()
 
 
 async def address_in(shop, order: str, stored: bytes) -> str:

@@ -27,12 +27,12 @@ from archstone.security.encryption import (
     DataKeys,
     DerivationTextError,
     Encrypted,
-    KeyRing,
     KeysDestroyedError,
     KeyServiceError,
     RootKeyError,
     RootKeys,
     SealedColumn,
+    SealRing,
     UnknownSealKeyError,
     parse,
     ring,
@@ -46,7 +46,7 @@ OLD, NEW = bytes(32), bytes(range(32))
 # Weak variants
 
 
-class Unbound(KeyRing):
+class Unbound(SealRing):
     """Leaves the place out, as Fernet does and as the guide's `EncryptedField` does."""
 
     def seal(self, plaintext: bytes, *, context: str) -> bytes:
@@ -56,7 +56,7 @@ class Unbound(KeyRing):
         return super().open(sealed, context="")
 
 
-class Untagged(KeyRing):
+class Untagged(SealRing):
     """A stream of key bytes and a checksum in place of a tag."""
 
     def seal(self, plaintext: bytes, *, context: str) -> bytes:
@@ -74,24 +74,24 @@ class Untagged(KeyRing):
         return AESGCM(key).encrypt(nonce, bytes(length), b"")[:length]
 
 
-class Lenient(KeyRing):
+class Lenient(SealRing):
     """Opens older formats too: 0 was base64, from the time before values were sealed."""
 
     def open(self, sealed: bytes, *, context: str) -> bytes:
         return base64.b64decode(sealed[1:]) if sealed[:1] == b"\x00" else super().open(sealed, context=context)
 
 
-class Trusting(KeyRing):
+class Trusting(SealRing):
     """Takes the key that the value brings along, as tokens with `jwk` in their header did."""
 
     def open(self, sealed: bytes, *, context: str) -> bytes:
         key, rest = sealed[-32:], sealed[:-32]
         if len(sealed) > 85 and ring.key_id(key) == sealed[1:9]:
-            return KeyRing([key]).open(rest, context=context)
+            return SealRing([key]).open(rest, context=context)
         return super().open(sealed, context=context)
 
 
-class Unsalted(KeyRing):
+class Unsalted(SealRing):
     """One key for all messages, and nonces of few bits."""
 
     def seal(self, plaintext: bytes, *, context: str) -> bytes:
@@ -113,8 +113,8 @@ def came_through(attack: Callable[[], bool]) -> bool:
 # The sealed value
 
 
-@pytest.mark.parametrize(("kind", "falls"), [(KeyRing, False), (Unbound, True)])
-def test_attack_a_value_is_copied_to_another_row(kind: type[KeyRing], falls: bool) -> None:
+@pytest.mark.parametrize(("kind", "falls"), [(SealRing, False), (Unbound, True)])
+def test_attack_a_value_is_copied_to_another_row(kind: type[SealRing], falls: bool) -> None:
     def attack() -> bool:
         keys = kind([OLD])
         rich = keys.seal(b"1000000", context=YOURS)
@@ -123,8 +123,8 @@ def test_attack_a_value_is_copied_to_another_row(kind: type[KeyRing], falls: boo
     assert came_through(attack) == falls
 
 
-@pytest.mark.parametrize(("kind", "falls"), [(KeyRing, False), (Unbound, True)])
-def test_attack_a_value_is_copied_to_a_column_that_is_shown(kind: type[KeyRing], falls: bool) -> None:
+@pytest.mark.parametrize(("kind", "falls"), [(SealRing, False), (Unbound, True)])
+def test_attack_a_value_is_copied_to_a_column_that_is_shown(kind: type[SealRing], falls: bool) -> None:
     def attack() -> bool:
         keys = kind([OLD])
         hidden = SealedColumn(str, "users", "ssn").seal("078-05-1120", row="7", ring=keys)
@@ -133,8 +133,8 @@ def test_attack_a_value_is_copied_to_a_column_that_is_shown(kind: type[KeyRing],
     assert came_through(attack) == falls
 
 
-@pytest.mark.parametrize(("kind", "falls"), [(KeyRing, False), (Untagged, True)])
-def test_attack_a_bit_is_flipped(kind: type[KeyRing], falls: bool) -> None:
+@pytest.mark.parametrize(("kind", "falls"), [(SealRing, False), (Untagged, True)])
+def test_attack_a_bit_is_flipped(kind: type[SealRing], falls: bool) -> None:
     sealed = kind([OLD]).seal(b"balance=1", context=MINE)
 
     def attack_at(bit: int) -> bool:
@@ -145,8 +145,8 @@ def test_attack_a_bit_is_flipped(kind: type[KeyRing], falls: bool) -> None:
     assert any(came_through(lambda bit=bit: attack_at(bit)) for bit in range(8 * len(sealed))) == falls
 
 
-@pytest.mark.parametrize(("kind", "falls"), [(KeyRing, False), (Untagged, True)])
-def test_attack_a_known_value_is_rewritten(kind: type[KeyRing], falls: bool) -> None:
+@pytest.mark.parametrize(("kind", "falls"), [(SealRing, False), (Untagged, True)])
+def test_attack_a_known_value_is_rewritten(kind: type[SealRing], falls: bool) -> None:
     """Knowing what a row holds, an attacker turns it into what it should hold: the stream of key bytes is known."""
 
     def attack() -> bool:
@@ -159,15 +159,15 @@ def test_attack_a_known_value_is_rewritten(kind: type[KeyRing], falls: bool) -> 
     assert came_through(attack) == falls
 
 
-@pytest.mark.parametrize(("kind", "falls"), [(KeyRing, False), (Untagged, True)])
-def test_attack_a_value_is_cut(kind: type[KeyRing], falls: bool) -> None:
+@pytest.mark.parametrize(("kind", "falls"), [(SealRing, False), (Untagged, True)])
+def test_attack_a_value_is_cut(kind: type[SealRing], falls: bool) -> None:
     sealed = kind([OLD]).seal(b"allow=no,deny=all", context=MINE)
     cut = [came_through(lambda n=n: kind([OLD]).open(sealed[:n], context=MINE) is not None) for n in range(len(sealed))]
     assert any(cut) == falls
 
 
-@pytest.mark.parametrize(("kind", "falls"), [(KeyRing, False), (Untagged, True)])
-def test_attack_something_is_appended(kind: type[KeyRing], falls: bool) -> None:
+@pytest.mark.parametrize(("kind", "falls"), [(SealRing, False), (Untagged, True)])
+def test_attack_something_is_appended(kind: type[SealRing], falls: bool) -> None:
     sealed = kind([OLD]).seal(b"amount=1", context=MINE)
     assert came_through(lambda: kind([OLD]).open(sealed + b"0", context=MINE) is not None) == falls
 
@@ -175,14 +175,14 @@ def test_attack_something_is_appended(kind: type[KeyRing], falls: bool) -> None:
 @given(st.binary(max_size=200))
 def test_attack_whatever_is_written_in_place_of_a_value_is_refused(made_up: bytes) -> None:
     """The weak variant stands beside it: without a tag, anything at all opens."""
-    assert not came_through(lambda: KeyRing([OLD]).open(made_up, context=MINE) is not None)
+    assert not came_through(lambda: SealRing([OLD]).open(made_up, context=MINE) is not None)
     head = b"\x01" + ring.key_id(OLD)
-    assert not came_through(lambda: KeyRing([OLD]).open(head + made_up, context=MINE) is not None)
+    assert not came_through(lambda: SealRing([OLD]).open(head + made_up, context=MINE) is not None)
     assert len(made_up) < 16 or came_through(lambda: Untagged([OLD]).open(made_up, context=MINE) is not None)
 
 
-@pytest.mark.parametrize(("kind", "falls"), [(KeyRing, False), (Lenient, True)])
-def test_attack_the_format_in_the_header_is_lowered(kind: type[KeyRing], falls: bool) -> None:
+@pytest.mark.parametrize(("kind", "falls"), [(SealRing, False), (Lenient, True)])
+def test_attack_the_format_in_the_header_is_lowered(kind: type[SealRing], falls: bool) -> None:
     def attack() -> bool:
         forged = b"\x00" + base64.b64encode(b"balance=1000000" + bytes(60))
         return kind([OLD]).open(forged, context=MINE).startswith(b"balance=1000000")
@@ -190,15 +190,15 @@ def test_attack_the_format_in_the_header_is_lowered(kind: type[KeyRing], falls: 
     assert came_through(attack) == falls
 
 
-class Careless(KeyRing):
+class Careless(SealRing):
     """Looks past the byte that says the format."""
 
     def open(self, sealed: bytes, *, context: str) -> bytes:
         return super().open(b"\x01" + sealed[1:], context=context)
 
 
-@pytest.mark.parametrize(("kind", "falls"), [(KeyRing, False), (Careless, True)])
-def test_attack_a_value_is_passed_off_as_one_of_another_format(kind: type[KeyRing], falls: bool) -> None:
+@pytest.mark.parametrize(("kind", "falls"), [(SealRing, False), (Careless, True)])
+def test_attack_a_value_is_passed_off_as_one_of_another_format(kind: type[SealRing], falls: bool) -> None:
     sealed = kind([OLD]).seal(b"a", context=MINE)
 
     def attack(version: int) -> bool:
@@ -207,11 +207,11 @@ def test_attack_a_value_is_passed_off_as_one_of_another_format(kind: type[KeyRin
     assert any(came_through(lambda v=version: attack(v)) for version in [0, *range(2, 256)]) == falls
 
 
-@pytest.mark.parametrize(("kind", "falls"), [(KeyRing, False), (Trusting, True)])
-def test_attack_a_value_brings_its_own_key_along(kind: type[KeyRing], falls: bool) -> None:
+@pytest.mark.parametrize(("kind", "falls"), [(SealRing, False), (Trusting, True)])
+def test_attack_a_value_brings_its_own_key_along(kind: type[SealRing], falls: bool) -> None:
     def attack() -> bool:
         own = b"k" * 32
-        forged = KeyRing([own]).seal(b"balance=1000000", context=MINE) + own
+        forged = SealRing([own]).seal(b"balance=1000000", context=MINE) + own
         return kind([OLD]).open(forged, context=MINE) == b"balance=1000000"
 
     assert came_through(attack) == falls
@@ -221,7 +221,7 @@ def test_attack_the_name_of_another_key_is_put_into_the_header() -> None:
     """Key confusion: a value under the old key, which leaked, is passed off as one under the new key."""
 
     def attack(open_under: Callable[[bytes], bytes]) -> bool:
-        leaked = KeyRing([OLD]).seal(b"balance=1000000", context=MINE)
+        leaked = SealRing([OLD]).seal(b"balance=1000000", context=MINE)
         passed_off = leaked[:1] + ring.key_id(NEW) + leaked[9:]
         return open_under(passed_off) == b"balance=1000000"
 
@@ -229,17 +229,17 @@ def test_attack_the_name_of_another_key_is_put_into_the_header() -> None:
         """Tries all keys it has, whatever the header says."""
         for key in (NEW, OLD):
             try:
-                return KeyRing([key]).open(sealed[:1] + ring.key_id(key) + sealed[9:], context=MINE)
+                return SealRing([key]).open(sealed[:1] + ring.key_id(key) + sealed[9:], context=MINE)
             except BrokenSealError:
                 continue
         raise BrokenSealError(MINE, "no key opens it")
 
-    assert not came_through(lambda: attack(lambda sealed: KeyRing([NEW, OLD]).open(sealed, context=MINE)))
+    assert not came_through(lambda: attack(lambda sealed: SealRing([NEW, OLD]).open(sealed, context=MINE)))
     assert came_through(lambda: attack(weak))
 
 
-@pytest.mark.parametrize(("kind", "falls"), [(KeyRing, False), (Unsalted, True)])
-def test_attack_a_nonce_comes_twice_and_gives_away_what_was_sealed(kind: type[KeyRing], falls: bool) -> None:
+@pytest.mark.parametrize(("kind", "falls"), [(SealRing, False), (Unsalted, True)])
+def test_attack_a_nonce_comes_twice_and_gives_away_what_was_sealed(kind: type[SealRing], falls: bool) -> None:
     """Two messages under one key and nonce: their XOR is that of their texts, and one of them is known."""
     keys = kind([OLD])
     known, secret = b"known text, 20 bytes", b"the secret, 20 bytes"
@@ -260,7 +260,7 @@ def test_attack_so_many_values_that_nonces_repeat(monkeypatch: pytest.MonkeyPatc
     assert ring.MESSAGES_OF_A_KEY**2 / 2 / 2**96 < 2**-56
 
     def most_under_one_key() -> int:
-        keys = KeyRing([OLD])
+        keys = SealRing([OLD])
         salts = [keys.seal(b"", context=MINE)[9:25] for _ in range(64)]
         return max(salts.count(salt) for salt in salts)
 
@@ -277,7 +277,7 @@ def test_attack_equal_values_are_found_by_comparing() -> None:
         nonce = hashlib.sha256(plaintext).digest()[:12]
         return nonce + AESGCM(OLD).encrypt(nonce, plaintext, b"")
 
-    keys = KeyRing([OLD])
+    keys = SealRing([OLD])
     assert keys.seal(b"HIV positive", context=MINE)[37:] != keys.seal(b"HIV positive", context=MINE)[37:]
     assert weak(b"HIV positive") == weak(b"HIV positive")
 
@@ -287,12 +287,12 @@ def test_attack_a_value_in_the_clear_is_put_in_place_of_a_sealed_one() -> None:
 
     def fallback(stored: bytes) -> str:
         try:
-            return SealedColumn(str, "a", "b").open(stored, row="7", ring=KeyRing([OLD]))
+            return SealedColumn(str, "a", "b").open(stored, row="7", ring=SealRing([OLD]))
         except BrokenSealError:
             return stored.decode()  # "not migrated yet"
 
     forged = Encrypted(b'"admin"')
-    assert not came_through(lambda: SealedColumn(str, "a", "b").open(forged, row="7", ring=KeyRing([OLD])) == "admin")
+    assert not came_through(lambda: SealedColumn(str, "a", "b").open(forged, row="7", ring=SealRing([OLD])) == "admin")
     assert came_through(lambda: "admin" in fallback(forged))
 
 
@@ -355,7 +355,7 @@ async def test_attack_the_database_alone_is_stolen(db: Database) -> None:
         sealed = (await (await opened(db, kms)).ring(scope)).seal(b"secret", context=MINE)
         held = await db.all(bytes, "SELECT wrapped FROM _archstone_data_keys WHERE scope = :scope", scope=scope)
         tries = [part[at : at + 32] for part in held for at in range(len(part) - 31)]
-        return any(came_through(lambda key=key: KeyRing([key]).open(sealed, context=MINE) != b"") for key in tries)
+        return any(came_through(lambda key=key: SealRing([key]).open(sealed, context=MINE) != b"") for key in tries)
 
     assert not await attack(StandInKms(), "a")
     assert await attack(Plain(), "b")
@@ -497,7 +497,7 @@ async def test_attack_a_new_root_key_is_slipped_in_by_removing_the_file(db: Data
     class Helpful(DataKeys):
         """Begins anew where the old keys do not open, so that the program starts at any rate."""
 
-        async def ring(self, scope: str) -> KeyRing:
+        async def ring(self, scope: str) -> SealRing:
             try:
                 return await super().ring(scope)
             except UnknownSealKeyError:
@@ -523,7 +523,7 @@ async def test_attack_a_new_root_key_is_slipped_in_by_removing_the_file(db: Data
 
 @pytest.mark.parametrize("mode", [0o644, 0o660, 0o604])
 def test_attack_the_key_file_is_read_by_a_neighbour(tmp_path: Path, mode: int) -> None:
-    """A file that lets others in is not used at all: what it seals would be theirs. The weak reader looks at no mode."""
+    """A file that lets others in is not used at all: what it seals would be theirs. A weak reader looks at no mode."""
     path = tmp_path / "keys"
     RootKeys.from_file(path)
     path.chmod(mode)

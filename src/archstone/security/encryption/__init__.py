@@ -1,10 +1,10 @@
 """Data at rest: values sealed with AES-256-GCM, keys that rotate, fields, equality search, erasing by key destruction.
 
-    ring = KeyRing.generate()
+    ring = SealRing.generate()
     sealed = ring.seal(b"...", context="customers.phone/42")
     ring.open(sealed, context="customers.phone/42")
 
-`KeyRing` seals. `DataKeys` keeps its keys in the database, wrapped by a root key: `RootKeys`, or a KMS behind
+`SealRing` seals. `DataKeys` keeps its keys in the database, wrapped by a root key: `RootKeys`, or a KMS behind
 `KeyService`. Needs `archstone[security]`. See `docs/security/encryption.md`.
 """
 
@@ -23,7 +23,7 @@ from archstone.security.encryption.errors import (
 )
 from archstone.security.encryption.password import Argon2, DerivationTextError, PasswordKey, Scrypt, parse
 from archstone.security.encryption.resealing import Resealed, reseal
-from archstone.security.encryption.ring import KeyRing, key_of
+from archstone.security.encryption.ring import SealRing, key_of
 from archstone.security.encryption.roots import RootKeys
 from archstone.security.encryption.service import KeyService
 
@@ -35,7 +35,6 @@ __all__ = [
     "DataKeys",
     "DerivationTextError",
     "Encrypted",
-    "KeyRing",
     "KeyService",
     "KeyServiceBusyError",
     "KeyServiceDeniedError",
@@ -47,6 +46,7 @@ __all__ = [
     "RootKeyError",
     "RootKeys",
     "Scrypt",
+    "SealRing",
     "SealedColumn",
     "TooLargeToSealError",
     "UnknownSealKeyError",

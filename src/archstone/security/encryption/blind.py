@@ -58,7 +58,7 @@ class BlindIndex:
         """Take the keys.
 
         Args:
-            keys: Newest first, at least one, 32 bytes each; not those of a `KeyRing`. Never changed without marking
+            keys: Newest first, at least one, 32 bytes each; not those of a `SealRing`. Never changed without marking
                 every row again: a lookup asks for the marks of all of them meanwhile.
             column: What is marked, such as `customers.email`: two columns have different marks for one value.
             bits: Length of a mark, a multiple of 8 in [16, 256].

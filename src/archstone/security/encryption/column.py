@@ -28,7 +28,7 @@ from pydantic import GetCoreSchemaHandler, TypeAdapter
 from pydantic_core import CoreSchema, core_schema
 
 from archstone.errors import ConfigError
-from archstone.security.encryption.ring import KeyRing, key_of
+from archstone.security.encryption.ring import SealRing, key_of
 
 __all__ = ["Encrypted", "Reads", "SealedColumn", "place"]
 
@@ -121,11 +121,11 @@ class SealedColumn(Generic[T]):
         object.__setattr__(self, "_encode", adapter.dump_json)
         object.__setattr__(self, "_decode", adapter.validate_json)
 
-    def seal(self, value: T, *, row: str, ring: KeyRing) -> Encrypted[T]:
+    def seal(self, value: T, *, row: str, ring: SealRing) -> Encrypted[T]:
         """Return a value sealed for its row."""
         return Encrypted(ring.seal(self._encode(value), context=f"{self.table}.{self.column}/{row}"))
 
-    def open(self, sealed: bytes, *, row: str, ring: KeyRing) -> T:
+    def open(self, sealed: bytes, *, row: str, ring: SealRing) -> T:
         """Return the value that was sealed for this row.
 
         Raises:

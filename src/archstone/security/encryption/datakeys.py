@@ -30,7 +30,7 @@ from archstone.context import Call
 from archstone.data import ConstraintError, Database, Schema, Transaction
 from archstone.resilience import check
 from archstone.security.encryption.errors import KeysDestroyedError
-from archstone.security.encryption.ring import KEY_BYTES, KeyRing, key_id
+from archstone.security.encryption.ring import KEY_BYTES, SealRing, key_id
 from archstone.security.encryption.service import KeyService
 
 __all__ = ["DATA_KEYS_SCHEMA", "DataKeys", "KeyState"]
@@ -88,7 +88,7 @@ class _Row(NamedTuple):
 
 
 class _Kept(NamedTuple):
-    ring: KeyRing
+    ring: SealRing
     until_s: float
 
 
@@ -110,7 +110,7 @@ class DataKeys:
         self.db = db
         self._service = service
         self._rings: dict[str, _Kept] = {}
-        self._loading: dict[str, asyncio.Task[KeyRing]] = {}
+        self._loading: dict[str, asyncio.Task[SealRing]] = {}
 
     async def open(self) -> None:
         """Create the table if it is not there."""
@@ -121,7 +121,7 @@ class DataKeys:
         await asyncio.gather(*self._loading.values(), return_exceptions=True)
         self._rings.clear()
 
-    async def ring(self, scope: str) -> KeyRing:
+    async def ring(self, scope: str) -> SealRing:
         """Return the ring of a scope, whose first key is made if it has none.
 
         However many ask, the service is asked once. Ask before a transaction begins, and ask each time: a ring that is
@@ -223,7 +223,7 @@ class DataKeys:
             again=again, scope=scope, number=number, wrapped=wrapped,
         )  # fmt: skip
 
-    async def _load(self, scope: str) -> KeyRing:
+    async def _load(self, scope: str) -> SealRing:
         # The task was started inside somebody's call, perhaps with a deadline, and serves others too.
         context.set_current(Call())
         asked_s = world.monotonic()
@@ -239,14 +239,14 @@ class DataKeys:
         if self._loading.get(scope) is not asyncio.current_task():
             # The keys were destroyed or rotated after they were read, while the service was asked.
             return await self.ring(scope)
-        ring = KeyRing(keys, sealing=self._sealing(alive))
+        ring = SealRing(keys, sealing=self._sealing(alive))
         if len(self._rings) >= self.kept:
             self._rings.pop(next(iter(self._rings)))
         # Counted from before the question: what was destroyed meanwhile is noticed no later than promised.
         self._rings[scope] = _Kept(ring, asked_s + self.keep_s)
         return ring
 
-    def _loaded(self, scope: str, task: asyncio.Task[KeyRing]) -> None:
+    def _loaded(self, scope: str, task: asyncio.Task[SealRing]) -> None:
         if self._loading.get(scope) is task:
             del self._loading[scope]
         if not task.cancelled():

@@ -31,7 +31,7 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt as ScryptOf
 from archstone import world
 from archstone.errors import InvalidError
 from archstone.resilience import check
-from archstone.security.encryption.ring import KEY_BYTES, KeyRing
+from archstone.security.encryption.ring import KEY_BYTES, SealRing
 
 __all__ = ["Argon2", "DerivationTextError", "PasswordKey", "Scrypt", "parse"]
 
@@ -88,7 +88,7 @@ class Argon2:
         )
         return kdf.derive(_normal(password))
 
-    async def ring(self, password: str) -> KeyRing:
+    async def ring(self, password: str) -> SealRing:
         """Return a ring with the key, made in a thread."""
         return await _ring(self.derive, password)
 
@@ -124,7 +124,7 @@ class Scrypt:
         kdf = ScryptOf(salt=self.salt, length=KEY_BYTES, n=2**self.log_n, r=self.r, p=self.p)
         return kdf.derive(_normal(password))
 
-    async def ring(self, password: str) -> KeyRing:
+    async def ring(self, password: str) -> SealRing:
         """Return a ring with the key, made in a thread."""
         return await _ring(self.derive, password)
 
@@ -151,8 +151,8 @@ def parse(text: str) -> PasswordKey:
     raise DerivationTextError("the text says no known method with its parameters and salt")
 
 
-async def _ring(derive: Callable[[str], bytes], password: str) -> KeyRing:
-    return KeyRing([await asyncio.to_thread(derive, password)])
+async def _ring(derive: Callable[[str], bytes], password: str) -> SealRing:
+    return SealRing([await asyncio.to_thread(derive, password)])
 
 
 def _salt(text: str) -> bytes:

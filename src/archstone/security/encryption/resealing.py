@@ -18,7 +18,7 @@ from typing import NamedTuple, TypeVar
 from archstone.data import Database
 from archstone.security.encryption.column import SealedColumn
 from archstone.security.encryption.errors import BrokenSealError
-from archstone.security.encryption.ring import KeyRing
+from archstone.security.encryption.ring import SealRing
 
 __all__ = ["Resealed", "reseal"]
 
@@ -39,7 +39,7 @@ class Resealed(NamedTuple):
 
 
 async def reseal(
-    db: Database, column: SealedColumn[T], ring: KeyRing, *, after: str = "", limit: int = 200
+    db: Database, column: SealedColumn[T], ring: SealRing, *, after: str = "", limit: int = 200
 ) -> AsyncGenerator[Resealed]:
     """Seal every value of a column again that is under another key than the one that seals now.
 

@@ -1,6 +1,6 @@
 """Seal values with AES-256-GCM under a ring of keys: the newest seals, all of them open.
 
-    ring = KeyRing([new_key, old_key])
+    ring = SealRing([new_key, old_key])
     sealed = ring.seal(b"...", context="customers.phone/42")
     ring.open(sealed, context="customers.phone/42")
 
@@ -36,7 +36,7 @@ except ImportError as error:
     message = "encryption needs cryptography: pip install 'archstone[security]'"
     raise ImportError(message, name="cryptography") from error
 
-__all__ = ["KEY_BYTES", "MESSAGES_OF_A_KEY", "OVERHEAD_BYTES", "PLAINTEXT_BYTES", "KeyRing", "key_id", "key_of"]
+__all__ = ["KEY_BYTES", "MESSAGES_OF_A_KEY", "OVERHEAD_BYTES", "PLAINTEXT_BYTES", "SealRing", "key_id", "key_of"]
 
 KEY_BYTES: Final = 32
 PLAINTEXT_BYTES: Final = 64 * 2**20
@@ -67,7 +67,7 @@ def key_of(sealed: bytes) -> str:
     return sealed[1:_NAMED].hex() if known else ""
 
 
-class KeyRing:
+class SealRing:
     """Keys in memory that seal and open. It is never changed: a rotation makes another ring.
 
     Threads may share it. Keys stay in memory until the last reference is gone; Python cannot wipe them.
@@ -100,7 +100,7 @@ class KeyRing:
         return cls([world.secret_bytes(KEY_BYTES)])
 
     def __repr__(self) -> str:
-        return f"KeyRing(sealing={self.sealing}, keys={len(self._keys)})"
+        return f"SealRing(sealing={self.sealing}, keys={len(self._keys)})"
 
     @property
     def sealing(self) -> str:

@@ -20,7 +20,7 @@ from typing import Any, Final, Self, cast
 
 from archstone import world
 from archstone.security.encryption.errors import RootKeyError
-from archstone.security.encryption.ring import KEY_BYTES, KeyRing
+from archstone.security.encryption.ring import KEY_BYTES, SealRing
 
 __all__ = ["RootKeys"]
 
@@ -32,7 +32,7 @@ class RootKeys:
 
     def __init__(self, keys: Sequence[bytes]) -> None:
         """Take the keys, newest first, 32 bytes each."""
-        self.ring = KeyRing(keys)
+        self.ring = SealRing(keys)
 
     @classmethod
     def generate(cls) -> Self:

@@ -27,7 +27,7 @@ from collections.abc import Callable
 from typing import Any
 
 from archstone.errors import ConfigError
-from archstone.security.encryption.ring import KeyRing
+from archstone.security.encryption.ring import SealRing
 
 try:
     from sqlalchemy import Dialect, LargeBinary
@@ -47,7 +47,7 @@ class SealedText(TypeDecorator[str]):
     impl = LargeBinary
     cache_ok = True
 
-    def __init__(self, context: str, ring: Callable[[], KeyRing]) -> None:
+    def __init__(self, context: str, ring: Callable[[], SealRing]) -> None:
         """Take the place and the keys.
 
         Args:

@@ -22,7 +22,7 @@ from archstone.security.encryption.errors import (
     KeyServiceDeniedError,
     KeyServiceError,
 )
-from archstone.security.encryption.ring import KEY_BYTES, KeyRing
+from archstone.security.encryption.ring import KEY_BYTES, SealRing
 from archstone.security.encryption.service import KeyService
 
 __all__ = ["Asked", "KeyServiceConformance", "KmsRules", "StandInKms"]
@@ -107,10 +107,10 @@ class StandInKms:
         """Return whether an older version has wrapped it: its name is in front, as with the key services of clouds."""
         return self._ring().stale(wrapped)
 
-    def _ring(self) -> KeyRing:
+    def _ring(self) -> SealRing:
         if not self._versions:
             raise KeyServiceError(self.name, "the root key was destroyed")
-        return KeyRing(self._versions)
+        return SealRing(self._versions)
 
     async def _admit(self, verb: Verb, context: str) -> None:
         if self.rules.latency_s:

@@ -6,8 +6,7 @@ from typing import Final, cast
 
 from archstone.data import Database
 from archstone.errors import ConfigError
-from archstone.security import KeyFile, Passwords, Tokens
-from archstone.security.encryption import DataKeys, RootKeys
+from archstone.security import DataKeys, KeyFile, Passwords, RootKeys, Tokens
 from archstone.services import Environment
 from archstone.systems.shop.checkout import CheckoutForm
 from archstone.systems.shop.images.bounds import ImageBounds

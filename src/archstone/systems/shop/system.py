@@ -5,8 +5,7 @@ archstone up shop
 
 from pathlib import Path
 
-from archstone.security import Passwords, Tokens
-from archstone.security.encryption import DataKeys
+from archstone.security import DataKeys, Passwords, Tokens
 from archstone.services import Option, System
 from archstone.systems.shop.analytics.service import AnalyticsService
 from archstone.systems.shop.carts.contract import Carts

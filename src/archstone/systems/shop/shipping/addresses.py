@@ -6,7 +6,7 @@ the clear are sealed in the background, some at a time.
 
 from typing import Final
 
-from archstone.security.encryption import DataKeys, Encrypted, SealedColumn
+from archstone.security import DataKeys, Encrypted, SealedColumn
 from archstone.services import Tx
 from archstone.systems.shop.values import Address
 

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, cast
 
 from archstone import world
 from archstone.resilience import check
-from archstone.security.encryption import DataKeys
+from archstone.security import DataKeys
 from archstone.services import Service, every, on
 from archstone.systems.shop.orders.events import OrderConfirmed, ParcelState
 from archstone.systems.shop.shipping import addresses
