@@ -19,6 +19,7 @@ from archstone.security.audits import Audits
 from archstone.security.audittables import AUDIT_SCHEMA
 from archstone.security.backupcodes import BackupCodes, FreshCodes, StoredCode
 from archstone.security.breached import BreachedPasswords, PwnedPasswords
+from archstone.security.encryption import BlindIndex, DataKeys, Encrypted, KeyService, RootKeys, SealedColumn, SealRing
 from archstone.security.errors import (
     InsecureKeyFileError,
     KeyFileError,
@@ -35,7 +36,6 @@ from archstone.security.passkeys import Asked, NewPasskey, Passkey, PasskeyError
 from archstone.security.passwords import Cost, Passwords, Verdict
 from archstone.security.policy import Flaw, PasswordPolicy
 from archstone.security.refresh import REFRESH_SCHEMA, RefreshToken, RefreshTokens, Rotated, Statements
-from archstone.security.sealer import GcmSealer, Sealer, UnsealedError
 from archstone.security.tokens import AccessToken, Claims, Tokens
 from archstone.security.totp import Totp
 from archstone.security.tuning import CostProposal, propose_cost
@@ -57,17 +57,20 @@ __all__ = [
     "AuditVerdict",
     "Audits",
     "BackupCodes",
+    "BlindIndex",
     "BreachedPasswords",
     "Claims",
     "Cost",
     "CostProposal",
+    "DataKeys",
+    "Encrypted",
     "FileAnchor",
     "Flaw",
     "FreshCodes",
-    "GcmSealer",
     "InsecureKeyFileError",
     "KeyFile",
     "KeyFileError",
+    "KeyService",
     "NewPasskey",
     "Passkey",
     "PasskeyError",
@@ -82,8 +85,10 @@ __all__ = [
     "RefreshToken",
     "RefreshTokenError",
     "RefreshTokens",
+    "RootKeys",
     "Rotated",
-    "Sealer",
+    "SealRing",
+    "SealedColumn",
     "SigningKeys",
     "Statements",
     "StoredCode",
@@ -92,7 +97,6 @@ __all__ = [
     "TokenExpiredError",
     "Tokens",
     "Totp",
-    "UnsealedError",
     "UsedPasskey",
     "Verdict",
     "propose_cost",

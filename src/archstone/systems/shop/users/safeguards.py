@@ -9,7 +9,7 @@ from typing import Final, Self
 
 from archstone import context
 from archstone.resilience import Limiter, RateLimit, SharedState
-from archstone.security import Attempts, GcmSealer, Passkeys, SigningKeys, Totp
+from archstone.security import Attempts, Passkeys, SealRing, SigningKeys, Totp
 from archstone.systems.shop.users.tickets import Tickets
 
 __all__ = ["Safeguards", "place"]
@@ -34,7 +34,7 @@ class Safeguards:
     """Where failures are counted for all processes. None: in this one."""
     admins_need_factor: bool = False
     """Whether administrators are none until they have a second factor."""
-    sealer: GcmSealer = field(init=False)
+    ring: SealRing = field(init=False)
     tickets: Tickets = field(init=False)
     passwords: Attempts = field(init=False)
     codes: Attempts = field(init=False)
@@ -42,10 +42,10 @@ class Safeguards:
     sign_ups: Limiter = field(init=False)
 
     def __post_init__(self) -> None:
-        sealer = GcmSealer(self.keys)
+        ring = SealRing(self.keys.keys)
         made = {
-            "sealer": sealer,
-            "tickets": Tickets(sealer),
+            "ring": ring,
+            "tickets": Tickets(ring),
             "passwords": Attempts("passwords", shared=self.shared),
             "codes": Attempts("codes", account=_CODES, shared=self.shared),
             "reset_mails": _RESET_MAILS.bind("reset mails"),

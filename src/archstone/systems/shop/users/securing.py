@@ -75,7 +75,7 @@ class Securing(SigningIn, Factors, name="users"):
             if step is None:
                 raise WrongCodeError
         fresh = await self._backup.make()  # before the transaction: it takes a while
-        sealed = self.guard.sealer.seal(secret, context=totp_context(row.id))
+        sealed = self.guard.ring.seal(secret, context=totp_context(row.id))
         await factorstore.put_totp(self.tx, row.id, sealed, step)
         await factorstore.put_codes(self.tx, row.id, fresh.rows)
         await self._end_others(row.id, keep_browser=browser)

@@ -280,7 +280,7 @@ class SigningIn(Service, Sessions, BrowserSessions, Recovery, name="users"):
         stored = await factorstore.totp_of(self.db, row.id)
         if stored is None:
             return False
-        secret = self.guard.sealer.open(stored.secret, context=totp_context(row.id))
+        secret = self.guard.ring.open(bytes(stored.secret), context=totp_context(row.id))
         step = self.guard.totp.match(secret, code, after=stored.last_step)
         return step is not None and await factorstore.use_step(self.tx, row.id, step)
 
@@ -372,6 +372,6 @@ class SigningIn(Service, Sessions, BrowserSessions, Recovery, name="users"):
         return Session(access_token=access.text, refresh_token=refresh.text, expires_in=access.expires_in_s)
 
 
-def totp_context(user_id: str) -> bytes:
+def totp_context(user_id: str) -> str:
     """Return to what the secret of an app is bound: it opens in no other row."""
-    return f"users/totp_factors/{user_id}".encode()
+    return f"totp_factors.secret/{user_id}"

@@ -12,7 +12,7 @@ from typing import Final, Literal, cast
 
 from archstone import world
 from archstone.errors import BackendError
-from archstone.security import Sealer
+from archstone.security import SealRing
 from archstone.systems.shop.users.proving import TicketError
 
 __all__ = ["CEREMONY_S", "OFFER_S", "PROOF_S", "RESET_S", "SIGN_IN_S", "Tickets", "digest"]
@@ -35,13 +35,13 @@ Purpose = Literal["sign-in", "proof", "totp-offer", "new-passkey", "passkey", "r
 class Tickets:
     """Seals and opens tickets."""
 
-    def __init__(self, sealer: Sealer) -> None:
-        self._sealer = sealer
+    def __init__(self, ring: SealRing) -> None:
+        self._ring = ring
 
     def issue(self, purpose: Purpose, lifetime_s: int, **facts: str) -> str:
         """Return a ticket that says `facts` for so many seconds."""
         told = json.dumps({**facts, "until": world.now_us() + lifetime_s * _MICROS})
-        sealed = self._sealer.seal(told.encode(), context=f"ticket/{purpose}".encode())
+        sealed = self._ring.seal(told.encode(), context=f"ticket/{purpose}")
         return base64.urlsafe_b64encode(sealed).decode("ascii").rstrip("=")
 
     def read(self, purpose: Purpose, ticket: str) -> Mapping[str, str]:
@@ -52,7 +52,7 @@ class Tickets:
         """
         try:
             sealed = base64.b64decode(ticket + "=" * (-len(ticket) % 4), altchars=b"-_", validate=True)
-            told = cast("dict[str, str]", json.loads(self._sealer.open(sealed, context=f"ticket/{purpose}".encode())))
+            told = cast("dict[str, str]", json.loads(self._ring.open(sealed, context=f"ticket/{purpose}")))
         except (ValueError, BackendError) as error:
             raise TicketError from error
         if world.now_us() >= int(told["until"]):
