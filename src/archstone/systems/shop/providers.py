@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Final, cast
 
+from archstone.cache import Cache
 from archstone.errors import ConfigError
 from archstone.security import KeyFile, Passwords, Tokens
 from archstone.services import Environment
@@ -14,10 +15,12 @@ from archstone.systems.shop.images.places import Allowed
 from archstone.systems.shop.images.proxy import ImageProxy
 from archstone.systems.shop.notifications.mailer import Mailer, open_mailer
 from archstone.systems.shop.payments.bank import Bank
-from archstone.systems.shop.payments.provider import PaymentProvider, find_provider
+from archstone.systems.shop.payments.guard import GuardedProvider
+from archstone.systems.shop.payments.provider import find_provider
 from archstone.systems.shop.shipping.service import Pace
+from archstone.systems.shop.window import KEEP_S, Window
 
-__all__ = ["checkout_form", "images", "mailer", "pace", "passwords", "payment_provider", "tokens"]
+__all__ = ["checkout_form", "images", "mailer", "pace", "passwords", "payment_provider", "tokens", "window"]
 
 _PACES: Final = {
     "slow": Pace(),
@@ -37,12 +40,17 @@ def tokens(environment: Environment) -> Tokens:
     return Tokens(keys, issuer=environment.system, audience=f"{environment.system}-api")
 
 
-def payment_provider(environment: Environment) -> AbstractAsyncContextManager[PaymentProvider]:
-    """Return the embedded bank, or the plug-in that the option `payments` names."""
+def payment_provider(environment: Environment) -> GuardedProvider:
+    """Return the embedded bank, or the plug-in that the option `payments` names, behind what keeps it from hurting."""
     name = _option(environment, "payments", "bank")
     if name == "bank":
-        return Bank(f"sqlite:///{(environment.data / 'bank.db').absolute()}")
-    return find_provider(name)(environment.data, _options(environment))
+        return GuardedProvider(Bank(f"sqlite:///{(environment.data / 'bank.db').absolute()}"))
+    return GuardedProvider(find_provider(name)(environment.data, _options(environment)))
+
+
+def window(environment: Environment) -> Window:
+    """Return what keeps near what is only looked at, where the option `cache` says."""
+    return Window(Cache(_option(environment, "cache", "memory:"), name=environment.system, ttl_s=KEEP_S))
 
 
 def checkout_form(environment: Environment) -> CheckoutForm:
