@@ -24,7 +24,7 @@ __all__ = [
     "RefundReason",
 ]
 
-PATIENCE_S: Final = 120.0
+PATIENCE_S: Final = 90.0
 """Seconds for which a charge waits for a provider that cannot be asked; then it is called off."""
 ANSWER_S: Final = 12.0
 """Seconds that who asks for a charge or a refund waits for its end before asking how far it is."""

@@ -7,7 +7,7 @@ All of them share one circuit, one compartment and one name. One layer tries aga
 
 | what went wrong | who tries again |
 | --- | --- |
-| a charge was asked for and failed | the retry here: four attempts at most, a tenth more calls for all together |
+| a charge was asked for and failed | the retry here: six attempts at most, a tenth more calls for all together |
 | a charge was refused here, unasked: open circuit, no place | the step of its saga, which costs the provider nothing |
 | money that must go back | the step or the undo of its saga: it only goes forward, for most of a day |
 | a part that is to go back | the order's own saga, after pauses that grow to a day |
@@ -48,10 +48,11 @@ __all__ = ["ANSWER_S", "GuardedProvider", "LineState"]
 ANSWER_S: Final = 2.0
 """Seconds that the provider has for one answer."""
 AGAIN: Final = Retry(
-    4, backoff=Exponential(0.1, cap_s=1.0), on=(BackendError, ConnectionError, TimeoutError),
+    6, backoff=Exponential(0.1, cap_s=1.0), on=(BackendError, ConnectionError, TimeoutError),
     budget_ratio=0.1, budget_burst=20.0,
 )  # fmt: skip
-"""Of a charge. What was refused before it was asked is not for this retry: see the table above."""
+"""Of a charge: one attempt more than failures that open the circuit, so that while the provider is away even a lone
+order comes to an open circuit, where it waits, and is not given up. What was refused unasked is not for this retry."""
 BREAKER: Final = Breaker(5, open_s=10.0)
 """Five failures in a row, then a trial every ten seconds."""
 BULKHEAD: Final = Bulkhead(64, max_waiting=1_000, max_wait_s=1.0)

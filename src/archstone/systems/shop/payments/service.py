@@ -43,7 +43,7 @@ __all__ = ["PaymentsService"]
 
 _log = get_logger("archstone.shop.payments")
 
-ROUND_S: Final = 12.0
+ROUND_S: Final = 16.0
 """Seconds for a charge with all that is tried again of it, see `guard.py`."""
 LOOK_UP_S: Final = 1.0
 """Seconds that the provider has to tell what it knows."""
