@@ -5,7 +5,7 @@ archstone up shop
 
 from pathlib import Path
 
-from archstone.security import Passwords, Tokens
+from archstone.security import DataKeys, Passwords, Tokens
 from archstone.services import Option, System
 from archstone.systems.shop.analytics.service import AnalyticsService
 from archstone.systems.shop.carts.contract import Carts
@@ -23,6 +23,7 @@ from archstone.systems.shop.payments.choreography import ChoreographedPayments
 from archstone.systems.shop.payments.guard import GuardedProvider
 from archstone.systems.shop.providers import (
     checkout_form,
+    data_keys,
     images,
     mailer,
     pace,
@@ -60,6 +61,7 @@ shop = System(
     provide={
         Passwords: passwords,
         Tokens: tokens,
+        DataKeys: data_keys,
         GuardedProvider: payment_provider,
         Mailer: mailer,
         Pace: pace,
@@ -81,6 +83,12 @@ shop = System(
         ),
         Option(
             "cache", about="Where what is only looked at is kept near: `memory:`, or redis://HOST.", default="memory:"
+        ),
+        Option(
+            "root_keys",
+            about="The keys under which data keys lie: encryption.json in the data folder, or ARCHSTONE_ROOT_KEYS.",
+            default="file",
+            choices=("file", "environment"),
         ),
         Option("parcels", about="How fast parcels come along.", default="slow", choices=("slow", "fast")),
         Option(
