@@ -11,7 +11,7 @@ from gateway_subject import Door
 
 from archstone.gateway import Gateway
 
-pytestmark = [pytest.mark.real_time, pytest.mark.slow]
+pytestmark = [pytest.mark.real_time, pytest.mark.slow, pytest.mark.longest]
 
 
 async def test_schemathesis_finds_nothing(tmp_path: Path) -> None:
