@@ -5,7 +5,10 @@ from pathlib import Path
 
 from benchmarks.harness import ROOT
 
-ORDER = ("shop", "saga", "two_phase", "events", "queue", "cache", "services", "resilience", "search", "observe")
+ORDER = (
+    "shop", "saga", "two_phase", "events", "queue", "cache", "cache_traces", "cache_redis", "services", "resilience",
+    "search", "observe",
+)  # fmt: skip
 HEAD = """# Benchmarks
 
 What these figures do **not** show: other machines (two cores of a virtual machine here; its disk syncs in tens of
