@@ -65,12 +65,13 @@ class MemoryStore:
             raise CacheConfigError("memory:", f"max_s={max_s} must be above 0, or None")
         self.label = "memory:"
         self._bounded: Bounded[Kept] = Bounded(Kept, max_entries, max_bytes)
-        self._known = self._bounded.known.get
+        self.known = self._bounded.known.get
+        """Returns what is kept, or was let go, under a key. With `clock` and `number` for who spares calling `peek`."""
         self._weighs = max_bytes is not None
         self._max_tags = max_tags
         self._max_s = max_s
-        self._clock: Callable[[], float] = world.monotonic
-        self._number = 0
+        self.clock: Callable[[], float] = world.monotonic
+        self.number = 0
         """Of the last invalidation of a tag."""
         self._moved: dict[str, int] = {}
         """Tag to the number of its last invalidation, the oldest first."""
@@ -92,13 +93,18 @@ class MemoryStore:
         return f"MemoryStore({self._bounded.count} of {self._bounded.max_entries} entries)"
 
     @property
+    def near(self) -> Self:
+        """The entries that are in this process: all of them."""
+        return self
+
+    @property
     def hits(self) -> int:
         """How often an entry was found."""
         return self._bounded.faded + sum(kept.hits for kept in self._bounded.known.values())
 
     async def open(self) -> None:
         """Begin empty, on the clock of the running world."""
-        self._clock = world.clock()
+        self.clock = world.clock()
         self.clear()
 
     async def close(self) -> None:
@@ -112,9 +118,9 @@ class MemoryStore:
 
     def peek(self, key: str) -> Kept | None:
         """Return the entry of `key` if a hit calls for nothing else; None where `read` must say more. The hot path."""
-        kept = self._known(key)
+        kept = self.known(key)
         # What was let go has no time left.
-        if kept is None or self._clock() >= kept.soon_s or (kept.checked != self._number and not self._stands(kept)):
+        if kept is None or self.clock() >= kept.soon_s or (kept.checked != self.number and not self._stands(kept)):
             return None
         kept.hits += 1
         return kept
@@ -124,7 +130,7 @@ class MemoryStore:
         kept = self._bounded.kept(key)
         if kept is None:
             return None
-        now_s, born_s = self._clock(), kept.born_s
+        now_s, born_s = self.clock(), kept.born_s
         value, _, tags, fresh_s, keep_s, soon_s, load_s, age_s = kept.write
         gone_s = born_s + (keep_s if self._max_s is None else min(keep_s, age_s + self._max_s))
         if now_s >= gone_s or not self._stands(kept):
@@ -136,7 +142,7 @@ class MemoryStore:
     def _stands(self, kept: Kept) -> bool:
         if self._overtaken(kept.write.tags, kept.checked):
             return False
-        kept.checked = self._number
+        kept.checked = self.number
         return True
 
     def _overtaken(self, tags: tuple[str, ...], stamp: int) -> bool:
@@ -150,16 +156,16 @@ class MemoryStore:
     def put(self, key: str, write: Write, stamp: int | None = None) -> None:
         """Keep a value, loaded under `stamp` (None: now)."""
         weight = self._weight(key, write) if self._weighs else 0
-        kept = self._known(key)
+        kept = self.known(key)
         if kept is None or kept.soon_s == NEVER:
             kept = self._bounded.admit(key, kept)
         value, _, _, _, _, soon_s, _, age_s = write
-        now_s = self._clock()
+        now_s = self.clock()
         kept.value = value
         kept.write = write
         kept.born_s = born_s = now_s - age_s
         kept.soon_s = born_s + soon_s
-        kept.checked = self._number if stamp is None else stamp
+        kept.checked = self.number if stamp is None else stamp
         if self._max_s is not None:
             kept.soon_s = min(kept.soon_s, now_s + self._max_s)
         if weight != kept.weight:
@@ -180,11 +186,11 @@ class MemoryStore:
 
     def lease(self, key: str, lease_s: float) -> Lease | Busy:
         """Return the right to load `key`, or that somebody has it."""
-        now_s = self._clock()
+        now_s = self.clock()
         held = self._leases.get(key)
         if held is not None and held[1] > now_s:
             return Busy(held[1] - now_s)
-        lease = Lease(key, next(self._tokens), self._number)
+        lease = Lease(key, next(self._tokens), self.number)
         self._leases[key] = lease, now_s + lease_s
         return lease
 
@@ -228,10 +234,10 @@ class MemoryStore:
                 self._bounded.drop(kept)
         if not tags:
             return
-        self._number += 1
+        self.number += 1
         for tag in tags:
             self._moved.pop(tag, None)
-            self._moved[tag] = self._number
+            self._moved[tag] = self.number
         while len(self._moved) > self._max_tags:
             # Its number must not go back to an older one: from now on it is that of all that are not remembered.
             self._floor = self._moved.pop(next(iter(self._moved)))
