@@ -20,7 +20,7 @@ compared with a figure to reach.
 
 Each table is made of the file in [benchmarks/results](../benchmarks/results) named above it, which also holds the
 spread, the versions and the memory of each contender. To measure yourself: `make bench`, or
-`python -m benchmarks.NAME`.
+`python -m benchmarks.NAME`. Where the time of the small blocks goes: [what limits them](benchmarks-limits.md).
 """
 
 
