@@ -9,6 +9,7 @@ Needs `archstone[security]`. What a principal may do is decided where the operat
 """
 
 from archstone.security.assertion import PrincipalAssertions
+from archstone.security.encryption import BlindIndex, DataKeys, Encrypted, KeyService, RootKeys, SealedColumn, SealRing
 from archstone.security.errors import (
     InsecureKeyFileError,
     KeyFileError,
@@ -28,11 +29,15 @@ from archstone.security.tokens import AccessToken, Claims, Tokens
 __all__ = [
     "REFRESH_SCHEMA",
     "AccessToken",
+    "BlindIndex",
     "Claims",
     "Cost",
+    "DataKeys",
+    "Encrypted",
     "InsecureKeyFileError",
     "KeyFile",
     "KeyFileError",
+    "KeyService",
     "PasswordTooLongError",
     "Passwords",
     "PasswordsBusyError",
@@ -41,7 +46,10 @@ __all__ = [
     "RefreshToken",
     "RefreshTokenError",
     "RefreshTokens",
+    "RootKeys",
     "Rotated",
+    "SealRing",
+    "SealedColumn",
     "SigningKeys",
     "Statements",
     "StoredHashError",
