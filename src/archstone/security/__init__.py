@@ -20,19 +20,30 @@ from archstone.security.errors import (
     TokenError,
     TokenExpiredError,
 )
+from archstone.security.http import CrossSiteError, HostCookie, check_same_origin, read_cookies
 from archstone.security.keys import KeyFile, SigningKeys
+from archstone.security.outgoing import Allowed, Outgoing, OutgoingBounds, OutgoingError, Resolve
 from archstone.security.passwords import Cost, Passwords, Verdict
 from archstone.security.refresh import REFRESH_SCHEMA, RefreshToken, RefreshTokens, Rotated, Statements
+from archstone.security.roles import SERVICE, Guard, Role, Roles, Rule, tell_log
 from archstone.security.tokens import AccessToken, Claims, Tokens
 
 __all__ = [
     "REFRESH_SCHEMA",
+    "SERVICE",
     "AccessToken",
+    "Allowed",
     "Claims",
     "Cost",
+    "CrossSiteError",
+    "Guard",
+    "HostCookie",
     "InsecureKeyFileError",
     "KeyFile",
     "KeyFileError",
+    "Outgoing",
+    "OutgoingBounds",
+    "OutgoingError",
     "PasswordTooLongError",
     "Passwords",
     "PasswordsBusyError",
@@ -41,7 +52,11 @@ __all__ = [
     "RefreshToken",
     "RefreshTokenError",
     "RefreshTokens",
+    "Resolve",
+    "Role",
+    "Roles",
     "Rotated",
+    "Rule",
     "SigningKeys",
     "Statements",
     "StoredHashError",
@@ -49,4 +64,7 @@ __all__ = [
     "TokenExpiredError",
     "Tokens",
     "Verdict",
+    "check_same_origin",
+    "read_cookies",
+    "tell_log",
 ]

@@ -22,6 +22,7 @@ from archstone.systems.shop.orders.contract import Orders
 from archstone.systems.shop.payments.choreography import ChoreographedPayments
 from archstone.systems.shop.payments.provider import PaymentProvider
 from archstone.systems.shop.providers import checkout_form, images, mailer, pace, passwords, payment_provider, tokens
+from archstone.systems.shop.roles import ROLES
 from archstone.systems.shop.shipping.choreography import ChoreographedShipping
 from archstone.systems.shop.shipping.service import Pace
 from archstone.systems.shop.users.contract import Sessions, UserAdmin
@@ -58,6 +59,7 @@ shop = System(
     },
     contracts_snapshot=Path(__file__).with_name("contracts.json"),
     promote=UserAdmin.grant,
+    roles=ROLES,
     options=[
         Option("mailer", about="Where mails go: `files`, in the data folder, or smtp://host[:port].", default="files"),
         Option("payments", about="Who takes the money: `bank`, embedded, or the name of a plug-in.", default="bank"),

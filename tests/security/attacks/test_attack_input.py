@@ -1,0 +1,560 @@
+"""Attacks by what is sent: HTML that runs, names that deceive, paths that climb, files that are none, bombs."""
+
+import gzip
+import io
+import os
+import re
+import struct
+import tempfile
+import zipfile
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from pathlib import Path
+
+import pytest
+from attack_stage import caught, caught_later
+from clam_stand_in import EICAR, clamd
+from image_host import bomb, picture
+from PIL import Image
+from pydantic import BaseModel, ValidationError
+
+from archstone.errors import ConfigError
+from archstone.security.input import (
+    ArchiveBounds,
+    ClamAv,
+    EmailAddress,
+    HtmlPolicy,
+    ImageBounds,
+    InputError,
+    ScannerError,
+    Uploads,
+    check_zip,
+    gunzipped,
+    made_anew,
+    normal_email,
+    safe_join,
+    safe_name,
+    text_only,
+)
+
+POST = HtmlPolicy()
+
+
+# HTML
+
+
+RUNS = [
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "<svg onload=alert(1)>",
+    '<a href="javascript:alert(1)">x</a>',
+    '<a href="java\tscript:alert(1)">x</a>',
+    '<a href="&#106;avascript:alert(1)">x</a>',
+    '<a href="data:text/html,<script>alert(1)</script>">x</a>',
+    "<iframe srcdoc='<script>alert(1)</script>'></iframe>",
+    '<p style="background:url(javascript:alert(1))">x</p>',
+    "<math><mtext></form><form><mglyph><style></math><img src onerror=alert(1)>",
+    "<noscript><p title='</noscript><img src=x onerror=alert(1)>'>",
+    "<base href='https://evil.test/'>",
+    "<p onclick=alert(1)>x</p>",
+    "<<script>script>alert(1)<</script>/script>",
+    "<a href='//evil.test'>x</a>",
+    "<form action=https://evil.test><input name=password></form>",
+    "<!--[if IE]><script>alert(1)</script><![endif]-->",
+    "<meta http-equiv=refresh content='0;url=https://evil.test'>",
+    "<p id=csrf_token>x</p>",
+]
+
+
+def by_pattern(text: str) -> str:
+    """Weak: takes scripts out with a pattern."""
+    return re.sub(r"(?i)<script.*?</script>", "", text)
+
+
+def harmless(clean: Callable[[str], str], text: str) -> None:
+    found = clean(text).lower()
+    tags = re.findall(r"<\s*/?\s*([a-z]+)([^>]*)>", found)
+    assert {name for name, _ in tags} <= POST.tags
+    assert not [more for _, more in tags if re.search(r"\bon\w+\s*=|javascript|data:|style\s*=|\bid\s*=|evil", more)]
+
+
+@pytest.mark.parametrize("text", RUNS)
+def test_attack_html_that_runs(text: str) -> None:
+    harmless(POST.clean, text)
+    assert POST.clean(POST.clean(text)) == POST.clean(text)
+    assert "<" not in text_only(text)
+
+
+def test_attack_html_against_a_pattern() -> None:
+    escaped = [text for text in RUNS if _caught(text)]
+    assert len(escaped) >= 15, "a pattern stops next to nothing of it"
+
+
+def _caught(text: str) -> bool:
+    try:
+        harmless(by_pattern, text)
+    except AssertionError:
+        return True
+    return False
+
+
+def test_attack_a_policy_that_cannot_be_made_safe() -> None:
+    for wrong in (
+        {"tags": frozenset({"script"})},
+        {"tags": frozenset({"svg"})},
+        {"attributes": {"p": frozenset({"onclick"})}},
+        {"attributes": {"p": frozenset({"style"})}},
+        {"schemes": frozenset({"javascript"})},
+    ):
+        with pytest.raises(ConfigError, match="HTML policy"):
+            HtmlPolicy(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="large"):
+        HtmlPolicy(most_chars=10).clean("x" * 11)
+
+
+def test_html_that_is_taken_stays_and_links_vouch_for_nothing() -> None:
+    found = POST.clean(
+        '<p>Gr\u00fc\u00dfe <strong>an</strong> <a href="https://a.test/?x=1&y=2" target="_blank">alle</a></p>'
+    )
+    assert "<p>Gr\u00fc\u00dfe <strong>an</strong>" in found
+    assert 'href="https://a.test/?x=1&amp;y=2"' in found
+    assert "nofollow" in found
+    assert "target" not in found
+    assert text_only("a < b & c") == "a &lt; b &amp; c"
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ann@example.org\r\nBcc: all@example.org",
+        "ann@example.org,bob@example.org",
+        "<ann@example.org>",
+        "Ann <a@example.org>",
+        "ann@[127.0.0.1]",
+        "ann@localhost",
+        "ann@example.invalid",
+        "a" * 65 + "@example.org",
+        "ann@exa mple.org",
+        "ann@-a.org",
+        '"very unusual"@example.org',
+        "@example.org",
+        "ann",
+        "a@" + "b" * 250 + ".org",
+        "ann@example..org",
+        "ann\u202e@example.org",
+    ],
+)
+def test_attack_an_address_that_would_send_more_or_elsewhere(text: str) -> None:
+    with pytest.raises(InputError, match="email"):
+        normal_email(text)
+
+
+def test_addresses_of_all_languages_are_written_in_one_way() -> None:
+    assert normal_email("Ann@EXAMPLE.org") == "Ann@example.org"
+    assert normal_email("j\u00f6rg@b\u00fccher.example.com".replace("example.com", "de")) == "j\u00f6rg@b\u00fccher.de"
+    assert normal_email("o'brien+tag@sub.example.org")
+    with pytest.raises(InputError):
+        normal_email("j\u00f6rg@example.org", international=False)
+
+    class Form(BaseModel):
+        address: EmailAddress
+
+    assert Form(address="Ann@EXAMPLE.org").address == "Ann@example.org"
+    with pytest.raises(ValidationError):
+        Form(address="nobody")
+    # What the guide's pattern refuses and takes.
+    guide = re.compile(r"^[a-zA-Z0-9._%+-]+@[a-zA-Z0-9.-]+\.[a-zA-Z]{2,}$")
+    assert not guide.match("j\u00f6rg@b\u00fccher.de")
+    assert guide.match("ann@example..org")
+
+
+# Paths and names
+
+
+CLIMBS = [
+    "../secret",
+    "a/../../secret",
+    "/etc/passwd",
+    "..\\secret",
+    "a/..",
+    ".",
+    "..",
+    "",
+    "a//b",
+    "./a",
+    "\0",
+    "a\0.png",
+    "C:\\x",
+    "c:x",
+    "~/x\n",
+    "con",
+    "NUL.txt",
+    "lpt1",
+    "a/./b",
+    "\udc80",
+]
+
+
+@pytest.mark.parametrize("part", CLIMBS)
+def test_attack_a_path_that_climbs(tmp_path: Path, part: str) -> None:
+    with pytest.raises(InputError):
+        safe_join(tmp_path / "inside", part)
+
+
+def test_attack_a_path_that_climbs_against_the_usual_join(tmp_path: Path) -> None:
+    inside = tmp_path / "inside"
+
+    def check(join: Callable[[Path, str], Path]) -> None:
+        for part in ("../secret", "/etc/passwd"):
+            try:
+                found = join(inside, part)
+            except InputError:
+                continue
+            assert Path(os.path.normpath(found)).is_relative_to(inside)
+
+    check(safe_join)
+    caught(lambda: check(lambda root, part: root / part))
+    caught(lambda: check(lambda root, part: Path(str(root / part.replace("../", "", 1).replace("./", "")))))
+
+
+def test_attack_a_link_that_leads_out(tmp_path: Path) -> None:
+    inside, secret = tmp_path / "inside", tmp_path / "inside-not"
+    inside.mkdir()
+    secret.mkdir()
+    (inside / "link").symlink_to(secret)
+    with pytest.raises(InputError):
+        safe_join(inside, "link", "file")
+    with pytest.raises(InputError):
+        safe_join(inside, "../inside-not/x")
+    assert safe_join(inside, "a", "b/c.txt") == inside.resolve() / "a" / "b" / "c.txt"
+    assert safe_join(inside, "\u00fcbung.txt").name == "\u00fcbung.txt"
+
+
+def test_attack_a_name_that_shows_another_ending() -> None:
+    def check(name: Callable[[str], str]) -> None:
+        assert "\u202e" not in name("invoice\u202efdp.exe")
+        assert "/" not in name("../../etc/passwd")
+        assert "\r" not in name("a\r\nX-Evil: 1.txt")
+
+    check(safe_name)
+    caught(lambda: check(lambda offered: Path(offered.replace("\\", "/")).name))
+    assert safe_name("C:\\temp\\..\\Rechnung.pdf") == "Rechnung.pdf"
+    assert safe_name(".htaccess") == "htaccess"
+    assert safe_name("con.txt") == "_con.txt"
+    assert safe_name('a"b<c>.png') == "a_b_c_.png"
+    assert safe_name("...") == safe_name(None) == safe_name("\u200b") == "file"
+    long = safe_name("\u00fc" * 300 + ".jpeg")
+    assert len(long.encode()) <= 200
+    assert long.endswith("\u00fc.jpeg")
+
+
+# Archives
+
+
+def zipped(path: Path, *entries: tuple[str, bytes], **more: object) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries:
+            archive.writestr(name, content)
+    return path
+
+
+def by_what_it_says(file: Path, bounds: ArchiveBounds) -> None:
+    """Weak: adds up the sizes that the archive claims."""
+    with zipfile.ZipFile(file) as archive:
+        if sum(each.file_size for each in archive.infolist()) > bounds.unpacked_bytes:
+            raise InputError("bomb", "it says so itself")
+
+
+BOUNDS = ArchiveBounds(unpacked_bytes=20_000_000, entries=50)
+
+
+def refuses(check: Callable[[Path, ArchiveBounds], None], file: Path, fault: str) -> None:
+    with pytest.raises(InputError) as told:
+        check(file, BOUNDS)
+    assert told.value.fault == fault
+
+
+def test_attack_a_small_archive_with_gigabytes_inside(tmp_path: Path) -> None:
+    refuses(check_zip, zipped(tmp_path / "a.zip", ("zeros", bytes(15_000_000))), "bomb")
+    refuses(check_zip, zipped(tmp_path / "b.zip", *((f"f{n}", os.urandom(500_000)) for n in range(45))), "bomb")
+    refuses(check_zip, zipped(tmp_path / "c.zip", *((f"f{n}", b"") for n in range(51))), "bomb")
+
+
+def test_attack_entries_that_share_their_bytes(tmp_path: Path) -> None:
+    """Fifield's bomb: many entries of the central directory point at one and the same packed content."""
+    whole = zipped(tmp_path / "one.zip", ("f0", os.urandom(1_000))).read_bytes()
+    at = whole.index(b"PK\x01\x02")
+    end = whole.index(b"PK\x05\x06")
+    entry = whole[at:end]
+    many = b"".join(entry for _ in range(40))
+    tail = bytearray(whole[end:])
+    struct.pack_into("<HHII", tail, 8, 40, 40, len(many), at)
+    file = tmp_path / "overlapping.zip"
+    file.write_bytes(whole[:at] + many + bytes(tail))
+    assert len(zipfile.ZipFile(file).infolist()) == 40
+    refuses(check_zip, file, "bomb")
+    caught(lambda: refuses(by_what_it_says, file, "bomb"))
+
+
+@pytest.mark.parametrize("name", ["../evil.sh", "/etc/cron.d/evil", "a/../../evil", "..\\evil"])
+def test_attack_an_archive_that_writes_beside_its_folder(tmp_path: Path, name: str) -> None:
+    file = zipped(tmp_path / "slip.zip", (name, b"x"))
+    refuses(check_zip, file, "path")
+    caught(lambda: refuses(by_what_it_says, file, "path"))
+
+
+def test_attack_an_archive_with_a_link(tmp_path: Path) -> None:
+    file = tmp_path / "link.zip"
+    with zipfile.ZipFile(file, "w") as archive:
+        entry = zipfile.ZipInfo("link")
+        entry.external_attr = 0o120777 << 16
+        archive.writestr(entry, "/etc/passwd")
+    refuses(check_zip, file, "path")
+
+
+def test_archives_that_are_none_are_broken_and_good_ones_pass(tmp_path: Path) -> None:
+    good = zipped(tmp_path / "good.zip", ("a/", b""), ("a/b.txt", b"hello"), ("c.bin", os.urandom(10_000)))
+    check_zip(good, BOUNDS)
+    cut = tmp_path / "cut.zip"
+    cut.write_bytes(good.read_bytes()[:-30])
+    refuses(check_zip, cut, "broken")
+    turned = bytearray(good.read_bytes())
+    turned[60] ^= 0xFF
+    cut.write_bytes(bytes(turned))
+    with pytest.raises(InputError):
+        check_zip(cut, BOUNDS)
+
+
+def unpacked(pieces: Iterable[bytes], bounds: ArchiveBounds = BOUNDS) -> int:
+    return sum(len(piece) for piece in gunzipped(pieces, bounds))
+
+
+def test_attack_a_gzip_bomb() -> None:
+    def check(unpack: Callable[[bytes], int]) -> None:
+        with pytest.raises(InputError, match="bomb"):
+            unpack(gzip.compress(bytes(30_000_000)))
+
+    check(lambda packed: unpacked([packed]))
+    caught(lambda: check(lambda packed: len(gzip.decompress(packed))))
+
+
+def test_gzip_is_unpacked_in_pieces_whatever_the_pieces_are() -> None:
+    text = b"".join(b"line %d\n" % number for number in range(50_000))
+    packed = gzip.compress(text) + gzip.compress(b"end") + b"\0" * 10
+    for size in (1_000, 65_536, len(packed)):
+        found = b"".join(gunzipped((packed[at : at + size] for at in range(0, len(packed), size)), BOUNDS))
+        assert found == text + b"end"
+    for broken in (packed[:500], b"no gzip", b"", gzip.compress(text)[:-1]):
+        with pytest.raises(InputError, match="broken"):
+            unpacked([broken])
+
+
+# Pictures
+
+
+def with_place() -> bytes:
+    image = Image.new("RGB", (40, 20), "red")
+    exif = Image.Exif()
+    exif[0x010F] = "SECRET CAMERA"
+    exif[0x0112] = 6  # turned by a quarter
+    out = io.BytesIO()
+    image.save(out, "JPEG", exif=exif)
+    return out.getvalue()
+
+
+def test_attack_what_a_picture_tells_beside_its_pixels() -> None:
+    def check(make: Callable[[bytes], bytes]) -> None:
+        found = make(with_place())
+        assert b"SECRET CAMERA" not in found
+        assert Image.open(io.BytesIO(found)).size == (20, 40), "it stands upright"
+
+    check(lambda content: made_anew(content, "image/jpeg").content)
+    caught(lambda: check(lambda content: content))
+
+
+def test_attack_a_picture_that_is_another_file_too() -> None:
+    """A polyglot: a picture with an archive, or a page, behind its end."""
+
+    def check(make: Callable[[bytes], bytes]) -> None:
+        for tail in (b"PK\x03\x04 archive", b"<script>alert(1)</script>", b"<?php system($_GET[0]); ?>"):
+            assert tail not in make(picture("PNG", (40, 40)) + tail)
+
+    check(lambda content: made_anew(content, "image/png").content)
+    caught(lambda: check(lambda content: content))
+
+
+def test_attack_a_picture_of_a_gigapixel() -> None:
+    content = bomb(9_000, 9_000)
+    assert len(content) < 2_000_000
+    with pytest.raises(InputError, match="bomb"):
+        made_anew(content, "image/png")
+    with pytest.raises(InputError, match="bomb"):
+        made_anew(picture("PNG", (400, 400)), "image/png", ImageBounds(pixels=400 * 399))
+
+
+def test_pictures_are_made_anew_in_their_own_kind_and_broken_ones_are_told() -> None:
+    for name, kind in (
+        ("JPEG", "image/jpeg"),
+        ("PNG", "image/png"),
+        ("WEBP", "image/webp"),
+        ("GIF", "image/gif"),
+        ("AVIF", "image/avif"),
+    ):
+        found = made_anew(picture(name, (60, 30)), kind, ImageBounds(side=20))
+        assert (found.kind, found.width, found.height) == (kind, 20, 10)
+        with pytest.raises(InputError, match="broken"):
+            made_anew(picture(name, (60, 30))[:60], kind)
+    with pytest.raises(InputError, match="broken"):
+        made_anew(picture("JPEG"), "image/png")
+    with pytest.raises(InputError, match="kind"):
+        made_anew(b"<svg/>", "image/svg+xml")
+
+
+# Uploads
+
+
+async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
+
+
+def uploads(folder: Path, **more: object) -> Uploads:
+    kinds = ("image/png", "image/jpeg", "application/pdf", "application/zip", "application/gzip", "text/csv")
+    return Uploads(folder, **{"kinds": kinds, "most_bytes": 200_000, "archives": BOUNDS, **more})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as made:
+        yield Path(made) / "uploads"
+
+
+PDF = b"%PDF-1.7\n1 0 obj << >> endobj\ntrailer << >>\n%%EOF\n"
+
+
+@pytest.mark.real_time
+async def test_a_file_is_taken_by_its_content(folder: Path) -> None:
+    for content, kind in (
+        (picture("PNG", (50, 50)), "image/png"),
+        (PDF, "application/pdf"),
+        (b"a;b\r\n1;\xc3\xa4\r\n", "text/csv"),
+        (gzip.compress(b"x"), "application/gzip"),
+        (zipped(folder.parent / "z.zip", ("a", b"b")).read_bytes(), "application/zip"),
+    ):
+        taken = await uploads(folder).take(pieces(content[:7], content[7:]), name="../../my file.exe")
+        assert (taken.kind, taken.name) == (kind, "my file.exe")
+        assert taken.path.parent == folder
+        assert re.fullmatch(r"[0-9a-f]{32}", taken.path.name)
+        assert taken.path.stat().st_mode & 0o777 == 0o600
+        assert taken.size_bytes == taken.path.stat().st_size
+
+
+@pytest.mark.real_time
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"MZ\x90\x00" + bytes(200), "kind"),
+        (b"<html><script>alert(1)</script>", "kind"),
+        (b"<svg xmlns='x'/>", "kind"),
+        (b"#!/bin/sh\nrm -rf /\n", "kind"),
+        (b"\x7fELF" + bytes(100), "kind"),
+        (b"a\0b", "kind"),
+        (b"", "broken"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(50), "broken"),
+        (b"%PDF-1.7 without an end", "kind"),
+        (picture("WEBP"), "kind"),
+        (b"x" * 200_001, "large"),
+        (gzip.compress(bytes(5_000_000)), "bomb"),
+        (picture("PNG")[:2000], "broken"),
+        (b"\xff\xd8\xff" + b"MZ" * 100, "broken"),
+        ("<?xml version='1.0'?><!DOCTYPE a>".encode("utf-8-sig"), "kind"),
+    ],
+)
+async def test_attack_a_file_that_is_not_what_it_is_called(folder: Path, content: bytes, fault: str) -> None:
+    with pytest.raises(InputError) as told:
+        await uploads(folder).take(pieces(content), name="photo.png")
+    assert told.value.fault == fault
+    assert list(folder.iterdir()) == [], "nothing is left"
+
+
+def test_attack_a_file_that_is_called_a_picture_against_the_guide() -> None:
+    """The guide looks at the ending and at the first kilobyte."""
+    from archstone.security.input import kind_of
+
+    def by_ending(path: Path) -> str:
+        return {".png": "image/png", ".pdf": "application/pdf"}[path.suffix]
+
+    def check(kind: Callable[[Path], str | None], path: Path) -> None:
+        assert kind(path) not in {"image/png", "application/pdf"}
+
+    with tempfile.TemporaryDirectory() as made:
+        path = Path(made) / "evil.png"
+        path.write_bytes(b"MZ\x90\x00" + bytes(2_000))
+        check(kind_of, path)
+        caught(lambda: check(by_ending, path))
+
+
+@pytest.mark.real_time
+async def test_attack_a_file_without_an_end(folder: Path) -> None:
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while True:
+            sent += 65_536
+            yield bytes(65_536)
+
+    with pytest.raises(InputError, match="large"):
+        await uploads(folder).take(endless())
+    assert sent <= 200_000 + 2 * 65_536, "it was stopped, not swallowed"
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.real_time
+async def test_attack_malware_and_a_scanner_that_looks_away(folder: Path) -> None:
+    async with clamd() as daemon:
+        scanner = ClamAv(f"tcp://127.0.0.1:{daemon.port}", timeout_s=5)
+        clean = await uploads(folder, scanner=scanner).take(pieces(PDF))
+        assert daemon.scanned == [PDF]
+        clean.path.unlink()
+        with pytest.raises(InputError, match=r"infected.*Eicar-Signature"):
+            await uploads(folder, scanner=scanner).take(pieces(PDF + EICAR + b"\n%%EOF"))
+        assert list(folder.iterdir()) == []
+        daemon.limit_bytes = 10
+        with pytest.raises(ScannerError, match="size limit"):
+            await uploads(folder, scanner=scanner).take(pieces(PDF))
+    with pytest.raises(ScannerError):
+        await uploads(folder, scanner=scanner).take(pieces(PDF))
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.real_time
+@pytest.mark.parametrize("answer", [b"", b"stream: OK but not really\0", b"ERROR\0", b"x" * 10_000, b"OK\0"])
+async def test_attack_a_verdict_that_is_none(answer: bytes) -> None:
+    async def check(scan: Callable[[str], object]) -> None:
+        async with clamd(answer=answer) as daemon:
+            with pytest.raises(ScannerError):
+                await scan(f"tcp://127.0.0.1:{daemon.port}")  # type: ignore[misc]
+
+    async def unless_found(url: str) -> None:
+        """Weak: whatever is not FOUND is clean."""
+        try:
+            await ClamAv(url, timeout_s=5).scan(pieces(b"x"))
+        except ScannerError:
+            return
+
+    await check(lambda url: ClamAv(url, timeout_s=5).scan(pieces(b"x")))
+    await caught_later(lambda: check(unless_found))
+
+
+@pytest.mark.real_time
+async def test_attack_a_scanner_that_keeps_everybody_waiting() -> None:
+    async with clamd(silent=True) as daemon:
+        with pytest.raises(ScannerError, match="no verdict in"):
+            await ClamAv(f"tcp://127.0.0.1:{daemon.port}", timeout_s=0.2).scan(pieces(b"x" * 200_000))
+    with pytest.raises(ConfigError):
+        ClamAv("http://127.0.0.1:1")
+    with pytest.raises(ConfigError, match="decoded by nothing"):
+        Uploads(Path("x"), kinds=("image/svg+xml",))
