@@ -1,0 +1,293 @@
+"""Services in two processes that prove to each other who they are, and who is refused. Real processes and sockets."""
+
+import asyncio
+import datetime as dt
+import ssl
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from mtls_contract import Desk
+
+from archstone import world
+from archstone.errors import ConfigError, DeniedError
+from archstone.security.authority import IDENTITY, TRUSTED, Authority, renewing, service_uri
+from archstone.security.errors import InsecureKeyFileError, KeyFileError
+from archstone.security.mtls import Identity, PeerError, PeersOnly, peer_of
+from archstone.services import client
+from archstone.services.http import HttpTransport, UnreachableError, ask, peer_principal
+
+HERE = Path(__file__).parent
+DOMAIN = "shop.internal"
+
+
+class Yesterday(world.World):
+    """A world two days ago."""
+
+    def now_us(self) -> int:
+        return super().now_us() - 2 * 86_400_000_000
+
+
+@contextmanager
+def serving(folder: Path, *callers: str) -> Iterator[int]:
+    """Run the service `desk` in another process; give its port."""
+    command = [sys.executable, str(HERE / "mtls_child.py"), str(folder), *callers]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=HERE) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        told = child.stdout.readline()
+        assert told, child.stderr.read()
+        try:
+            yield int(told)
+        finally:
+            child.kill()
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority.create(DOMAIN)
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Path:
+    """Return a folder with a folder of each service."""
+    found = tmp_path_factory.mktemp("tls")
+    for name in ("desk", "orders", "other"):
+        authority.give(name, found / name)
+    return found
+
+
+@pytest.fixture(scope="module")
+def port(tls: Path) -> Iterator[int]:
+    with serving(tls / "desk", "orders", "expired") as port:
+        yield port
+
+
+@asynccontextmanager
+async def calling(port: int, folder: Path, service: str = "desk") -> AsyncIterator[Desk]:
+    identity = Identity(folder, domain=DOMAIN)
+    async with HttpTransport(f"https://127.0.0.1:{port}", tls=identity.calling(service), timeout_s=5) as transport:
+        yield client(Desk, transport)
+
+
+@pytest.mark.real_time
+async def test_a_caller_with_a_certificate_is_the_service_it_says(port: int, tls: Path) -> None:
+    async with calling(port, tls / "orders") as desk:
+        assert await desk.who() == "service:orders"
+        assert await desk.who() == "service:orders"
+
+
+@pytest.mark.real_time
+async def test_attack_another_service_in_place_of_the_one_that_is_called(port: int, tls: Path) -> None:
+    """Whoever holds some certificate of the domain is not whom we want to talk to."""
+    async with calling(port, tls / "orders", "payments") as desk:
+        with pytest.raises(PeerError, match=r"is spiffe://shop.internal/service/desk, and must be .*/payments"):
+            await desk.who()
+    # Weak: any certificate of the authority will do.
+    identity = Identity(tls / "orders", domain=DOMAIN)
+
+    class Anybody:
+        context = staticmethod(identity.client)
+
+        @staticmethod
+        def check(certificate: object) -> None: ...
+
+    async with HttpTransport(f"https://127.0.0.1:{port}", tls=Anybody()) as transport:
+        assert await client(Desk, transport).who() == "service:orders", "the weak one talks to it"
+
+
+@pytest.mark.real_time
+async def test_attack_a_caller_that_this_service_does_not_know(port: int, tls: Path) -> None:
+    async with calling(port, tls / "other") as desk:
+        with pytest.raises(DeniedError):
+            await desk.who()
+
+
+@pytest.mark.real_time
+async def test_attack_a_certificate_of_another_authority_of_the_same_name(port: int, tmp_path: Path, tls: Path) -> None:
+    mine = Authority.create(DOMAIN)
+    mine.give("orders", tmp_path / "orders")
+    (tmp_path / "orders" / TRUSTED).write_bytes((tls / "orders" / TRUSTED).read_bytes())
+    async with calling(port, tmp_path / "orders") as desk:
+        with pytest.raises(UnreachableError):
+            await desk.who()
+    # The other way: a server of a foreign authority is refused before anything is sent.
+    mine.give("orders", tmp_path / "orders")
+    async with calling(port, tmp_path / "orders") as desk:
+        with pytest.raises(UnreachableError, match=r"(?i)certificate"):
+            await desk.who()
+
+
+@pytest.mark.real_time
+async def test_attack_a_certificate_that_has_ended(port: int, tmp_path: Path, authority: Authority) -> None:
+    with world.use(Yesterday()):
+        authority.give("expired", tmp_path / "expired", lifetime_s=86_400)
+    async with calling(port, tmp_path / "expired") as desk:
+        with pytest.raises(UnreachableError):
+            await desk.who()
+    authority.give("expired", tmp_path / "expired")
+    async with calling(port, tmp_path / "expired") as desk:
+        assert await desk.who() == "service:expired", "it is its end that was refused"
+
+
+@pytest.mark.real_time
+async def test_attack_no_certificate_at_all(port: int, tls: Path) -> None:
+    bare = ssl.create_default_context(cafile=str(tls / "orders" / TRUSTED))
+    bare.check_hostname = False
+
+    class Bare:
+        @staticmethod
+        def context() -> ssl.SSLContext:
+            return bare
+
+        @staticmethod
+        def check(certificate: object) -> None: ...
+
+    async with HttpTransport(f"https://127.0.0.1:{port}", tls=Bare()) as transport:
+        with pytest.raises(UnreachableError):
+            await client(Desk, transport).who()
+    async with HttpTransport(f"http://127.0.0.1:{port}") as transport:
+        with pytest.raises(UnreachableError):
+            await client(Desk, transport).who()
+
+
+@pytest.mark.real_time
+async def test_certificates_and_authority_are_replaced_while_connections_go_on(tmp_path: Path) -> None:
+    authority = Authority.create(DOMAIN)
+    folders = {name: tmp_path / name for name in ("desk", "orders")}
+    authority.give_all(folders)
+    with serving(folders["desk"]) as port:
+        identity = Identity(folders["orders"], domain=DOMAIN)
+        async with HttpTransport(f"https://127.0.0.1:{port}", tls=identity.calling("desk")) as old:
+            desk = client(Desk, old)
+            assert await desk.who() == "service:orders"
+            kept = old._pool._idle[0]
+            before = await serial_at(port, identity)
+            authority = authority.rotated()
+            authority.give_all(folders)
+            assert await desk.who() == "service:orders"
+            assert old._pool._idle[0] is kept, "the open connection goes on"
+        async with HttpTransport(f"https://127.0.0.1:{port}", tls=identity.calling("desk")) as new:
+            assert await client(Desk, new).who() == "service:orders"
+        assert await serial_at(port, identity) != before, "new connections have the new certificate"
+        # Another key, and nobody trusts the first one any more.
+        last = Authority.create(DOMAIN)
+        last.give_all(folders)
+        async with HttpTransport(f"https://127.0.0.1:{port}", tls=identity.calling("desk")) as new:
+            assert await client(Desk, new).who() == "service:orders"
+        authority.give("orders", tmp_path / "late")
+        async with calling(port, tmp_path / "late") as desk:
+            with pytest.raises(UnreachableError):
+                await desk.who()
+
+
+async def serial_at(port: int, identity: Identity) -> str:
+    _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=identity.client())
+    serial = str(writer.get_extra_info("peercert")["serialNumber"])
+    writer.close()
+    return serial
+
+
+async def test_a_peer_whose_certificate_ends_while_it_is_connected_is_refused() -> None:
+    ends = (world.now() + dt.timedelta(seconds=30)).strftime("%b %d %H:%M:%S %Y GMT")
+    peer = {"subjectAltName": (("URI", service_uri(DOMAIN, "orders")),), "notAfter": ends}
+    scope = {"type": "http", "headers": [], "extensions": {"archstone.peer": peer}}
+    assert peer_of(scope, DOMAIN) == "orders"
+    await asyncio.sleep(31)
+    with pytest.raises(PeerError, match="has ended"):
+        peer_of(scope, DOMAIN)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        (),
+        (("DNS", "spiffe://shop.internal/service/orders"),),
+        (("URI", "spiffe://evil.internal/service/orders"),),
+        (("URI", "spiffe://shop.internal.evil/service/orders"),),
+        (("URI", "spiffe://shop.internal/user/orders"),),
+        (("URI", "spiffe://shop.internal/service/a"), ("URI", "spiffe://shop.internal/service/b")),
+    ],
+)
+def test_attack_a_certificate_that_names_something_else(names: tuple[tuple[str, str], ...]) -> None:
+    peer = {"subjectAltName": names, "notAfter": "Jan  1 00:00:00 2100 GMT"}
+    with pytest.raises(PeerError):
+        peer_of({"type": "http", "headers": [], "extensions": {"archstone.peer": peer}}, DOMAIN)
+
+
+async def test_attack_a_header_that_says_who_calls() -> None:
+    """Only `PeersOnly` says it; what comes under its name from outside is dropped, or nothing is let in at all."""
+    seen: list[list[tuple[bytes, bytes]]] = []
+
+    async def app(scope, receive, send) -> None:
+        seen.append([pair for pair in scope["headers"] if pair[0] == b"archstone-peer"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    answer = await ask(PeersOnly(app, domain=DOMAIN), "GET", "/", headers=[("archstone-peer", "payments")])
+    assert (answer.status, seen) == (403, [])
+    peer = {"subjectAltName": (("URI", service_uri(DOMAIN, "orders")),), "notAfter": "Jan  1 00:00:00 2100 GMT"}
+
+    async def with_peer(scope, receive, send) -> None:
+        await PeersOnly(app, domain=DOMAIN)({**scope, "extensions": {"archstone.peer": peer}}, receive, send)
+
+    await ask(with_peer, "GET", "/", headers=[("archstone-peer", "payments")])
+    assert seen == [[(b"archstone-peer", b"orders")]]
+    with pytest.raises(DeniedError):
+        peer_principal()({})
+
+
+def test_a_certificate_is_short_lived_for_both_ends_and_issues_nothing(authority: Authority) -> None:
+    issued = authority.issue("orders", lifetime_s=3600)
+    leaf = x509.load_pem_x509_certificate(issued.certificate)
+    extensions = leaf.extensions
+    assert extensions.get_extension_for_class(x509.BasicConstraints).value.ca is False
+    names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert list(names) == [x509.UniformResourceIdentifier("spiffe://shop.internal/service/orders")]
+    usage = extensions.get_extension_for_class(x509.KeyUsage).value
+    assert (usage.digital_signature, usage.key_cert_sign) == (True, False)
+    assert leaf.signature_hash_algorithm.name == "sha256"
+    assert leaf.public_key().curve.name == "secp256r1"
+    assert abs((leaf.not_valid_after_utc - world.now()).total_seconds() - 3600) < 5
+    assert "PRIVATE" not in repr(issued)
+    for wrong in ("Orders", "", "a/b", "../x", "a" * 64):
+        with pytest.raises(ConfigError):
+            authority.issue(wrong)
+
+
+def test_the_authority_is_kept_in_a_file_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "authority.pem"
+    made = Authority.load(path, DOMAIN)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert Authority.load(path, DOMAIN).trusted == made.trusted
+    made.rotated().save(path)
+    again = Authority.load(path, DOMAIN)
+    assert again.trusted != made.trusted
+    assert made.trusted in again.trusted
+    with pytest.raises(KeyFileError, match="no authority of other"):
+        Authority.load(path, "other")
+    path.chmod(0o644)
+    with pytest.raises(InsecureKeyFileError):
+        Authority.load(path, DOMAIN)
+    broken = tmp_path / "broken.pem"
+    broken.touch(0o600)
+    with pytest.raises(KeyFileError):
+        Authority.load(broken, DOMAIN)
+    with pytest.raises(KeyFileError):
+        Identity(tmp_path / "nothing", domain=DOMAIN)
+
+
+async def test_certificates_are_renewed_before_they_end(tmp_path: Path) -> None:
+    authority = Authority.create(DOMAIN)
+    folder = tmp_path / "orders"
+    async with renewing(authority, {"orders": folder}, lifetime_s=3600):
+        first = (folder / IDENTITY).read_bytes()
+        assert (folder / IDENTITY).stat().st_mode & 0o777 == 0o600
+        await asyncio.sleep(2390)
+        assert (folder / IDENTITY).read_bytes() == first
+        await asyncio.sleep(20)
+        assert (folder / IDENTITY).read_bytes() != first
