@@ -119,7 +119,7 @@ def test_the_front_door_over_tls(tmp_path: Path) -> None:
         old = ssl.create_default_context(cafile=str(cert))
         old.maximum_version = ssl.TLSVersion.TLSv1_2
         assert httpx.get(f"{url}/health/live", verify=old).status_code == 200
-        with pytest.warns(DeprecationWarning):
+        with pytest.warns(DeprecationWarning, match="TLSv1_1"):
             old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
         with pytest.raises(httpx.TransportError):
             httpx.get(f"{url}/health/live", verify=old)

@@ -1,7 +1,7 @@
 """Attacks on who may do what: forgotten declarations, invented roles, other people's rows, ways around a check."""
 
 import pytest
-from attack_stage import caught
+from attack_stage import caught, caught_later
 
 from archstone.context import ANYONE, NOBODY, Denied, Principal
 from archstone.data import Database
@@ -81,8 +81,12 @@ def test_attack_an_operation_that_somebody_forgot_to_guard() -> None:
 
 
 def test_attack_a_misspelt_permission_that_nobody_checks() -> None:
-    with pytest.raises(ConfigError, match=r"Misspelt\.misspelt requires 'notes:raed', which no role has"):
-        System("s", services=[MisspeltService], roles=ROLES)
+    def check(roles: Roles | None) -> None:
+        with pytest.raises(ConfigError, match=r"Misspelt\.misspelt requires 'notes:raed', which no role has"):
+            System("s", services=[MisspeltService], roles=roles)
+
+    check(ROLES)
+    caught(lambda: check(None))  # weak: nobody knows which permissions there are
 
 
 def test_attack_a_role_that_was_made_up() -> None:
@@ -97,12 +101,16 @@ def test_attack_a_role_that_was_made_up() -> None:
 
 def test_attack_going_up_the_ladder() -> None:
     """A role has what is below it, never what is above."""
-    assert ROLES.granted(frozenset({"reader"})) == {"reader", "notes:read"}
-    guard = ROLES.guard()
-    with pytest.raises(ForbiddenError):
-        guard.check("write", "notes:write", ANN)
-    with pytest.raises(ForbiddenError):
-        guard.check("be", "editor", ANN)
+
+    def check(roles: Roles) -> None:
+        for more in ("notes:write", "editor"):
+            with pytest.raises(ForbiddenError):
+                roles.guard().check("write", more, ANN)
+
+    check(ROLES)
+    # Weak: upside down, the reader stands above the editor.
+    upside_down = Role("reader", may=("notes:read",), above=(Role("editor", may=("notes:write",)),))
+    caught(lambda: check(Roles(upside_down, Role("editor", may=("notes:write",)))))
 
 
 async def test_attack_somebody_elses_row() -> None:
@@ -139,20 +147,37 @@ def test_attack_nobody_owns_what_has_no_owner() -> None:
 
 
 async def test_attack_past_the_gateway_to_the_service() -> None:
-    service = NotesService(db=Database("sqlite:///never-opened.db"))
-    dispatcher = Dispatcher(service, access=ROLES.guard())
-    with pytest.raises(NotSignedInError):
-        await client(Notes, InProcess(dispatcher, as_=NOBODY)).note("ann")
-    with pytest.raises(ForbiddenError):
-        await client(Notes, InProcess(dispatcher, as_=Principal("eve", frozenset({"visitor"})))).note("eve")
+    async def check(access: object) -> None:
+        service = NotesService(db=Database("sqlite:///never-opened.db"))
+        dispatcher = Dispatcher(service, access=access)  # type: ignore[arg-type]
+        with pytest.raises(NotSignedInError):
+            await client(Notes, InProcess(dispatcher, as_=NOBODY)).note("ann")
+        with pytest.raises(ForbiddenError):
+            await client(Notes, InProcess(dispatcher, as_=Principal("eve", frozenset({"visitor"})))).note("eve")
+
+    class AtTheGatewayAlone:
+        """Weak: the service believes that somebody has looked."""
+
+        def check(self, what: str, requires: str, principal: Principal) -> None: ...
+
+        def allows(self, what: str, rule: object, row: object, principal: Principal, *, name: str) -> bool:
+            return True
+
+    await check(ROLES.guard())
+    await caught_later(lambda: check(AtTheGatewayAlone()))
 
 
-def test_attack_flooding_memory_with_sets_of_roles() -> None:
-    roles = Roles(READER)
-    for number in range(5_000):
-        roles.granted(frozenset({f"r{number}"}))
-    assert len(roles._granted) <= 1_024
-    assert roles.granted(frozenset({"reader", "r9999"})) == {"reader", "notes:read"}
+def test_attack_flooding_memory_with_sets_of_roles(monkeypatch: pytest.MonkeyPatch) -> None:
+    def check() -> None:
+        roles = Roles(READER)
+        for number in range(5_000):
+            roles.granted(frozenset({f"r{number}"}))
+        assert roles.granted(frozenset({"reader", "r9999"})) == {"reader", "notes:read"}
+        assert len(roles._granted) <= 1_024
+
+    check()
+    monkeypatch.setattr("archstone.security.roles._COMBINATIONS", 10**9)  # weak: all are remembered
+    caught(check)
 
 
 def test_open_operations_ask_nobody() -> None:

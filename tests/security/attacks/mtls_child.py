@@ -1,6 +1,7 @@
 """A service in a process of its own that knows its callers by their certificates: mtls_child.py FOLDER [CALLER...]."""
 
 import asyncio
+import os
 import socket
 import sys
 from pathlib import Path
@@ -16,7 +17,10 @@ from archstone.services.http import ContractApp, peer_principal
 
 
 async def main(folder: Path, callers: list[str]) -> None:
-    async with Database(f"sqlite:///{folder.parent / 'desk.db'}") as db, Dispatcher(DeskService(db=db)) as dispatcher:
+    async with (
+        Database(f"sqlite:///{folder.parent / f'desk-{os.getpid()}.db'}") as db,
+        Dispatcher(DeskService(db=db)) as dispatcher,
+    ):
         way = InProcess(dispatcher)
         app = ContractApp([(each, way) for each in operations(Desk)], principal=peer_principal())
         identity = Identity(folder, domain="shop.internal")

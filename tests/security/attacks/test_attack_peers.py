@@ -5,11 +5,13 @@ import datetime as dt
 import ssl
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from attack_stage import caught, caught_later
 from cryptography import x509
 from mtls_contract import Desk
 
@@ -102,9 +104,14 @@ async def test_attack_another_service_in_place_of_the_one_that_is_called(port: i
 
 @pytest.mark.real_time
 async def test_attack_a_caller_that_this_service_does_not_know(port: int, tls: Path) -> None:
-    async with calling(port, tls / "other") as desk:
-        with pytest.raises(DeniedError):
-            await desk.who()
+    async def check(port: int) -> None:
+        async with calling(port, tls / "other") as desk:
+            with pytest.raises(DeniedError):
+                await desk.who()
+
+    await check(port)
+    with serving(tls / "desk") as open_to_all:  # weak: whoever is of the domain
+        await caught_later(lambda: check(open_to_all))
 
 
 @pytest.mark.real_time
@@ -215,8 +222,70 @@ async def test_a_peer_whose_certificate_ends_while_it_is_connected_is_refused() 
 )
 def test_attack_a_certificate_that_names_something_else(names: tuple[tuple[str, str], ...]) -> None:
     peer = {"subjectAltName": names, "notAfter": "Jan  1 00:00:00 2100 GMT"}
-    with pytest.raises(PeerError):
-        peer_of({"type": "http", "headers": [], "extensions": {"archstone.peer": peer}}, DOMAIN)
+    scope = {"type": "http", "headers": [], "extensions": {"archstone.peer": peer}}
+
+    def by_its_end(scope: dict[str, Any], domain: str) -> str:
+        """Weak: takes the last word of the first name."""
+        return scope["extensions"]["archstone.peer"]["subjectAltName"][0][1].rpartition("/")[2]
+
+    def check(read: Callable[[dict[str, Any], str], str]) -> None:
+        with pytest.raises(PeerError):
+            read(scope, DOMAIN)
+
+    check(peer_of)
+    if names:
+        caught(lambda: check(by_its_end))
+
+
+HANDSHAKES = ["none", "foreign", "ended"]
+
+
+@pytest.mark.real_time
+@pytest.mark.parametrize("who", HANDSHAKES)
+async def test_attack_a_handshake_that_must_fail(tls: Path, tmp_path: Path, authority: Authority, who: str) -> None:
+    """The same as above in one process, so that a weak server can stand beside ours."""
+    if who == "foreign":
+        Authority.create(DOMAIN).give("orders", tmp_path)
+    elif who == "ended":
+        with world.use(Yesterday()):
+            authority.give("orders", tmp_path, lifetime_s=86_400)
+    caller = ssl.create_default_context(cafile=str(tls / "desk" / TRUSTED))
+    caller.check_hostname = False
+    if who != "none":
+        caller.load_cert_chain(tmp_path / IDENTITY)
+
+    async def check(context: ssl.SSLContext) -> None:
+        assert not await heard(context, caller)
+
+    unasked = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # weak: asks nobody who they are
+    unasked.load_cert_chain(tls / "desk" / IDENTITY)
+    await check(Identity(tls / "desk", domain=DOMAIN).server())
+    await caught_later(lambda: check(unasked))
+
+
+async def heard(server_side: ssl.SSLContext, client_side: ssl.SSLContext) -> bool:
+    """Return whether a byte of the caller reaches the application behind the server."""
+    got: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            got.set_result(await reader.read(1))
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server_side)
+    try:
+        async with asyncio.timeout(2):
+            port = server.sockets[0].getsockname()[1]
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client_side)
+            writer.write(b"x")
+            with suppress(OSError):
+                await reader.read()
+            writer.close()
+    except OSError:
+        pass
+    finally:
+        server.close()
+    return got.done() and got.result() == b"x"
 
 
 async def test_attack_a_header_that_says_who_calls() -> None:
@@ -228,8 +297,14 @@ async def test_attack_a_header_that_says_who_calls() -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    answer = await ask(PeersOnly(app, domain=DOMAIN), "GET", "/", headers=[("archstone-peer", "payments")])
-    assert (answer.status, seen) == (403, [])
+    async def check(guarded: Any) -> None:
+        seen.clear()
+        answer = await ask(guarded, "GET", "/", headers=[("archstone-peer", "payments")])
+        assert (answer.status, seen) == (403, [])
+
+    await check(PeersOnly(app, domain=DOMAIN))
+    await caught_later(lambda: check(app))  # weak: believes the header
+    seen.clear()
     peer = {"subjectAltName": (("URI", service_uri(DOMAIN, "orders")),), "notAfter": "Jan  1 00:00:00 2100 GMT"}
 
     async def with_peer(scope, receive, send) -> None:
