@@ -19,10 +19,10 @@ from archstone.runtime import Embedded
 from archstone.security import Guard, Tokens
 from archstone.services import Operation
 from archstone.services.http import Response, ask
-from archstone.systems.shop.orders.contract import Orders
+from archstone.systems.shop.orders.contract import Orders, OrderUnknownError
 from archstone.systems.shop.roles import ROLES
 from archstone.systems.shop.system import shop
-from archstone.systems.shop.users.contract import BrowserSessions, UserRead, UserWrite, browser_mark
+from archstone.systems.shop.users.contract import BrowserSessions, UserAdmin, UserRead, UserWrite, browser_mark
 from archstone.systems.shop.values import Address, Line
 
 pytestmark = pytest.mark.sqlite_only("who may is decided before a database is asked, and files can be compared")
@@ -240,3 +240,20 @@ async def test_what_is_not_theirs_is_told_to_who_keeps_watch(
         ("OrderAdmin.refund", "not signed in", None, ""),
     ]
     assert all(each.correlation_id for each in told)
+
+
+async def test_support_is_a_role_that_is_granted_and_sees_what_customers_ask_about(tmp_path: Path) -> None:
+    async with running(shop, data=tmp_path) as run:
+        ann = await with_everything(run, "Annabella")
+        root = Principal("operator", frozenset({"admin"}))
+        sue = await run.client(UserWrite).register("sue@example.org", "a quiet evening", "Sue")
+        granted = await run.client(UserAdmin, as_=root).grant("sue@example.org", "support")
+        assert granted.roles == ("customer", "support")
+        who = Principal(sue.id, frozenset(granted.roles))
+        orders = run.client(Orders, as_=who)
+        assert (await orders.order(ann.ids["order_id"])).address.name == ann.name
+        with pytest.raises(OrderUnknownError):
+            await orders.cancel(ann.ids["order_id"])
+        page = await run.client(UserAdmin, as_=who).users(role="support")
+        assert [each.email for each in page.items] == ["sue@example.org"]
+        assert (await run.client(Orders, as_=root).cancel(ann.ids["order_id"])).status in {"confirmed", "cancelled"}
