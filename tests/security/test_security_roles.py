@@ -233,3 +233,22 @@ def test_the_shop_tells_who_may_do_what() -> None:
     assert "Payments.charge" not in rows
     table = CliRunner().invoke(app, ["roles", "shop", "--inner"])
     assert "Payments.charge" in table.stdout
+
+
+def test_by_default_refusals_of_who_is_signed_in_are_logged_and_all_are_counted() -> None:
+    import io
+
+    from archstone.observability import configure_logging, render
+
+    stream = io.BytesIO()
+    configure_logging("info", stream=stream)
+    guard = ROLES.guard()
+    for who in (NOBODY, ANN):
+        with pytest.raises((NotSignedInError, ForbiddenError)):
+            guard.check("a test of logs", "user:delete", who)
+    (line,) = [json.loads(each) for each in stream.getvalue().splitlines() if b"a test of logs" in each]
+    assert (line["principal"], line["requires"], line["why"]) == ("ann", "user:delete", "no permission")
+    counted = [
+        each for each in render().splitlines() if each.startswith("archstone_denied") and "a test of logs" in each
+    ]
+    assert len(counted) == 2

@@ -100,9 +100,14 @@ class _AnyRule(Protocol):
 
 
 def tell_log(denied: Denied) -> None:
-    """Write a refusal to the log, without anything that was sent. By default guards do."""
+    """Write a refusal of somebody who is signed in to the log, without anything that was sent. By default guards do.
+
+    Those of strangers are counted only (`archstone_denied`), or strangers could fill the log.
+    """
+    if not denied.principal.signed_in:
+        return
     _log.info(
-        "denied", what=denied.what, requires=denied.requires, why=denied.why, principal=denied.principal.id or "nobody",
+        "denied", what=denied.what, requires=denied.requires, why=denied.why, principal=denied.principal.id,
         row=denied.row, correlation_id=denied.correlation_id,
     )  # fmt: skip
 

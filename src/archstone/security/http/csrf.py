@@ -60,7 +60,7 @@ class CsrfTokens:
             told = f"a key of {len(key)} bytes, {lifetime_s} s"
             raise ConfigError(f"CSRF tokens: {told}: take at least {_KEY_BYTES} bytes, and above 0 s")
         self._key = key
-        self._lifetime_us = lifetime_s * 1_000_000
+        self.lifetime_s = lifetime_s
 
     def issue(self, session: str) -> str:
         """Return a token for a session; each is another text.
@@ -84,7 +84,7 @@ class CsrfTokens:
             raise CsrfError from error
         body, mac = whole[:-_MAC_BYTES], whole[-_MAC_BYTES:]
         made = len(body) == _TIME_BYTES + _CHANCE_BYTES and hmac.compare_digest(mac, self._mac(body, session))
-        if not made or not 0 <= world.now_us() - int.from_bytes(body[:_TIME_BYTES]) <= self._lifetime_us:
+        if not made or not 0 <= world.now_us() - int.from_bytes(body[:_TIME_BYTES]) <= self.lifetime_s * 1_000_000:
             raise CsrfError
 
     def _mac(self, body: bytes, session: str) -> bytes:
@@ -130,7 +130,9 @@ class DoubleSubmit:
 
     def _setting(self, send: Send, session: str, *, https: bool) -> Send:
         """Return a `send` that gives the browser a token with the answer."""
-        cookie = HostCookie(COOKIE, self._tokens.issue(session), 12 * 3600, same_site="Strict", readable=True)
+        cookie = HostCookie(
+            COOKIE, self._tokens.issue(session), self._tokens.lifetime_s, same_site="Strict", readable=True
+        )
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":

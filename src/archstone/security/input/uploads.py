@@ -5,8 +5,9 @@
     taken.path, taken.kind, taken.name
 
 Promise: what is returned is whole on disk, under a name that nobody chose, mode 0600; refused or cancelled, nothing is
-left. Its kind is what its bytes are, and what a decoder of that kind has read; neither the name nor what a client says
-of it is believed. Pictures are made anew; archives are looked through and not unpacked. Serve such files from a host of
+left. Its kind is what its bytes are; neither the name nor what a client says of it is believed. Pictures are made anew;
+archives are looked through and not unpacked; text is UTF-8 and no page. A PDF is known by its beginning and its end and
+is as its sender made it: have it scanned. Serve such files from a host of
 their own, or with `Content-Disposition: attachment` and `nosniff`.
 Not for files that are worked on as they come: they are taken whole, then looked at.
 
