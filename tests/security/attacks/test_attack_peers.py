@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import socket
 import ssl
 import subprocess
 import sys
@@ -366,3 +367,46 @@ async def test_certificates_are_renewed_before_they_end(tmp_path: Path) -> None:
         assert (folder / IDENTITY).read_bytes() == first
         await asyncio.sleep(20)
         assert (folder / IDENTITY).read_bytes() != first
+
+
+@pytest.mark.real_time
+async def test_attack_a_session_that_outlives_its_certificate(tls: Path) -> None:
+    """A resumed session is not checked anew: whoever has one could come back when the certificate has ended."""
+    weak = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # with tickets, as contexts have them
+    weak.load_cert_chain(tls / "desk" / IDENTITY)
+    weak.load_verify_locations(tls / "desk" / TRUSTED)
+    weak.verify_mode = ssl.CERT_REQUIRED
+
+    async def check(context: ssl.SSLContext) -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(await reader.read(1))
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+        port = server.sockets[0].getsockname()[1]
+        try:
+            assert not await asyncio.to_thread(resumed, tls, port)
+        finally:
+            server.close()
+
+    await check(Identity(tls / "desk", domain=DOMAIN).server())
+    await caught_later(lambda: check(weak))
+
+
+def resumed(tls: Path, port: int) -> bool:
+    """Return whether a second connection takes up the session of the first, with whatever a client may try."""
+    context = ssl.create_default_context(cafile=str(tls / "desk" / TRUSTED))
+    context.check_hostname = False
+    context.load_cert_chain(tls / "orders" / IDENTITY)
+    session = None
+    for _ in range(2):
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=5) as plain,
+            context.wrap_socket(plain, session=session) as secured,
+        ):
+            secured.sendall(b"x")
+            assert secured.recv(1) == b"x"
+            session = secured.session
+            if secured.session_reused:
+                return True
+    return False
