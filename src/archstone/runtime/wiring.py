@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
-from archstone.context import Principal
+from archstone.context import Denied, Principal
 from archstone.data import Database
 from archstone.messaging import Bus, Relay
 from archstone.runtime.config import Settings
@@ -25,6 +25,7 @@ from archstone.services import (
     Service,
     System,
     Transport,
+    Watcher,
     client,
     option_values,
 )
@@ -100,7 +101,7 @@ async def wire(
         lag: Lag of the loop, seconds; see `Sagas`.
     """
     provided = await _provide(system, folder.path, settings.options, life)
-    access = BY_ROLE if system.roles is None else system.roles.guard()
+    access = _access(system, provided)
     ways = {service: InProcess(encode=encode) for service in system.services}
     databases: dict[str, Database] = {}
     parts: dict[str, Part] = {}
@@ -130,6 +131,21 @@ async def wire(
     wired = Parts(parts, provided, {**databases, **_brought(provided, folder.path)}, access)
     life.push_async_callback(_close, wired)
     return wired
+
+
+def _access(system: System, provided: Mapping[type, Any]) -> Access:
+    """Return who may do what; whatever watches is told of refusals in place of the log."""
+    if system.roles is None:
+        return BY_ROLE
+    watchers = [each for each in provided.values() if isinstance(each, Watcher)]
+    if not watchers:
+        return system.roles.guard()
+
+    def tell(denied: Denied) -> None:
+        for watcher in watchers:
+            watcher.denied(denied)
+
+    return system.roles.guard(on_denied=tell)
 
 
 def database_url(shared: str, folder: DataFolder, service: str) -> str:

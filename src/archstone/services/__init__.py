@@ -11,7 +11,7 @@
 `archstone.services.http` serves contracts over HTTP and calls them there.
 """
 
-from archstone.services.access import BY_ROLE, Access, RoleTable, RowRule, access_faults, check_allowed
+from archstone.services.access import BY_ROLE, Access, RoleTable, RowRule, Watcher, access_faults, check_allowed
 from archstone.services.client import client, options
 from archstone.services.contract import Contract, command, operations, query
 from archstone.services.crossing import crossing, decode_failure, encode_failure
@@ -70,6 +70,7 @@ __all__ = [
     "System",
     "Transport",
     "Tx",
+    "Watcher",
     "access_faults",
     "check_allowed",
     "check_contracts",

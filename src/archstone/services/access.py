@@ -5,13 +5,13 @@ Without a table a principal may do what is named like one of its roles.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from archstone.context import ANYONE, SIGNED_IN, Denied, Principal
 from archstone.errors import ForbiddenError, NotSignedInError
 from archstone.services.operation import UNDECLARED, Operation
 
-__all__ = ["BY_ROLE", "Access", "ByRole", "RoleTable", "RowRule", "access_faults", "check_allowed"]
+__all__ = ["BY_ROLE", "Access", "ByRole", "RoleTable", "RowRule", "Watcher", "access_faults", "check_allowed"]
 
 
 class RowRule(Protocol):
@@ -46,6 +46,15 @@ class Access(Protocol):
 
     def allows(self, what: str, rule: RowRule, row: object, principal: Principal, *, name: str) -> bool:
         """Return whether a thing may be touched: by the rule, or by the permission that stands above it."""
+        ...
+
+
+@runtime_checkable
+class Watcher(Protocol):
+    """Is told of refusals: whatever a system provides that has this method, such as an audit log."""
+
+    def denied(self, denied: Denied, /) -> None:
+        """Take note of a refusal, without waiting. What it raises is logged, and the refusal stands."""
         ...
 
 
