@@ -9,6 +9,7 @@ Needs `archstone[security]`. What a principal may do is decided where the operat
 """
 
 from archstone.security.assertion import PrincipalAssertions
+from archstone.security.encryption import BlindIndex, DataKeys, Encrypted, KeyService, RootKeys, SealedColumn, SealRing
 from archstone.security.errors import (
     InsecureKeyFileError,
     KeyFileError,
@@ -33,14 +34,18 @@ __all__ = [
     "SERVICE",
     "AccessToken",
     "Allowed",
+    "BlindIndex",
     "Claims",
     "Cost",
     "CrossSiteError",
+    "DataKeys",
+    "Encrypted",
     "Guard",
     "HostCookie",
     "InsecureKeyFileError",
     "KeyFile",
     "KeyFileError",
+    "KeyService",
     "Outgoing",
     "OutgoingBounds",
     "OutgoingError",
@@ -55,8 +60,11 @@ __all__ = [
     "Resolve",
     "Role",
     "Roles",
+    "RootKeys",
     "Rotated",
     "Rule",
+    "SealRing",
+    "SealedColumn",
     "SigningKeys",
     "Statements",
     "StoredHashError",
