@@ -3,7 +3,7 @@
 import pytest
 from attack_stage import caught, caught_later
 
-from archstone.context import ANYONE, NOBODY, Denied, Principal
+from archstone.context import NOBODY, Denied, Principal
 from archstone.data import Database
 from archstone.errors import ConfigError, ForbiddenError, NotSignedInError
 from archstone.gateway import Gateway, GatewayParts
@@ -178,15 +178,3 @@ def test_attack_flooding_memory_with_sets_of_roles(monkeypatch: pytest.MonkeyPat
     check()
     monkeypatch.setattr("archstone.security.roles._COMBINATIONS", 10**9)  # weak: all are remembered
     caught(check)
-
-
-def test_open_operations_ask_nobody() -> None:
-    class Silent:
-        def check(self, what: str, requires: str, principal: Principal) -> None:
-            raise AssertionError("asked")
-
-    class Open(Contract, version="1.0"):
-        @query("/open", public=True, requires=ANYONE)
-        async def open(self) -> str: ...
-
-    check_allowed(operations(Open)[0], NOBODY, Silent())  # type: ignore[arg-type]
