@@ -21,23 +21,34 @@ from archstone.security.errors import (
     TokenError,
     TokenExpiredError,
 )
+from archstone.security.http import CrossSiteError, HostCookie, check_same_origin, read_cookies
 from archstone.security.keys import KeyFile, SigningKeys
+from archstone.security.outgoing import Allowed, Outgoing, OutgoingBounds, OutgoingError, Resolve
 from archstone.security.passwords import Cost, Passwords, Verdict
 from archstone.security.refresh import REFRESH_SCHEMA, RefreshToken, RefreshTokens, Rotated, Statements
+from archstone.security.roles import SERVICE, Guard, Role, Roles, Rule, tell_log
 from archstone.security.tokens import AccessToken, Claims, Tokens
 
 __all__ = [
     "REFRESH_SCHEMA",
+    "SERVICE",
     "AccessToken",
+    "Allowed",
     "BlindIndex",
     "Claims",
     "Cost",
+    "CrossSiteError",
     "DataKeys",
     "Encrypted",
+    "Guard",
+    "HostCookie",
     "InsecureKeyFileError",
     "KeyFile",
     "KeyFileError",
     "KeyService",
+    "Outgoing",
+    "OutgoingBounds",
+    "OutgoingError",
     "PasswordTooLongError",
     "Passwords",
     "PasswordsBusyError",
@@ -46,8 +57,12 @@ __all__ = [
     "RefreshToken",
     "RefreshTokenError",
     "RefreshTokens",
+    "Resolve",
+    "Role",
+    "Roles",
     "RootKeys",
     "Rotated",
+    "Rule",
     "SealRing",
     "SealedColumn",
     "SigningKeys",
@@ -57,4 +72,7 @@ __all__ = [
     "TokenExpiredError",
     "Tokens",
     "Verdict",
+    "check_same_origin",
+    "read_cookies",
+    "tell_log",
 ]
