@@ -46,7 +46,8 @@ $(STAMP): requirements.lock pyproject.toml
 
 $(DEV_STAMP): $(STAMP) requirements-dev.lock
 	@echo "installing from requirements-dev.lock into $(VENV)"
-	@$(PIP) install --require-hashes --no-deps -r requirements-dev.lock
+	@# Most of it is never imported; what is, is compiled then.
+	@$(PIP) install --no-compile --require-hashes --no-deps -r requirements-dev.lock
 	@touch $@
 
 $(NATIVE_STAMP): $(DEV_STAMP) $(NATIVE)
