@@ -20,7 +20,7 @@ from archstone.systems.shop.notifications.service import NotificationsService
 from archstone.systems.shop.orders.choreography import ChoreographedOrders
 from archstone.systems.shop.orders.contract import Orders
 from archstone.systems.shop.payments.choreography import ChoreographedPayments
-from archstone.systems.shop.payments.provider import PaymentProvider
+from archstone.systems.shop.payments.guard import GuardedProvider
 from archstone.systems.shop.providers import (
     checkout_form,
     data_keys,
@@ -30,6 +30,7 @@ from archstone.systems.shop.providers import (
     passwords,
     payment_provider,
     tokens,
+    window,
 )
 from archstone.systems.shop.roles import ROLES
 from archstone.systems.shop.shipping.choreography import ChoreographedShipping
@@ -37,6 +38,7 @@ from archstone.systems.shop.shipping.service import Pace
 from archstone.systems.shop.users.contract import Sessions, UserAdmin
 from archstone.systems.shop.users.service import UsersService
 from archstone.systems.shop.web.front import Front
+from archstone.systems.shop.window import Window
 
 __all__ = ["PAYING", "shop"]
 
@@ -61,11 +63,12 @@ shop = System(
         Passwords: passwords,
         Tokens: tokens,
         DataKeys: data_keys,
-        PaymentProvider: payment_provider,
+        GuardedProvider: payment_provider,
         Mailer: mailer,
         Pace: pace,
         CheckoutForm: checkout_form,
         ImageProxy: images,
+        Window: window,
     },
     contracts_snapshot=Path(__file__).with_name("contracts.json"),
     promote=UserAdmin.grant,
@@ -79,6 +82,9 @@ shop = System(
             about="Who carries new orders to their end: a `saga` of orders, or `choreography`, events alone.",
             default="saga",
             choices=("saga", "choreography"),
+        ),
+        Option(
+            "cache", about="Where what is only looked at is kept near: `memory:`, or redis://HOST.", default="memory:"
         ),
         Option(
             "root_keys",

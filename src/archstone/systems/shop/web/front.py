@@ -11,6 +11,7 @@ from archstone.systems.shop.images.mount import Images
 from archstone.systems.shop.images.proxy import ImageProxy
 from archstone.systems.shop.web.clients import clients_of
 from archstone.systems.shop.web.site import Limits, Site
+from archstone.systems.shop.window import Window
 
 __all__ = ["Front"]
 
@@ -32,5 +33,6 @@ class Front(Gateway):
         proxy: ImageProxy | None = parts.provided.get(ImageProxy)
         images = Images(clients.catalog, proxy)
         ready, console = (lambda: parts.ready()[0]), parts.console
-        site = Site(clients, limits, ready=ready, console=console, proxied=proxy is not None)
+        window: Window = parts.provided[Window]
+        site = Site(clients, limits, window=window, ready=ready, console=console, proxied=proxy is not None)
         return Gateway.build(self, replace(parts, mounts={**parts.mounts, "/images": images, "": site}))

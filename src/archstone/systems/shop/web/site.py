@@ -38,6 +38,7 @@ from archstone.systems.shop.web.rendering import PAGE_HEADERS, Assets, Templates
 from archstone.systems.shop.web.routes import Route, find
 from archstone.systems.shop.web.streams import STREAM_HEADERS, Streams, once
 from archstone.systems.shop.web.words import NOTICES, Told
+from archstone.systems.shop.window import Window
 
 __all__ = ["Limits", "Site"]
 
@@ -71,6 +72,7 @@ class Site:
         clients: Clients,
         limits: Limits,
         *,
+        window: Window,
         ready: Callable[[], bool],
         console: Console | None = None,
         proxied: bool = False,
@@ -80,11 +82,12 @@ class Site:
         Args:
             clients: Whom to ask.
             limits: What visitors must pass.
+            window: What is kept near.
             ready: Tells whether the shop is open: streams end when it is not.
             console: What is known of the run behind. None: nothing.
             proxied: Whether `/images` shows pictures of elsewhere, so that pages may name them.
         """
-        self._desk = Desk(clients, console)
+        self._desk = Desk(clients, window, console)
         self._limits = limits
         self._assets = Assets()
         self._templates = Templates(self._assets, proxied=proxied)
