@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from archstone import context, world
-from archstone.context import Call, Principal
+from archstone.context import Call, Denied, Principal
 from archstone.data import Database, MisuseError, Transaction
 from archstone.errors import ConfigError
 from archstone.security import AUDIT_SCHEMA, AnchorError, AuditLog, Audits, FileAnchor
@@ -180,6 +180,21 @@ async def test_an_anchor_that_was_changed_says_so(tmp_path: Path, db: Database) 
         (tmp_path / "anchor.json").write_text(broken)
         with pytest.raises(AnchorError):
             await log.verify()
+
+
+async def test_what_roles_refuse_is_recorded_for_who_is_signed_in(tmp_path: Path) -> None:
+    async with Audits(f"sqlite:///{tmp_path}/audit.db", keep_s=60.0) as audits:
+        audits.denied(Denied("Orders.refund", "orders:refund", Principal("ann"), "no permission", "17"))
+        audits.denied(Denied("Orders.refund", "orders:refund", Principal(), "not signed in"))
+        await asyncio.sleep(1)
+        [record] = await audits.system.entries()
+        assert (record.action, record.outcome, record.who, record.subject) == (
+            "roles.denied", "denied", "ann", "Orders.refund",
+        )  # fmt: skip
+        assert json.loads(record.details) == {"requires": "orders:refund", "why": "no permission", "row": "17"}
+        await asyncio.sleep(60)
+        assert await audits.sweep() == 1
+        assert (await audits.system.verify()).holds
 
 
 async def test_a_system_has_a_log_of_its_own_and_one_for_each_service(tmp_path: Path, db: Database) -> None:

@@ -7,6 +7,7 @@ system runs, a verb asks the running process through its control socket; otherwi
 import asyncio
 import functools
 import importlib.metadata
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -33,6 +34,7 @@ from archstone.cli.audit import add_to as add_audit
 from archstone.cli.find import TRACEBACK, built_in, find_system
 from archstone.cli.lab import add_to as add_lab
 from archstone.cli.live import LiveView, wants_view
+from archstone.cli.roles import add_to as add_roles
 from archstone.cli.sagas import add_to as add_sagas
 from archstone.cli.show import err, out, print_fields, print_json, print_table, say
 from archstone.cli.surge import add_to as add_surge
@@ -77,6 +79,9 @@ def up(
     system: SystemName,
     port: Annotated[int | None, typer.Option(help="Port of the front door; 0 takes a free one. Default 8080.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on. Default 127.0.0.1.")] = None,
+    tls_cert: Annotated[str | None, typer.Option(help="Certificate, PEM: the front door speaks https.")] = None,
+    tls_key: Annotated[str | None, typer.Option(help="The key of the certificate, PEM.")] = None,
+    redirect_port: Annotated[int | None, typer.Option(help="Port on which http is sent to https.")] = None,
     data: Data = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Empty the data folder first.")] = False,
     chaos: Annotated[bool, typer.Option("--chaos", help="Start it again whenever it is killed, to try that.")] = False,
@@ -90,7 +95,8 @@ def up(
     """
     lifeline = Lifeline.found() if chaos else None
     found = find_system(system)
-    loaded = settings_of(found, config, options, port=port, host=host)
+    door = {"port": port, "host": host, "tls_cert": tls_cert, "tls_key": tls_key, "redirect_port": redirect_port}
+    loaded = settings_of(found, config, options, **door)
     folder = folder_of(found, data)
     if chaos and lifeline is None:
         serve_again_when_killed(folder, loaded.settings, [sys.executable, *sys.orig_argv[1:]])
@@ -182,6 +188,25 @@ def forget(
     topics = ", ".join(found["topics"])
     what = f"{found['dropped']} messages and {found['dead']} dead letters of topic {topics} dropped"
     say(f"group {escape(group)} is forgotten: {escape(what)}")
+
+
+@app.command(
+    epilog=examples("archstone call shop BankDrill.turn mode=slow", "archstone call shop Catalog.product sku=KIT-001")
+)
+def call(
+    system: SystemName,
+    operation: Annotated[str, typer.Argument(metavar="OPERATION", help="As Contract.method.")],
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME=VALUE]...", help="Values are JSON, or text if they are none.")
+    ] = None,
+    data: Data = None,
+) -> None:
+    """Call an operation of the system as its operator, who may do what services and administrators may.
+
+    A command that needs an idempotency key cannot be called so.
+    """
+    found = _ask(system, data, "call", {"operation": operation, "arguments": _values(arguments or [])})
+    print_json(found["answer"])
 
 
 @app.command(epilog=examples("archstone config shop", "archstone config shop --json"))
@@ -276,6 +301,7 @@ def restore_command(
 
 
 add_audit(app)
+add_roles(app)
 add_sagas(app)
 add_surge(app)
 add_lab(app)
@@ -285,6 +311,19 @@ def _say_ready(url: str, *, chaos: bool) -> None:
     if out.is_terminal:
         way = f"; killed, it is started again: kill -9 {os.getpid()}" if chaos else ""
         say(f"[bold]ready[/] at [link]{url}[/]  (what can be asked: {url}/docs; ctrl-c stops it, its data stays{way})")
+
+
+def _values(arguments: Sequence[str]) -> dict[str, object]:
+    values: dict[str, object] = {}
+    for text in arguments:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"{text}: write NAME=VALUE")
+        try:
+            values[name] = json.loads(value)
+        except ValueError:
+            values[name] = value
+    return values
 
 
 def _instant(at_us: int) -> str:

@@ -31,11 +31,14 @@ from archstone.security.errors import (
     TokenError,
     TokenExpiredError,
 )
+from archstone.security.http import CrossSiteError, HostCookie, check_same_origin, read_cookies
 from archstone.security.keys import KeyFile, SigningKeys
+from archstone.security.outgoing import Allowed, Outgoing, OutgoingBounds, OutgoingError, Resolve
 from archstone.security.passkeys import Asked, NewPasskey, Passkey, PasskeyError, Passkeys, UsedPasskey
 from archstone.security.passwords import Cost, Passwords, Verdict
 from archstone.security.policy import Flaw, PasswordPolicy
 from archstone.security.refresh import REFRESH_SCHEMA, RefreshToken, RefreshTokens, Rotated, Statements
+from archstone.security.roles import SERVICE, Guard, Role, Roles, Rule, tell_log
 from archstone.security.tokens import AccessToken, Claims, Tokens
 from archstone.security.totp import Totp
 from archstone.security.tuning import CostProposal, propose_cost
@@ -45,7 +48,9 @@ __all__ = [
     "AUDIT_SCHEMA",
     "PLACE_LIMITS",
     "REFRESH_SCHEMA",
+    "SERVICE",
     "AccessToken",
+    "Allowed",
     "Anchor",
     "AnchorError",
     "Asked",
@@ -62,16 +67,22 @@ __all__ = [
     "Claims",
     "Cost",
     "CostProposal",
+    "CrossSiteError",
     "DataKeys",
     "Encrypted",
     "FileAnchor",
     "Flaw",
     "FreshCodes",
+    "Guard",
+    "HostCookie",
     "InsecureKeyFileError",
     "KeyFile",
     "KeyFileError",
     "KeyService",
     "NewPasskey",
+    "Outgoing",
+    "OutgoingBounds",
+    "OutgoingError",
     "Passkey",
     "PasskeyError",
     "Passkeys",
@@ -85,8 +96,12 @@ __all__ = [
     "RefreshToken",
     "RefreshTokenError",
     "RefreshTokens",
+    "Resolve",
+    "Role",
+    "Roles",
     "RootKeys",
     "Rotated",
+    "Rule",
     "SealRing",
     "SealedColumn",
     "SigningKeys",
@@ -99,5 +114,8 @@ __all__ = [
     "Totp",
     "UsedPasskey",
     "Verdict",
+    "check_same_origin",
     "propose_cost",
+    "read_cookies",
+    "tell_log",
 ]

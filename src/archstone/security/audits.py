@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+from archstone.context import Denied
 from archstone.data import Database
 from archstone.security.anchor import Anchor
 from archstone.security.audit import AuditLog
@@ -66,6 +67,15 @@ class Audits:
             found = AuditLog(db, name=name, key=self._key, anchor=self._anchor, keep_s=self._keep_s)
             self._logs[name] = found
         return found
+
+    def denied(self, denied: Denied, /) -> None:
+        """Record that somebody who is signed in was refused something; strangers, who could fill the log, are not."""
+        if not denied.principal.signed_in:
+            return
+        self.system.note(
+            "roles.denied", outcome="denied", subject=denied.what, who=denied.principal.id,
+            details={"requires": denied.requires, "why": denied.why, "row": denied.row},
+        )  # fmt: skip
 
     @property
     def logs(self) -> Sequence[AuditLog]:

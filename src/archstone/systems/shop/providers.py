@@ -5,10 +5,12 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final, cast
 from urllib.parse import urlsplit
 
+from archstone.cache import Cache
 from archstone.data import Database
 from archstone.errors import ConfigError
 from archstone.resilience import SharedState
 from archstone.security import (
+    Allowed,
     Audits,
     DataKeys,
     FileAnchor,
@@ -24,15 +26,16 @@ from archstone.services import Environment
 from archstone.systems.shop.checkout import CheckoutForm
 from archstone.systems.shop.images.bounds import ImageBounds
 from archstone.systems.shop.images.fetching import Fetcher
-from archstone.systems.shop.images.places import Allowed
 from archstone.systems.shop.images.proxy import ImageProxy
 from archstone.systems.shop.notifications.mailer import Mailer, open_mailer
 from archstone.systems.shop.notifications.site import Site
 from archstone.systems.shop.payments.bank import Bank
-from archstone.systems.shop.payments.provider import PaymentProvider, find_provider
+from archstone.systems.shop.payments.guard import GuardedProvider
+from archstone.systems.shop.payments.provider import find_provider
 from archstone.systems.shop.shipping import addresses
 from archstone.systems.shop.shipping.service import Pace
 from archstone.systems.shop.users.safeguards import Safeguards
+from archstone.systems.shop.window import KEEP_S, Window
 
 __all__ = [
     "POLICY",
@@ -47,6 +50,7 @@ __all__ = [
     "safeguards",
     "site",
     "tokens",
+    "window",
 ]
 
 POLICY: Final = PasswordPolicy(words=("archstone", "shop", "archstone shop"))
@@ -117,12 +121,17 @@ async def data_keys(environment: Environment) -> AsyncGenerator[DataKeys]:
         await keys.close()
 
 
-def payment_provider(environment: Environment) -> AbstractAsyncContextManager[PaymentProvider]:
-    """Return the embedded bank, or the plug-in that the option `payments` names."""
+def payment_provider(environment: Environment) -> GuardedProvider:
+    """Return the embedded bank, or the plug-in that the option `payments` names, behind what keeps it from hurting."""
     name = _option(environment, "payments", "bank")
     if name == "bank":
-        return Bank(f"sqlite:///{(environment.data / 'bank.db').absolute()}")
-    return find_provider(name)(environment.data, _options(environment))
+        return GuardedProvider(Bank(f"sqlite:///{(environment.data / 'bank.db').absolute()}"))
+    return GuardedProvider(find_provider(name)(environment.data, _options(environment)))
+
+
+def window(environment: Environment) -> Window:
+    """Return what keeps near what is only looked at, where the option `cache` says."""
+    return Window(Cache(_option(environment, "cache", "memory:"), name=environment.system, ttl_s=KEEP_S))
 
 
 def checkout_form(environment: Environment) -> CheckoutForm:
@@ -145,7 +154,7 @@ def pace(environment: Environment) -> Pace:
 
 def images(environment: Environment) -> ImageProxy | None:
     """Return what fetches pictures of elsewhere; None where products are drawn only."""
-    allowed = Allowed.parse(_option(environment, "images_allow", ""))
+    allowed = Allowed.parse(_option(environment, "images_allow", ""), called="option images_allow")
     if _option(environment, "images", "proxy") == "drawn":
         return None
     bounds = ImageBounds()

@@ -21,7 +21,7 @@ from archstone.systems.shop.notifications.site import Site
 from archstone.systems.shop.orders.choreography import ChoreographedOrders
 from archstone.systems.shop.orders.contract import Orders
 from archstone.systems.shop.payments.choreography import ChoreographedPayments
-from archstone.systems.shop.payments.provider import PaymentProvider
+from archstone.systems.shop.payments.guard import GuardedProvider
 from archstone.systems.shop.providers import (
     audits,
     checkout_form,
@@ -34,13 +34,16 @@ from archstone.systems.shop.providers import (
     safeguards,
     site,
     tokens,
+    window,
 )
+from archstone.systems.shop.roles import ROLES
 from archstone.systems.shop.shipping.choreography import ChoreographedShipping
 from archstone.systems.shop.shipping.service import Pace
 from archstone.systems.shop.users.contract import Sessions, UserAdmin
 from archstone.systems.shop.users.safeguards import Safeguards
 from archstone.systems.shop.users.service import UsersService
 from archstone.systems.shop.web.front import Front
+from archstone.systems.shop.window import Window
 
 __all__ = ["PAYING", "shop"]
 
@@ -67,15 +70,17 @@ shop = System(
         Safeguards: safeguards,
         Audits: audits,
         DataKeys: data_keys,
-        PaymentProvider: payment_provider,
+        GuardedProvider: payment_provider,
         Mailer: mailer,
         Site: site,
         Pace: pace,
         CheckoutForm: checkout_form,
         ImageProxy: images,
+        Window: window,
     },
     contracts_snapshot=Path(__file__).with_name("contracts.json"),
     promote=UserAdmin.grant,
+    roles=ROLES,
     options=[
         Option("mailer", about="Where mails go: `files`, in the data folder, or smtp://host[:port].", default="files"),
         Option("payments", about="Who takes the money: `bank`, embedded, or the name of a plug-in.", default="bank"),
@@ -85,6 +90,9 @@ shop = System(
             about="Who carries new orders to their end: a `saga` of orders, or `choreography`, events alone.",
             default="saga",
             choices=("saga", "choreography"),
+        ),
+        Option(
+            "cache", about="Where what is only looked at is kept near: `memory:`, or redis://HOST.", default="memory:"
         ),
         Option(
             "root_keys",

@@ -72,7 +72,7 @@ class Inventory(Contract, version="1.0"):
 
     @query("/stock/{sku}", public=True, requires=ANYONE, raises=(UnknownStockError,))
     async def stock(self, sku: SKU) -> Stock:
-        """Return how much of a product is free and how much is held."""
+        """Return how much of a product is free and how much is held, for who looks at it: see `window.py`."""
         ...
 
     @query("/stock-of-page", requires=ANYONE)
@@ -80,7 +80,14 @@ class Inventory(Contract, version="1.0"):
         """Return those of some products of which nothing is free. What is unknown here is not among them."""
         ...
 
-    @command("/stock/{sku}/arrivals", public=True, requires="admin", key_required=True, raises=(UnknownStockError,))
+    @query("/stock-of-order", requires=ANYONE)
+    async def counted(self, skus: tuple[SKU, ...]) -> tuple[Stock, ...]:
+        """Return how much there is of some products, as the books say at this instant. Unknown ones are left out."""
+        ...
+
+    @command(
+        "/stock/{sku}/arrivals", public=True, requires="stock:write", key_required=True, raises=(UnknownStockError,)
+    )
     async def restock(self, sku: SKU, quantity: Annotated[int, Field(ge=1, le=1_000_000)]) -> Stock:
         """Book goods that have arrived."""
         ...

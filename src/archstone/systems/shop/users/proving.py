@@ -218,26 +218,26 @@ class Factors(Contract, version="1.0"):
     A proof is a ticket of `prove`, or the session of a browser that has proved itself within ten minutes.
     """
 
-    @query("/users/me/security", public=True)
+    @query("/users/me/security", public=True, requires="account:read")
     async def security(self) -> SecurityView:
         """Return how the account is secured."""
         ...
 
     @command(
-        "/users/me/proofs", public=True, key_required=False, record=False,
+        "/users/me/proofs", public=True, requires="account:write", key_required=False, record=False,
         raises=(WrongPasswordError, WrongCodeError, TooManyTriesError),
     )  # fmt: skip
     async def prove(self, password: OfferedPassword, code: Code = "", browser: BrowserMark | None = None) -> Proof:
         """Prove who one is: by the password, and by a code where the account has a second factor."""
         ...
 
-    @command("/users/me/totp/offers", public=True, key_required=False, record=False)
+    @command("/users/me/totp/offers", public=True, requires="account:write", key_required=False, record=False)
     async def offer_totp(self) -> TotpOffer:
         """Make a secret for an app. Nothing is kept until `add_totp`."""
         ...
 
     @command(
-        "/users/me/totp", public=True, key_required=False, record=False,
+        "/users/me/totp", public=True, requires="account:write", key_required=False, record=False,
         raises=(*_PROVED, TicketError, WrongCodeError, TooManyTriesError),
     )  # fmt: skip
     async def add_totp(
@@ -246,23 +246,45 @@ class Factors(Contract, version="1.0"):
         """Let an app make codes, in place of one that did, once it has made a right one. Other sessions end."""
         ...
 
-    @command("/users/me/totp/removal", public=True, status=204, key_required=False, record=False, raises=_PROVED)
+    @command(
+        "/users/me/totp/removal",
+        public=True,
+        requires="account:write",
+        status=204,
+        key_required=False,
+        record=False,
+        raises=_PROVED,
+    )
     async def remove_totp(self, proof: Ticket | None = None, browser: BrowserMark | None = None) -> None:
         """Ask for codes no more; backup codes go as well. Other sessions end."""
         ...
 
-    @command("/users/me/backup-codes", public=True, key_required=False, record=False, raises=_PROVED)
+    @command(
+        "/users/me/backup-codes",
+        public=True,
+        requires="account:write",
+        key_required=False,
+        record=False,
+        raises=_PROVED,
+    )
     async def renew_codes(self, proof: Ticket | None = None, browser: BrowserMark | None = None) -> BackupCodesOnce:
         """Make ten new backup codes in place of the old ones."""
         ...
 
-    @command("/users/me/passkeys/ceremonies", public=True, key_required=False, record=False, raises=(FactorsError,))
+    @command(
+        "/users/me/passkeys/ceremonies",
+        public=True,
+        requires="account:write",
+        key_required=False,
+        record=False,
+        raises=(FactorsError,),
+    )
     async def ask_new_passkey(self) -> PasskeyAsk:
         """Begin to register a passkey."""
         ...
 
     @command(
-        "/users/me/passkeys", public=True, status=204, key_required=False, record=False,
+        "/users/me/passkeys", public=True, requires="account:write", status=204, key_required=False, record=False,
         raises=(*_PROVED, TicketError, PasskeyRefusedError),
     )  # fmt: skip
     async def add_passkey(
@@ -277,7 +299,8 @@ class Factors(Contract, version="1.0"):
         ...
 
     @command(
-        "/users/me/passkeys/{passkey_id}/removal", public=True, status=204, key_required=False, record=False,
+        "/users/me/passkeys/{passkey_id}/removal", public=True, requires="account:write", status=204,
+        key_required=False, record=False,
         raises=_PROVED,
     )  # fmt: skip
     async def remove_passkey(

@@ -16,6 +16,7 @@ from archstone.systems.shop.inventory.administration import StockAdmin
 from archstone.systems.shop.inventory.contract import Inventory
 from archstone.systems.shop.orders.administration import OrderAdmin
 from archstone.systems.shop.orders.contract import Orders
+from archstone.systems.shop.payments.drill import BankDrill
 from archstone.systems.shop.users.contract import BrowserSessions, UserAdmin, UserWrite
 from archstone.systems.shop.users.proving import Factors, Recovery
 
@@ -42,6 +43,7 @@ class Clients(NamedTuple):
     stock: StockAdmin
     order_admin: OrderAdmin
     products: CatalogAdmin
+    bank: BankDrill
 
 
 class _Routes:
@@ -76,4 +78,5 @@ def clients_of(routes: Sequence[tuple[Operation, Transport]]) -> Clients:
         stock=made(StockAdmin),
         order_admin=made(OrderAdmin),
         products=made(CatalogAdmin),
+        bank=made(BankDrill),
     )

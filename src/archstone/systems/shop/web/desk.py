@@ -11,12 +11,14 @@ from archstone.context import Call
 from archstone.errors import ArchstoneError
 from archstone.gateway import Console
 from archstone.observability import get_logger
+from archstone.security import HostCookie
 from archstone.systems.shop.carts.contract import CartUnknownError
-from archstone.systems.shop.catalog.contract import Category, Product, UnknownProductError
+from archstone.systems.shop.catalog.contract import Category, Product, Recommendations, UnknownProductError
 from archstone.systems.shop.users.contract import SessionEndedError, browser_mark
 from archstone.systems.shop.web.clients import PAGES, Clients
-from archstone.systems.shop.web.cookies import CART, SESSION, SetCookie
+from archstone.systems.shop.web.cookies import CART, SESSION
 from archstone.systems.shop.web.exchange import Request
+from archstone.systems.shop.window import ALL, LISTS, Window
 
 __all__ = ["SESSION_KEEP_S", "Desk", "as_pages"]
 
@@ -24,8 +26,6 @@ CART_KEEP_S: Final = 30 * 86_400
 SESSION_KEEP_S: Final = 14 * 86_400
 MIX: Final = 20
 """Products on the front page."""
-SHELVES_KEEP_S: Final = 30.0
-"""Seconds for which the list of categories is not asked for again."""
 _log = get_logger("archstone.shop.web")
 
 
@@ -37,14 +37,13 @@ def as_pages() -> Call:
 class Desk:
     """Made once per run."""
 
-    def __init__(self, clients: Clients, console: Console | None = None) -> None:
+    def __init__(self, clients: Clients, window: Window, console: Console | None = None) -> None:
         self.clients = clients
+        self._window = window
         self.console = console
         """What is known of the run behind the pages. None: nothing."""
         self.opened_at: datetime = world.now()
         """When this process began to serve pages."""
-        self._shelves: tuple[float, tuple[Category, ...]] | None = None
-        self._mix: tuple[float, tuple[Product, ...]] | None = None
 
     async def recognise(self, request: Request) -> None:
         """Find out whose session the request's cookie names. A session that has ended is nobody's."""
@@ -63,11 +62,8 @@ class Desk:
                 request.renewed = True
 
     async def shelves(self) -> tuple[Category, ...]:
-        """Return the categories, at most half a minute old."""
-        now_s = world.monotonic()
-        if self._shelves is None or now_s - self._shelves[0] > SHELVES_KEEP_S:
-            self._shelves = now_s, tuple(map(_titled, (await self.clients.catalog.categories()).items))
-        return self._shelves[1]
+        """Return the categories."""
+        return tuple(map(_titled, (await self.clients.catalog.categories()).items))
 
     @property
     def chaos(self) -> bool:
@@ -75,17 +71,15 @@ class Desk:
         return self.console is not None and self.console.chaos
 
     async def mix(self) -> tuple[Product, ...]:
-        """Return a few products of every shelf, neighbours from different ones, at most half a minute old."""
-        now_s = world.monotonic()
-        if self._mix is None or now_s - self._mix[0] > SHELVES_KEEP_S:
-            full = sorted(
-                (shelf for shelf in await self.shelves() if shelf.products), key=lambda shelf: -shelf.products
-            )
-            each = -(-MIX // max(1, min(len(full), MIX)))
-            piles = [(await self.clients.catalog.products(category=shelf.id, limit=each)).items for shelf in full[:MIX]]
-            mixed = [product for layer in zip_longest(*piles) for product in layer if product is not None]
-            self._mix = now_s, tuple(mixed[:MIX])
-        return self._mix[1]
+        """Return a few products of every shelf, neighbours from different ones."""
+        return (await self._window.shown("mix", self._mixed, Recommendations, tags=(LISTS, ALL))).items
+
+    async def _mixed(self) -> Recommendations:
+        full = sorted((shelf for shelf in await self.shelves() if shelf.products), key=lambda shelf: -shelf.products)
+        each = -(-MIX // max(1, min(len(full), MIX)))
+        piles = [(await self.clients.catalog.products(category=shelf.id, limit=each)).items for shelf in full[:MIX]]
+        mixed = [product for layer in zip_longest(*piles) for product in layer if product is not None]
+        return Recommendations(items=tuple(mixed[:MIX]))
 
     async def products(self, skus: Iterable[str]) -> Mapping[str, Product]:
         """Return those that are on the shelf, by SKU."""
@@ -95,8 +89,12 @@ class Desk:
         found: dict[str, Product] = {}
         for sku in wanted:
             with suppress(UnknownProductError):
-                found[sku] = await self.clients.catalog.product(sku)
+                found |= {each.sku: each for each in await self.clients.catalog.pick((sku,))}
         return found
+
+    async def free(self, skus: Iterable[str]) -> Mapping[str, int]:
+        """Return how many pieces there are to buy at this instant, by SKU; of what is unknown there is none."""
+        return {each.sku: each.free for each in await self.clients.inventory.counted(tuple(dict.fromkeys(skus)))}
 
     async def sold_out(self, products: Iterable[Product]) -> frozenset[str]:
         """Return the SKUs of which nothing is free. Empty also if the inventory does not answer: pages go without."""
@@ -113,7 +111,7 @@ class Desk:
         except CartUnknownError:
             return 0
 
-    async def cart_to_fill(self, request: Request) -> tuple[str, tuple[SetCookie, ...]]:
+    async def cart_to_fill(self, request: Request) -> tuple[str, tuple[HostCookie, ...]]:
         """Return the name of a cart that is there, and for a guest the cookie that remembers it from now on.
 
         Raises:
@@ -125,11 +123,11 @@ class Desk:
             except CartUnknownError:
                 pass  # forgotten after 30 days, while the browser still knew it
             else:
-                return request.cart, () if request.visitor else (SetCookie(CART, request.cart, CART_KEEP_S),)
+                return request.cart, () if request.visitor else (HostCookie(CART, request.cart, CART_KEEP_S),)
         name = (await self.clients.carts.open()).cart
-        return name, (SetCookie(CART, name, CART_KEEP_S),)
+        return name, (HostCookie(CART, name, CART_KEEP_S),)
 
-    async def bring_cart(self, request: Request) -> tuple[bool, tuple[SetCookie, ...]]:
+    async def bring_cart(self, request: Request) -> tuple[bool, tuple[HostCookie, ...]]:
         """Move what a guest has put into the cart into the cart of the visitor, who has signed in.
 
         Returns whether something found no room, and what becomes of the guest's cookie. If it fails, the cookie
@@ -142,7 +140,7 @@ class Desk:
         except ArchstoneError as error:
             _log.warning("a guest's cart is not merged yet", exc_info=error)
             return False, ()
-        return bool(merged.dropped), (SetCookie(CART, ""),)
+        return bool(merged.dropped), (HostCookie(CART, ""),)
 
 
 def _titled(shelf: Category) -> Category:

@@ -11,6 +11,7 @@ from archstone.systems.shop.images.mount import Images
 from archstone.systems.shop.images.proxy import ImageProxy
 from archstone.systems.shop.web.clients import clients_of
 from archstone.systems.shop.web.site import Limits, Site
+from archstone.systems.shop.window import Window
 
 __all__ = ["Front"]
 
@@ -25,11 +26,13 @@ class Front(Gateway):
         limits = Limits(
             limiter=None if self.rate_limit is None else self.rate_limit.bind("shop pages"),
             gate=None if self.shed is None else self.shed.bind("shop pages", lag=parts.lag),
+            access=parts.access,
             time_limit_s=self.time_limit_s,
         )
         clients = clients_of(parts.routes)
         proxy: ImageProxy | None = parts.provided.get(ImageProxy)
         images = Images(clients.catalog, proxy)
         ready, console = (lambda: parts.ready()[0]), parts.console
-        site = Site(clients, limits, ready=ready, console=console, proxied=proxy is not None)
+        window: Window = parts.provided[Window]
+        site = Site(clients, limits, window=window, ready=ready, console=console, proxied=proxy is not None)
         return Gateway.build(self, replace(parts, mounts={**parts.mounts, "/images": images, "": site}))

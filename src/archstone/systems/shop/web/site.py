@@ -19,18 +19,18 @@ from archstone.errors import ArchstoneError
 from archstone.gateway import Console, Receive, Scope, Send, Story, client_key
 from archstone.observability import counter, histogram, span
 from archstone.resilience import Gate, Limiter
-from archstone.services import ForbiddenError
+from archstone.security import CrossSiteError, HostCookie, check_same_origin
+from archstone.services import Access
 from archstone.systems.shop.orders.contract import OrderUnknownError, OrderView
 from archstone.systems.shop.web.asgi import ClientGoneError, Response, accepts_gzip, headers_of
 from archstone.systems.shop.web.body import Forms
 from archstone.systems.shop.web.clients import Clients
-from archstone.systems.shop.web.cookies import SESSION, SetCookie, cookie_header, cookies_of
+from archstone.systems.shop.web.cookies import SESSION, cookies_of
 from archstone.systems.shop.web.desk import SESSION_KEEP_S, Desk
 from archstone.systems.shop.web.exchange import Answer, Page, PageMissingError, Redirect, Request
 from archstone.systems.shop.web.failures import MethodError, failure_page
 from archstone.systems.shop.web.inside import inside
 from archstone.systems.shop.web.money import locale_of
-from archstone.systems.shop.web.origin import CrossSiteError, check_origin
 from archstone.systems.shop.web.pages.admin.data import Data
 from archstone.systems.shop.web.pages.behind import last_order, seen
 from archstone.systems.shop.web.pages.orders import shown
@@ -38,6 +38,7 @@ from archstone.systems.shop.web.rendering import PAGE_HEADERS, Assets, Templates
 from archstone.systems.shop.web.routes import Route, find
 from archstone.systems.shop.web.streams import STREAM_HEADERS, Streams, once
 from archstone.systems.shop.web.words import NOTICES, Told
+from archstone.systems.shop.window import Window
 
 __all__ = ["Limits", "Site"]
 
@@ -57,6 +58,8 @@ class Limits:
     """How often one may come. None: as often as they like."""
     gate: Gate | None
     """How many may be inside. None: all."""
+    access: Access
+    """Who may see what."""
     time_limit_s: float
     """Longest time for a page, seconds."""
 
@@ -69,6 +72,7 @@ class Site:
         clients: Clients,
         limits: Limits,
         *,
+        window: Window,
         ready: Callable[[], bool],
         console: Console | None = None,
         proxied: bool = False,
@@ -78,11 +82,12 @@ class Site:
         Args:
             clients: Whom to ask.
             limits: What visitors must pass.
+            window: What is kept near.
             ready: Tells whether the shop is open: streams end when it is not.
             console: What is known of the run behind. None: nothing.
             proxied: Whether `/images` shows pictures of elsewhere, so that pages may name them.
         """
-        self._desk = Desk(clients, console)
+        self._desk = Desk(clients, window, console)
         self._limits = limits
         self._assets = Assets()
         self._templates = Templates(self._assets, proxied=proxied)
@@ -145,9 +150,9 @@ class Site:
         if route is None:
             raise MethodError(", ".join(sorted(routes)))
         if request.method == "POST":
-            check_origin(request.headers, https=request.https)
+            check_same_origin(request.headers, https=request.https)
             request.form = await self._forms.read(request.headers, request.receive)
-        if (elsewhere := _first_to(route, request, routes)) is not None:
+        if (elsewhere := self._first_to(route, request, routes)) is not None:
             return _redirect(elsewhere, request)
         gate = self._limits.gate
         with nullcontext() if gate is None else gate.admit(1 if route.urgent else 0):
@@ -157,6 +162,24 @@ class Site:
             if isinstance(answer, Data):
                 return answer.response()
             return await self._html(request, answer)
+
+    def _first_to(self, route: Route, request: Request, routes: Mapping[str, Route]) -> Redirect | None:
+        """Return where a visitor must go first: to sign in, to prove who they are, or to get a second factor.
+
+        Raises:
+            ForbiddenError: the page is for another role.
+        """
+        visitor = request.visitor
+        if visitor is None:
+            told = "&told=ended" if request.method == "POST" else ""
+            return Redirect(to=f"/login?next={quote(_back_to(request, routes))}{told}") if route.signed_in else None
+        if route.role is not None and visitor.needs_factor:
+            return Redirect(to="/account/security?told=factor")
+        if route.role is not None:
+            self._limits.access.check(route.path, route.role, request.principal)
+        if route.proved and not visitor.proved:
+            return Redirect(to=f"/account/prove?next={quote(_back_to(request, routes))}&told=prove")
+        return None
 
     async def _admit(self, request: Request) -> None:
         """Find out who is there, and count it."""
@@ -186,7 +209,7 @@ class Site:
             "chaos": self._desk.chaos,
         }
         html = self._templates.page(page.template, request.locale, {**frame, **page.values})
-        headers = [*PAGE_HEADERS, *page.headers, *(cookie_header(each, https=request.https) for each in page.cookies)]
+        headers = [*PAGE_HEADERS, *page.headers, *(each.header(https=request.https) for each in page.cookies)]
         if page.retry_after_s is not None:
             headers.append((b"retry-after", b"%d" % math.ceil(page.retry_after_s)))
         return Response(page.status, headers, html.encode())
@@ -253,8 +276,8 @@ def _remembering(response: Response, request: Request) -> Response:
     if request.renewed and all(
         name != b"set-cookie" or SESSION.encode() not in value for name, value in response.headers
     ):
-        cookie = SetCookie(SESSION, request.cookies[SESSION], SESSION_KEEP_S)
-        response.headers.append(cookie_header(cookie, https=request.https))
+        cookie = HostCookie(SESSION, request.cookies[SESSION], SESSION_KEEP_S)
+        response.headers.append(cookie.header(https=request.https))
     return response
 
 
@@ -284,25 +307,6 @@ def _query(scope: Scope) -> dict[str, str]:
     return dict(reversed(pairs))
 
 
-def _first_to(route: Route, request: Request, routes: Mapping[str, Route]) -> Redirect | None:
-    """Return where a visitor must go first: to sign in, to prove who they are, or to get a second factor.
-
-    Raises:
-        ForbiddenError: the page is for another role.
-    """
-    visitor = request.visitor
-    if visitor is None:
-        told = "&told=ended" if request.method == "POST" else ""
-        return Redirect(to=f"/login?next={quote(_back_to(request, routes))}{told}") if route.signed_in else None
-    if route.role == "admin" and visitor.needs_factor:
-        return Redirect(to="/account/security?told=factor")
-    if route.role is not None and route.role not in request.principal.roles:
-        raise ForbiddenError(route.path, route.role)
-    if route.proved and not visitor.proved:
-        return Redirect(to=f"/account/prove?next={quote(_back_to(request, routes))}&told=prove")
-    return None
-
-
 def _back_to(request: Request, routes: Mapping[str, Route]) -> str:
     """Return where to go after signing in: to this page, or from a form to the page that it stands on."""
     return request.path if "GET" in routes else request.path.rpartition("/")[0]
@@ -310,5 +314,5 @@ def _back_to(request: Request, routes: Mapping[str, Route]) -> str:
 
 def _redirect(answer: Redirect, request: Request) -> Response:
     headers = [(b"location", answer.to.encode("ascii")), (b"cache-control", b"no-store")]
-    headers += [cookie_header(each, https=request.https) for each in answer.cookies]
+    headers += [each.header(https=request.https) for each in answer.cookies]
     return Response(303, headers)

@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 from archstone import context
+from archstone.security import HostCookie
 from archstone.systems.shop.users.contract import EmailTakenError, LastAdminError
 from archstone.systems.shop.users.proving import TooManyTriesError, WeakPasswordError, WrongPasswordError
-from archstone.systems.shop.web.cookies import CART, SESSION, SetCookie
+from archstone.systems.shop.web.cookies import CART, SESSION
 from archstone.systems.shop.web.desk import Desk, as_pages
 from archstone.systems.shop.web.exchange import Answer, Page, Redirect, Request
 from archstone.systems.shop.web.forms import (
@@ -67,7 +68,7 @@ async def logout(desk: Desk, request: Request) -> Answer:
     if request.mark is not None:
         with context.enter(as_pages()):
             await desk.clients.browsers.end(request.mark)
-    return Redirect(to="/?told=left", cookies=(SetCookie(SESSION, ""),))
+    return Redirect(to="/?told=left", cookies=(HostCookie(SESSION, ""),))
 
 
 async def logout_everywhere(desk: Desk, request: Request) -> Answer:
@@ -75,7 +76,7 @@ async def logout_everywhere(desk: Desk, request: Request) -> Answer:
     if request.visitor is not None:
         with context.enter(as_pages()):
             await desk.clients.browsers.end_all(request.visitor.user.id)
-    return Redirect(to="/?told=everywhere", cookies=(SetCookie(SESSION, ""),))
+    return Redirect(to="/?told=everywhere", cookies=(HostCookie(SESSION, ""),))
 
 
 async def account(desk: Desk, request: Request) -> Answer:
@@ -141,7 +142,7 @@ async def delete(desk: Desk, request: Request) -> Answer:
     except TooManyTriesError as error:
         told = NO_FAULT.with_fault("password", patience(error))
         return replace(_leaving(told), status=429, retry_after_s=error.retry_after_s)
-    return Redirect(to="/?told=deleted", cookies=(SetCookie(SESSION, ""), SetCookie(CART, "")))
+    return Redirect(to="/?told=deleted", cookies=(HostCookie(SESSION, ""), HostCookie(CART, "")))
 
 
 def _account(filled: Filled) -> Page:

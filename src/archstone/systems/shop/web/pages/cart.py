@@ -3,9 +3,9 @@
 from contextlib import suppress
 
 from archstone.errors import ArchstoneError
+from archstone.security import HostCookie
 from archstone.systems.shop.carts.contract import Cart, CartFullError, CartsFullError, CartUnknownError
 from archstone.systems.shop.catalog.contract import UnknownProductError
-from archstone.systems.shop.web.cookies import SetCookie
 from archstone.systems.shop.web.desk import Desk
 from archstone.systems.shop.web.exchange import Answer, Page, Redirect, Request
 from archstone.systems.shop.web.forms import Filled, LineForm, checked
@@ -18,7 +18,7 @@ EMPTY = Cart(lines=(), pieces=0, total=None)
 
 async def show(desk: Desk, request: Request) -> Answer:
     """Show what is in the cart."""
-    cookies: tuple[SetCookie, ...] = ()
+    cookies: tuple[HostCookie, ...] = ()
     if request.visitor is not None:
         _, cookies = await desk.bring_cart(request)  # nothing to do, unless it failed when signing in
     cart = await seen(desk, request)
@@ -30,7 +30,7 @@ async def put(desk: Desk, request: Request) -> Answer:
     line = checked(LineForm, request.form)
     if isinstance(line, Filled):
         return Redirect(to=f"/cart?told={'quantity' if 'quantity' in line.faults else 'unknown'}")
-    cookies: tuple[SetCookie, ...] = ()
+    cookies: tuple[HostCookie, ...] = ()
     try:
         cart, cookies = await desk.cart_to_fill(request)
         await desk.clients.carts.put(cart, line.sku, line.quantity)
@@ -63,8 +63,7 @@ async def seen(desk: Desk, request: Request) -> Cart:
 
 async def _short(desk: Desk, cart: Cart) -> dict[str, str | None]:
     """Return a word of warning for each product of which there is not as much as is in the cart."""
-    short: dict[str, str | None] = {}
-    for line in cart.lines:
-        with suppress(ArchstoneError):  # the cart goes without; the checkout asks again
-            short[line.sku] = shortage((await desk.clients.inventory.stock(line.sku)).free, line.quantity)
-    return short
+    with suppress(ArchstoneError):  # the cart goes without; the checkout asks again
+        free = await desk.free(line.sku for line in cart.lines)
+        return {line.sku: shortage(free[line.sku], line.quantity) for line in cart.lines if line.sku in free}
+    return {}

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from archstone import context
 from archstone.context import Principal
+from archstone.security import HostCookie
 from archstone.systems.shop.users.contract import BrowserSession, DeactivatedError, SignInError, User
 from archstone.systems.shop.users.proving import (
     PasskeyRefusedError,
@@ -13,7 +14,7 @@ from archstone.systems.shop.users.proving import (
     WeakPasswordError,
     WrongCodeError,
 )
-from archstone.systems.shop.web.cookies import SESSION, SetCookie
+from archstone.systems.shop.web.cookies import SESSION
 from archstone.systems.shop.web.desk import SESSION_KEEP_S, Desk, as_pages
 from archstone.systems.shop.web.exchange import Answer, Page, Redirect, Request, local_path
 from archstone.systems.shop.web.forms import (
@@ -156,7 +157,7 @@ async def reset(desk: Desk, request: Request) -> Answer:
     except TicketError:
         told = "This link was used, or is older than ten minutes. Please ask for another."
         return asked("forgot.html", request, NO_FAULT.with_fault("", told), status=422)
-    return Redirect(to="/login?told=reset", cookies=(SetCookie(SESSION, ""),))
+    return Redirect(to="/login?told=reset", cookies=(HostCookie(SESSION, ""),))
 
 
 async def signed_in(desk: Desk, request: Request, email: str, password: str) -> Answer:
@@ -174,7 +175,7 @@ async def begun(desk: Desk, request: Request, session: BrowserSession) -> Redire
     with context.enter(context.current()._replace(principal=_principal(session.user))):
         dropped, cookies = await desk.bring_cart(request)
     to = "/cart?told=dropped" if dropped else next_of(request)
-    return Redirect(to=to, cookies=(SetCookie(SESSION, session.token, SESSION_KEEP_S), *cookies))
+    return Redirect(to=to, cookies=(HostCookie(SESSION, session.token, SESSION_KEEP_S), *cookies))
 
 
 def asked(template: str, request: Request, filled: Filled, *, status: int) -> Page:
