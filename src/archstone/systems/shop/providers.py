@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Final, cast
 
+from archstone.data import Database
 from archstone.errors import ConfigError
-from archstone.security import KeyFile, Passwords, Tokens
+from archstone.security import KeyFile, KeyRingFile, Passwords, Tokens
 from archstone.services import Environment
 from archstone.systems.shop.checkout import CheckoutForm
 from archstone.systems.shop.images.bounds import ImageBounds
@@ -15,9 +16,10 @@ from archstone.systems.shop.images.proxy import ImageProxy
 from archstone.systems.shop.notifications.mailer import Mailer, open_mailer
 from archstone.systems.shop.payments.bank import Bank
 from archstone.systems.shop.payments.provider import PaymentProvider, find_provider
+from archstone.systems.shop.programs.programs import Programs
 from archstone.systems.shop.shipping.service import Pace
 
-__all__ = ["checkout_form", "images", "mailer", "pace", "passwords", "payment_provider", "tokens"]
+__all__ = ["checkout_form", "images", "mailer", "pace", "passwords", "payment_provider", "programs", "tokens"]
 
 _PACES: Final = {
     "slow": Pace(),
@@ -32,9 +34,22 @@ def passwords(environment: Environment) -> Passwords:
 
 
 def tokens(environment: Environment) -> Tokens:
-    """Return what signs and verifies access tokens, with keys made at the first start."""
+    """Return what signs and verifies programs tokens, with keys made at the first start."""
     keys = KeyFile(environment.data / "keys.json").load()
     return Tokens(keys, issuer=environment.system, audience=f"{environment.system}-api")
+
+
+def programs(environment: Environment) -> Programs:
+    """Return what lets programs in, with keys made at the first start."""
+    place = _option(environment, "public_url", "http://127.0.0.1:8080").rstrip("/")
+    ring = KeyRingFile(environment.data / "oauth-keys.json")
+    return Programs(
+        Database(environment.database_url("programs"), name=f"{environment.system}/programs"),
+        pepper=KeyFile(environment.data / "api-keys.json").load(),
+        ring=ring.renewed,
+        issuer=f"{place}/oauth",
+        api=f"{environment.system}-api",
+    )
 
 
 def payment_provider(environment: Environment) -> AbstractAsyncContextManager[PaymentProvider]:

@@ -21,7 +21,17 @@ from archstone.systems.shop.orders.choreography import ChoreographedOrders
 from archstone.systems.shop.orders.contract import Orders
 from archstone.systems.shop.payments.choreography import ChoreographedPayments
 from archstone.systems.shop.payments.provider import PaymentProvider
-from archstone.systems.shop.providers import checkout_form, images, mailer, pace, passwords, payment_provider, tokens
+from archstone.systems.shop.programs.programs import Programs
+from archstone.systems.shop.providers import (
+    checkout_form,
+    images,
+    mailer,
+    pace,
+    passwords,
+    payment_provider,
+    programs,
+    tokens,
+)
 from archstone.systems.shop.shipping.choreography import ChoreographedShipping
 from archstone.systems.shop.shipping.service import Pace
 from archstone.systems.shop.users.contract import Sessions, UserAdmin
@@ -55,6 +65,7 @@ shop = System(
         Pace: pace,
         CheckoutForm: checkout_form,
         ImageProxy: images,
+        Programs: programs,
     },
     contracts_snapshot=Path(__file__).with_name("contracts.json"),
     promote=UserAdmin.grant,
@@ -74,6 +85,11 @@ shop = System(
             about="Pictures of imported products: `proxy` fetches and keeps them, `drawn` shows drawings only.",
             default="proxy",
             choices=("proxy", "drawn"),
+        ),
+        Option(
+            "public_url",
+            about="Where people find the shop, such as https://shop.example: tokens for programs of others name it.",
+            default="http://127.0.0.1:8080",
         ),
         Option("images_allow", about="Hosts that are asked for pictures though they are not public: HOST:PORT, ..."),
     ],

@@ -14,6 +14,7 @@ from archstone.observability import get_logger
 from archstone.resilience import Limiter, RateLimit
 from archstone.systems.shop.carts.contract import CartUnknownError
 from archstone.systems.shop.catalog.contract import Category, Product, UnknownProductError
+from archstone.systems.shop.programs.programs import Programs
 from archstone.systems.shop.users.contract import SessionEndedError, browser_mark
 from archstone.systems.shop.web.clients import PAGES, Clients
 from archstone.systems.shop.web.cookies import CART, SESSION, SetCookie
@@ -42,8 +43,10 @@ def as_pages() -> Call:
 class Desk:
     """Made once per run."""
 
-    def __init__(self, clients: Clients, console: Console | None = None) -> None:
+    def __init__(self, clients: Clients, console: Console | None = None, programs: Programs | None = None) -> None:
         self.clients = clients
+        self.programs = programs
+        """What lets programs in. None: there is none."""
         self.console = console
         """What is known of the run behind the pages. None: nothing."""
         self.opened_at: datetime = world.now()

@@ -21,6 +21,7 @@ from archstone.observability import counter, histogram, span
 from archstone.resilience import Gate, Limiter
 from archstone.services import ForbiddenError
 from archstone.systems.shop.orders.contract import OrderUnknownError, OrderView
+from archstone.systems.shop.programs.programs import Programs
 from archstone.systems.shop.web.asgi import ClientGoneError, Response, accepts_gzip, headers_of
 from archstone.systems.shop.web.body import Forms
 from archstone.systems.shop.web.clients import Clients
@@ -72,6 +73,7 @@ class Site:
         ready: Callable[[], bool],
         console: Console | None = None,
         proxied: bool = False,
+        programs: Programs | None = None,
     ) -> None:
         """Say whom to ask and what visitors must pass.
 
@@ -81,8 +83,9 @@ class Site:
             ready: Tells whether the shop is open: streams end when it is not.
             console: What is known of the run behind. None: nothing.
             proxied: Whether `/images` shows pictures of elsewhere, so that pages may name them.
+            programs: What lets programs in. None: there is none.
         """
-        self._desk = Desk(clients, console)
+        self._desk = Desk(clients, console, programs)
         self._limits = limits
         self._assets = Assets()
         self._templates = Templates(self._assets, proxied=proxied)

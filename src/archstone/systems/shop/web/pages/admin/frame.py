@@ -28,6 +28,7 @@ SECTIONS: Final = (
     ("/admin/stock", "Stock"),
     ("/admin/products", "Products"),
     ("/admin/users", "Users"),
+    ("/admin/apps", "Apps"),
     ("/admin/sagas", "Sagas"),
     ("/admin/letters", "Dead letters"),
 )
@@ -46,6 +47,7 @@ _NOTICES: Final = {
     "too-late": "It is too late to cancel: the parcel has left. Money can be given back below.",
     "corrected": "The stock has been corrected.",
     "arrived": "The goods have been booked.",
+    "app-removed": "The app has been removed, and all that it was given has ended.",
     "undone": "The saga is being undone.",
     "resumed": "The saga runs again.",
     "replayed": "It is being delivered again. What fails again comes back to this list.",
