@@ -6,7 +6,9 @@ BIN := $(VENV)/bin
 # What is installed, by lock: to run systems; to work on them; for the benchmarks.
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
+NATIVE_STAMP := $(VENV)/.installed-native
 BENCH_STAMP := $(VENV)/.installed-bench
+NATIVE := $(shell find native -path '*/build' -prune -o -type f -print)
 PYTEST := $(BIN)/python -m pytest
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 # Hashes and no registry host: any index that has the files will do.
@@ -26,7 +28,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 # Modules are compiled once, not in each of the hundreds of processes that tests start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup shop test test-slow browser pictures check pyright others format bench lock ci clean
+.PHONY: help setup shop native test test-slow browser pictures check pyright others format bench lock ci clean
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 | \2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -47,6 +49,11 @@ $(DEV_STAMP): $(STAMP) requirements-dev.lock
 	@$(PIP) install --require-hashes --no-deps -r requirements-dev.lock
 	@touch $@
 
+$(NATIVE_STAMP): $(DEV_STAMP) $(NATIVE)
+	@if command -v c++ >/dev/null; then echo "building native/matching" && $(PIP) install --no-deps --no-build-isolation native/matching; \
+	else echo "no C++ compiler here: the exchange runs on the engine in Python, and what tests the other is skipped"; fi
+	@touch $@
+
 $(BENCH_STAMP): $(DEV_STAMP) requirements-bench.lock
 	@$(PIP) install --require-hashes --no-deps -r requirements-bench.lock
 	@touch $@
@@ -54,10 +61,12 @@ $(BENCH_STAMP): $(DEV_STAMP) requirements-bench.lock
 shop: $(STAMP) ## start the shop: http://127.0.0.1:8080 (ctrl-c stops it; its data stays)
 	@$(BIN)/archstone up shop
 
-test: $(DEV_STAMP) ## the test suite
+native: $(NATIVE_STAMP) ## build what is in C++ (needs a compiler)
+
+test: $(NATIVE_STAMP) ## the test suite
 	$(PYTEST) -m "not slow" $(SPREAD) --dist worksteal $(ARGS)
 
-test-slow: $(DEV_STAMP) ## the long tests: crash, fuzzing, the shop in a browser (skipped without chromium)
+test-slow: $(NATIVE_STAMP) ## the long tests: crash, fuzzing, the shop in a browser (skipped without chromium)
 	$(PYTEST) -m slow --ignore tests/browser $(SPREAD) --dist worksteal $(ARGS) || test $$? -eq 5
 	@# A browser's times are measured: nothing else runs meanwhile.
 	$(PYTEST) -m slow tests/browser $(ARGS) || test $$? -eq 5

@@ -40,8 +40,9 @@ class Row:
 
     name: str
     unit: str
-    goal: float
-    """With peers: how many times better than the best of them. Without: the figure itself to reach."""
+    goal: float | None
+    """With peers: how many times better than the best of them. Without: the figure itself to reach. None: a comparison
+    for those who choose between two, without a goal."""
     bigger_is_better: bool = False
     """True for rates, False for times."""
 
@@ -238,4 +239,6 @@ def _verdict(row: dict) -> str:
     if row["ratio"] is None:
         return "  -> not compared"
     what = f"{row['ratio']:g} times {row['peer']}" if row["peer"] else f"{row['ratio']:g} of the figure to reach"
+    if row["goal"] is None:
+        return f"  -> {what}"
     return f"  -> {what}; goal {row['goal']:g}: {'reached' if row['ratio'] >= row['goal'] else 'NOT reached'}"

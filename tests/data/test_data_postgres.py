@@ -233,6 +233,41 @@ async def test_a_transaction_that_the_server_did_not_survive_did_nothing_and_may
         assert await ids(db) == [2]
 
 
+async def test_who_has_lost_several_times_is_waited_for_by_newcomers(postgres_url: str):
+    """Else a slow one never gets through among quick ones on the same row."""
+    async with Database(postgres_url) as db:
+        await db.execute("CREATE TABLE t (id BIGINT PRIMARY KEY, n BIGINT)")
+        await db.execute("INSERT INTO t (id, n) VALUES (1, 0)")
+        done = asyncio.Event()
+        slow_lost = 0
+
+        async def slow(tx: Transaction) -> None:
+            nonlocal slow_lost
+            slow_lost += 1
+            n = await tx.one(int, "SELECT n FROM t WHERE id = 1")
+            await asyncio.sleep(0.05)
+            await tx.execute("UPDATE t SET n = :n WHERE id = 1", n=n + 1000)
+
+        async def quick(tx: Transaction) -> None:
+            await tx.execute("UPDATE t SET n = n + 1 WHERE id = 1")
+
+        async def newcomers() -> int:
+            count = 0
+            while not done.is_set():
+                await db.run(quick)
+                count += 1
+            return count
+
+        crowd = [asyncio.create_task(newcomers()) for _ in range(8)]
+        while not await db.one(int, "SELECT n FROM t"):
+            await asyncio.sleep(0)
+        await db.run(slow, attempts=6)
+        done.set()
+        counted = sum(await asyncio.gather(*crowd))
+        assert await db.one(int, "SELECT n FROM t") == 1000 + counted
+        assert slow_lost > 1  # or nothing was in its way
+
+
 POINTS = ["postgres.before_commit", "postgres.after_commit", "postgres.before_group",
           "postgres.after_group"]  # fmt: skip
 

@@ -12,6 +12,7 @@ SQLite file. Do not await slow things inside a transaction: others wait for it, 
 
 from asyncio import Lock, get_running_loop, sleep
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -37,6 +38,9 @@ T = TypeVar("T")
 _AGAIN_S: Final = 0.002
 _AGAIN_LIMIT_S: Final = 0.25
 """Longest pause before a lost transaction is run again."""
+_PATIENT: Final = 3
+"""From this attempt on a transaction that was lost each time has newcomers wait for it."""
+_NO_TURN: Final = nullcontext()
 
 
 class Database(Reading):
@@ -90,6 +94,8 @@ class Database(Reading):
         self._schemas = (OUTBOX, *schemas)
         self._ensured: set[Schema] = set()
         self._again = Lock()
+        self._pressing = 0
+        """Transactions that newcomers wait for."""
         self._listeners: dict[str, list[Callable[[], None]]] = {}
         self._engine.heard = self._heard
         self.name = name or self._engine.label
@@ -174,8 +180,9 @@ class Database(Reading):
         Raises:
             TransactionLostError: The last attempt was lost, too. Nothing was done.
         """
+        turn = self._again if self._pressing else _NO_TURN
         try:
-            async with self.transaction() as tx:
+            async with turn, self.transaction() as tx:
                 return await work(tx)
         except TransactionLostError:
             if attempts <= 1:
@@ -183,17 +190,23 @@ class Database(Reading):
         return await self._run_again(work, attempts)
 
     async def _run_again(self, work: Callable[[Transaction], Awaitable[T]], attempts: int) -> T:
-        """Go on with `run` after its first attempt. Those who lost wait for each other: all at once they lose again."""
-        for attempt in range(2, attempts):
+        """Go on with `run` after its first attempt. Those who lost wait for each other: all at once they lose again.
+
+        And whoever comes new waits for one that has lost several times: else it could lose to newcomers for ever.
+        """
+        for attempt in range(2, attempts + 1):
             await sleep(world.random().random() * min(_AGAIN_S * 2**attempt, _AGAIN_LIMIT_S))
+            pressing = attempt > _PATIENT
+            self._pressing += pressing
             try:
                 async with self._again, self.transaction() as tx:
                     return await work(tx)
             except TransactionLostError:
-                continue
-        await sleep(world.random().random() * _AGAIN_LIMIT_S)
-        async with self._again, self.transaction() as tx:
-            return await work(tx)
+                if attempt == attempts:
+                    raise
+            finally:
+                self._pressing -= pressing
+        raise AssertionError("the last attempt returns or raises")
 
     def snapshot(self) -> Snapshot:
         """Return a snapshot for `async with`: several reads of one instant."""

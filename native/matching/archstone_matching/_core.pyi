@@ -1,0 +1,43 @@
+# ruff: noqa: PYI021 - the module is compiled: its promises stand here
+from collections.abc import Buffer
+from typing import Any
+
+class Book:
+    """One book."""
+
+    def __init__(self, *, phase: int = 1, capacity: int = 1024) -> None:
+        """Make an empty book, with room for `capacity` orders before anything is allocated."""
+
+    def apply(
+        self,
+        kind: int,
+        id: int,
+        account: int,
+        side: int,
+        type: int,
+        tif: int,
+        flags: int,
+        stp: int,
+        price: int,
+        quantity: int,
+        display: int,
+        trigger: int,
+        /,
+    ) -> list[tuple[int, int, int, int, int, int, int, int, int, int, int]]:
+        """Do one command; return its events as tuples. TypeError for a number that no field holds."""
+
+    def apply_batch(self, commands: Buffer, /) -> Any:
+        """Do commands, records of 64 bytes, without the interpreter's lock; return the bytes of their events."""
+
+    def depth(self, side: int, levels: int, /) -> list[tuple[int, int, int]]:
+        """Return price, lots shown and orders of the best levels."""
+
+    def digest(self) -> int:
+        """Return 64 bits over all that decides about the book's future."""
+
+    @property
+    def bytes(self) -> int:
+        """What the pool and the hash of orders take."""
+
+    def __len__(self) -> int:
+        """Count the live orders."""

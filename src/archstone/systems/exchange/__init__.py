@@ -1,0 +1,1 @@
+"""A trading exchange: a matching engine, and what stands around it."""

@@ -1,0 +1,55 @@
+"""At which price an auction trades.
+
+All orders gather; at the end one price is found at which the most lots change hands. Where several prices do that:
+
+1. the one that leaves the smallest surplus of one side over the other;
+2. if buyers are left over at all of these the highest of them, if sellers are the lowest: the surplus pulls the price;
+3. the one nearest to the reference price, or the highest of them where there is no reference or two are as near.
+
+Candidates are the prices of orders; if none has a price, the reference is the only one.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from archstone.systems.exchange.matching.book import Half
+
+__all__ = ["Cross", "crossing"]
+
+
+class Cross(NamedTuple):
+    """How an auction would end."""
+
+    price: int
+    volume: int
+    """Lots that change hands. Above 0."""
+    surplus: int
+    """Lots of buyers that find no seller at that price; negative: of sellers."""
+
+
+def crossing(buys: Half, sells: Half, reference: int) -> Cross | None:
+    """Return at which price an auction ends; None: nobody can trade. `reference` 0: there is none."""
+    prices = sorted({*buys.prices(), *sells.prices()}) or [reference][: reference > 0]
+    found = [cross for cross in (_at(price, buys, sells) for price in prices) if cross.volume]
+    if not found:
+        return None
+    most = max(each.volume for each in found)
+    found = [each for each in found if each.volume == most]
+    least = min(abs(each.surplus) for each in found)
+    found = [each for each in found if abs(each.surplus) == least]
+    if all(each.surplus > 0 for each in found):
+        return found[-1]
+    if all(each.surplus < 0 for each in found):
+        return found[0]
+    return min(found, key=lambda each: (abs(each.price - reference) if reference else 0, -each.price))
+
+
+def _at(price: int, buys: Half, sells: Half) -> Cross:
+    bought = _lots(buys, (each for each in buys.prices() if each >= price))
+    sold = _lots(sells, (each for each in sells.prices() if each <= price))
+    return Cross(price, min(bought, sold), bought - sold)
+
+
+def _lots(half: Half, prices: Iterable[int]) -> int:
+    total = sum(order.left for order in half.market.values())
+    return total + sum(order.left for price in prices for order in half.at(price))
