@@ -45,7 +45,6 @@ __all__ = [
 
 _HINT: Final = 4
 _MICROS: Final = 1_000_000
-_SWEEP_KEEP_US: Final = 30 * 86_400 * _MICROS
 _log = get_logger(__name__)
 
 API_KEY_SCHEMA: Final = Schema(
@@ -210,6 +209,7 @@ class ApiKeys:
             raise ConfigError("ApiKeys.create: a name of 1 to 100 characters, and at most 50 scopes without blanks")
         lives_us = self._longest_us if lifetime_s is None else min(round(lifetime_s * _MICROS), self._longest_us)
         expires_us = world.now_us() + lives_us
+        await self.sweep()  # so that the table does not grow with what has ended
 
         async def work(tx: Transaction) -> NewApiKey:
             count = await tx.one(
@@ -335,12 +335,12 @@ class ApiKeys:
             rows,
         )
 
-    async def sweep(self, *, limit: int = 1_000) -> int:
-        """Delete at most `limit` keys that ended a month ago; return how many."""
+    async def sweep(self, *, keep_s: float = 30 * 86_400.0, limit: int = 1_000) -> int:
+        """Delete at most `limit` keys that ended `keep_s` seconds ago, or longer; return how many."""
         return await self._db.execute(
             "DELETE FROM _archstone_api_keys WHERE id IN (SELECT id FROM _archstone_api_keys"
             " WHERE expires_at <= :gone OR revoked_at <= :gone LIMIT :limit)",
-            gone=world.now_us() - _SWEEP_KEEP_US,
+            gone=world.now_us() - round(keep_s * _MICROS),
             limit=limit,
         )
 

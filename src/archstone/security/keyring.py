@@ -19,7 +19,7 @@ from typing import Any, Final, Self, cast
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
+from joserfc.jwk import ECKey, JWKRegistry, OctKey, OKPKey, RSAKey
 
 from archstone import world
 from archstone.errors import ConfigError
@@ -70,8 +70,11 @@ class RingKey:
 
     @cached_property
     def verifying(self) -> VerifyingKey:
-        """The same key, to verify with."""
-        return VerifyingKey(self.id, self.algorithm, self.key, self.until_us)
+        """Its public half, to verify with: a private key would make that anew at each token."""
+        key = self.key
+        if self.algorithm != "HS256":
+            key = JWKRegistry.import_key(key.as_dict(private=False))
+        return VerifyingKey(self.id, self.algorithm, key, self.until_us)
 
     @property
     def public(self) -> dict[str, Any]:
