@@ -3,62 +3,13 @@
 import asyncio
 
 import pytest
+from http_origin import Origin, ask
 
 from archstone import world
 from archstone.cache import Cache, CacheStoreError
 from archstone.cache.http import API, CHECKED, PERSONAL, STATIC, HttpCache
 from archstone.cache.http.response import CODEC, Stored, lifetime_s
 from archstone.cache.stores.memory import MemoryStore
-
-
-class Origin:
-    """An application that counts its requests and answers as it is told."""
-
-    def __init__(self):
-        self.requests = 0
-        self.status, self.body, self.takes_s = 200, b"v1", 0.0
-        self.headers = {"cache-control": "max-age=60", "etag": '"1"'}
-        self.chunks = 1
-
-    async def __call__(self, scope, receive, send):
-        if scope["type"] != "http":
-            return
-        self.requests += 1
-        status, body, headers = self.status, self.body, dict(self.headers)
-        if scope["method"] not in ("GET", "HEAD"):
-            headers, body = {}, b"done"
-        if headers.get("vary") == "accept-language":
-            body += dict(scope["headers"]).get(b"accept-language", b"")
-        await asyncio.sleep(self.takes_s)
-        pairs = [(name.encode(), text.encode()) for name, text in headers.items()]
-        await send({"type": "http.response.start", "status": status, "headers": pairs})
-        for number in range(self.chunks):
-            more = number + 1 < self.chunks
-            await send({"type": "http.response.body", "body": body, "more_body": more})
-
-
-class Answer:
-    def __init__(self):
-        self.status, self.headers, self.body = 0, {}, b""
-
-
-async def ask(app, path="/p", *, method="GET", query=b"", **headers):
-    answer = Answer()
-
-    async def send(message):
-        if message["type"] == "http.response.start":
-            answer.status = message["status"]
-            answer.headers = {name.decode(): text.decode() for name, text in message["headers"]}
-        else:
-            answer.body += message["body"]
-
-    pairs = [(name.replace("_", "-").encode(), text.encode()) for name, text in headers.items()]
-    scope = {
-        "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": query,
-        "scheme": "http", "headers": [(b"host", b"shop"), *pairs],
-    }  # fmt: skip
-    await app(scope, None, send)
-    return answer
 
 
 @pytest.fixture
@@ -215,6 +166,21 @@ async def test_when_the_first_hangs_up_the_others_are_served(origin, app):
     first.cancel()
     assert {answer.body for answer in await asyncio.gather(*others)} == {b"v1"}
     assert origin.requests == 2
+
+
+async def test_when_the_first_hangs_up_before_it_has_asked_the_page_is_not_held(origin):
+    class SlowToClaim(MemoryStore):
+        async def claim(self, key, codec, *, lease_s, refresh=False):
+            await asyncio.sleep(5)
+            return await super().claim(key, codec, lease_s=lease_s, refresh=refresh)
+
+    async with Cache(SlowToClaim()) as cache:
+        app = HttpCache(origin, cache)
+        first = asyncio.create_task(ask(app))
+        await asyncio.sleep(1)
+        first.cancel()
+        async with asyncio.timeout(60):
+            assert (await ask(app)).body == b"v1"
 
 
 async def test_when_the_first_fails_the_others_do_not_queue_up(origin, cache):

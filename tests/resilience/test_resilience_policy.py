@@ -24,9 +24,13 @@ from archstone.resilience import (
     RateLimitedError,
     Retry,
     SettingsError,
+    SharedCircuit,
+    SharedState,
     Shed,
+    StoreLostError,
     Timeout,
 )
+from archstone.resilience.stores.memory import MemoryStore
 
 QUICK = Exponential(0.001, cap_s=0.001)
 
@@ -285,3 +289,78 @@ async def test_attempts_and_circuit_together_are_as_a_model_says(plan: list[str]
         wanted = model.call(world.monotonic())
         assert (await outcome(call), len(made)) == (wanted, model.made)
         await asyncio.sleep(0.3)
+
+
+async def test_circuit_and_limit_of_a_policy_can_be_in_a_store() -> None:
+    async with SharedState("memory:") as shared:
+        banks = [Bank() for _ in range(2)]
+        policies = [Policy(Timeout(2.0), RateLimit(0.01, burst=4), Breaker(2, open_s=5.0), Bulkhead(9)) for _ in banks]
+        bound = [policy.bind("payments", store=shared) for policy in policies]
+        charges = [one(bank.charge) for one, bank in zip(bound, banks, strict=True)]
+        for bank in banks:
+            bank.fails = 1
+        failed = [await asyncio.gather(charge(7), return_exceptions=True) for charge in charges]
+        assert [type(error) for [error] in failed] == [ConnectionError] * 2
+        for charge in charges:
+            with pytest.raises(CircuitOpenError):
+                await charge(7)
+        assert [bank.calls for bank in banks] == [1, 1]  # the second failure of the two has opened it for both
+        with pytest.raises(RateLimitedError):
+            await charges[0](7)
+        assert set(bound[0].statistics()) == {"Bulkhead"}
+        assert (await bound[1].part(SharedCircuit).statistics()).state == "open"
+
+
+async def test_the_end_of_an_outer_time_counts_in_a_shared_circuit() -> None:
+    async with SharedState("memory:") as shared:
+        bank, bound = Bank(), Policy(Timeout(2.0), Breaker(1)).bind("payments", store=shared)
+        bank.takes_s = 3.0
+        with pytest.raises(OutOfTimeError):
+            await bound(bank.charge)(7)
+        assert (await bound.part(SharedCircuit).statistics()).state == "open"
+
+
+async def test_a_block_stands_behind_a_shared_circuit_and_limit() -> None:
+    async with SharedState("memory:") as shared:
+        bound = Policy(RateLimit(0.01, burst=1), Breaker(1)).bind("payments", store=shared)
+        with pytest.raises(ConnectionError):
+            async with bound.admit():
+                raise ConnectionError
+        with pytest.raises(RateLimitedError):
+            async with bound.admit():
+                pass
+
+
+async def test_one_name_in_one_store_is_one_state_and_what_the_store_does_not_have_stays_here() -> None:
+    async with SharedState("memory:") as shared:
+        policy = Policy(Breaker(1), Bulkhead(1))
+        assert policy.bind("a", store=shared) is policy.bind("a", store=shared)
+        assert policy.bind("a", store=shared) is not policy.bind("a")
+        assert policy.bind("a", store=shared) is not policy.bind("a", store=shared, without_store="refuse")
+        assert isinstance(policy.bind("a").part(Circuit), Circuit)
+
+
+@pytest.mark.parametrize("without_store", ["allow", "refuse", "local"])
+async def test_without_its_store_a_policy_does_what_it_was_told(without_store: str) -> None:
+    class Away(MemoryStore):
+        async def begin(self, circuit, policy):
+            raise StoreLostError("away", "it is not there")
+
+    async with SharedState(Away()) as shared:
+        charge = Policy(Breaker(1)).bind("payments", store=shared, without_store=without_store)(Bank().charge)
+        if without_store == "refuse":
+            with pytest.raises(CircuitOpenError, match="without its store"):
+                await charge(7)
+        else:
+            assert await charge(7) == "charged 7"
+
+
+def test_what_cannot_be_shared_is_told() -> None:
+    shared = SharedState("memory:")
+    with pytest.raises(SettingsError) as told:
+        Policy(Timeout(2.0), Bulkhead(5)).bind("payments", store=shared)
+    assert "'payments' has nothing to keep in a store: only Breaker and RateLimit can share" in str(told.value)
+    for policy in (Policy(Breaker(1)), Policy(RateLimit(1))):
+        with pytest.raises(SettingsError) as told:
+            policy.bind("payments", store=shared)(queue_for_later)
+        assert "'queue_for_later' must be a coroutine function: the store is asked before it" in str(told.value)

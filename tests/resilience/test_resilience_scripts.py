@@ -4,18 +4,19 @@ Only here the scripts read their time from a key, so that it can be set.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from archstone import world
-from archstone.resilience import Breaker, RateLimit, Ratio
+from archstone.resilience import Breaker, RateLimit, Ratio, Store
 from archstone.resilience.stores import redis as module
 from archstone.resilience.stores import scripts
 from archstone.resilience.stores.memory import MemoryStore
 from archstone.resilience.stores.redis import RedisStore
+from archstone.resilience.testing import StoreConformance
 
 redis = pytest.importorskip("redis")
 
@@ -58,6 +59,27 @@ def clock(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     client = redis.Redis.from_url(redis_url)
     yield Clock(client)
     client.close()
+
+
+@pytest.mark.real_time
+class TestRedisOnAClock(StoreConformance):
+    """The suite with all its borders of time, which a server's own clock cannot meet."""
+
+    @pytest.fixture(autouse=True)
+    def on_the_clock(self, clock: Clock) -> None:
+        self.clock = clock
+
+    @pytest.fixture
+    async def stores(self, clock: Clock, redis_url: str) -> AsyncIterator[tuple[Store, Store]]:
+        one, other = (RedisStore(redis_url, timeout_s=10.0) for _ in range(2))
+        await one.open()
+        await other.open()
+        yield one, other
+        await one.close()
+        await other.close()
+
+    async def pass_time(self, units: float) -> None:
+        self.clock.add(units * self.unit_s)
 
 
 FAIL = ("fail", 0)
@@ -142,3 +164,46 @@ async def compare_limits(steps: list, policy: RateLimit, clock: Clock, url: str)
             assert got.taken == wanted.taken
             assert got.wait_s == pytest.approx(wanted.wait_s, abs=1e-5)
     await store.close()
+
+
+@pytest.fixture
+async def store(clock: Clock, redis_url: str) -> AsyncIterator[RedisStore]:
+    store = RedisStore(redis_url, timeout_s=10.0)
+    await store.open()
+    yield store
+    await store.close()
+
+
+@pytest.mark.real_time
+async def test_keys_live_as_long_as_they_say_something_and_no_longer(store: RedisStore, clock: Clock) -> None:
+    bucket, window = RateLimit(0.5, burst=50), RateLimit.sliding_window(4, seconds=100)
+    for policy, cost, lives_s in ((bucket, 50, 100.0), (bucket, 5, 10.0), (window, 1, 200.0)):
+        name = world.new_id()
+        await store.take(name, policy, "ann", cost, 0.0)
+        assert lives_s * 0.9 < clock.client.pttl(f"archstone:limit:{{{name}}}:ann") / 1000 <= lives_s
+    name, policy = world.new_id(), Breaker(1, open_s=1000.0)
+    begun = await store.begin(name, policy)
+    await store.end(name, policy, begun.epoch, 1)
+    assert 87_300 < clock.client.pttl(f"archstone:circuit:{{{name}}}") / 1000 <= 87_400  # a day after its time
+
+
+@pytest.mark.real_time
+async def test_a_clock_that_is_set_back_makes_a_key_owe_a_burst_and_a_line_at_most(
+    store: RedisStore, clock: Clock
+) -> None:
+    name, policy = world.new_id(), RateLimit(1, burst=3, max_wait_s=2.0)
+    assert (await store.take(name, policy, "ann", 3, 0.0)).taken
+    clock.add(-10_000)
+    refused = await store.take(name, policy, "ann", 1, 0.0)
+    assert not refused.taken
+    assert refused.wait_s <= 3.0
+
+
+@pytest.mark.real_time
+async def test_a_window_of_time_is_a_few_numbers_however_many_calls_it_holds(store: RedisStore, clock: Clock) -> None:
+    name, policy = world.new_id(), Breaker(Ratio(0.5, over_s=10.0))
+    for _ in range(200):
+        begun = await store.begin(name, policy)
+        await store.end(name, policy, begun.epoch, 0)
+        clock.add(0.2)
+    assert clock.client.hstrlen(f"archstone:circuit:{{{name}}}", "window") < 200

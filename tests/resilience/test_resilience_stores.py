@@ -36,6 +36,7 @@ class TestSqlite(StoreConformance):
 class TestRedis(StoreConformance):
     unit_s = 0.03
     slack = 1.2
+    exact_time = False  # on a clock that can be set: test_resilience_scripts
 
     @pytest.fixture
     async def stores(self, redis_url: str) -> AsyncIterator[tuple[Store, Store]]:
@@ -100,13 +101,33 @@ class WindowWithoutAnEnd(MemoryStore):
         return await super().end(circuit, policy, epoch, outcome)
 
 
+class WindowOf(MemoryStore):
+    """A window of seconds of another length."""
+
+    part = 1.0
+
+    async def end(self, circuit, policy, epoch, outcome):
+        if not isinstance(policy.failures, int) and policy.failures.over_s is not None:
+            other = dataclasses.replace(policy.failures, over_s=policy.failures.over_s * self.part)
+            policy = dataclasses.replace(policy, failures=other)
+        return await super().end(circuit, policy, epoch, outcome)
+
+
+class WindowATenthTooShort(WindowOf):
+    part = 0.9
+
+
+class WindowATenthTooLong(WindowOf):
+    part = 1.1
+
+
 class SharesNothing(MemoryStore):
     """Two of them have two states."""
 
 
 FAULTY = [
     NeverRefuses, ChargesTheRefused, OneKeyForAll, EveryTrialAtOnce, LeaksTrials, KeepsTrialsOfTheDead,
-    CountsLateResults, WindowWithoutAnEnd, SharesNothing,
+    CountsLateResults, WindowWithoutAnEnd, WindowATenthTooShort, WindowATenthTooLong, SharesNothing,
 ]  # fmt: skip
 TESTS = [name for name in dir(StoreConformance) if name.startswith("test_")]
 

@@ -12,14 +12,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from archstone import world
+from archstone import context, world
 from archstone.cache.codec import Codec
 from archstone.cache.errors import CacheBusyError, CacheClosedError, CacheStoreError
-from archstone.cache.flight import Flight, Flights
 from archstone.cache.life import Life, Verdict
 from archstone.cache.store import Busy, Entry, Lease, Store
+from archstone.context import Call
 from archstone.observability import get_logger
 from archstone.resilience import within
+from archstone.resilience.flight import Flight, SingleFlight
 
 __all__ = ["Counts", "Loading", "Plan"]
 
@@ -74,7 +75,7 @@ class Loading:
         self._turns = asyncio.Semaphore(self._max_loads)
         self._waiting = 0
         self._away_until_s: float | None = None
-        self.flights = Flights()
+        self.flights = SingleFlight()
         self.counts = Counts()
 
     def start(self) -> None:
@@ -134,20 +135,24 @@ class Loading:
     ) -> Flight:
         async def work(flight: Flight) -> Any:
             try:
-                return await self._fly(flight, plan, load, tags)
+                return await self._fly(key, flight, plan, load, tags)
             except Exception as error:
                 self.counts.failed += 1
                 if refresh:
                     _log.warning("cache_refresh_failed", cache=self._name, key=key, error=str(error))
                 raise
 
-        return self.flights.begin(key, work, tags=tags, refresh=refresh)
+        # As nobody, without the key and transaction of whoever began it: what it brings is for all who know the key.
+        mine = context.current()
+        call = Call(trace=mine.trace, correlation_id=mine.correlation_id)
+        return self.flights.begin(key, work, name=f"cache: {key}", call=call, tags=tags, alone=refresh)
 
     async def _fly(
-        self, flight: Flight, plan: Plan, load: Callable[[], Awaitable[T]], tags: tuple[str, ...]
+        self, key: str, flight: Flight, plan: Plan, load: Callable[[], Awaitable[T]], tags: tuple[str, ...]
     ) -> T | None:
         for attempt in range(1, _TRIES + 1):
-            claim = await self._claim(flight, plan.codec)
+            # What is there after an invalidation is new: only the first attempt refreshes it.
+            claim = await self._claim(key, flight, plan.codec, refresh=flight.alone and attempt == 1)
             if isinstance(claim, Busy):
                 return None  # somebody else refreshes it, and nobody waits here
             if isinstance(claim, Entry):
@@ -158,19 +163,19 @@ class Loading:
             self.counts.refused += 1
         raise AssertionError  # the last attempt returned
 
-    async def _claim(self, flight: Flight, codec: Codec) -> Entry | Lease | Busy | None:
+    async def _claim(self, key: str, flight: Flight, codec: Codec, *, refresh: bool) -> Entry | Lease | Busy | None:
         """Return what `Store.claim` says, after waiting while somebody else loads; None if the store is away."""
         lease_s = self._load_limit_s + _LEASE_MARGIN_S
         pause_s = _POLL_S
         while not self._is_away():
             try:
-                claim = await self._store.claim(flight.key, codec, lease_s=lease_s, refresh=flight.refresh)
+                claim = await self._store.claim(key, codec, lease_s=lease_s, refresh=refresh)
             except CacheStoreError as error:
                 self._went_away(error)
                 break
             if not isinstance(claim, Busy) or not flight.waiting:
                 return claim
-            flight.refresh = False  # somebody waits for it now, and will take what another has loaded
+            refresh = False  # somebody waits for it now, and will take what another has loaded
             # Not all waiters at one instant; none waits longer than the lease lasts.
             await asyncio.sleep(min(pause_s * (0.5 + world.random().random()), claim.left_s))
             pause_s = min(2 * pause_s, _POLL_CAP_S)

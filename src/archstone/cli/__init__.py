@@ -3,6 +3,7 @@
 find.py     which System a name means, and what is wrong where it means none
 verbs.py    the verbs
 surge.py    one more, with what it shows
+lab.py      experiments that need no system
 show.py     tables, fields and JSON
 """
 

@@ -30,6 +30,7 @@ from archstone.cli.asking import (
 )
 from archstone.cli.asking import ask_once as _ask
 from archstone.cli.find import TRACEBACK, built_in, find_system
+from archstone.cli.lab import add_to as add_lab
 from archstone.cli.live import LiveView, wants_view
 from archstone.cli.sagas import add_to as add_sagas
 from archstone.cli.show import err, out, print_fields, print_json, print_table, say
@@ -275,6 +276,7 @@ def restore_command(
 
 add_sagas(app)
 add_surge(app)
+add_lab(app)
 
 
 def _say_ready(url: str, *, chaos: bool) -> None:

@@ -1,4 +1,4 @@
-"""Experiments on a running system: what it does under a load that nobody would wish for.
+"""Experiments: what a running system does under a load that nobody would wish for, and what a choice costs.
 
 surge.py       base rate, surge, recovery; the report
 sender.py      the open loop: requests are sent when they are due, and timed from then

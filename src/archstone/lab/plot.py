@@ -1,6 +1,6 @@
-"""Plots over seconds as SVG text: lines, areas for phases, a scale of round numbers. No script, no file of others.
+"""Plots over time as SVG text: lines, areas for phases, a scale of round numbers. No script, no file of others.
 
-Whoever looks closer hovers: each second tells all its values, also to a screen reader.
+Whoever looks closer hovers: each step of time tells all its values, also to a screen reader.
 """
 
 import math
@@ -26,7 +26,7 @@ class Series:
 
     name: str
     values: Sequence[float | None]
-    """By second; None leaves a gap."""
+    """By step of time; None leaves a gap."""
     colour: int = 1
     """Which of the page's colours, 1 to 6."""
     earlier: bool = False
@@ -52,10 +52,15 @@ class Plot:
     bands: Sequence[Band] = field(default_factory=tuple[Band, ...])
     log: bool = False
     """Whether the scale is of powers of ten: for times, which differ by that much."""
+    step_s: float = 1.0
+    """Seconds from one value to the next. Above 0."""
+    highest: float | None = None
+    """A value that the scale must reach, so that several plots have the same one. None: the greatest of its own."""
 
     def svg(self) -> str:
         """Return it as an SVG element; scales with its container."""
-        seconds = max(1, 1, *(len(each.values) for each in self.series))
+        steps = max(1, 1, *(len(each.values) for each in self.series))
+        seconds = steps * self.step_s
         low, high, ticks = self._scale()
 
         def x(at_s: float) -> float:
@@ -75,9 +80,9 @@ class Plot:
         for each in self.series:
             dashed = " earlier" if each.earlier else ""
             for run in _runs(each.values):
-                points = " ".join(f"{x(second + 0.5):.1f},{y(value):.1f}" for second, value in run)
+                points = " ".join(f"{x((step + 0.5) * self.step_s):.1f},{y(value):.1f}" for step, value in run)
                 parts.append(f'<polyline class="line c{each.colour}{dashed}" points="{points}"/>')
-        parts += [self._told(second, x(second), x(second + 1)) for second in range(seconds)]
+        parts += [self._told(step, x(step * self.step_s), x((step + 1) * self.step_s)) for step in range(steps)]
         return "".join([*parts, "</svg>"])
 
     def legend(self) -> str:
@@ -90,7 +95,7 @@ class Plot:
 
     def _scale(self) -> tuple[float, float, list[float]]:
         values = [value for each in self.series for value in each.values if value is not None]
-        highest = max(values, default=1.0)
+        highest = max(values, default=1.0) if self.highest is None else self.highest
         if not self.log:
             ticks = _round_steps(0, max(highest, 1e-9), _TICKS, beyond=True)
             return 0.0, ticks[-1], ticks
@@ -99,13 +104,13 @@ class Plot:
         ticks = [10.0**power for power in range(first, max(last, first + 1) + 1)]
         return ticks[0], ticks[-1], ticks
 
-    def _told(self, second: int, left: float, right: float) -> str:
+    def _told(self, step: int, left: float, right: float) -> str:
         values = [
-            f"{each.name} {_number(value)} {self.unit}"
+            f"{each.name} {_number(value)} {self.unit}".lstrip()
             for each in self.series
-            if second < len(each.values) and (value := each.values[second]) is not None
+            if step < len(each.values) and (value := each.values[step]) is not None
         ]
-        told = escape("\n".join([f"second {second}", *values]))
+        told = escape("\n".join([f"second {step * self.step_s:.6g}", *values]))
         size = f'width="{right - left:.1f}" height="{HEIGHT - _TOP - _BOTTOM}"'
         return f'<rect class="ask" x="{left:.1f}" y="{_TOP}" {size}><title>{told}</title></rect>'
 

@@ -12,9 +12,7 @@ The flight has no deadline, since its callers have different ones; each waits as
 callers get the same object.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Hashable
-from contextvars import copy_context
 from dataclasses import dataclass
 from functools import update_wrapper
 from typing import Any, ParamSpec, TypeVar, cast
@@ -22,6 +20,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 from archstone import context
 from archstone.observability import counter
 from archstone.resilience.callables import name_of, need_coroutine_function
+from archstone.resilience.flight import Flight, SingleFlight
 
 __all__ = ["Coalesce", "CoalesceStatistics", "Flights"]
 
@@ -59,16 +58,6 @@ class CoalesceStatistics:
     """Calls that were not made since they could join."""
 
 
-class Flight:
-    """One call and how many wait for it."""
-
-    __slots__ = ("task", "waiting")
-
-    def __init__(self) -> None:
-        self.task: asyncio.Task[Any] | None = None
-        self.waiting = 0
-
-
 class Flights:
     """A `Coalesce` that knows what is under way. For the tasks of one event loop."""
 
@@ -77,12 +66,12 @@ class Flights:
     def __init__(self, name: str, policy: Coalesce) -> None:
         self.name = name
         self.policy = policy
-        self._flights: dict[Hashable, Flight] = {}
+        self._flights = SingleFlight()
         self._begun = self._joined = 0
 
     def statistics(self) -> CoalesceStatistics:
         """Return where it stands now."""
-        return CoalesceStatistics(len(self._flights), self._begun, self._joined)
+        return CoalesceStatistics(self._flights.joinable, self._begun, self._joined)
 
     def __call__(self, function: Callable[P, R], /) -> Callable[P, R]:
         """Return the coroutine function `function` behind these flights. Several functions never share one."""
@@ -90,49 +79,22 @@ class Flights:
 
     def _around(self, function: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
         key_of = self.policy.key
+        flights = self._flights
 
         async def coalesced(*args: Any, **kwargs: Any) -> Any:
             said = (args, *sorted(kwargs.items())) if key_of is None else key_of(*args, **kwargs)
             key = (function, said)
-            flight = self._flights.get(key)
-            if flight is None:
-                flight = self._begin(key, function, args, kwargs)
+            if (flight := flights.find(key)) is None:
+
+                async def fly(_flight: Flight) -> Any:
+                    return await function(*args, **kwargs)
+
+                call = context.current()._replace(deadline_s=None)
+                flight = flights.begin(key, fly, name=f"flight of {self.name}", call=call)
+                self._begun += 1
             else:
                 self._joined += 1
                 _joined.labels(self.name).inc()
-            return await self._wait(key, flight)
+            return await flights.join(flight)
 
         return update_wrapper(coalesced, function)
-
-    def _begin(
-        self, key: Hashable, function: Callable[..., Awaitable[Any]], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Flight:
-        flight = self._flights[key] = Flight()
-        self._begun += 1
-        own = copy_context()
-        own.run(context.set_current, context.current()._replace(deadline_s=None))
-
-        async def fly() -> Any:
-            try:
-                return await function(*args, **kwargs)
-            finally:
-                # Here and not when the task is seen to be done: between the two a caller would join what has landed.
-                self._forget(key, flight)
-
-        flight.task = asyncio.get_running_loop().create_task(fly(), name=f"flight of {self.name}", context=own)
-        return flight
-
-    async def _wait(self, key: Hashable, flight: Flight) -> Any:
-        task = cast("asyncio.Task[Any]", flight.task)
-        flight.waiting += 1
-        try:
-            return await asyncio.shield(task)
-        finally:
-            flight.waiting -= 1
-            if not flight.waiting and not task.done():
-                self._forget(key, flight)
-                task.cancel()
-
-    def _forget(self, key: Hashable, flight: Flight) -> None:
-        if self._flights.get(key) is flight:
-            del self._flights[key]

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import update_wrapper
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar, cast
 
 from archstone import context, world
 from archstone.observability import counter
@@ -22,6 +22,7 @@ __all__ = [
     "Counted",
     "Limiter",
     "LimiterStatistics",
+    "Turn",
     "check_cost",
     "count_in_window",
     "limited",
@@ -88,12 +89,20 @@ def count_in_window(policy: "RateLimit", known: Counted | None, cost: float, now
     return counted, ((1.0 - into) + max(0.0, 1.0 - (limit - cost) / here)) * length_s
 
 
+class TakesTurns(Protocol):
+    """A limiter in this process, or one whose count is in a store."""
+
+    async def turn(self, key: str, cost: float = ...) -> None:
+        """Come back when the turn of `key` has come."""
+        ...
+
+
 class Turn:
     """One turn of a key: the `async with` block begins when it has come."""
 
     __slots__ = ("_key", "_limiter")
 
-    def __init__(self, limiter: "Limiter", key: str) -> None:
+    def __init__(self, limiter: "TakesTurns", key: str) -> None:
         self._limiter = limiter
         self._key = key
 

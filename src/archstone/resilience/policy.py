@@ -9,7 +9,8 @@ are written, from the outside in: the first sees the call first and the answer l
 and is the outermost: it answers for all the others.
 
 A policy is a value. What is bound under one name by one policy is one thing: all functions behind it share its circuit,
-its places, its budget. Orders that make no sense are refused when the policy is made; `_nonsense` lists them.
+its places, its budget. With a store (`bind(name, store=shared)`) breaker and limit share theirs with other processes.
+Orders that make no sense are refused when the policy is made; `_nonsense` lists them.
 """
 
 from collections.abc import Callable
@@ -26,7 +27,9 @@ from archstone.resilience.fallback import Fallback
 from archstone.resilience.hedge import Hedge
 from archstone.resilience.ratelimit import RateLimit
 from archstone.resilience.retry import Retry
+from archstone.resilience.shared import SharedCircuit
 from archstone.resilience.shed import Shed
+from archstone.resilience.store import SharedState, WithoutStore
 from archstone.resilience.timeout import Timeout
 
 __all__ = ["BoundLayer", "BoundPolicy", "Layer", "Policy"]
@@ -73,6 +76,7 @@ class Guard(Protocol):
 _LAYERS: Final = (
     Timeout, Retry, Breaker, Bulkhead, RateLimit, Shed, Adaptive, Coalesce, Hedge, Fallback,
 )  # fmt: skip
+_SHAREABLE: Final = (Breaker, RateLimit)
 
 
 class Policy:
@@ -90,13 +94,26 @@ class Policy:
         if faults:
             raise SettingsError("Policy", tuple(faults))
         self.layers = layers
-        self._bound: dict[str, BoundPolicy] = {}
+        self._bound: dict[tuple[str, SharedState | None, WithoutStore], BoundPolicy] = {}
 
-    def bind(self, name: str) -> "BoundPolicy":
-        """Return this policy with its state; under one name always the same. `name` is in errors and metrics."""
-        bound = self._bound.get(name)
+    def bind(
+        self, name: str, *, store: SharedState | None = None, without_store: WithoutStore = "local"
+    ) -> "BoundPolicy":
+        """Return this policy with its state; under one name (and store) always the same.
+
+        Args:
+            name: In errors and metrics. Circuits and limiters of one name in one store are one.
+            store: Where `Breaker` and `RateLimit` keep their state, for all processes that use it; the other layers
+                keep theirs here. Then only coroutine functions and blocks can be guarded. None: all in this process.
+            without_store: What breaker and limit do while the store cannot be reached.
+
+        Raises:
+            SettingsError: A store is given, and no layer has a state that could be shared.
+        """
+        key = (name, store, without_store)
+        bound = self._bound.get(key)
         if bound is None:
-            bound = self._bound[name] = BoundPolicy(name, self)
+            bound = self._bound[key] = BoundPolicy(name, self, store=store, without_store=without_store)
         return bound
 
     def __call__(self, function: Callable[P, R], /) -> Callable[P, R]:
@@ -127,10 +144,22 @@ class BoundPolicy:
 
     __slots__ = ("name", "parts", "policy")
 
-    def __init__(self, name: str, policy: Policy) -> None:
+    def __init__(
+        self, name: str, policy: Policy, *, store: SharedState | None = None, without_store: WithoutStore = "local"
+    ) -> None:
+        """See `Policy.bind`."""
         self.name = name
         self.policy = policy
-        self.parts: tuple[BoundLayer, ...] = tuple(layer.bind(name) for layer in policy.outside_in())
+        layers = policy.outside_in()
+        if store is not None and not any(isinstance(layer, _SHAREABLE) for layer in layers):
+            text = f"{name!r} has nothing to keep in a store: only Breaker and RateLimit can share, and it is {policy}"
+            raise SettingsError("Policy", (text,))
+        self.parts: tuple[BoundLayer, ...] = tuple(
+            layer.bind(name, store=store, without_store=without_store)
+            if store is not None and isinstance(layer, _SHAREABLE)
+            else layer.bind(name)
+            for layer in layers
+        )
         """The bound layers, in the order in which a call passes them."""
 
     def __call__(self, function: Callable[P, R], /) -> Callable[P, R]:
@@ -160,9 +189,16 @@ class BoundPolicy:
         raise LookupError(f"policy {self.name!r} has no {kind.__name__}: it is {self.policy}")
 
     def statistics(self) -> dict[str, object]:
-        """Return the records of the parts that keep any, by the name of the layer, outside in."""
+        """Return the records of the parts that keep any here, by the name of the layer, outside in.
+
+        A shared circuit is not among them: `await bound.part(SharedCircuit).statistics()` asks its store.
+        """
         layers = self.policy.outside_in()
-        found = {type(layer).__name__: part.statistics() for layer, part in zip(layers, self.parts, strict=True)}
+        found = {
+            type(layer).__name__: part.statistics()
+            for layer, part in zip(layers, self.parts, strict=True)
+            if not isinstance(part, SharedCircuit)
+        }
         return {name: record for name, record in found.items() if record is not None}
 
 

@@ -9,11 +9,11 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from archstone import world
 from archstone.resilience.breaker import Breaker
-from archstone.resilience.callables import need_coroutine_function
+from archstone.resilience.callables import is_coroutine_function, name_of, need_coroutine_function
 from archstone.resilience.check import SettingsError
 from archstone.resilience.circuit import CircuitStatistics, announce, outcome_of, refusal
 from archstone.resilience.circuitstate import Outcome, Refused, StateName
-from archstone.resilience.limiter import check_cost, limited, patience_s
+from archstone.resilience.limiter import Turn, check_cost, limited, patience_s
 from archstone.resilience.ratelimit import RateLimit
 from archstone.resilience.store import Begun, SharedState, Store, WithoutStore
 
@@ -53,9 +53,16 @@ class SharedLimiter:
         if wait_s > 0:
             await asyncio.sleep(wait_s)
 
+    def admit(self, key: str = "") -> Turn:
+        """Return the block that begins when `turn` comes back: `async with limiter.admit(key):`."""
+        return Turn(self, key)
+
+    def statistics(self) -> None:
+        """Return None: what is counted is in the store."""
+
     def __call__(self, function: Callable[P, R], /) -> Callable[P, R]:
         """Return the coroutine function `function` behind this limiter."""
-        inside = need_coroutine_function("RateLimit", function)
+        inside = _need_coroutine_function("RateLimit", function)
 
         async def limited_coroutine(*args: Any, **kwargs: Any) -> Any:
             await self.turn(self.policy.key_of(args, kwargs))
@@ -165,7 +172,7 @@ class SharedCircuit:
 
     def __call__(self, function: Callable[P, R], /) -> Callable[P, R]:
         """Return the coroutine function `function` behind this circuit."""
-        inside = need_coroutine_function("Breaker", function)
+        inside = _need_coroutine_function("Breaker", function)
 
         async def guarded(*args: Any, **kwargs: Any) -> Any:
             async with SharedPassage(self):
@@ -194,6 +201,14 @@ class SharedCircuit:
         if moved is not None:
             self._opened += moved == "open"
             announce(self.name, moved, self.policy.open_s if moved == "open" else None, error)
+
+
+def _need_coroutine_function(owner: str, function: Callable[..., object]) -> Callable[..., Awaitable[Any]]:
+    """Return `function` if it is a coroutine function, or raise SettingsError that names the store as the reason."""
+    if not is_coroutine_function(function):
+        text = f"{name_of(function)!r} must be a coroutine function: the store is asked before it is called"
+        raise SettingsError(owner, (f"{text}; leave `store` out for a plain one",))
+    return need_coroutine_function(owner, function)
 
 
 async def _boxed(answer: Awaitable[T]) -> tuple[T]:

@@ -1,6 +1,6 @@
 """An answer as the reverse-proxy cache keeps it, and what its headers say about keeping it.
 
-Source: RFC 9111, sections 3 (storing), 4.2 (freshness) and 5.2 (Cache-Control).
+Source: RFC 9111, sections 3 (storing), 4.2 (freshness) and 5.2 (Cache-Control); RFC 5861 (stale answers).
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
-__all__ = ["CODEC", "Headers", "Stored", "age_s", "directives", "end_to_end", "lifetime_s", "values"]
+__all__ = ["CODEC", "Headers", "Stored", "age_s", "directives", "end_to_end", "lifetime_s", "stale_s", "values"]
 
 Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
@@ -74,6 +74,18 @@ def lifetime_s(status: int, headers: Headers) -> float:
     if "*" in values(headers, b"vary"):
         return 0.0
     return max(0.0, min(_explicit_s(says, headers), _LONGEST_S))
+
+
+def stale_s(headers: Headers, directive: str) -> int:
+    """Return for how many seconds after its end an answer may be served by `directive` of RFC 5861, 0 if it may not.
+
+    `must-revalidate` and `proxy-revalidate` forbid it. `s-maxage` alone does not where the answer says both, though RFC
+    9111 (section 5.2.2.10) reads as if it did: whoever writes the two together means this cache.
+    """
+    says = directives(headers)
+    if says.keys() & {"must-revalidate", "proxy-revalidate"}:
+        return 0
+    return min(_seconds(says.get(directive, "")), _LONGEST_S)
 
 
 def age_s(headers: Headers) -> float:

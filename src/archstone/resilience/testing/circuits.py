@@ -54,7 +54,9 @@ class CircuitConformance(Suite):
         let = [one for one in begun if one.refused is None]
         assert len(let) == 3
         assert [one.moved for one in let if one.moved] == ["half open"]
-        assert {one.refused.reason for one in begun if one.refused} == {"half open"}
+        refused = [one.refused for one in begun if one.refused]
+        assert {one.reason for one in refused} == {"half open"}
+        assert all(0 < one.retry_after_s <= min(1.0, 4 * self.unit_s) for one in refused)
         moves = [await stores[at % 2].end(name, policy, one.epoch, WORKED) for at, one in enumerate(let)]
         assert moves == [None, None, "closed"]
 
@@ -131,3 +133,59 @@ class CircuitConformance(Suite):
         for store in stores:
             await call(store, name, policy, FAILED)
         assert await state(stores[1], name, policy) == "open"
+
+    async def test_a_ratio_over_time_holds_a_call_for_nine_tenths_of_it_at_least(self, stores: Stores) -> None:
+        self.need_exact_time()
+        for _ in range(8):
+            name, policy = self.new_name(), self.breaker(Ratio(0.5, over_s=10 * self.unit_s, min_calls=2))
+            await call(stores[0], name, policy, FAILED)
+            await self.pass_time(9)
+            assert (await call(stores[1], name, policy, FAILED)).refused is None
+            assert await state(stores[0], name, policy) == "open"
+            await self.pass_time(0.37)  # the next begins elsewhere within a tenth
+
+    async def test_a_ratio_over_time_holds_a_call_no_longer_than_that(self, stores: Stores) -> None:
+        self.need_exact_time()
+        for _ in range(8):
+            name, policy = self.new_name(), self.breaker(Ratio(0.5, over_s=10 * self.unit_s, min_calls=2))
+            await call(stores[0], name, policy, FAILED)
+            await self.pass_time(10)
+            await call(stores[1], name, policy, FAILED)
+            assert await state(stores[0], name, policy) == "closed"
+            await self.pass_time(0.37)
+
+    async def test_a_ratio_over_time_counts_what_is_in_it_and_forgets_the_rest_bit_by_bit(self, stores: Stores) -> None:
+        self.need_exact_time()
+        name, policy = self.new_name(), self.breaker(Ratio(0.5, over_s=10 * self.unit_s, min_calls=5))
+        for at, outcomes in enumerate(((WORKED,) * 4, (FAILED, WORKED), (FAILED,), (FAILED,))):
+            for outcome in outcomes:
+                assert (await call(stores[at % 2], name, policy, outcome)).refused is None
+            assert await state(stores[0], name, policy) == "closed"  # at most 3 of 8
+            await self.pass_time(3)
+        # Twelve have passed, and the first four calls are out: one more failure makes 4 of 5, and not 4 of 9.
+        await call(stores[0], name, policy, FAILED)
+        assert await state(stores[1], name, policy) == "open"
+
+    async def test_neighbouring_tenths_of_a_window_leave_one_after_another(self, stores: Stores) -> None:
+        self.need_exact_time()
+        for _ in range(8):
+            name, policy = self.new_name(), self.breaker(Ratio(0.5, over_s=10 * self.unit_s, min_calls=3))
+            await call(stores[0], name, policy, FAILED)
+            await self.pass_time(1)
+            await call(stores[1], name, policy, FAILED)
+            await self.pass_time(9)
+            await call(stores[0], name, policy, FAILED)
+            assert await state(stores[1], name, policy) == "closed"  # the first is out
+            await call(stores[1], name, policy, FAILED)
+            assert await state(stores[0], name, policy) == "open"  # the second is not
+            await self.pass_time(0.37)
+
+    async def test_the_time_of_an_open_circuit_and_of_its_trials_ends_at_its_instant(self, stores: Stores) -> None:
+        self.need_exact_time()
+        name, policy = self.new_name(), self.breaker(1)
+        await call(stores[0], name, policy, FAILED)
+        for _ in range(3):  # open, then half open with a trial that does not end, twice
+            await self.pass_time(3.75)
+            assert (await stores[1].begin(name, policy)).refused is not None
+            await self.pass_time(0.25)
+            assert (await stores[0].begin(name, policy)).refused is None

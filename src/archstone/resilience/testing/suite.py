@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import ClassVar
+from unittest import SkipTest
 
 from archstone import world
 
@@ -18,6 +19,14 @@ class Suite:
     def new_name() -> str:
         """Return a name for a circuit or a limiter of this test alone."""
         return f"conformance-{world.new_id()}"
+
+    exact_time: ClassVar[bool] = True
+    """Whether `pass_time` lets exactly so much pass. False (a server's own clock): tests about borders are skipped."""
+
+    def need_exact_time(self) -> None:
+        """Skip a test that is about a border of time."""
+        if not self.exact_time:
+            raise SkipTest("the clock of this store cannot be moved exactly")
 
     async def pass_time(self, units: float) -> None:
         """Let so many steps pass. Override it where the store has a clock that can be moved."""
