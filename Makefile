@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 # Hashes and no registry host: any index that has the files will do.
 COMPILE := uv pip compile --generate-hashes --universal --no-header --python-version 3.11 --quiet
 # The scripts in benchmarks/; the other modules there serve them.
-BENCHES := cache events observe queue resilience saga services search shop tokens two_phase
+BENCHES := cache encryption events observe queue resilience saga services search shop tokens two_phase
 # Tests on every processor, four at most: they share nothing. ARGS="-n0" for a debugger.
 SPREAD := --numprocesses auto --maxprocesses 4
 # Two at a time, and where make can: what each says in one piece.
@@ -28,7 +28,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 # Modules are compiled once, not in each of the hundreds of processes that tests start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup shop native test test-slow browser pictures check pyright others format bench lock ci clean
+.PHONY: help setup shop native test test-slow browser pictures check pyright others format bench lock sbom audit ci clean
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 | \2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -88,6 +88,7 @@ others:
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python docs/security/supply.py hashes requirements.lock requirements-dev.lock requirements-bench.lock
 	@# A registry host or a path of one machine; written so that this line does not match itself.
 	@! git grep -nIE 'pypi[.]org|pythonhosted[.]org|registry[.]npmjs|deb[.]debian|[ "'\''(=]/(work|root|home)[/]' || \
 		{ echo 'the files above name a registry host or a path of one machine'; exit 1; }
@@ -103,6 +104,12 @@ lock: ## compile the lock files anew (needs uv)
 	$(COMPILE) --extra systems --group dev pyproject.toml -o requirements-dev.lock
 	$(COMPILE) --extra systems --group build -c requirements-dev.lock pyproject.toml -o requirements.lock
 	$(COMPILE) --extra bench -c requirements-dev.lock pyproject.toml -o requirements-bench.lock
+
+sbom: $(DEV_STAMP) ## list what a system is made of: dist/archstone.cdx.json (CycloneDX)
+	$(BIN)/python docs/security/supply.py sbom dist/archstone.cdx.json requirements.lock
+
+audit: $(DEV_STAMP) ## look for known vulnerabilities: ADVISORIES=a copy of the PyPA advisory database
+	$(BIN)/python docs/security/supply.py audit "$(ADVISORIES)" requirements.lock requirements-dev.lock requirements-bench.lock
 
 ci: check test test-slow ## what CI does
 

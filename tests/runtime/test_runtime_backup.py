@@ -116,7 +116,7 @@ def test_a_copy_of_several_instants_is_found_out(tmp_path: Path) -> None:
         for file in shop.data.glob("*.db"):
             if file.stem not in EARLY:
                 copy(file, torn)
-        for name in ("keys.json", "format.json"):
+        for name in ("keys.json", "encryption.json", "format.json"):
             shutil.copy(shop.data / name, torn)
         shutil.copytree(shop.data / "mails", torn / "mails", ignore=shutil.ignore_patterns(".*"))
     assert finished(torn) != []

@@ -16,6 +16,7 @@ from archstone.messaging import Bus, Relay
 from archstone.runtime import DataFolder, Embedded, Settings, database_url
 from archstone.runtime import running as running_anywhere
 from archstone.security import Cost, Passwords, SigningKeys, Tokens
+from archstone.security.encryption import DataKeys, RootKeys
 from archstone.services import Dispatcher, EventRoute, InProcess, System, client, event_routes, periodic
 from archstone.systems.shop.checkout import CheckoutForm
 from archstone.systems.shop.notifications.mailer import FileMailer, Mailer
@@ -29,6 +30,7 @@ from archstone.systems.shop.values import Address, Line
 
 C = TypeVar("C")
 
+ROOTS = RootKeys([bytes(32)])
 SERVICE = Principal("service:orders", frozenset({"service"}))
 AT_LEISURE = Pace()
 HOME = Address(name="Ann Alder", street="Mill Lane 1", city="Tarn", postcode="12345", country="DE")
@@ -142,7 +144,12 @@ async def running_shop(
         mailer = await stack.enter_async_context(mailer or FileMailer(data / "mails"))
         passwords = await stack.enter_async_context(Passwords(cost=Cost(memory_kib=64, passes=1)))
         tokens = Tokens(SigningKeys.generate(), issuer="shop", audience="shop-api")
+        keys = DataKeys(await stack.enter_async_context(Database(f"sqlite:///{data / 'datakeys.db'}")), ROOTS)
+        await keys.open()
+        await keys.ring("shipping")
+        stack.push_async_callback(keys.close)
         given = {
+            DataKeys: keys,
             Passwords: passwords, Tokens: tokens, PaymentProvider: bank, Mailer: mailer, Pace: pace, CheckoutForm: form,
         }  # fmt: skip
         run = RunningShop(data, bank, mailer)

@@ -37,11 +37,13 @@ def portable(statement: str, dialect: str) -> str:
 
 def _rewritten(pieces: list[Token], dropped: set[str]) -> str:
     texts: list[str] = []
-    words = [piece.text.upper() for piece in pieces if piece.kind == "word"]
+    # A comma counts: what ends a column does not describe it (`ended_at INTEGER, PRIMARY KEY (...)`).
+    words = [piece.text.upper() for piece in pieces if piece.kind == "word" or piece.text == ","]
     depth = place = 0
     for piece in pieces:
         depth += (piece.text == "(") - (piece.text == ")")
         if piece.kind != "word":
+            place += piece.text == ","
             texts.append(piece.text)
             continue
         word, after = words[place], words[place + 1 : place + 2]

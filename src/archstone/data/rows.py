@@ -195,8 +195,9 @@ def _converter(kind: Any) -> Convert | None:
     bare = _bare(kind)
     if bare in _PLAIN:
         return None
-    if bare in {bool, float}:
-        return lambda value: None if value is None else bare(value)
+    made = get_origin(bare) or bare
+    if bare in {bool, float} or (isinstance(made, type) and issubclass(made, bytes)):  # such as Encrypted[str]
+        return lambda value: None if value is None else made(value)
     adapter: TypeAdapter[Any] = TypeAdapter(kind)
     if isinstance(bare, type) and not _nested(cast("type[Any]", bare)):
         return adapter.validate_python  # an Enum, a date, a UUID: kept as text or a number

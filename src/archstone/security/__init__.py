@@ -20,6 +20,7 @@ from archstone.security.apikeys import (
 )
 from archstone.security.assertion import PrincipalAssertions
 from archstone.security.claims import Claims
+from archstone.security.encryption import BlindIndex, DataKeys, Encrypted, KeyService, RootKeys, SealedColumn, SealRing
 from archstone.security.errors import (
     ApiKeyError,
     ApiKeyFault,
@@ -61,15 +62,19 @@ __all__ = [
     "ApiKeyError",
     "ApiKeyFault",
     "ApiKeys",
+    "BlindIndex",
     "Claims",
     "Cost",
+    "DataKeys",
     "DatabaseRevocations",
+    "Encrypted",
     "InsecureKeyFileError",
     "JwksError",
     "KeyFile",
     "KeyFileError",
     "KeyRing",
     "KeyRingFile",
+    "KeyService",
     "Looked",
     "NewApiKey",
     "NewClient",
@@ -94,7 +99,10 @@ __all__ = [
     "RevocationsStaleError",
     "Revoked",
     "RingKey",
+    "RootKeys",
     "Rotated",
+    "SealRing",
+    "SealedColumn",
     "SigningKeys",
     "Statements",
     "StoredHashError",

@@ -33,6 +33,7 @@ from archstone.cache.http.response import (
     directives,
     end_to_end,
     lifetime_s,
+    seconds_of,
     stale_s,
     values,
 )
@@ -330,10 +331,10 @@ def _good_enough(entry: Entry, asks: Mapping[str, str], *, stale: str | None = N
     spare_s = stale_s(entry.value.headers, stale) if stale else 0
     if "no-cache" in asks or entry.age_s >= entry.fresh_s + spare_s:
         return False
-    most, fresh = asks.get("max-age", ""), asks.get("min-fresh", "")
-    if most.isdecimal() and entry.age_s > int(most):
+    most, fresh = seconds_of(asks.get("max-age", "")), seconds_of(asks.get("min-fresh", ""))
+    if most is not None and entry.age_s > most:
         return False
-    return not fresh.isdecimal() or entry.fresh_s - entry.age_s >= int(fresh)
+    return fresh is None or entry.fresh_s - entry.age_s >= fresh
 
 
 async def _to_nobody(message: Message) -> None:

@@ -10,7 +10,18 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
-__all__ = ["CODEC", "Headers", "Stored", "age_s", "directives", "end_to_end", "lifetime_s", "stale_s", "values"]
+__all__ = [
+    "CODEC",
+    "Headers",
+    "Stored",
+    "age_s",
+    "directives",
+    "end_to_end",
+    "lifetime_s",
+    "seconds_of",
+    "stale_s",
+    "values",
+]
 
 Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
@@ -85,18 +96,18 @@ def stale_s(headers: Headers, directive: str) -> int:
     says = directives(headers)
     if says.keys() & {"must-revalidate", "proxy-revalidate"}:
         return 0
-    return min(_seconds(says.get(directive, "")), _LONGEST_S)
+    return min(seconds_of(says.get(directive, "")) or 0, _LONGEST_S)
 
 
 def age_s(headers: Headers) -> float:
     """Return how old an answer was when it came."""
-    return _seconds(_one(headers, b"age"))
+    return seconds_of(_one(headers, b"age")) or 0
 
 
 def _explicit_s(says: Mapping[str, str], headers: Headers) -> float:
     for name in ("s-maxage", "max-age"):
         if name in says:
-            return _seconds(says[name])
+            return seconds_of(says[name]) or 0
     try:
         ends = parsedate_to_datetime(_one(headers, b"expires"))
         return (ends - parsedate_to_datetime(_one(headers, b"date"))).total_seconds()
@@ -108,8 +119,13 @@ def _one(headers: Headers, name: bytes) -> str:
     return next((text.decode("latin-1") for key, text in headers if key.lower() == name), "")
 
 
-def _seconds(text: str) -> int:
-    return int(text) if text.isascii() and text.isdecimal() else 0
+def seconds_of(text: str) -> int | None:
+    """Return a number of seconds, at most a year; None: it is no whole number."""
+    if not (text.isascii() and text.isdecimal()):
+        return None
+    digits = text.lstrip("0")
+    # Python refuses to read numbers of thousands of digits.
+    return min(int(digits or "0"), _LONGEST_S) if len(digits) < 12 else _LONGEST_S
 
 
 def end_to_end(headers: Headers) -> Headers:

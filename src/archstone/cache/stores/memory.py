@@ -5,6 +5,7 @@ values. Everything happens without suspending, so there is no moment between loo
 """
 
 import math
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import count
 from typing import Any, Final, Self
@@ -22,6 +23,7 @@ _OVERHEAD_BYTES: Final = 400
 """Counted for each entry beside its key and value, where bytes are bounded."""
 _MAX_TAGS: Final = 100_000
 _PARAMETERS: Final = ("max_entries", "max_bytes", "max_tags")
+_NUMBER: Final = re.compile(r"[0-9]{1,18}").fullmatch
 
 
 class Kept(Item):
@@ -267,7 +269,7 @@ def parameters(url: str) -> dict[str, int]:
         CacheConfigError: One is unknown or no number.
     """
     given = dict(parse_qsl(url.partition("?")[2], keep_blank_values=True))
-    wrong = [f"{name}={value}" for name, value in given.items() if name not in _PARAMETERS or not value.isdecimal()]
+    wrong = [f"{name}={value}" for name, value in given.items() if name not in _PARAMETERS or not _NUMBER(value)]
     if wrong:
         fault = f"{', '.join(wrong)} is none of its parameters: {', '.join(_PARAMETERS)}, whole numbers"
         raise CacheConfigError(url, fault)

@@ -13,6 +13,7 @@ Reads of one turn of the loop travel together: a thousand callers who look for k
 
 import asyncio
 import hashlib
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib import import_module
@@ -81,7 +82,10 @@ class RedisStore:
         Raises:
             CacheConfigError: redis-py is not installed, or a setting is out of range.
         """
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise CacheConfigError("redis:", "the URL cannot be read: write redis://host:port/database") from None
         given = dict(parse_qsl(parts.query))
         self.label = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         self._prefix = prefix or given.pop("prefix", "archstone")
@@ -322,7 +326,7 @@ def _module(label: str) -> Any:
 
 
 def _whole(label: str, name: str, value: str | int) -> int:
-    if not str(value).isdecimal() or int(value) < 1:
+    if not re.fullmatch(r"0*[1-9][0-9]{0,17}", str(value)):
         raise CacheConfigError(label, f"{name}={value} must be a whole number, at least 1")
     return int(value)
 

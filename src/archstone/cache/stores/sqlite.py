@@ -6,6 +6,7 @@ Each step is a transaction of `archstone.data`, so it is durable, and costs what
 milliseconds or costs money. Processes that share a cache take Redis.
 """
 
+import re
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -27,6 +28,7 @@ __all__ = ["SqliteStore"]
 _log = get_logger("archstone.cache")
 
 _US: Final = 1_000_000
+_NUMBER: Final = re.compile(r"0*[1-9][0-9]{0,17}").fullmatch
 _SWEEP_EVERY: Final = 1_000
 """Entries written between two sweeps."""
 
@@ -125,7 +127,7 @@ class SqliteStore:
         place, _, query = url.partition("?")
         given = dict(parse_qsl(query, keep_blank_values=True))
         bounds = {"max_entries": str(max_entries), "max_tags": str(max_tags)} | given
-        wrong = [f"{name}={value}" for name, value in bounds.items() if not value.isdecimal() or int(value) < 1]
+        wrong = [f"{name}={value}" for name, value in bounds.items() if not _NUMBER(value)]
         wrong += [name for name in given if name not in {"max_entries", "max_tags"}]
         if wrong:
             raise CacheConfigError(url, f"{', '.join(wrong)} must be max_entries or max_tags, at least 1")

@@ -68,12 +68,16 @@ class HttpTransport:
             timeout_s=(timeout_s > 0, "above 0"),
             answer_limit_bytes=(answer_limit_bytes > 0, "above 0"),
         )
-        parts = urlsplit(url)
-        if parts.scheme not in _PORTS or not parts.hostname:
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            parts, host, port = urlsplit(""), None, None
+        if parts.scheme not in _PORTS or not host:
             raise ConfigError(f"address {url!r} is none: write it as http://host:port")
         self._pool = Pool(
-            parts.hostname,
-            parts.port or _PORTS[parts.scheme],
+            host,
+            port or _PORTS[parts.scheme],
             tls=ssl.create_default_context() if parts.scheme == "https" else None,
             connections=connections,
             waiting=waiting,

@@ -1,12 +1,12 @@
 """What the shop's services are given besides databases and clients, made from the system's options."""
 
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final, cast
 
 from archstone.data import Database
 from archstone.errors import ConfigError
-from archstone.security import KeyFile, KeyRingFile, Passwords, Tokens
+from archstone.security import DataKeys, KeyFile, KeyRingFile, Passwords, RootKeys, Tokens
 from archstone.services import Environment
 from archstone.systems.shop.checkout import CheckoutForm
 from archstone.systems.shop.images.bounds import ImageBounds
@@ -17,9 +17,20 @@ from archstone.systems.shop.notifications.mailer import Mailer, open_mailer
 from archstone.systems.shop.payments.bank import Bank
 from archstone.systems.shop.payments.provider import PaymentProvider, find_provider
 from archstone.systems.shop.programs.programs import Programs
+from archstone.systems.shop.shipping import addresses
 from archstone.systems.shop.shipping.service import Pace
 
-__all__ = ["checkout_form", "images", "mailer", "pace", "passwords", "payment_provider", "programs", "tokens"]
+__all__ = [
+    "checkout_form",
+    "data_keys",
+    "images",
+    "mailer",
+    "pace",
+    "passwords",
+    "payment_provider",
+    "programs",
+    "tokens",
+]
 
 _PACES: Final = {
     "slow": Pace(),
@@ -34,7 +45,7 @@ def passwords(environment: Environment) -> Passwords:
 
 
 def tokens(environment: Environment) -> Tokens:
-    """Return what signs and verifies programs tokens, with keys made at the first start."""
+    """Return what signs and verifies access tokens, with keys made at the first start."""
     keys = KeyFile(environment.data / "keys.json").load()
     return Tokens(keys, issuer=environment.system, audience=f"{environment.system}-api")
 
@@ -50,6 +61,22 @@ def programs(environment: Environment) -> Programs:
         issuer=f"{place}/oauth",
         api=f"{environment.system}-api",
     )
+
+
+@asynccontextmanager
+async def data_keys(environment: Environment) -> AsyncGenerator[DataKeys]:
+    """Return the keys that seal what is personal, made at the first start and wrapped by the root key."""
+    if _option(environment, "root_keys", "file") == "environment":
+        roots = RootKeys.from_environment()
+    else:
+        roots = RootKeys.from_file(environment.data / "encryption.json")
+    async with Database(f"sqlite:///{(environment.data / 'datakeys.db').absolute()}") as db:
+        keys = DataKeys(db, roots)
+        await keys.open()
+        # Made here: later it would be within the transaction of a parcel. And a root key that is lost is noticed now.
+        await keys.ring(addresses.SCOPE)
+        yield keys
+        await keys.close()
 
 
 def payment_provider(environment: Environment) -> AbstractAsyncContextManager[PaymentProvider]:

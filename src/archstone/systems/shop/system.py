@@ -5,7 +5,7 @@ archstone up shop
 
 from pathlib import Path
 
-from archstone.security import Passwords, Tokens
+from archstone.security import DataKeys, Passwords, Tokens
 from archstone.services import Option, System
 from archstone.systems.shop.analytics.service import AnalyticsService
 from archstone.systems.shop.carts.contract import Carts
@@ -24,6 +24,7 @@ from archstone.systems.shop.payments.provider import PaymentProvider
 from archstone.systems.shop.programs.programs import Programs
 from archstone.systems.shop.providers import (
     checkout_form,
+    data_keys,
     images,
     mailer,
     pace,
@@ -60,6 +61,7 @@ shop = System(
     provide={
         Passwords: passwords,
         Tokens: tokens,
+        DataKeys: data_keys,
         PaymentProvider: payment_provider,
         Mailer: mailer,
         Pace: pace,
@@ -78,6 +80,12 @@ shop = System(
             about="Who carries new orders to their end: a `saga` of orders, or `choreography`, events alone.",
             default="saga",
             choices=("saga", "choreography"),
+        ),
+        Option(
+            "root_keys",
+            about="The keys under which data keys lie: encryption.json in the data folder, or ARCHSTONE_ROOT_KEYS.",
+            default="file",
+            choices=("file", "environment"),
         ),
         Option("parcels", about="How fast parcels come along.", default="slow", choices=("slow", "fast")),
         Option(

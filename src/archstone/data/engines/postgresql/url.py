@@ -39,7 +39,11 @@ def parse_url(url: str) -> tuple[str, PostgresOptions]:
     Raises:
         UnknownEngineError: A parameter of ours has a value that it cannot have; the text names it.
     """
-    split = urlsplit(url)
+    try:
+        split = urlsplit(url)
+    except ValueError:  # its text may hold the password
+        reason = "cannot be read: a server is postgresql://user:password@host:5432/database"
+        raise UnknownEngineError(label_of(url), reason) from None
     if not split.hostname and "host=" not in split.query and split.netloc:
         raise UnknownEngineError(label_of(url), "a server is postgresql://user:password@host:5432/database")
     if not split.path.strip("/"):
@@ -82,7 +86,10 @@ def _check(url: str, options: PostgresOptions) -> None:
 
 def label_of(url: str) -> str:
     """Return the URL without password and parameters: how errors name the database."""
-    split = urlsplit(url)
+    try:
+        split = urlsplit(url)
+    except ValueError:
+        return "postgresql:"  # what cannot be read may hold a password anywhere
     place = split.netloc.rpartition("@")[2]
     user = split.username or ""
     schema = dict(parse_qsl(split.query)).get("schema", "")

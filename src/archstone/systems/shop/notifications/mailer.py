@@ -226,12 +226,16 @@ class SmtpMailer:
             url: `smtp://[user:password@]host[:port]` (STARTTLS where offered) or `smtps://…`.
             timeout_s: Seconds that the server has for each answer. Above 0.
         """
-        parts = urlsplit(url)
-        if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+        except ValueError:  # its text may hold the password
+            parts, host, port = urlsplit(""), None, None
+        if parts.scheme not in {"smtp", "smtps"} or not host:
             raise ConfigError("mailer: the URL must be smtp://host[:port] or smtps://host[:port]")
         self._secure = parts.scheme == "smtps"
-        self._host = parts.hostname
-        self._port = parts.port or (465 if self._secure else 25)
+        self._host = host
+        self._port = port or (465 if self._secure else 25)
         self._login = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
         self._timeout_s = timeout_s
         self.sends = 0

@@ -10,8 +10,10 @@ from typing import Final, NamedTuple, cast
 
 from archstone import world
 from archstone.resilience import check
+from archstone.security import DataKeys
 from archstone.services import Service, every, on
 from archstone.systems.shop.orders.events import OrderConfirmed, ParcelState
+from archstone.systems.shop.shipping import addresses
 from archstone.systems.shop.shipping.administration import ParcelOfOrder, ShippingAdmin
 from archstone.systems.shop.shipping.contract import (
     NoShipmentError,
@@ -76,7 +78,9 @@ class _Progress(NamedTuple):
 
 
 _FIND: Final = "SELECT order_id, state, moved_at FROM shipments WHERE order_id = :order_id"
-_INSERT: Final = "INSERT INTO shipments (order_id, state, address, moved_at) VALUES (:order_id, :state, :address, :at)"
+_INSERT: Final = (
+    "INSERT INTO shipments (order_id, state, address, sealed, moved_at) VALUES (:order_id, :state, '', :sealed, :at)"
+)
 _MOVE: Final = (
     "UPDATE shipments SET state = :to, moved_at = :at, due_at = :due WHERE order_id = :order_id AND state = :state"
 )
@@ -87,6 +91,8 @@ class ShippingService(Service, Shipping, ShippingAdmin, name="shipping"):
 
     pace: Pace
     """How fast parcels come along."""
+    keys: DataKeys
+    """Seal the addresses of parcels."""
 
     async def create(self, order_id: str, address: Address) -> Shipment:
         known = await self.tx.first(_Row, _FIND, order_id=order_id)
@@ -94,9 +100,8 @@ class ShippingService(Service, Shipping, ShippingAdmin, name="shipping"):
             raise ShipmentClosedError(order_id)
         if known is None:
             known = _Row(order_id, "created", world.now_us())
-            await self.tx.execute(
-                _INSERT, order_id=order_id, state="created", address=address.model_dump_json(), at=known.moved_at
-            )
+            sealed = await addresses.sealed(self.keys, order_id, address)
+            await self.tx.execute(_INSERT, order_id=order_id, state="created", sealed=sealed, at=known.moved_at)
             self.tx.publish(ShipmentCreated(order_id=order_id, at=world.now()))
         return known.shipment()
 
@@ -104,7 +109,7 @@ class ShippingService(Service, Shipping, ShippingAdmin, name="shipping"):
         known = await self.tx.first(_Row, _FIND, order_id=order_id)
         if known is None:
             # Remembered, so that a parcel that is still to be made out finds its order given up.
-            await self.tx.execute(_INSERT, order_id=order_id, state="cancelled", address="", at=world.now_us())
+            await self.tx.execute(_INSERT, order_id=order_id, state="cancelled", sealed=None, at=world.now_us())
         elif known.state in {"shipped", "delivered"}:
             raise ParcelLeftError(order_id, known.state)
         elif known.state != "cancelled":
@@ -147,6 +152,11 @@ class ShippingService(Service, Shipping, ShippingAdmin, name="shipping"):
             to = _NEXT[row.state]
             await self._move(row, to)
             self.tx.publish(ShipmentMoved(order_id=row.order_id, to=to, at=world.now()))
+
+    @every(60.0)
+    async def seal_addresses(self) -> None:
+        """Seal addresses that an older release has written in the clear, at most 200 in one transaction."""
+        await addresses.seal_old(self.keys, self.tx)
 
     async def _move(self, row: _Row, to: ShipmentState) -> None:
         at = world.now_us()
