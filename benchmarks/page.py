@@ -5,7 +5,10 @@ from pathlib import Path
 
 from benchmarks.harness import ROOT
 
-ORDER = ("shop", "saga", "two_phase", "events", "queue", "cache", "services", "resilience", "search", "observe")
+ORDER = (
+    "shop", "saga", "two_phase", "events", "queue", "cache", "cache_traces", "cache_redis", "services", "resilience",
+    "search", "observe",
+)  # fmt: skip
 HEAD = """# Benchmarks
 
 What these figures do **not** show: other machines (two cores of a virtual machine here; its disk syncs in tens of
@@ -17,7 +20,7 @@ compared with a figure to reach.
 
 Each table is made of the file in [benchmarks/results](../benchmarks/results) named above it, which also holds the
 spread, the versions and the memory of each contender. To measure yourself: `make bench`, or
-`python -m benchmarks.NAME`.
+`python -m benchmarks.NAME`. Where the time of the small blocks goes: [what limits them](benchmarks-limits.md).
 """
 
 

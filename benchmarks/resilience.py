@@ -2,15 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 
-from benchmarks.harness import Bench, Row, nanoseconds_per_call
+from benchmarks.harness import Bench, Measured, Row, nanoseconds_per_call
+from benchmarks.servers import Spent, valkey
 
 bench = Bench(
     "resilience",
-    shows="the cost of a closed breaker, of a retry that need not retry, of four layers at once, and of a check of a "
-    "rate limit, in memory and on a Valkey server",
+    shows="in time of the processor: the cost of a closed breaker, of a retry that need not retry, of four layers at "
+    "once, of a check of a rate limit in memory; by the clock: checks on a Valkey server",
     hides="calls that fail, and what the peers do more or less: half of them have no window, no trial count, no "
     "budget. The server is on the same two cores, and answers faster than one across a network",
 )
@@ -284,22 +284,9 @@ def throttled_memory(quick: bool) -> float:
     return 1e9 / cost(lambda: limiter.limit("ann"), quick)
 
 
-@contextmanager
-def valkey() -> Iterator[str]:
-    import sys
-    from pathlib import Path
-
-    sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
-    from valkey_for_tests import valkey_server
-
-    with valkey_server() as server:
-        yield server.url
-
-
-async def checks_per_second(check: Callable[[str], Awaitable[object]], quick: bool, callers: int = 50) -> float:
-    """Let so many callers check one key each, again and again; the best of three times."""
-    wanted_s, best = (0.4 if quick else 2.0), 0.0
-    await asyncio.gather(*[check(f"key{number}") for number in range(callers)])
+async def checks_per_second(check: Callable[[str], Awaitable[object]], quick: bool) -> tuple[float, int]:
+    """Let 50 callers check one key each, again and again. Return the best rate of three times, and all checks made."""
+    wanted_s, best, made = (0.4 if quick else 2.0), 0.0, 0
 
     async def caller(number: int, until_s: float) -> int:
         done = 0
@@ -310,51 +297,62 @@ async def checks_per_second(check: Callable[[str], Awaitable[object]], quick: bo
 
     for _ in range(3):
         began_s = time.perf_counter()
-        done = await asyncio.gather(*[caller(number, began_s + wanted_s) for number in range(callers)])
-        best = max(best, sum(done) / (time.perf_counter() - began_s))
-    return best
+        done = sum(await asyncio.gather(*[caller(number, began_s + wanted_s) for number in range(50)]))
+        best = max(best, done / (time.perf_counter() - began_s))
+        made += done
+    return best, made
+
+
+def on_valkey(main: Callable[[str, Callable[..., Awaitable[Measured]]], Awaitable[Measured]], quick: bool) -> Measured:
+    """Run `main` with the URL of a server, and what measures a check."""
+    with valkey() as server:
+
+        async def measured(check: Callable[[str], Awaitable[object]]) -> Measured:
+            await asyncio.gather(*[check(f"key{number}") for number in range(50)])
+            spent = Spent(server)
+            best, made = await checks_per_second(check, quick)
+            return Measured(best, spent.each(made))
+
+        return asyncio.run(main(server.url, measured))
 
 
 @bench.contender("archstone", "redis")
-def archstone_redis(quick: bool) -> float:
+def archstone_redis(quick: bool) -> Measured:
     from archstone.resilience import RateLimit, SharedState
 
-    async def main(url: str) -> float:
+    async def main(url: str, measured: Callable[..., Awaitable[Measured]]) -> Measured:
         async with SharedState(url, timeout_s=10.0) as shared:
             limiter = RateLimit(1e6, burst=1e6).bind("api", store=shared, without_store="refuse")
-            return await checks_per_second(limiter.take, quick)
+            return await measured(limiter.take)
 
-    with valkey() as url:
-        return asyncio.run(main(url))
+    return on_valkey(main, quick)
 
 
 @bench.contender("limits", "redis")
-def limits_redis(quick: bool) -> float:
+def limits_redis(quick: bool) -> Measured:
     from limits import RateLimitItemPerSecond
     from limits.aio.storage import RedisStorage
     from limits.aio.strategies import FixedWindowRateLimiter
 
-    async def main(url: str) -> float:
+    async def main(url: str, measured: Callable[..., Awaitable[Measured]]) -> Measured:
         limiter = FixedWindowRateLimiter(RedisStorage(f"async+{url}", implementation="redispy"))
         item = RateLimitItemPerSecond(PLENTY)
-        return await checks_per_second(lambda key: limiter.hit(item, key), quick)
+        return await measured(lambda key: limiter.hit(item, key))
 
-    with valkey() as url:
-        return asyncio.run(main(url))
+    return on_valkey(main, quick)
 
 
 @bench.contender("throttled-py", "redis")
-def throttled_redis(quick: bool) -> float:
+def throttled_redis(quick: bool) -> Measured:
     from throttled import per_sec
     from throttled.asyncio import RateLimiterType, RedisStore, Throttled
 
-    async def main(url: str) -> float:
+    async def main(url: str, measured: Callable[..., Awaitable[Measured]]) -> Measured:
         quota = per_sec(1_000_000, burst=1_000_000)
         limiter = Throttled(using=RateLimiterType.GCRA.value, quota=quota, store=RedisStore(server=url))
-        return await checks_per_second(limiter.limit, quick)
+        return await measured(limiter.limit)
 
-    with valkey() as url:
-        return asyncio.run(main(url))
+    return on_valkey(main, quick)
 
 
 @bench.contender("archstone")
@@ -365,7 +363,7 @@ def archstone_sqlite(quick: bool) -> float:
     async def main() -> float:
         async with SharedState(f"sqlite:///{room()}/shared.db", timeout_s=10.0) as shared:
             limiter = RateLimit(1e6, burst=1e6).bind("api", store=shared, without_store="refuse")
-            return await checks_per_second(limiter.take, quick)
+            return (await checks_per_second(limiter.take, quick))[0]
 
     return asyncio.run(main())
 

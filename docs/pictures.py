@@ -3,6 +3,7 @@
     python docs/pictures.py               the few that the documents show, and the moving one, into docs/images
     python docs/pictures.py --all FOLDER  every page, wide and on a phone, light and dark, to be looked at
     python docs/pictures.py --surge PAGE  the plots of a surge, from the page that `archstone surge` wrote
+    python docs/pictures.py --herd PAGE   a scene of a herd, from the page that `archstone lab herd --out PAGE` wrote
 
 It drives a shop of its own in a temporary folder, with the people of the browser tests, so that a picture shows what
 is tested. Needs Debian's chromium.
@@ -209,17 +210,29 @@ def surge(page_path: Path) -> None:
         saved(page.screenshot(full_page=True), HERE / "surge.webp")
 
 
+def herd(page_path: Path) -> None:
+    """Make the picture of a herd: one of its scenes."""
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": 1000, "height": 800})
+        page.goto(page_path.resolve().as_uri())
+        saved(page.locator("section").nth(1).screenshot(), HERE / "herd.webp")
+
+
 def main() -> None:
     """Make what was asked for."""
     parser = argparse.ArgumentParser(description="Makes the pictures of the shop.")
     parser.add_argument("--all", type=Path, metavar="FOLDER", help="every page, into this folder")
     parser.add_argument("--surge", type=Path, metavar="PAGE", help="only the plots of a surge, from its page")
+    parser.add_argument("--herd", type=Path, metavar="PAGE", help="only a scene of a herd, from its page")
     parser.add_argument("--film", action="store_true", help="only the moving picture")
     asked = parser.parse_args()
     if executable() is None:
         parser.error("no browser: install Debian's chromium, or say in ARCHSTONE_CHROMIUM where one is")
     if asked.surge is not None:
         surge(asked.surge)
+        return
+    if asked.herd is not None:
+        herd(asked.herd)
         return
     folder: Path = asked.all or HERE
     folder.mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,7 @@ from shop_process import ShopProcess
 
 from archstone.systems.shop.images.paths import WIDTHS, image_path
 
+OTHERS = "SHOP_PRODUCTS_OF_OTHERS"
 SHIFT = """() => new Promise((done) => {
   const entries = [];
   new PerformanceObserver((list) => entries.push(...list.getEntries())).observe({type: "layout-shift", buffered: true});
@@ -175,10 +176,10 @@ def test_a_buyer_sees_the_pictures_as_far_as_the_order(device: Devices) -> None:
     assert "image/webp" in {kind for url, kind in found if "/images/" in url} or not found  # kept by the browser
 
 
-@pytest.mark.skipif("" not in os.environ, reason=" names no file of products")
+@pytest.mark.skipif(OTHERS not in os.environ, reason=f"{OTHERS} names no file of products")
 def test_a_catalog_whose_hosts_are_out_of_reach_is_drawn_and_quick(browser: Browser, tmp_path: Path) -> None:
     with open_shop(tmp_path / "shop") as running:
-        bring(running, Path(os.environ[""]))
+        bring(running, Path(os.environ[OTHERS]))
         devices = Devices(browser, running.url)
         visitor = devices()
         for path in ("/", "/c/beauty", "/search?q=a"):

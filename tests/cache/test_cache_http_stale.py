@@ -234,3 +234,17 @@ async def test_without_permission_nothing_stale_is_served(origin, app):
     origin.status, origin.body = 503, b"broken"
     await asyncio.sleep(60)
     assert (await ask(app)).body == b"broken"
+
+
+async def test_of_several_processes_one_refreshes(origin, cache):
+    one, other = (HttpCache(origin, cache) for _ in range(2))  # what they share is the store
+    origin.headers["cache-control"] = REVALIDATE
+    await ask(one)
+    origin.takes_s, origin.body = 5, b"v2"
+    await asyncio.sleep(60)
+    for app in (one, other):
+        assert (await ask(app)).body == b"v1"
+        await asyncio.sleep(1)
+    assert origin.requests == 2
+    await asyncio.sleep(5)
+    assert (await ask(other)).body == b"v2"

@@ -352,7 +352,7 @@ class Away(MemoryStore):
         if self.away:
             raise CacheStoreError("away:", "asking it")
 
-    peek = None  # type: ignore[assignment]
+    near = None  # type: ignore[assignment]
 
     async def read(self, keys, codec):
         self._check()

@@ -133,48 +133,65 @@ class Weighed(Item):
     __slots__ = ()
 
 
+def fill(bounded, key, weight=0):
+    """Keep something under `key`, under which nothing is kept: what was let go comes back as itself."""
+    item = bounded.admit(key, bounded.known.get(key))
+    item.value, item.soon_s = key, 1.0
+    bounded.reweigh(item, weight)
+    return item
+
+
 class Evicting(RuleBasedStateMachine):
     """What is in it was added and not dropped since; count and weight keep their bounds; hits are all accounted for."""
 
     def __init__(self):
         super().__init__()
-        self.bounded = Bounded(5, 50)
+        self.bounded = Bounded(Weighed, 5, 50)
         self.added: dict[str, Item] = {}
         self.hits = 0
 
     @rule(key=st.sampled_from("abcdefghijkl"), weight=st.integers(0, 60))
     def put(self, key, weight):
-        item = self.bounded.items.get(key)
+        item = self.bounded.kept(key)
         if item is not None:
             self.bounded.reweigh(item, weight)
-            return
-        item = self.added[key] = Weighed()
-        item.key, item.weight = key, weight
-        self.bounded.add(item)
+        else:
+            self.added[key] = fill(self.bounded, key, weight)
 
     @rule(key=st.sampled_from("abcdefghijkl"))
     def hit(self, key):
-        if (item := self.bounded.items.get(key)) is not None:
+        if (item := self.bounded.kept(key)) is not None:
             item.hits += 1
             self.hits += 1
 
     @rule(key=st.sampled_from("abcdefghijkl"))
     def drop(self, key):
-        if (item := self.bounded.items.get(key)) is not None:
+        if (item := self.bounded.kept(key)) is not None:
             self.bounded.drop(item)
             del self.added[key]
 
+    @rule()
+    def clear(self):
+        self.bounded.clear()
+        self.added.clear()
+
     @invariant()
     def bounds_hold_and_nothing_is_made_up(self):
-        items = self.bounded.items
-        assert len(items) <= 5
-        assert self.bounded.weight == sum(item.weight for item in items.values()) <= 50
-        assert all(self.added[key] is item for key, item in items.items())
+        known = self.bounded.known
+        kept = {key: item for key, item in known.items() if self.bounded.kept(key) is not None}
+        assert len(kept) == self.bounded.count <= 5
+        assert self.bounded.weight == sum(item.weight for item in kept.values()) <= 50
+        assert all(self.added[key] is item for key, item in kept.items())
         ring = [item for item in self.bounded._ring if item is not None]
         window = [item for item in self.bounded._window if item.place == -1]
-        assert sorted(item.key for item in ring + window) == sorted(items)
-        assert self.bounded.faded + sum(item.hits for item in items.values()) == self.hits
-        assert len(self.bounded._past) <= 10
+        assert sorted(item.key for item in ring + window) == sorted(kept)
+        assert self.bounded.faded + sum(item.hits for item in known.values()) == self.hits
+
+    @invariant()
+    def what_was_let_go_is_empty_and_bounded(self):
+        gone = [item for key, item in self.bounded.known.items() if self.bounded.kept(key) is None]
+        assert all(item.value is item.write is None and item.soon_s == float("-inf") for item in gone)
+        assert len(gone) <= len(self.bounded._past) <= 5 + 5 + 1
 
 
 Evicting.TestCase.settings = settings(max_examples=40, stateful_step_count=50, deadline=None)
@@ -182,15 +199,13 @@ TestEvicting = Evicting.TestCase
 
 
 def ratio_of(trace, capacity=100):
-    bounded, hits = Bounded(capacity), 0
+    bounded, hits = Bounded(Weighed, capacity), 0
     for key in trace:
-        if (item := bounded.items.get(key)) is not None:
+        if (item := bounded.kept(key)) is not None:
             item.hits += 1
             hits += 1
         else:
-            item = Weighed()
-            item.key, item.weight = key, 0
-            bounded.add(item)
+            fill(bounded, key)
     return hits / len(trace)
 
 
@@ -236,24 +251,20 @@ def test_a_scan_larger_than_it_leaves_what_is_popular():
     chance = random.Random(1)
     names = [str(n) for n in range(80)]
     warm = chance.choices(names, k=4_000)
-    bounded = Bounded(100)
+    bounded = Bounded(Weighed, 100)
     for key in [*warm, *(f"scan {n}" for n in range(5_000))]:
-        if (item := bounded.items.get(key)) is not None:
+        if (item := bounded.kept(key)) is not None:
             item.hits += 1
         else:
-            item = Weighed()
-            item.key, item.weight = key, 0
-            bounded.add(item)
-    assert len(bounded.items.keys() & set(names)) > 70
+            fill(bounded, key)
+    assert sum(bounded.kept(name) is not None for name in names) > 70
 
 
 def test_what_is_too_heavy_for_all_is_not_kept_and_others_stay():
-    bounded = Bounded(10, 100)
+    bounded = Bounded(Weighed, 10, 100)
     for key, weight in (("a", 10), ("b", 10), ("huge", 101)):
-        item = Weighed()
-        item.key, item.weight = key, weight
-        bounded.add(item)
-    assert "huge" not in bounded.items
+        fill(bounded, key, weight)
+    assert bounded.kept("huge") is None
     assert bounded.weight <= 100
 
 

@@ -195,11 +195,11 @@ async def test_tiers_before_a_cluster_hear_of_each_other(cluster):
         while not (one.store._live and two.store._live):
             await asyncio.sleep(0.01)
         await one.set("k", "v1", tags=["t"])
-        while two.store.peek("k") is None:  # that it was written may be heard after it was read
+        while two.store.near.peek("k") is None:  # that it was written may be heard after it was read
             assert await two.get("k", str) == "v1"
             await asyncio.sleep(0.01)
         await one.invalidate(tag="t")
-        while two.store.peek("k") is not None:
+        while two.store.near.peek("k") is not None:
             await asyncio.sleep(0.01)
         assert await two.get("k", str) is None
 

@@ -103,7 +103,7 @@ class WritesTagsAfterwards(MemoryStore):
     """The stamp of a load is that of its end."""
 
     def settle(self, lease, write):
-        return super().settle(lease._replace(stamp=self._number), write)
+        return super().settle(lease._replace(stamp=self.number), write)
 
 
 class AnybodyFills(MemoryStore):

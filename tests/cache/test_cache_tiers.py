@@ -30,7 +30,7 @@ class Opening(MemoryStore):
         self.delay_s = 0.01
         self.away = False
 
-    peek = None  # type: ignore[assignment]
+    near = None  # type: ignore[assignment]
 
     async def open(self) -> None:
         pass
@@ -275,7 +275,7 @@ async def test_two_processes_on_a_server_hear_of_each_other(pair):
         first, second = reading(one, source), reading(two, source)
         await live(one, two)
         assert (await first("x"), await second("x")) == ("v1", "v1")
-        assert two._store.peek("k:x") is not None
+        assert two._store.near.peek("k:x") is not None
         for number in range(2, 6):
             source["value"] = f"v{number}"
             await (one, two)[number % 2].invalidate(tag="t")

@@ -114,6 +114,15 @@ async def test_an_event_invalidates_in_one_line():
         assert loads == ["a:1", "b", "a:1"]
 
 
+async def test_an_event_that_makes_several_values_wrong_says_which():
+    heard = invalidates(Cache(), {PriceChanged: lambda event: (f"product:{sku}" for sku in event.sku.split(","))})
+    sent = envelope("cachetest")
+    both = sent._replace(name=PriceChanged.event_name, version=1, payload=PriceChanged(sku="a,b").encode())
+    other = sent._replace(name=StockMoved.event_name, version=1, payload=StockMoved(sku="a").encode())
+    assert (heard.tags(both), heard.tags(other)) == (["product:a", "product:b"], [])
+    await heard(other)  # nothing to tell a cache that is not open
+
+
 def test_a_tag_of_an_event_names_its_fields():
     with pytest.raises(KeyTemplateError, match=r"\{id\} is no field of PriceChanged"):
         invalidates(Cache(), {PriceChanged: ["product:{id}"]})

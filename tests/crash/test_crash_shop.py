@@ -4,10 +4,13 @@ import asyncio
 import os
 import random
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
 import pytest
+from postgres import Databases
+from shop_past import Past, Pasts
 from shop_process import Buyer, ShopProcess
 
 from archstone import world
@@ -102,19 +105,19 @@ async def skus(http: httpx.AsyncClient) -> list[str]:
 class Shopping:
     """Checkouts that insist until each has ended, while somebody else kills the process."""
 
-    def __init__(self, shop: ShopProcess, http: httpx.AsyncClient) -> None:
-        self.shop, self.http = shop, http
+    def __init__(self, rare: str = "") -> None:
+        """`rare` is a product of which there are less than 99."""
         self.ended: Counter[str] = Counter()
         self.acknowledged: dict[str, str] = {}
-        self._rare = ""
+        self._rare = rare
         self._places = asyncio.Semaphore(CONCURRENCY)
 
     async def run(
         self,
         checkouts: int,
         *,
-        people: list[Buyer],
-        catalogue: list[str],
+        people: Sequence[Buyer],
+        catalogue: Sequence[str],
         tokens: tuple[str, ...] = TOKENS,
         seed: int = 1,
     ) -> None:
@@ -144,12 +147,6 @@ class Shopping:
             assert ended["status"] == expected, (token, ended)
             self.ended[ended["status"]] += 1
 
-    async def look_around(self, catalogue: list[str]) -> None:
-        """Find a product of which there are less than 99."""
-        for sku in catalogue:
-            if (await self.http.get(f"/api/v1/stock/{sku}")).json()["free"] < 99:
-                self._rare = sku
-
 
 def broken(shop: ShopProcess) -> list[str]:
     """Stop the shop in an orderly way and return every invariant that does not hold in its data folder."""
@@ -177,7 +174,7 @@ async def test_two_hundred_checkouts_survive_ten_kills_at_random_moments(tmp_pat
         await shop.start()
         limits = httpx.Limits(max_connections=CONCURRENCY * 2)
         async with httpx.AsyncClient(base_url=shop.url, limits=limits, timeout=30) as http:
-            shopping = Shopping(shop, http)
+            shopping = Shopping()
             people, catalogue = await buyers(shop, http, 10), await skus(http)
             work = asyncio.create_task(
                 shopping.run(CHECKOUTS, people=people, catalogue=catalogue, seed=chance.randrange(1 << 30))
@@ -197,34 +194,43 @@ async def test_two_hundred_checkouts_survive_ten_kills_at_random_moments(tmp_pat
         shop.kill()
 
 
+@pytest.fixture(scope="module")
+def pasts(tmp_path_factory: pytest.TempPathFactory) -> Pasts:
+    return Pasts(tmp_path_factory.mktemp("past"))
+
+
+@pytest.fixture(scope="module")
+def pasts_on_postgresql(tmp_path_factory: pytest.TempPathFactory, postgres: Databases) -> Pasts:
+    return Pasts(tmp_path_factory.mktemp("past"), postgres)
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("point", DURING_A_CHECKOUT)
-async def test_a_kill_at_a_crash_point_loses_and_doubles_nothing(tmp_path: Path, point: str, form: str) -> None:
-    shop = ShopProcess(tmp_path / "shop", options={"checkout": form}, settings={"RATE_LIMIT_PER_S": "100000"})
-    await killed_at(shop, point, form)
+async def test_a_kill_at_a_crash_point_loses_and_doubles_nothing(
+    tmp_path: Path, pasts: Pasts, point: str, form: str
+) -> None:
+    past, shop = await pasts.shop(tmp_path / "shop", checkout=form)
+    await killed_at(shop, past, point, MIXED[form])
 
 
 @pytest.mark.parametrize("point", ON_POSTGRESQL)
 async def test_a_kill_at_a_crash_point_on_postgresql_loses_and_doubles_nothing(
-    tmp_path: Path, point: str, postgres_url: str
+    tmp_path: Path, pasts_on_postgresql: Pasts, point: str
 ) -> None:
-    settings = {"RATE_LIMIT_PER_S": "100000", "DATABASE_URL": postgres_url}
-    await killed_at(ShopProcess(tmp_path / "shop", settings=settings), point, "saga")
+    past, shop = await pasts_on_postgresql.shop(tmp_path / "shop")
+    await killed_at(shop, past, point, MIXED["saga"])
 
 
-async def killed_at(shop: ShopProcess, point: str, form: str) -> None:
+async def killed_at(shop: ShopProcess, past: Past, point: str, tokens: tuple[str, ...]) -> None:
     """Let people buy, kill the shop at a point, start it again, and look whether all is well in the end."""
     passes = random.Random(point).randrange(1, 6) + next((n for name, n in STARTS.items() if point.startswith(name)), 0)
     passes = min(passes, 2) if point in GATHERED else passes
     try:
-        await shop.start()
+        shop.spawn(ARCHSTONE_CRASH=f"{point}:{passes}")
         async with httpx.AsyncClient(base_url=shop.url, timeout=30) as http:
-            people, catalogue = await buyers(shop, http, 3), await skus(http)
-            shopping = Shopping(shop, http)
-            await shopping.look_around(catalogue)
-            assert shop.stop() == 0, shop.log_tail()
-            shop.spawn(ARCHSTONE_CRASH=f"{point}:{passes}")
-            work = asyncio.create_task(shopping.run(16, people=people, catalogue=catalogue, tokens=MIXED[form]))
+            work = asyncio.create_task(
+                Shopping(past.rare).run(16, people=past.present(http), catalogue=past.skus, tokens=tokens)
+            )
             code = await shop.exited()
             assert code == -9, f"{point} was not passed {passes} times: exit code {code}\n{shop.log_tail()}"
             await shop.start()

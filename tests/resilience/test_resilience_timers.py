@@ -55,6 +55,15 @@ async def test_a_limit_that_left_after_its_slot_was_opened_does_nothing() -> Non
     await asyncio.sleep(5)
 
 
+async def test_a_limit_that_begins_when_its_slot_has_been_opened_ends_all_the_same() -> None:
+    async with within(1.1):
+        await asyncio.sleep(1.05)
+        with pytest.raises(OutOfTimeError):
+            async with within(0.04):
+                await asyncio.sleep(1)
+        assert world.monotonic() == pytest.approx(1.09)
+
+
 @pytest.mark.real_time
 def test_each_loop_has_its_own_and_keeps_it_no_longer_than_itself() -> None:
     async def which() -> object:

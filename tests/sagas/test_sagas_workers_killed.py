@@ -101,6 +101,7 @@ async def left(db: Database) -> int:
         await asyncio.sleep(0.2)
 
 
+@pytest.mark.longest
 async def test_five_thousand_sagas_while_everything_dies(server: PostgresServer) -> None:
     url = server.new_database()
     chance = random.Random(4)

@@ -1,5 +1,6 @@
 """The catalog: search that no text can break, pages that neither skip nor repeat, pictures, and its data."""
 
+import asyncio
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +20,7 @@ from archstone.systems.shop.inventory.administration import StockAdmin
 from archstone.systems.shop.inventory.contract import Inventory, UnknownStockError
 from archstone.systems.shop.inventory.service import PIECE
 from archstone.systems.shop.paging import BadCursorError, decode_cursor, encode_cursor
+from archstone.systems.shop.window import KEEP_S
 
 HOSTILE = [
     '"',
@@ -140,6 +142,7 @@ async def test_what_a_search_finds_is_counted_up_to_a_bound(tmp_path: Path, monk
         catalog = shop.client(Catalog)
         whole = await catalog.products(search="o", limit=100)
         assert await catalog.count("o") == ProductCount(found=len(whole.items), more=False)
+        await asyncio.sleep(KEEP_S)  # it was kept near
         assert (await catalog.count("kettle", category="audio")).found == 0
         assert (await catalog.count("--")).found == 0
         monkeypatch.setattr("archstone.systems.shop.catalog.service.MAX_COUNTED", len(whole.items) - 1)

@@ -16,7 +16,7 @@ from archstone.systems.shop.orders.service import OrdersService
 from archstone.systems.shop.orders.store import OrderStore
 from archstone.systems.shop.values import Address, Money
 
-pytestmark = [pytest.mark.slow, pytest.mark.real_time]
+pytestmark = [pytest.mark.slow, pytest.mark.longest, pytest.mark.real_time]
 
 ORDERS = 100_000
 LIMIT_S = 0.25

@@ -4,6 +4,7 @@ An hour is six seconds here: a shop that stands still for three days is a millio
 """
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +20,7 @@ from archstone.systems.shop.orders import refunding
 from archstone.systems.shop.orders.administration import OrderAdmin, RefundNotFailedError, RefundTooMuchError
 from archstone.systems.shop.orders.contract import Orders, OrderUnknownError, OrderView
 from archstone.systems.shop.orders.refunding import PAUSES_S
+from archstone.systems.shop.payments import guard
 from archstone.systems.shop.payments.bank import Bank
 from archstone.systems.shop.payments.provider import PaymentKey, ProviderUnreachableError, Receipt
 from archstone.systems.shop.shipping.service import Pace
@@ -32,6 +34,7 @@ DAYS_3_S = 72 * HOUR_S
 @pytest.fixture(autouse=True)
 def _short_hours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refunding, "PAUSES_S", tuple(each / 3600 * HOUR_S for each in PAUSES_S))
+    monkeypatch.setattr(guard, "BREAKER", replace(guard.BREAKER, open_s=guard.BREAKER.open_s / 3600 * HOUR_S))
 
 
 def test_the_pauses_grow_and_take_just_under_three_days() -> None:

@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coro
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from shop_database import PLACE
 
 from archstone import context, world
+from archstone.cache import Cache
 from archstone.context import Principal
 from archstone.data import Database, Envelope
 from archstone.messaging import Bus, Relay
@@ -22,11 +23,12 @@ from archstone.systems.shop.checkout import CheckoutForm
 from archstone.systems.shop.notifications.mailer import FileMailer, Mailer
 from archstone.systems.shop.orders.contract import Orders, OrderView
 from archstone.systems.shop.payments.bank import Bank
-from archstone.systems.shop.payments.provider import PaymentProvider
+from archstone.systems.shop.payments.guard import GuardedProvider
 from archstone.systems.shop.shipping.service import Pace
 from archstone.systems.shop.system import shop
 from archstone.systems.shop.users.contract import User, UserWrite
 from archstone.systems.shop.values import Address, Line
+from archstone.systems.shop.window import KEEP_S, Window
 
 C = TypeVar("C")
 
@@ -43,6 +45,8 @@ class RunningShop:
     data: Path
     bank: Bank
     mailer: FileMailer
+    guard: GuardedProvider
+    window: Window
     dispatchers: dict[str, Dispatcher] = field(default_factory=dict)
     bus: Bus | None = None
     released: asyncio.Event = field(default_factory=asyncio.Event)
@@ -123,6 +127,7 @@ async def running_shop(
     *,
     mailer: Any = None,
     bank: Any = None,
+    cache: str = "memory:",
     pace: Pace = AT_LEISURE,
     form: CheckoutForm = CheckoutForm.SAGA,
     held: Collection[tuple[str, str]] = (),
@@ -134,13 +139,15 @@ async def running_shop(
         data: Its folder, which may be that of a shop that ran before.
         mailer: None: one that writes files.
         bank: None: the embedded one.
+        cache: Where what is only looked at is kept near.
         pace: Of parcels.
         form: Who carries new orders to their end.
         held: Groups and events that they do not handle before `RunningShop.released` is set.
         times: How often each event is given to each handler.
     """
     async with AsyncExitStack() as stack:
-        bank = await stack.enter_async_context(bank or Bank(f"sqlite:///{data / 'bank.db'}"))
+        guard = await stack.enter_async_context(GuardedProvider(bank or Bank(f"sqlite:///{data / 'bank.db'}")))
+        window = await stack.enter_async_context(Window(Cache(cache, name="shop", ttl_s=KEEP_S)))
         mailer = await stack.enter_async_context(mailer or FileMailer(data / "mails"))
         passwords = await stack.enter_async_context(Passwords(cost=Cost(memory_kib=64, passes=1)))
         tokens = Tokens(SigningKeys.generate(), issuer="shop", audience="shop-api")
@@ -150,9 +157,10 @@ async def running_shop(
         stack.push_async_callback(keys.close)
         given = {
             DataKeys: keys,
-            Passwords: passwords, Tokens: tokens, PaymentProvider: bank, Mailer: mailer, Pace: pace, CheckoutForm: form,
+            Passwords: passwords, Tokens: tokens, GuardedProvider: guard, Mailer: mailer, Pace: pace,
+            CheckoutForm: form, Window: window,
         }  # fmt: skip
-        run = RunningShop(data, bank, mailer)
+        run = RunningShop(data, cast("Bank", guard.provider), mailer, guard, window)
         transports: dict[type, InProcess] = {each: InProcess(encode=True) for each in shop.contracts}
         for service in shop.services:
             info = service.service_info

@@ -26,7 +26,7 @@ from archstone.cache.errors import (
     UnknownStoreError,
     WriteBehindFullError,
 )
-from archstone.cache.events import invalidates
+from archstone.cache.events import Invalidation, WrongTags, invalidates
 from archstone.cache.keys import key_of
 from archstone.cache.life import Life
 from archstone.cache.store import Busy, Entry, Lease, Store, StoreCounts, Write
@@ -44,6 +44,7 @@ __all__ = [
     "CacheStoreError",
     "Codec",
     "Entry",
+    "Invalidation",
     "KeyTemplateError",
     "Lease",
     "Life",
@@ -58,6 +59,7 @@ __all__ = [
     "WriteBehind",
     "WriteBehindFullError",
     "WriteBehindStatistics",
+    "WrongTags",
     "codec_for",
     "invalidates",
     "key_of",

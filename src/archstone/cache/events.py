@@ -7,42 +7,67 @@ away. A cache that processes share needs one group; memory alone needs a group f
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 from archstone.cache.cache import Cache
 from archstone.cache.errors import KeyTemplateError
 from archstone.cache.keys import key_of
 from archstone.data import Envelope, Event
 
-__all__ = ["invalidates"]
+__all__ = ["Invalidation", "WrongTags", "invalidates"]
+
+WrongTags: TypeAlias = Sequence[str] | Callable[[Any], Iterable[str]]
+"""What an event makes wrong: templates of tags, filled from its fields, or a function from the event to tags."""
 
 _FIELD: Final = re.compile(r"\{([^{}]*)\}")
 
 
-def invalidates(cache: Cache, tags: Mapping[type[Event], Sequence[str]]) -> Callable[[Envelope], Awaitable[None]]:
+def invalidates(cache: Cache, tags: Mapping[type[Event], WrongTags]) -> "Invalidation":
     """Return a handler for a bus that invalidates tags of `cache` for each event.
 
     Args:
         cache: Open while the handler runs.
-        tags: For each class of event the templates of the tags, filled from its fields. Other events are passed over.
+        tags: For each class of event the tags that it makes wrong. Other events are passed over.
 
     Raises:
         KeyTemplateError: A template names a field that its event does not have.
     """
-    for kind, templates in tags.items():
-        for template in templates:
-            for name in _FIELD.findall(template):
-                if name not in kind.model_fields:
-                    raise KeyTemplateError(template, f"{{{name}}} is no field of {kind.__name__}")
-    kinds = {(kind.event_name, kind.event_version): (kind, tuple(given)) for kind, given in tags.items()}
+    return Invalidation(cache, tags)
 
-    async def handle(envelope: Envelope) -> None:
-        found = kinds.get((envelope.name, envelope.version))
+
+class Invalidation:
+    """A handler for a bus; see `invalidates`."""
+
+    __slots__ = ("_cache", "_kinds")
+
+    def __init__(self, cache: Cache, tags: Mapping[type[Event], WrongTags]) -> None:
+        for kind, wrong in tags.items():
+            if not callable(wrong):
+                _check(kind, wrong)
+        self._cache = cache
+        self._kinds = {(kind.event_name, kind.event_version): (kind, wrong) for kind, wrong in tags.items()}
+
+    async def __call__(self, envelope: Envelope) -> None:
+        """Invalidate what a message makes wrong."""
+        if tags := self.tags(envelope):
+            await self._cache.invalidate(tag=tags)
+
+    def tags(self, envelope: Envelope) -> list[str]:
+        """Return the tags that a message makes wrong; none for an event that is passed over."""
+        found = self._kinds.get((envelope.name, envelope.version))
         if found is None:
-            return
-        kind, templates = found
-        fields: dict[str, Any] = dict(kind.decode(envelope.payload))
-        await cache.invalidate(tag=[key_of(template, **fields) for template in templates])
+            return []
+        kind, wrong = found
+        event = kind.decode(envelope.payload)
+        if callable(wrong):
+            return list(wrong(event))
+        fields: dict[str, Any] = dict(event)
+        return [key_of(template, **fields) for template in wrong]
 
-    return handle
+
+def _check(kind: type[Event], templates: Sequence[str]) -> None:
+    for template in templates:
+        for name in _FIELD.findall(template):
+            if name not in kind.model_fields:
+                raise KeyTemplateError(template, f"{{{name}}} is no field of {kind.__name__}")

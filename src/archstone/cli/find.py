@@ -52,7 +52,9 @@ def find_system(name: str) -> System:
 
 def built_in() -> list[str]:
     """Return the names of the systems that come with Archstone."""
-    return sorted(each.name for each in pkgutil.iter_modules(systems.__path__) if each.ispkg)
+    packages = (each.name for each in pkgutil.iter_modules(systems.__path__) if each.ispkg)
+    # A package without a system is one in the making.
+    return sorted(name for name in packages if importlib.util.find_spec(f"{systems.__name__}.{name}.system"))
 
 
 def _attribute(name: str, module: ModuleType, attribute: str) -> System:

@@ -70,18 +70,19 @@ def herd(
 ) -> None:
     """Show what the thundering herd does to an origin, and which defence helps against which herd.
 
-    A cached value ends. Everybody who wants it finds nothing, and asks the origin at the same time: a database gets in
-    a tenth of a second what it was to get in a minute. It falls behind, readers give up, and it works on for those who
-    have gone.
+    A cached value ends; all who want it find nothing, and ask the origin at once.
+    It falls behind, readers give up, and it works on for those who have gone.
 
-    Three scenes: [bold]hot[/], one popular key ends; [bold]together[/], many keys that were loaded together end
-    together; [bold]cold[/], a restart with an empty cache. Each is played naively and with each defence, by the blocks
-    of archstone.cache and archstone.resilience that a program would use, on virtual time: it takes seconds, and is the
-    same for each seed.
+    [bold]hot[/]: one popular key ends.
+    [bold]together[/]: many keys that were loaded together end together.
+    [bold]cold[/]: a restart; the cache is empty, and the readers are there.
 
-    How to read the table: loads that the origin was asked for (one per key is what is needed); the most it had at
-    once, at work and in line; loads wasted on readers who had given up; times of answered reads in milliseconds;
-    failed reads.
+    Each is played naively and with each defence, by the blocks a program would use.
+    On virtual time it takes seconds, and is the same for each seed.
+
+    In the table: loads that the origin was asked for (one per key is needed), the most
+    it had at once, at work and in line, loads wasted on readers who had given up,
+    milliseconds to the value of answered reads, and failed reads.
     """
     chosen = _chosen("--defence", defences, _DEFENCES)
     plan = [(scene, chosen) for scene in _chosen("--scene", scenes, _SCENES)]

@@ -7,6 +7,7 @@ system runs, a verb asks the running process through its control socket; otherwi
 import asyncio
 import functools
 import importlib.metadata
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -183,6 +184,25 @@ def forget(
     say(f"group {escape(group)} is forgotten: {escape(what)}")
 
 
+@app.command(
+    epilog=examples("archstone call shop BankDrill.turn mode=slow", "archstone call shop Catalog.product sku=KIT-001")
+)
+def call(
+    system: SystemName,
+    operation: Annotated[str, typer.Argument(metavar="OPERATION", help="As Contract.method.")],
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME=VALUE]...", help="Values are JSON, or text if they are none.")
+    ] = None,
+    data: Data = None,
+) -> None:
+    """Call an operation of the system as its operator, who may do what services and administrators may.
+
+    A command that needs an idempotency key cannot be called so.
+    """
+    found = _ask(system, data, "call", {"operation": operation, "arguments": _values(arguments or [])})
+    print_json(found["answer"])
+
+
 @app.command(epilog=examples("archstone config shop", "archstone config shop --json"))
 def config(system: SystemName, config: ConfigFile = None, options: Sets = None, as_json: AsJson = False) -> None:
     """Print every setting and every option of the system, with its value and the source it came from."""
@@ -283,6 +303,19 @@ def _say_ready(url: str, *, chaos: bool) -> None:
     if out.is_terminal:
         way = f"; killed, it is started again: kill -9 {os.getpid()}" if chaos else ""
         say(f"[bold]ready[/] at [link]{url}[/]  (what can be asked: {url}/docs; ctrl-c stops it, its data stays{way})")
+
+
+def _values(arguments: Sequence[str]) -> dict[str, object]:
+    values: dict[str, object] = {}
+    for text in arguments:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"{text}: write NAME=VALUE")
+        try:
+            values[name] = json.loads(value)
+        except ValueError:
+            values[name] = value
+    return values
 
 
 def _instant(at_us: int) -> str:

@@ -22,7 +22,7 @@ from archstone import context, world
 from archstone.data.engine import Engine, EngineOptions, Pin, Statistics, find_engine
 from archstone.data.errors import MisuseError, TransactionLostError
 from archstone.data.migrations import migrate
-from archstone.data.outbox import OUTBOX, OUTBOX_DELETE, OUTBOX_READ, OutboxRow
+from archstone.data.outbox import OUTBOX, OUTBOX_DELETE, OUTBOX_READ, Envelope, OutboxRow
 from archstone.data.reading import Reading
 from archstone.data.rows import row_maker
 from archstone.data.schema import Schema, apply_schema, make_ledger
@@ -102,6 +102,9 @@ class Database(Reading):
         """The name given, or the file."""
         self.outbox_ready: list[Callable[[], None]] = []
         """Called synchronously, on the loop, after each commit that held outbox rows, once per such transaction."""
+        self.published: list[Callable[[Sequence[Envelope]], None]] = []
+        """Called likewise, with what a transaction of this process has published, before its block is left: for what
+        must hear of it here at once. A crash can come between; the outbox tells all others."""
 
     @property
     def dialect(self) -> str:
@@ -325,6 +328,11 @@ class Database(Reading):
         """Call everybody in `outbox_ready`."""
         for callback in self.outbox_ready:
             callback()
+
+    def tell_published(self, envelopes: Sequence[Envelope]) -> None:
+        """Call everybody in `published`."""
+        for callback in self.published:
+            callback(envelopes)
 
 
 class Paused:

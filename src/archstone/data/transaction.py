@@ -9,6 +9,7 @@ from asyncio import AbstractEventLoop, CancelledError, Task, get_running_loop
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from contextvars import Token
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -98,6 +99,8 @@ class Transaction(Reading):
                 await self._member.abandon(failure)
                 raise
             callbacks.append(self.db.wake_relay)
+            if self.db.published:
+                callbacks.append(partial(self.db.tell_published, self._events))
         if self._gid is not None:
             await self._member.prepare(self._gid)
         else:

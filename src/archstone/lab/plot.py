@@ -132,7 +132,10 @@ def _tick(value: float, at_y: float) -> str:
 
 
 def _second_mark(at_s: float, at_x: float) -> str:
-    return f'<text class="tick" x="{at_x:.1f}" y="{HEIGHT - 6}" text-anchor="middle">{_number(at_s)} s</text>'
+    start = "" if at_s else " start"
+    return (
+        f'<text class="tick mark{start}" x="{at_x:.1f}" y="{HEIGHT - 6}" text-anchor="middle">{_number(at_s)} s</text>'
+    )
 
 
 def _runs(values: Sequence[float | None]) -> Iterable[list[tuple[int, float]]]:

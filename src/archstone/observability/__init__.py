@@ -11,7 +11,7 @@
 Everything works alone and costs next to nothing when nobody looks.
 """
 
-from archstone.observability.alerts import Alert, Alerts
+from archstone.observability.alerts import Alert, Alerts, Watched
 from archstone.observability.errors import LogLevelError, MetricError, SpanStoreError
 from archstone.observability.logs import Logger, configure_logging, get_logger, lines_lost
 from archstone.observability.looplag import LoopLag
@@ -62,6 +62,7 @@ __all__ = [
     "SpanStore",
     "SpanStoreError",
     "Wants",
+    "Watched",
     "add_opening_recorder",
     "add_recorder",
     "configure_logging",

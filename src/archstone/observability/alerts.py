@@ -14,14 +14,14 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple, Protocol, Self, runtime_checkable
 
 from archstone import context, world
 from archstone.context import Call
 from archstone.observability.logs import get_logger
 from archstone.observability.registry import gauge
 
-__all__ = ["Alert", "Alerts"]
+__all__ = ["Alert", "Alerts", "Watched"]
 
 _EVERY_S: Final = 1.0
 
@@ -143,3 +143,12 @@ class Alerts:
                 hook(alert)
             except Exception as error:  # noqa: BLE001 - the others are still told
                 _log.error("a hook of alerts failed", alert=alert.name, exc_info=error)
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """What has conditions of its own that somebody must hear of: a running system asks what it provides."""
+
+    def watched_by(self, alerts: Alerts) -> None:
+        """Have `alerts` watch them."""
+        ...

@@ -11,6 +11,7 @@ awaits is not interrupted. Cancellation from outside passes through as itself.
 
 import asyncio
 import math
+from asyncio import get_running_loop
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
@@ -95,7 +96,7 @@ class within:  # noqa: N801 - reads as the statement it is: `async with within(2
         self.end(error)
 
     def begin(self) -> None:
-        """Begin the block; `end` must follow. For `Timeout`; others write `async with`."""
+        """Begin the block; `end` must follow, and then it may begin again. For `Timeout`; others write `async with`."""
         principal, outer_s, trace, key, correlation_id, causation_id, tx, step = call = context.current()
         now_s = world.current().monotonic()  # one call less than world.monotonic()
         limit_s = self._seconds
@@ -103,7 +104,7 @@ class within:  # noqa: N801 - reads as the statement it is: `async with within(2
             limit_s = outer_s - now_s
         if limit_s <= 0:
             raise OutOfTimeError(self._name, self._seconds, begun=False)
-        loop = asyncio.get_running_loop()
+        loop = get_running_loop()
         task = context.running_task(loop)
         if task is None:
             raise RuntimeError(f"within({self._seconds}) bounds a task: use it inside one")
@@ -115,14 +116,19 @@ class within:  # noqa: N801 - reads as the statement it is: `async with within(2
         if limit_s != math.inf:
             at_s = self.at_s = now_s + limit_s
             call = new_tuple(Call, (principal, at_s, trace, key, correlation_id, causation_id, tx, step))
-            timers_of(loop).start(self, now_s)
+            timers = timers_of(loop)
+            if timers.from_s <= at_s < timers.until_s:  # `Timers.start`, nearly always, without calling it
+                self.slot = timers.slot
+                self.slot[self] = None
+            else:
+                timers.start(self, limit_s)
         self._token = context.set_current(call)
 
     def end(self, error: BaseException | None) -> None:
         """End the block, of which `error` comes out (None: nothing)."""
         context.leave(self._token)
-        if self.slot is not None:
-            del self.slot[self]
+        if (slot := self.slot) is not None:
+            del slot[self]
         elif self.timer is not None:
             self.timer.cancel()
         # One cancel was ours. If others asked too (an outer block, a shutdown), theirs goes on as itself.

@@ -63,9 +63,11 @@ class BoundTimeout:
     def _around(self, function: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
         seconds, name = self.policy.seconds, self.name
 
+        spare: list[within] = []  # making one costs as much as starting it
+
         async def limited(*args: Any, **kwargs: Any) -> Any:
             # `async with` would cost two coroutines more.
-            limit = within(seconds, name=name)
+            limit = spare.pop() if spare else within(seconds, name=name)
             limit.begin()
             try:
                 answer = await function(*args, **kwargs)
@@ -73,6 +75,8 @@ class BoundTimeout:
                 limit.end(error)
                 raise
             limit.end(None)
+            if not spare:
+                spare.append(limit)
             return answer
 
         return update_wrapper(limited, function)

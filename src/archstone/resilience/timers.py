@@ -21,7 +21,7 @@ _LONGEST_S: Final = 60.0
 
 
 class Limit(Protocol):
-    """What ends at a time unless it is stopped before. Timers write `slot` and `timer`."""
+    """What ends at a time unless it is stopped before. Timers write `slot` or `timer`, which are None before."""
 
     at_s: float
     """When it ends, on `world.monotonic()`."""
@@ -36,36 +36,40 @@ class Limit(Protocol):
 class Timers:
     """The limits of one loop."""
 
-    __slots__ = ("_loop", "_slots")
+    __slots__ = ("_loop", "_slots", "from_s", "slot", "until_s")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = weakref.ref(loop)
         # A slot is a dict, not a set: what is ready at one instant runs in the order in which it was started.
         self._slots: dict[int, dict[Limit, None]] = {}
+        self.slot: dict[Limit, None] = {}
+        """The slot of limits that end from `from_s` on and before `until_s`: most go where the last one went."""
+        self.from_s = self.until_s = 0.0
 
-    def start(self, limit: Limit, now_s: float) -> None:
-        """Call `limit.expire` at `limit.at_s`."""
-        left_s = limit.at_s - now_s
+    def start(self, limit: Limit, left_s: float) -> None:
+        """Call `limit.expire` at `limit.at_s`, in `left_s` from now."""
         if not _SHORTEST_S <= left_s <= _LONGEST_S:
-            limit.slot = None
             limit.timer = asyncio.get_running_loop().call_later(left_s, limit.expire)
             return
         number = int(limit.at_s * _SLOTS_PER_S)
         slot = self._slots.get(number)
+        opens_at_s = number / _SLOTS_PER_S
         if slot is None:
             slot = self._slots[number] = {}
-            asyncio.get_running_loop().call_later(number / _SLOTS_PER_S - now_s, self._open, number)
+            asyncio.get_running_loop().call_later(opens_at_s - limit.at_s + left_s, self._open, number)
         slot[limit] = None
-        limit.slot = slot
-        limit.timer = None
+        limit.slot = self.slot = slot
+        self.from_s, self.until_s = opens_at_s, (number + 1) / _SLOTS_PER_S
 
     def _open(self, number: int) -> None:
         """Give each limit that is still in the slot a loop timer, since its end is near."""
         loop = self._loop()
         if loop is None:
             return
-        now_s = world.monotonic()
-        for limit in self._slots.pop(number):
+        slot, now_s = self._slots.pop(number), world.monotonic()
+        if slot is self.slot:
+            self.from_s = self.until_s = 0.0
+        for limit in slot:
             limit.slot = None
             limit.timer = loop.call_later(max(0.0, limit.at_s - now_s), limit.expire)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from archstone.eventsourcing import LiveProjection, Projector, live_projections
-from archstone.observability import Alerts, gauge
+from archstone.observability import Alerts, Watched, gauge
 from archstone.runtime.wiring import Part, Parts
 from archstone.sagas import Sagas
 
@@ -20,7 +20,10 @@ _not_run = gauge(
 
 
 async def watch(alerts: Alerts, parts: Parts) -> None:
-    """Have `alerts` look at every service."""
+    """Have `alerts` look at every service, and at what is provided and asks for it."""
+    for provided in parts.provided.values():
+        if isinstance(provided, Watched):
+            provided.watched_by(alerts)
     for name, part in parts.services.items():
         alerts.watch(
             f"relay of {name}", _relay(part),

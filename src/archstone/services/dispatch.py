@@ -12,6 +12,7 @@ something about (`crossing`).
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
@@ -80,6 +81,8 @@ class Dispatcher:
             inbox_keep_s: Seconds that the mark of a handled event is kept.
         """
         info = service.service_info
+        if service.undo_retry is not None:
+            settings = replace(settings, undo_retry=service.undo_retry)
         self.service = service
         self.principal: Principal = info.principal
         """Who the service is when it acts by itself."""

@@ -25,6 +25,7 @@ from archstone.context import Call, Principal
 from archstone.data import Database, Schema
 from archstone.errors import ConfigError
 from archstone.eventsourcing import Projector
+from archstone.resilience import Retry
 from archstone.sagas import Steps, current_step, saga_mark
 from archstone.services.contract import Contract, operations
 from archstone.services.operation import Operation
@@ -77,6 +78,9 @@ class Service(_Fields):
 
     schemas: ClassVar[tuple[Schema, ...]] = ()
     """Tables of blocks that the service uses beside its migrations, such as `REFRESH_SCHEMA`; made before them."""
+
+    undo_retry: ClassVar[Retry | None] = None
+    """How often the undos of its sagas are tried before a person has to look. None: as `SagaSettings` says."""
 
     service_info: ClassVar[ServiceInfo]
 

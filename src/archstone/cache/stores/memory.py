@@ -4,15 +4,14 @@ What is kept is the very object that was loaded, and every hit gives that object
 values. Everything happens without suspending, so there is no moment between looking and writing.
 """
 
-import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import count
-from typing import Any, Final, Self
+from typing import Final, Self
 from urllib.parse import parse_qsl
 
 from archstone import world
-from archstone.cache.bounded import Bounded, Item
+from archstone.cache.bounded import NEVER, Bounded, Item
 from archstone.cache.codec import Codec
 from archstone.cache.errors import CacheConfigError
 from archstone.cache.store import Busy, Entry, Lease, StoreCounts, Write
@@ -29,17 +28,12 @@ _NUMBER: Final = re.compile(r"[0-9]{1,18}").fullmatch
 class Kept(Item):
     """An entry in memory. Instants are on the store's clock, in seconds."""
 
-    __slots__ = ("born_s", "checked", "gone_s", "soon_s", "stamp", "value", "write")
+    __slots__ = ("born_s", "checked")
 
-    value: Any
     write: Write
     born_s: float
-    soon_s: float
-    gone_s: float
-    stamp: int
-    """The number of the last invalidation when its load began."""
     checked: int
-    """The number of the last invalidation when its tags were last looked at."""
+    """The number of the last invalidation when its load began, or when its tags were last looked at since."""
 
 
 class MemoryStore:
@@ -72,13 +66,14 @@ class MemoryStore:
         if max_s is not None and not max_s > 0:
             raise CacheConfigError("memory:", f"max_s={max_s} must be above 0, or None")
         self.label = "memory:"
-        self._bounded: Bounded[Kept] = Bounded(max_entries, max_bytes)
-        self._kept = self._bounded.items
+        self._bounded: Bounded[Kept] = Bounded(Kept, max_entries, max_bytes)
+        self.known = self._bounded.known.get
+        """Returns what is kept, or was let go, under a key. With `clock` and `number` for who spares calling `peek`."""
         self._weighs = max_bytes is not None
         self._max_tags = max_tags
-        self._max_s = math.inf if max_s is None else max_s
-        self._clock: Callable[[], float] = world.monotonic
-        self._number = 0
+        self._max_s = max_s
+        self.clock: Callable[[], float] = world.monotonic
+        self.number = 0
         """Of the last invalidation of a tag."""
         self._moved: dict[str, int] = {}
         """Tag to the number of its last invalidation, the oldest first."""
@@ -97,16 +92,21 @@ class MemoryStore:
         return cls(**parameters(url))
 
     def __repr__(self) -> str:
-        return f"MemoryStore({len(self._kept)} of {self._bounded.max_entries} entries)"
+        return f"MemoryStore({self._bounded.count} of {self._bounded.max_entries} entries)"
+
+    @property
+    def near(self) -> Self:
+        """The entries that are in this process: all of them."""
+        return self
 
     @property
     def hits(self) -> int:
         """How often an entry was found."""
-        return self._bounded.faded + sum(kept.hits for kept in self._kept.values())
+        return self._bounded.faded + sum(kept.hits for kept in self._bounded.known.values())
 
     async def open(self) -> None:
         """Begin empty, on the clock of the running world."""
-        self._clock = world.clock()
+        self.clock = world.clock()
         self.clear()
 
     async def close(self) -> None:
@@ -120,34 +120,31 @@ class MemoryStore:
 
     def peek(self, key: str) -> Kept | None:
         """Return the entry of `key` if a hit calls for nothing else; None where `read` must say more. The hot path."""
-        try:
-            kept = self._kept[key]
-        except KeyError:
-            return None
-        if self._clock() >= kept.soon_s or (kept.checked != self._number and not self._stands(kept)):
+        kept = self.known(key)
+        # What was let go has no time left.
+        if kept is None or self.clock() >= kept.soon_s or (kept.checked != self.number and not self._stands(kept)):
             return None
         kept.hits += 1
         return kept
 
     def find(self, key: str) -> Entry | None:
         """Return the entry of `key` that may still be served, however old; drop one that may not."""
-        kept = self._kept.get(key)
+        kept = self._bounded.kept(key)
         if kept is None:
             return None
-        now_s = self._clock()
-        if now_s >= kept.gone_s or not self._stands(kept):
+        now_s, born_s = self.clock(), kept.born_s
+        value, _, tags, fresh_s, keep_s, soon_s, load_s, age_s = kept.write
+        gone_s = born_s + (keep_s if self._max_s is None else min(keep_s, age_s + self._max_s))
+        if now_s >= gone_s or not self._stands(kept):
             self._bounded.drop(kept)
             return None
         kept.hits += 1
-        write = kept.write
-        return Entry(
-            kept.value, now_s - kept.born_s, write.fresh_s, write.keep_s, write.soon_s, write.load_s, write.tags
-        )
+        return Entry(value, now_s - born_s, fresh_s, keep_s, soon_s, load_s, tags)
 
     def _stands(self, kept: Kept) -> bool:
-        if self._overtaken(kept.write.tags, kept.stamp):
+        if self._overtaken(kept.write.tags, kept.checked):
             return False
-        kept.checked = self._number
+        kept.checked = self.number
         return True
 
     def _overtaken(self, tags: tuple[str, ...], stamp: int) -> bool:
@@ -160,34 +157,24 @@ class MemoryStore:
 
     def put(self, key: str, write: Write, stamp: int | None = None) -> None:
         """Keep a value, loaded under `stamp` (None: now)."""
-        kept = self._kept.get(key)
-        if kept is None:
-            kept = Kept()
-            kept.key = key
-            kept.weight = self._weight(key, write)
-            self._date(kept, write, stamp)
-            self._bounded.add(kept)
-            return
-        self._date(kept, write, stamp)
-        if self._weighs and (weight := self._weight(key, write)) != kept.weight:
-            self._bounded.reweigh(kept, weight)
-
-    def _date(self, kept: Kept, write: Write, stamp: int | None) -> None:
-        value, _, _, _, keep_s, soon_s, _, age_s = write
-        now_s = self._clock()
+        weight = self._weight(key, write) if self._weighs else 0
+        kept = self.known(key)
+        if kept is None or kept.soon_s == NEVER:
+            kept = self._bounded.admit(key, kept)
+        value, _, _, _, _, soon_s, _, age_s = write
+        now_s = self.clock()
         kept.value = value
         kept.write = write
         kept.born_s = born_s = now_s - age_s
         kept.soon_s = born_s + soon_s
-        kept.gone_s = gone_s = born_s + keep_s
-        kept.checked = number = self._number
-        kept.stamp = number if stamp is None else stamp
-        if gone_s > now_s + self._max_s:
-            kept.gone_s = gone_s = now_s + self._max_s
-            kept.soon_s = min(kept.soon_s, gone_s)
+        kept.checked = self.number if stamp is None else stamp
+        if self._max_s is not None:
+            kept.soon_s = min(kept.soon_s, now_s + self._max_s)
+        if weight != kept.weight:
+            self._bounded.reweigh(kept, weight)
 
     def _weight(self, key: str, write: Write) -> int:
-        return len(write.codec.encode(write.value)) + len(key) + _OVERHEAD_BYTES if self._weighs else 0
+        return len(write.codec.encode(write.value)) + len(key) + _OVERHEAD_BYTES
 
     async def read(self, keys: Sequence[str], codec: Codec) -> list[Entry | None]:
         """Return the entries of `keys`."""
@@ -201,11 +188,11 @@ class MemoryStore:
 
     def lease(self, key: str, lease_s: float) -> Lease | Busy:
         """Return the right to load `key`, or that somebody has it."""
-        now_s = self._clock()
+        now_s = self.clock()
         held = self._leases.get(key)
         if held is not None and held[1] > now_s:
             return Busy(held[1] - now_s)
-        lease = Lease(key, next(self._tokens), self._number)
+        lease = Lease(key, next(self._tokens), self.number)
         self._leases[key] = lease, now_s + lease_s
         return lease
 
@@ -245,21 +232,21 @@ class MemoryStore:
         """Do what `invalidate` does."""
         for key in keys:
             self._leases.pop(key, None)
-            if (kept := self._kept.get(key)) is not None:
+            if (kept := self._bounded.kept(key)) is not None:
                 self._bounded.drop(kept)
         if not tags:
             return
-        self._number += 1
+        self.number += 1
         for tag in tags:
             self._moved.pop(tag, None)
-            self._moved[tag] = self._number
+            self._moved[tag] = self.number
         while len(self._moved) > self._max_tags:
             # Its number must not go back to an older one: from now on it is that of all that are not remembered.
             self._floor = self._moved.pop(next(iter(self._moved)))
 
     def counts(self) -> StoreCounts:
         """Return how many entries there are, and their bytes if they are bounded."""
-        return StoreCounts(len(self._kept), self._bounded.weight if self._bounded.max_weight is not None else None)
+        return StoreCounts(self._bounded.count, self._bounded.weight if self._bounded.max_weight is not None else None)
 
 
 def parameters(url: str) -> dict[str, int]:

@@ -13,7 +13,7 @@ from typing import Final, Protocol, Self, cast
 from archstone.cache.codec import Codec
 from archstone.cache.errors import CacheConfigError
 from archstone.cache.store import Busy, Entry, Lease, Store, StoreCounts, Write
-from archstone.cache.stores.memory import Kept, MemoryStore, parameters
+from archstone.cache.stores.memory import MemoryStore, parameters
 
 __all__ = ["Announcing", "Tiers"]
 
@@ -95,9 +95,10 @@ class Tiers:
         self._near.clear()
         self._beside.clear()
 
-    def peek(self, key: str) -> Kept | None:
-        """Return the near entry of `key` if a hit calls for nothing else."""
-        return self._near.peek(key)
+    @property
+    def near(self) -> MemoryStore:
+        """The entries that are in this process."""
+        return self._near
 
     def _lease(self, key: str) -> Lease | None:
         """Return the right to keep near what is on its way here: what is heard meanwhile breaks it."""

@@ -101,6 +101,26 @@ class TransactionConformance(Suite):
         expect(await db.all(str, _OUTBOX) == ["3", "1", "2"], "events are missing or in another order")
         expect(woken == [1], "outbox_ready is called once per transaction")
 
+    async def test_what_is_published_is_told_here_before_the_block_is_left(self, db: Database) -> None:
+        await table(db)
+        told: list[list[str]] = []
+        db.published.append(lambda envelopes: told.append([each.key for each in envelopes]))
+        async with db.transaction() as tx:
+            tx.publish(Noted(id=1))
+            async with tx.savepoint():
+                tx.publish(Noted(id=2))
+            expect(told == [], "it is told before the commit")
+        expect(told == [["1", "2"]], "it is not told, or not once")
+        try:
+            async with db.transaction() as tx:
+                tx.publish(Noted(id=3))
+                _fail()
+        except _OwnError:
+            pass
+        async with db.transaction() as tx:
+            await tx.execute(_INSERT, id=1)
+        expect(told == [["1", "2"]], "something is told that was not published")
+
     async def test_a_savepoint_takes_back_what_was_done_inside(self, db: Database) -> None:
         await table(db, 1)
         async with db.transaction() as tx:

@@ -53,8 +53,8 @@ def _scene(scene: Mapping[str, Any], step_s: float) -> str:
     highest = max((trial["peak"] for trial in scene["trials"]), default=1)
     plots = "".join(_plot(scene, trial, highest, step_s) for trial in scene["trials"])
     return (
-        f"<h2>{escape(scene['about'].capitalize())}</h2><p>{escape(about)}</p>{_table(scene)}"
-        f'<div class="many">{plots}</div>'
+        f"<section><h2>{escape(scene['about'].capitalize())}</h2><p>{escape(about)}</p>{_table(scene)}"
+        f'<div class="many">{plots}</div></section>'
     )
 
 
@@ -69,7 +69,7 @@ def _plot(scene: Mapping[str, Any], trial: Mapping[str, Any], highest: float, st
         highest=highest,
     )
     p99 = "no read answered" if trial["p99"] is None else f"p99 {trial['p99']:,.0f} ms"
-    figures = f"most at once {trial['peak']:,}, {p99}, {trial['failed']:,} failed"
+    figures = f"{trial['peak']:,} at once, {p99}, {trial['failed']:,} failed"
     caption = f"<figcaption>{escape(trial['defence'])} <small>{escape(figures)}</small></figcaption>"
     return f"<figure>{caption}<p>{escape(trial['about'])}</p>{plot.svg()}</figure>"
 

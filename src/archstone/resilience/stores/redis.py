@@ -1,7 +1,7 @@
 """State in a Redis or Valkey server: one script per decision, by the server's clock.
 
 Questions of one turn of the loop travel together, and while they are under way the next ones gather: so fifty callers
-need two round trips and not fifty. Takes of one limiter become one run of its script.
+need two round trips and not fifty. Takes of one limiter become one run of its script, which answers with one text.
 
 Keys begin with `archstone:`; those of one limiter, and those of one circuit, lie in one slot of a cluster. Each expires
 when it says nothing any more (a circuit a day after its last move).
@@ -28,30 +28,44 @@ _STATES: Final[tuple[StateName, ...]] = ("closed", "open", "half open")
 _REASONS: Final = ("", "open", "opened by hand", "half open")
 _MOST: Final = 200
 """Questions that travel together."""
+_NOW: Final = Taken(taken=True, wait_s=0.0)
 
 
-class Pipeline(Protocol):
-    """What is used of redis-py's pipeline."""
+class Connection(Protocol):
+    """What is used of a connection of redis-py, which connects again where that was lost.
 
-    def evalsha(self, sha: str, numkeys: int, *keys_and_args: object) -> object:
-        """Add a run of a script."""
+    One that stays: to borrow one for each round trip, through a pipeline, would cost as much as twenty questions.
+    """
+
+    def pack_commands(self, commands: Iterable[Sequence[object]]) -> list[bytes]:
+        """Return what goes over the wire."""
         ...
 
-    def script_load(self, script: str) -> object:
-        """Add the loading of a script."""
+    async def send_packed_command(self, command: list[bytes]) -> None:
+        """Send it."""
         ...
 
-    async def execute(self, raise_on_error: bool = ...) -> list[Any]:  # noqa: FBT001 - redis-py's
-        """Send all, and return an answer or an exception for each."""
+    async def read_response(self) -> Any:
+        """Return the next answer, or raise the error that it is."""
+        ...
+
+
+class Pool(Protocol):
+    """What is used of redis-py's pool of connections."""
+
+    async def get_connection(self) -> Connection:
+        """Return one that is connected."""
+        ...
+
+    async def release(self, connection: Connection) -> None:
+        """Take it back."""
         ...
 
 
 class Client(Protocol):
     """What is used of redis-py's client."""
 
-    def pipeline(self, transaction: bool = ...) -> Pipeline:  # noqa: FBT001 - redis-py's
-        """Return an empty pipeline."""
-        ...
+    connection_pool: Pool
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -71,6 +85,7 @@ class Run(NamedTuple):
 class Take(NamedTuple):
     """One take that waits to be asked."""
 
+    policy: RateLimit
     key: str
     cost: float
     max_wait_s: float
@@ -90,7 +105,10 @@ class RedisStore:
         self._url = url
         self.timeout_s = timeout_s
         self._client: Client | None = None
-        self._takes: dict[tuple[str, RateLimit], list[Take]] = {}
+        self._connection: Connection | None = None
+        self._refused: type[Exception] = Exception
+        # By the id of the policy, which its takes keep: to hash a policy costs as much as all else here.
+        self._takes: dict[tuple[str, int], list[Take]] = {}
         self._runs: list[Run] = []
         self._sender: asyncio.Task[None] | None = None
         self._shas: list[str] = []
@@ -106,12 +124,14 @@ class RedisStore:
         except ImportError as error:
             message = "a store on redis:// needs redis-py: pip install 'archstone[redis]'"
             raise ConfigError(message) from error
+        self._refused = redis.ResponseError
         self._client = cast(
             "Client",
             redis.from_url(
                 self._url,
-                socket_timeout=self.timeout_s,
-                socket_connect_timeout=self.timeout_s,
+                # A round trip as a whole is bounded by `timeout_s`. Bounds of its own would cost a task for each.
+                socket_timeout=None,
+                socket_connect_timeout=None,
                 # A question that failed is not asked again: it may have been answered. The next one connects anew.
                 retry=retry.Retry(backoff.NoBackoff(), 0),
             ),
@@ -123,15 +143,23 @@ class RedisStore:
             self._sender.cancel()
             await asyncio.gather(self._sender, return_exceptions=True)
         self._fail(self._gathered(), StoreLostError(repr(self), "it is closed"))
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
+        client, self._client = self._client, None
+        connection, self._connection = self._connection, None
+        if client is not None:
+            if connection is not None:
+                await client.connection_pool.release(connection)
+            await client.aclose()
 
     def take(self, limiter: str, policy: RateLimit, key: str, cost: float, max_wait_s: float) -> Awaitable[Taken]:
         """Take `cost` for `key`. See `Store`."""
         answer: asyncio.Future[Taken] = asyncio.get_running_loop().create_future()
-        self._takes.setdefault((limiter, policy), []).append(Take(key, cost, max_wait_s, answer))
-        self._wake()
+        take, together = Take(policy, key, cost, max_wait_s, answer), (limiter, id(policy))
+        if (takes := self._takes.get(together)) is not None:
+            takes.append(take)
+        else:
+            self._takes[together] = [take]
+        if self._sender is None:
+            self._wake()
         return answer
 
     async def begin(self, circuit: str, policy: Breaker) -> Begun:
@@ -204,58 +232,67 @@ class RedisStore:
     def _gathered(self) -> list[Run]:
         runs, self._runs = self._runs, []
         takes, self._takes = self._takes, {}
-        for (limiter, policy), several in takes.items():
-            runs += [_taking(limiter, policy, several[at : at + _MOST]) for at in range(0, len(several), _MOST)]
+        for (limiter, _), several in takes.items():
+            runs += [_taking(limiter, several[at : at + _MOST]) for at in range(0, len(several), _MOST)]
         return runs
 
-    async def _send(self, runs: Iterable[Run]) -> None:
+    async def _send(self, runs: list[Run]) -> None:
         if self._client is None:
             raise StoreLostError(repr(self), "it is not open")
-        runs = list(runs)
+        if self._connection is None:
+            self._connection = await self._client.connection_pool.get_connection()
         if not self._shas:
-            await self._load(self._client)
-        answers = await self._round_trip(self._client, runs)
+            await self._load(self._connection)
+        answers = await self._round_trip(self._connection, [self._command(run) for run in runs])
         if any(type(answer).__name__ == "NoScriptError" for answer in answers):
             # The server has been restarted; a script that is not there has decided nothing.
-            await self._load(self._client)
+            await self._load(self._connection)
             again = [run for run, answer in zip(runs, answers, strict=True) if isinstance(answer, Exception)]
             answers = [answer for answer in answers if not isinstance(answer, Exception)]
             runs = [run for run in runs if run not in again] + again
-            answers += await self._round_trip(self._client, again)
+            answers += await self._round_trip(self._connection, [self._command(run) for run in again])
         for run, answer in zip(runs, answers, strict=True):
             if isinstance(answer, Exception):
                 run.failed(StoreLostError(repr(self), str(answer)))
             else:
                 run.answered(answer)
 
-    async def _load(self, client: Client) -> None:
-        loading = client.pipeline(transaction=False)
-        for script in (TAKE, CIRCUIT):
-            loading.script_load(script)
-        self._shas = [str(sha) for sha in await loading.execute()]
+    async def _load(self, connection: Connection) -> None:
+        shas = await self._round_trip(connection, [("SCRIPT LOAD", script) for script in (TAKE, CIRCUIT)])
+        self._shas = [sha.decode() for sha in shas]
 
-    async def _round_trip(self, client: Client, runs: Iterable[Run]) -> list[Any]:
-        pipeline = client.pipeline(transaction=False)
-        for run in runs:
-            pipeline.evalsha(self._shas[run.script], len(run.keys), *run.keys, *run.args)
-        return await pipeline.execute(raise_on_error=False)
+    def _command(self, run: Run) -> Sequence[object]:
+        return ("EVALSHA", self._shas[run.script], len(run.keys), *run.keys, *run.args)
+
+    async def _round_trip(self, connection: Connection, commands: Sequence[Sequence[object]]) -> list[Any]:
+        """Send all, and return an answer or the error that it is for each."""
+        await connection.send_packed_command(connection.pack_commands(commands))
+        answers: list[Any] = []
+        for _ in commands:
+            try:
+                answers.append(await connection.read_response())
+            except self._refused as error:
+                answers.append(error)
+        return answers
 
     def _fail(self, runs: Iterable[Run], error: Exception) -> None:
         for run in runs:
             run.failed(error)
 
 
-def _taking(limiter: str, policy: RateLimit, takes: Sequence[Take]) -> Run:
+def _taking(limiter: str, takes: Sequence[Take]) -> Run:
     """Return one run of the script for several takes of one limiter."""
     prefix = f"archstone:limit:{{{limiter}}}:"
+    policy, _, cost, max_wait_s, _ = takes[0]
     args: list[object] = [policy.kind, 1e6 / policy.rate_per_s, policy.burst, policy.max_wait_s * 1e6]
-    for take in takes:
+    alike = all(take.cost == cost and take.max_wait_s == max_wait_s for take in takes)
+    for take in takes[:1] if alike else takes:
         args += (take.cost, take.max_wait_s * 1e6)
 
-    def answered(waits_us: Sequence[int]) -> None:
-        for take, wait_us in zip(takes, waits_us, strict=True):
+    def answered(waits_us: bytes) -> None:
+        for take, wait_us in zip(takes, waits_us.split(), strict=True):
             if not take.answer.done():
-                take.answer.set_result(Taken(wait_us >= 0, abs(wait_us) / 1e6))
+                take.answer.set_result(_NOW if wait_us == b"0" else Taken(wait_us[:1] != b"-", abs(int(wait_us)) / 1e6))
 
     def failed(error: Exception) -> None:
         for take in takes:

@@ -8,8 +8,9 @@ from typing import Final
 __all__ = ["CIRCUIT", "TAKE"]
 
 TAKE: Final = """
--- KEYS: one per take. ARGV: kind, microseconds per cost 1, burst, longest line, then cost and longest wait of each.
--- Returns one number per take: 0 taken, above 0 taken with so long to wait, below 0 refused for so long.
+-- KEYS: one per take. ARGV: kind, microseconds per cost 1, burst, longest line, then cost and longest wait: of all
+-- takes alike, or of each. Returns a text of one whole number per take: 0 taken, above 0 taken with so long to wait,
+-- below 0 refused for so long.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local each, burst, line = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -47,16 +48,15 @@ local function window(key, cost)
   return -math.max(1, math.ceil(((1 - into) + math.max(0, 1 - (burst - cost) / here)) * room))
 end
 
-local answers = {}
+local cost, patience = tonumber(ARGV[5]), tonumber(ARGV[6])
+local alike, windowed, answers = #ARGV == 6, ARGV[1] == 'window', {}
 for at, key in ipairs(KEYS) do
-  local cost = tonumber(ARGV[3 + 2 * at])
-  if ARGV[1] == 'window' then
-    answers[at] = window(key, cost)
-  else
-    answers[at] = bucket(key, cost, tonumber(ARGV[4 + 2 * at]))
+  if not alike then
+    cost, patience = tonumber(ARGV[3 + 2 * at]), tonumber(ARGV[4 + 2 * at])
   end
+  answers[at] = string.format('%d', windowed and window(key, cost) or bucket(key, cost, patience))
 end
-return answers
+return table.concat(answers, ' ')
 """
 
 CIRCUIT: Final = """

@@ -15,13 +15,13 @@ class Suite:
     unit_s: ClassVar[float] = 1.0
     """The step of time that tests count in: a second on virtual time, some hundredths on a server's clock."""
 
+    exact_time: ClassVar[bool] = True
+    """Whether `pass_time` lets exactly so much pass. False (a server's own clock): tests about borders are skipped."""
+
     @staticmethod
     def new_name() -> str:
         """Return a name for a circuit or a limiter of this test alone."""
         return f"conformance-{world.new_id()}"
-
-    exact_time: ClassVar[bool] = True
-    """Whether `pass_time` lets exactly so much pass. False (a server's own clock): tests about borders are skipped."""
 
     def need_exact_time(self) -> None:
         """Skip a test that is about a border of time."""

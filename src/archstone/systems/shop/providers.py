@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final, cast
 
+from archstone.cache import Cache
 from archstone.data import Database
 from archstone.errors import ConfigError
 from archstone.security import DataKeys, KeyFile, KeyRingFile, Passwords, RootKeys, Tokens
@@ -15,22 +16,17 @@ from archstone.systems.shop.images.places import Allowed
 from archstone.systems.shop.images.proxy import ImageProxy
 from archstone.systems.shop.notifications.mailer import Mailer, open_mailer
 from archstone.systems.shop.payments.bank import Bank
-from archstone.systems.shop.payments.provider import PaymentProvider, find_provider
+from archstone.systems.shop.payments.guard import GuardedProvider
+from archstone.systems.shop.payments.provider import find_provider
 from archstone.systems.shop.programs.programs import Programs
 from archstone.systems.shop.shipping import addresses
 from archstone.systems.shop.shipping.service import Pace
+from archstone.systems.shop.window import KEEP_S, Window
 
 __all__ = [
-    "checkout_form",
-    "data_keys",
-    "images",
-    "mailer",
-    "pace",
-    "passwords",
-    "payment_provider",
-    "programs",
-    "tokens",
-]
+    "checkout_form", "data_keys", "images", "mailer", "pace", "passwords", "payment_provider", "programs", "tokens",
+    "window",
+]  # fmt: skip
 
 _PACES: Final = {
     "slow": Pace(),
@@ -79,12 +75,17 @@ async def data_keys(environment: Environment) -> AsyncGenerator[DataKeys]:
         await keys.close()
 
 
-def payment_provider(environment: Environment) -> AbstractAsyncContextManager[PaymentProvider]:
-    """Return the embedded bank, or the plug-in that the option `payments` names."""
+def payment_provider(environment: Environment) -> GuardedProvider:
+    """Return the embedded bank, or the plug-in that the option `payments` names, behind what keeps it from hurting."""
     name = _option(environment, "payments", "bank")
     if name == "bank":
-        return Bank(f"sqlite:///{(environment.data / 'bank.db').absolute()}")
-    return find_provider(name)(environment.data, _options(environment))
+        return GuardedProvider(Bank(f"sqlite:///{(environment.data / 'bank.db').absolute()}"))
+    return GuardedProvider(find_provider(name)(environment.data, _options(environment)))
+
+
+def window(environment: Environment) -> Window:
+    """Return what keeps near what is only looked at, where the option `cache` says."""
+    return Window(Cache(_option(environment, "cache", "memory:"), name=environment.system, ttl_s=KEEP_S))
 
 
 def checkout_form(environment: Environment) -> CheckoutForm:

@@ -20,7 +20,7 @@ from archstone.systems.shop.notifications.service import NotificationsService
 from archstone.systems.shop.orders.choreography import ChoreographedOrders
 from archstone.systems.shop.orders.contract import Orders
 from archstone.systems.shop.payments.choreography import ChoreographedPayments
-from archstone.systems.shop.payments.provider import PaymentProvider
+from archstone.systems.shop.payments.guard import GuardedProvider
 from archstone.systems.shop.programs.programs import Programs
 from archstone.systems.shop.providers import (
     checkout_form,
@@ -32,12 +32,14 @@ from archstone.systems.shop.providers import (
     payment_provider,
     programs,
     tokens,
+    window,
 )
 from archstone.systems.shop.shipping.choreography import ChoreographedShipping
 from archstone.systems.shop.shipping.service import Pace
 from archstone.systems.shop.users.contract import Sessions, UserAdmin
 from archstone.systems.shop.users.service import UsersService
 from archstone.systems.shop.web.front import Front
+from archstone.systems.shop.window import Window
 
 __all__ = ["PAYING", "shop"]
 
@@ -62,12 +64,13 @@ shop = System(
         Passwords: passwords,
         Tokens: tokens,
         DataKeys: data_keys,
-        PaymentProvider: payment_provider,
+        GuardedProvider: payment_provider,
         Mailer: mailer,
         Pace: pace,
         CheckoutForm: checkout_form,
         ImageProxy: images,
         Programs: programs,
+        Window: window,
     },
     contracts_snapshot=Path(__file__).with_name("contracts.json"),
     promote=UserAdmin.grant,
@@ -80,6 +83,9 @@ shop = System(
             about="Who carries new orders to their end: a `saga` of orders, or `choreography`, events alone.",
             default="saga",
             choices=("saga", "choreography"),
+        ),
+        Option(
+            "cache", about="Where what is only looked at is kept near: `memory:`, or redis://HOST.", default="memory:"
         ),
         Option(
             "root_keys",

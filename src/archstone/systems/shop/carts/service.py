@@ -92,7 +92,7 @@ class CartsService(Service, Carts, name="carts"):
     async def put(self, cart: str, sku: str, quantity: int) -> CartSize:
         owner = self._owner(cart)
         if quantity:
-            await self.catalog.product(sku)  # before the transaction, which begins with its first statement, below
+            await self.catalog.pick((sku,))  # before the transaction, which begins with its first statement, below
         at = await self._touch(cart, owner)
         if quantity:
             await self.tx.execute(_PUT, owner=owner, sku=sku, quantity=quantity, at=at)

@@ -24,7 +24,7 @@ from archstone.systems.shop.catalog.administration import (
     UnknownCategoryError,
 )
 from archstone.systems.shop.catalog.contract import UnknownProductError
-from archstone.systems.shop.catalog.events import ProductCreated
+from archstone.systems.shop.catalog.events import ProductChanged, ProductCreated
 from archstone.systems.shop.catalog.importing import ImportBusyError
 from archstone.systems.shop.catalog.index import Entry, index_of
 from archstone.systems.shop.catalog.shelf import HIGHEST, Row
@@ -141,6 +141,7 @@ async def update(tx: Tx, sku: str, version: int, *, text: Text, by: str) -> Prod
         await _count(tx, old.category, -1)
         await _count(tx, text.category, 1)
     await _write_down(tx, sku, "updated", by=by, fields=changes)
+    tx.publish(ProductChanged(sku=sku, at=world.now()))
     return (await tx.one(_Edited, _ONE, sku=sku)).edition()
 
 
@@ -160,6 +161,7 @@ async def retire(tx: Tx, sku: str, version: int, *, retired: bool, by: str) -> P
     await _show(tx, number, old.name)
     await _count(tx, old.category, -1 if retired else 1)
     await _write_down(tx, sku, "retired" if retired else "restored", by=by)
+    tx.publish(ProductChanged(sku=sku, at=world.now()))
     return (await tx.one(_Edited, _ONE, sku=sku)).edition()
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from archstone.data import Event
 from archstone.systems.shop.values import SKU, Value
 
-__all__ = ["ImportedStock", "ProductCreated", "StockImported"]
+__all__ = ["ImportedStock", "ProductChanged", "ProductCreated", "ProductsImported", "StockImported"]
 
 
 class ImportedStock(Value):
@@ -32,3 +32,19 @@ class ProductCreated(Event, name="catalog.product-created", version=1, key="sku"
     pieces: int
     """How many there are to begin with."""
     at: datetime
+
+
+class ProductChanged(Event, name="catalog.product-changed", version=1, key="sku"):
+    """An administrator has changed a product, taken it off the shelf, or put it back."""
+
+    sku: SKU
+    at: datetime
+
+
+class ProductsImported(Event, name="catalog.products-imported", version=1, key="source"):
+    """All products of an import are seen from now on. Their stock is told by and by, see `StockImported`."""
+
+    source: str
+    """As there."""
+    number: int
+    """As there."""

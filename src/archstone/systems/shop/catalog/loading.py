@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from archstone import world
 from archstone.services import Tx
-from archstone.systems.shop.catalog.events import ImportedStock, StockImported
+from archstone.systems.shop.catalog.events import ImportedStock, ProductsImported, StockImported
 from archstone.systems.shop.catalog.importing import (
     MAX_BATCH,
     ImportBusyError,
@@ -264,6 +264,7 @@ async def _switch(tx: Tx, found: _Import, rows: int) -> int:
         number=found.number,
         now=world.now_us(),
     )
+    tx.publish(ProductsImported(source=SHELF, number=found.number))
     tx.after_commit(lambda: world.point(AFTER_SWITCH))
     return found.added + found.changed + 1
 

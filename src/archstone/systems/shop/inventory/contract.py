@@ -72,12 +72,17 @@ class Inventory(Contract, version="1.0"):
 
     @query("/stock/{sku}", public=True, requires=ANYONE, raises=(UnknownStockError,))
     async def stock(self, sku: SKU) -> Stock:
-        """Return how much of a product is free and how much is held."""
+        """Return how much of a product is free and how much is held, for who looks at it: see `window.py`."""
         ...
 
     @query("/stock-of-page", requires=ANYONE)
     async def sold_out(self, skus: tuple[SKU, ...]) -> tuple[SKU, ...]:
         """Return those of some products of which nothing is free. What is unknown here is not among them."""
+        ...
+
+    @query("/stock-of-order", requires=ANYONE)
+    async def counted(self, skus: tuple[SKU, ...]) -> tuple[Stock, ...]:
+        """Return how much there is of some products, as the books say at this instant. Unknown ones are left out."""
         ...
 
     @command("/stock/{sku}/arrivals", public=True, requires="admin", key_required=True, raises=(UnknownStockError,))

@@ -16,6 +16,7 @@ from archstone.systems.shop.inventory.administration import (
     StockRow,
 )
 from archstone.systems.shop.inventory.contract import UnknownStockError
+from archstone.systems.shop.inventory.events import StockAdjusted
 from archstone.systems.shop.paging import decode_cursor, encode_cursor
 
 __all__ = ["books", "correct", "corrections_of", "stocks"]
@@ -75,6 +76,7 @@ async def correct(tx: Tx, sku: str, *, delta: int | None, counted: int | None, r
         _WRITE_DOWN, sku=sku, delta=difference, counted=counted, free=stock.free + difference, held=stock.held,
         reason=reason, by=by, at=world.now_us(),
     )  # fmt: skip
+    tx.publish(StockAdjusted(skus=(sku,)))
     row = await tx.one(_Row, _NEWEST)
     return CorrectedStock(correction=row.correction(), stock=await tx.one(StockRow, _ONE, sku=sku))
 

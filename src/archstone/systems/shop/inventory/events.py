@@ -3,9 +3,9 @@
 from datetime import datetime
 
 from archstone.data import Event
-from archstone.systems.shop.values import Line, OrderId
+from archstone.systems.shop.values import SKU, Line, OrderId
 
-__all__ = ["StockReleased", "StockReserved", "StockSold"]
+__all__ = ["StockAdjusted", "StockReleased", "StockReserved", "StockSold"]
 
 
 class StockReserved(Event, name="inventory.stock-reserved", version=1, key="order_id"):
@@ -30,3 +30,10 @@ class StockReleased(Event, name="inventory.stock-released", version=1, key="orde
     lines: tuple[Line, ...]
     expired: bool
     """Whether the time was up; else the order was given up."""
+
+
+class StockAdjusted(Event, name="inventory.stock-adjusted", version=1):
+    """There is more or less of some products, and no order is why: goods arrived, books were put right, an import."""
+
+    skus: tuple[SKU, ...]
+    """At most as many as one import tells at once."""

@@ -6,6 +6,7 @@ given up; final). Every change is one transaction of conditional updates, so tha
 
 from collections.abc import Awaitable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final, Literal, NamedTuple, Protocol, cast
 
 from archstone import world
@@ -28,9 +29,10 @@ from archstone.systems.shop.inventory.contract import (
     Stock,
     UnknownStockError,
 )
-from archstone.systems.shop.inventory.events import StockReleased, StockReserved, StockSold
+from archstone.systems.shop.inventory.events import StockAdjusted, StockReleased, StockReserved, StockSold
 from archstone.systems.shop.listed import pieces, places
 from archstone.systems.shop.values import Line
+from archstone.systems.shop.window import Window
 
 __all__ = ["HOLD_S", "PIECE", "InventoryService"]
 
@@ -43,6 +45,7 @@ PIECE: Final = 64
 """Products looked up by one statement: what a page shows."""
 
 _SOLD_OUT: Final = f"SELECT sku FROM stock WHERE free = 0 AND sku IN ({places('sku', PIECE)})"  # noqa: S608 - numbers
+_COUNTED: Final = f"SELECT sku, free, held FROM stock WHERE sku IN ({places('sku', PIECE)})"  # noqa: S608 - numbers
 _HOLD: Final = "UPDATE stock SET free = free - :n, held = held + :n WHERE sku = :sku AND free >= :n"
 _SELL_HELD: Final = "UPDATE stock SET held = held - :n, sold = sold + :n WHERE sku = :sku"
 _SELL_FREE: Final = "UPDATE stock SET free = free - :n, sold = sold + :n WHERE sku = :sku AND free >= :n"
@@ -99,7 +102,22 @@ _SET: Final = "UPDATE reservations SET state = :state, at = :at WHERE order_id =
 class InventoryService(Service, Inventory, StockAdmin, name="inventory"):
     """Keeps `Inventory` and `StockAdmin`."""
 
+    window: Window
+
+    def __init__(self, **fields: object) -> None:
+        super().__init__(**fields)
+        self.window.watch(self.db)
+
     async def stock(self, sku: str) -> Stock:
+        return await self.window.shown(f"stock:{sku}", partial(self._counted, sku), Stock, tags=(f"stock:{sku}",))
+
+    async def counted(self, skus: tuple[str, ...]) -> tuple[Stock, ...]:
+        found: list[Stock] = []
+        for piece in pieces("sku", skus, PIECE):
+            found += await self.db.all(Stock, _COUNTED, **piece)
+        return tuple(found)
+
+    async def _counted(self, sku: str) -> Stock:
         found = await self.db.first(Stock, "SELECT sku, free, held FROM stock WHERE sku = :sku", sku=sku)
         if found is None:
             raise UnknownStockError(sku)
@@ -117,6 +135,7 @@ class InventoryService(Service, Inventory, StockAdmin, name="inventory"):
         )
         if not changed:
             raise UnknownStockError(sku)
+        self.tx.publish(StockAdjusted(skus=(sku,)))
         return await self.tx.one(Stock, "SELECT sku, free, held FROM stock WHERE sku = :sku", sku=sku)
 
     async def stocks(self, low: int | None = None, limit: int = 20, cursor: str | None = None) -> StockPage:
@@ -187,6 +206,7 @@ class InventoryService(Service, Inventory, StockAdmin, name="inventory"):
         await self.tx.many(
             _IMPORT, [{"sku": line.sku, "n": line.pieces, "import": event.number} for line in event.lines]
         )
+        self.tx.publish(StockAdjusted(skus=tuple(line.sku for line in event.lines)))
 
     @on(ProductCreated)
     async def keep_stock_of(self, event: ProductCreated) -> None:

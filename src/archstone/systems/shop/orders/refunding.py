@@ -21,10 +21,10 @@ __all__ = ["AFTER_ASKED", "PAUSES_S", "again", "ask"]
 _MINUTE_S: Final = 60.0
 _HOUR_S: Final = 60 * _MINUTE_S
 PAUSES_S: Final = (
-    _MINUTE_S, 5 * _MINUTE_S, 15 * _MINUTE_S, _HOUR_S, 3 * _HOUR_S, 6 * _HOUR_S, 12 * _HOUR_S, 24 * _HOUR_S,
-    24 * _HOUR_S,
+    1.0, 5.0, 20.0, _MINUTE_S, 5 * _MINUTE_S, 15 * _MINUTE_S, _HOUR_S, 3 * _HOUR_S, 6 * _HOUR_S, 12 * _HOUR_S,
+    24 * _HOUR_S, 24 * _HOUR_S,
 )  # fmt: skip
-"""Between two rounds of asking a bank that does not answer: just under three days together."""
+"""Between two times that a bank which does not answer is asked: just under three days together."""
 
 AFTER_ASKED = world.declare_point(
     "shop.refund_after_asked", "an administrator's refund is accepted, on disk; nobody has begun to give money back"

@@ -53,7 +53,7 @@ from archstone.systems.shop.orders.reading import (
 from archstone.systems.shop.orders.store import OrderStore, rebuilt
 from archstone.systems.shop.paging import decode_cursor, encode_cursor
 from archstone.systems.shop.payments.administration import PaymentAdmin
-from archstone.systems.shop.payments.contract import Payments
+from archstone.systems.shop.payments.contract import ANSWER_S, ASKING, FORWARD, Payments
 from archstone.systems.shop.payments.provider import PaymentToken
 from archstone.systems.shop.shipping.administration import ShippingAdmin
 from archstone.systems.shop.shipping.contract import Shipping
@@ -76,8 +76,8 @@ __all__ = ["OrdersService"]
 
 _log = get_logger("archstone.shop.orders")
 
-PAYMENT_TIMEOUT_S: Final = 12.0
-"""Seconds that a payment has for one attempt, in which payments itself asks the provider several times."""
+PAYMENT_TIMEOUT_S: Final = ANSWER_S
+"""Seconds that a payment has before it is asked how far it is."""
 PATIENT: Final = Retry(100, backoff=Exponential(0.1, cap_s=60.0), on=(Exception,))
 """A parcel is stopped: from there a cancellation only goes forward, for more than an hour if it must."""
 BY_CUSTOMER: Final = "cancelled by the customer"
@@ -98,6 +98,7 @@ class OrdersService(Service, Orders, OrderAdmin, name="orders"):
     users: UserAdmin
 
     schemas = (EVENTS_SCHEMA,)
+    undo_retry = FORWARD
 
     @cached_property
     def kept(self) -> OrderStore:
@@ -150,7 +151,7 @@ class OrdersService(Service, Orders, OrderAdmin, name="orders"):
         await self.step(ask.hold_goods, order_id, lines, undo=(ask.give_up, order_id))
         await self.step(
             ask.take_money, order_id, customer_id, total, token,
-            undo=(self.payments.refund, order_id), timeout_s=PAYMENT_TIMEOUT_S,
+            undo=(self.payments.refund, order_id), retry=ASKING, timeout_s=PAYMENT_TIMEOUT_S,
         )  # fmt: skip
         await self.step(ask.make_out_parcel, order_id, address, undo=(self.shipping.cancel, order_id))
         await self.step(ask.sell_goods, order_id)  # giving up puts back what is sold as well as what is held

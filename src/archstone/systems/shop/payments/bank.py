@@ -9,6 +9,8 @@ that sums to zero after every transaction. Test tokens choose what it does:
     tok_flaky     fails twice without an answer, then takes the money
     all others    refuses: unknown card
 
+An operator can have it behave badly, for all tokens (`turn`, see `conduct.py`); it stays so over a restart.
+
 It is not a payment provider for real money: plug one in (see `provider.py`).
 """
 
@@ -20,6 +22,7 @@ from typing import Final, Literal, NamedTuple, Self, TypeAlias, cast
 
 from archstone import world
 from archstone.data import Database, Transaction
+from archstone.systems.shop.payments.conduct import Conduct, Mode
 from archstone.systems.shop.payments.provider import (
     Authorisation,
     PaymentDeclinedError,
@@ -110,13 +113,16 @@ class Bank:
 
         Args:
             url: `sqlite:///bank.db`, as `Database` takes it.
-            slow_answer_s: Seconds that `tok_timeout` keeps its caller waiting. At least 0.
+            slow_answer_s: Seconds that `tok_timeout`, and the bank when it is slow, keep a caller waiting. At least 0.
         """
         self.db = Database(url, migrations=MIGRATIONS, name="bank")
         self._slow_answer_s = slow_answer_s
+        self.conduct = Conduct(slow_answer_s=slow_answer_s)
+        """How it behaves, and how often it was asked."""
 
     async def __aenter__(self) -> Self:
         await self.db.__aenter__()
+        self.conduct.turn(cast("Mode", await self.db.one(str, "SELECT mode FROM conduct")))
         return self
 
     async def __aexit__(
@@ -124,8 +130,17 @@ class Bank:
     ) -> None:
         await self.db.__aexit__(kind, error, traceback)
 
+    async def turn(self, mode: Mode) -> None:
+        """Behave so from now on, and after the next start."""
+        await self.db.execute("UPDATE conduct SET mode = :mode", mode=mode)
+        self.conduct.turn(mode)
+
     async def charge(self, key: PaymentKey, amount: Money, token: PaymentToken) -> Receipt:
         """Authorise and capture `amount`, once per key. See `PaymentProvider.charge`."""
+        async with self.conduct.call("charge"):
+            return await self._charge(key, amount, token)
+
+    async def _charge(self, key: PaymentKey, amount: Money, token: PaymentToken) -> Receipt:
         async with self.db.transaction() as tx:
             known = await _find(tx, key)
             if known is None:
@@ -142,24 +157,27 @@ class Bank:
 
     async def refund(self, key: PaymentKey) -> Receipt:
         """Give back what was captured and close the key. See `PaymentProvider.refund`."""
-        async with self.db.transaction() as tx:
-            known = await _find(tx, key)
-            receipt = await _give_back(tx, key, known)
-        world.point(AFTER_REFUND)
-        return receipt
+        async with self.conduct.call("refund"):
+            async with self.db.transaction() as tx:
+                known = await _find(tx, key)
+                receipt = await _give_back(tx, key, known)
+            world.point(AFTER_REFUND)
+            return receipt
 
     async def refund_part(self, key: PaymentKey, refund_id: PaymentKey, amount: Money) -> Receipt:
         """Give back `amount`, once per `refund_id`. See `PaymentProvider.refund_part`."""
-        async with self.db.transaction() as tx:
-            known = await _find(tx, key)
-            receipt = await _give_part(tx, key, known, refund_id=refund_id, amount=amount)
-        world.point(AFTER_PART_REFUND)
-        return receipt
+        async with self.conduct.call("refund_part"):
+            async with self.db.transaction() as tx:
+                known = await _find(tx, key)
+                receipt = await _give_part(tx, key, known, refund_id=refund_id, amount=amount)
+            world.point(AFTER_PART_REFUND)
+            return receipt
 
     async def look_up(self, key: PaymentKey) -> Authorisation | None:
         """Return what is known of a key. See `PaymentProvider.look_up`."""
-        found = await self.db.first(_Known, _KNOWN, key=key)
-        return None if found is None else found.authorisation()
+        async with self.conduct.call("look_up"):
+            found = await self.db.first(_Known, _KNOWN, key=key)
+            return None if found is None else found.authorisation()
 
     async def balance(self, account: str) -> int:
         """Return what the ledger says an account holds, in minor units. An unknown account holds 0."""

@@ -5,7 +5,6 @@ charge has one answer to the chain, whatever it meets: taken, or refused with no
 """
 
 from functools import cached_property
-from typing import Final
 
 from archstone.data import Database
 from archstone.sagas import saga
@@ -18,15 +17,12 @@ from archstone.systems.shop.checkout import (
     MoneyTaken,
     ParcelStopped,
 )
-from archstone.systems.shop.payments.contract import Payments
+from archstone.systems.shop.payments.contract import ANSWER_S, ASKING, Payments
 from archstone.systems.shop.payments.provider import PaymentDeclinedError, PaymentToken
 from archstone.systems.shop.payments.service import PaymentsService
 from archstone.systems.shop.values import Address, Money, OrderId, UserId
 
 __all__ = ["ChoreographedPayments"]
-
-ANSWER_S: Final = 12.0
-"""Seconds that a charge or a refund has for one attempt, in which the provider is asked several times."""
 
 
 class ChoreographedPayments(PaymentsService, name="payments"):
@@ -51,7 +47,7 @@ class ChoreographedPayments(PaymentsService, name="payments"):
         order_id = event.order_id
         refusal = await self.step(
             self.till.charge, order_id, event.customer_id, event.total, event.payment_token,
-            undo=(self.till.give_up, order_id), timeout_s=ANSWER_S,
+            undo=(self.till.give_up, order_id), retry=ASKING, timeout_s=ANSWER_S,
         )  # fmt: skip
         if refusal is None:
             await self.step(self.tell_taken, order_id, event.address)

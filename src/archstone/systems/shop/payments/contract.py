@@ -1,16 +1,40 @@
 """What payments promises: to charge an order once, to give it back once, and an invoice."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import StringConstraints
 
-from archstone.errors import DomainError
+from archstone.errors import BackendError, ConflictError, DeadlineError, DomainError, RejectedError
+from archstone.resilience import Exponential, Retry
 from archstone.services import Contract, command, query
 from archstone.systems.shop.payments.provider import PaymentDeclinedError, PaymentToken
 from archstone.systems.shop.values import Money, OrderId, RefundId, UserId, Value
 
-__all__ = ["Invoice", "NoInvoiceError", "PartRefund", "Payment", "Payments", "RefundReason"]
+__all__ = [
+    "ANSWER_S",
+    "ASKING",
+    "FORWARD",
+    "PATIENCE_S",
+    "Invoice",
+    "NoInvoiceError",
+    "PartRefund",
+    "Payment",
+    "Payments",
+    "RefundReason",
+]
+
+PATIENCE_S: Final = 90.0
+"""Seconds for which a charge waits for a provider that cannot be asked; then it is called off."""
+ANSWER_S: Final = 12.0
+"""Seconds that who asks for a charge or a refund waits for its end before asking how far it is."""
+ASKING: Final = Retry(
+    15, backoff=Exponential(0.1, cap_s=1.0), on=(ConflictError, RejectedError, BackendError, DeadlineError)
+)
+"""How often. It is the same one each time, so the provider hears nothing of it; all together outlast `PATIENCE_S`. One
+that has failed for good is not asked for again."""
+FORWARD: Final = Retry(2_000, backoff=Exponential(0.1, cap_s=60.0), on=(Exception,))
+"""Of what gives money back: it only goes forward, for most of a day before a person has to look."""
 
 RefundReason = Annotated[str, StringConstraints(min_length=1, max_length=300)]
 """Why, in words for the customer."""

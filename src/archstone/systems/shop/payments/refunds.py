@@ -14,7 +14,7 @@ from archstone.services import Tx
 from archstone.systems.shop.payments.administration import RefundOfOrder
 from archstone.systems.shop.values import Money
 
-__all__ = ["book", "book_rest", "open_part", "refunds_of", "refuse"]
+__all__ = ["book", "book_rest", "book_unseen", "open_part", "refunds_of", "refuse"]
 
 AFTER_BOOKED: Final = world.declare_point(
     "shop.refund_after_booked", "payments has written a refund down; the order does not know of it"
@@ -95,6 +95,15 @@ async def book_rest(tx: Tx, order_id: str, rest: Money) -> None:
         " WHERE order_id = :order_id",
         order_id=order_id, rest=rest.amount, at=at,
     )  # fmt: skip
+
+
+async def book_unseen(tx: Tx, order_id: str, given: Money) -> None:
+    """Write down that money was given back of which nobody had heard that it was taken: the answer was lost."""
+    if given.amount:
+        await tx.execute(
+            _OPEN, id=order_id, order_id=order_id, amount=given.amount, currency=given.currency, reason="",
+            state="done", at=world.now_us(),
+        )  # fmt: skip
 
 
 async def refunds_of(db: Database, order_id: str) -> tuple[RefundOfOrder, ...]:

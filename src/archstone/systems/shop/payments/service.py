@@ -9,12 +9,17 @@ from typing import Final, Literal, NamedTuple, cast
 
 from archstone import world
 from archstone.errors import ArchstoneError, BackendError, DeadlineError, RejectedError
+from archstone.observability import get_logger
 from archstone.resilience import Exponential, Retry, within
 from archstone.sagas import saga
 from archstone.services import Service
 from archstone.systems.shop.payments import refunds
 from archstone.systems.shop.payments.administration import MoneyOfOrder, PaymentAdmin
+from archstone.systems.shop.payments.bank import Bank
+from archstone.systems.shop.payments.conduct import Mode
 from archstone.systems.shop.payments.contract import (
+    FORWARD,
+    PATIENCE_S,
     Invoice,
     NoInvoiceError,
     PartRefund,
@@ -22,11 +27,12 @@ from archstone.systems.shop.payments.contract import (
     Payments,
     RefundReason,
 )
+from archstone.systems.shop.payments.drill import BankDrill, BankState, NoDrillError
 from archstone.systems.shop.payments.events import PaymentCaptured, PaymentRefunded
+from archstone.systems.shop.payments.guard import ANSWER_S, GuardedProvider
 from archstone.systems.shop.payments.provider import (
     Authorisation,
     PaymentDeclinedError,
-    PaymentProvider,
     PaymentToken,
     Receipt,
     RefundRefusedError,
@@ -35,14 +41,16 @@ from archstone.systems.shop.values import Money, OrderId, RefundId, UserId
 
 __all__ = ["PaymentsService"]
 
-CHARGE_TIMEOUT_S: Final = 2.0
-"""Seconds that the provider has for one attempt. It is asked again with the same key."""
+_log = get_logger("archstone.shop.payments")
+
+ROUND_S: Final = 16.0
+"""Seconds for a charge with all that is tried again of it, see `guard.py`."""
 LOOK_UP_S: Final = 1.0
 """Seconds that the provider has to tell what it knows."""
-ROUND: Final = Retry(4, backoff=Exponential(0.1, cap_s=1.0), per_attempt_s=CHARGE_TIMEOUT_S)
-"""How often a provider is asked at once to give a part back. Who waits for days comes again for another round."""
-ROUND_TIMEOUT_S: Final = 10.0
-"""Seconds for a round."""
+ONCE_S: Final = 2 * ANSWER_S
+"""Seconds to have money given back: for a place, and for the answer."""
+UNASKED: Final = Retry(100, backoff=Exponential(0.5, cap_s=5.0), total_s=PATIENCE_S, on=(RejectedError,))
+"""A charge that was refused before the provider was asked waits here, and the order with it."""
 PATIENT: Final = Retry(100, backoff=Exponential(0.1, cap_s=60.0), on=(Exception,))
 """A part that is given back cannot be taken again, so from there it only goes forward."""
 CALLED_OFF: Final = "the payment was called off"
@@ -66,11 +74,13 @@ _FIND: Final = (
 )
 
 
-class PaymentsService(Service, Payments, PaymentAdmin, name="payments"):
-    """Keeps `Payments` and `PaymentAdmin`."""
+class PaymentsService(Service, Payments, PaymentAdmin, BankDrill, name="payments"):
+    """Keeps `Payments`, `PaymentAdmin` and `BankDrill`."""
 
-    provider: PaymentProvider
+    provider: GuardedProvider
     """Who moves the money."""
+
+    undo_retry = FORWARD
 
     @saga(version=1)
     async def charge(  # pyright: ignore[reportIncompatibleMethodOverride] - @saga says Coroutine, not CoroutineType
@@ -78,13 +88,13 @@ class PaymentsService(Service, Payments, PaymentAdmin, name="payments"):
     ) -> Payment:
         await self.step(
             self.provider.charge, order_id, amount, token,
-            undo=(self.provider.refund, order_id), timeout_s=CHARGE_TIMEOUT_S,
+            undo=(self.provider.refund, order_id), retry=UNASKED, timeout_s=ROUND_S,
         )  # fmt: skip
         return await self.step(self.record_capture, order_id, customer_id, amount)
 
     @saga(version=1)
     async def refund(self, order_id: OrderId) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - as above
-        receipt = await self.step(self.provider.refund, order_id, timeout_s=CHARGE_TIMEOUT_S)
+        receipt = await self.step(self.provider.refund, order_id, retry=FORWARD, timeout_s=ONCE_S)
         await self.step(self.record_refund, order_id, receipt)
 
     @saga(version=1)
@@ -93,9 +103,7 @@ class PaymentsService(Service, Payments, PaymentAdmin, name="payments"):
     ) -> PartRefund:
         done = await self.step(self.open_refund, order_id, refund_id, amount, reason)
         if done:
-            done = await self.step(
-                self.give_part, order_id, refund_id, amount, retry=PATIENT, timeout_s=ROUND_TIMEOUT_S
-            )
+            done = await self.step(self.give_part, order_id, refund_id, amount, retry=PATIENT, timeout_s=ONCE_S)
             if done is None:
                 return PartRefund(id=refund_id, order_id=order_id, amount=amount, state="open")
             await self.step(self.close_refund, order_id, refund_id, amount, done, retry=PATIENT)
@@ -106,9 +114,9 @@ class PaymentsService(Service, Payments, PaymentAdmin, name="payments"):
         return await refunds.open_part(self.tx, order_id, refund_id, amount=amount, reason=reason)
 
     async def give_part(self, order_id: OrderId, refund_id: RefundId, amount: Money) -> bool | None:
-        """Step: have the provider give a part back; False if it refuses, None if it does not answer a few times."""
+        """Step: have the provider give a part back; False if it refuses, None if it does not answer."""
         try:
-            await ROUND.call(self.provider.refund_part, order_id, refund_id, amount)
+            await self.provider.refund_part(order_id, refund_id, amount)
         except RefundRefusedError:
             return False
         except (BackendError, RejectedError, DeadlineError):
@@ -150,6 +158,7 @@ class PaymentsService(Service, Payments, PaymentAdmin, name="payments"):
                 " VALUES (:order_id, '', :amount, :currency, 'closed', :at)",
                 order_id=order_id, amount=receipt.amount.amount, currency=receipt.amount.currency, at=world.now_us(),
             )  # fmt: skip
+            await refunds.book_unseen(self.tx, order_id, receipt.amount)
         elif known.state == "captured":
             await refunds.book_rest(self.tx, order_id, receipt.amount)
             amount = Money(amount=known.amount, currency=known.currency)
@@ -186,6 +195,28 @@ class PaymentsService(Service, Payments, PaymentAdmin, name="payments"):
             authorisation=authorisation,
             provider_answered=answered,
         )
+
+    async def bank(self) -> BankState:
+        line = self.provider.state()
+        asked = self._drilled.conduct if self._drilled is not None else None
+        return BankState(
+            mode=None if asked is None else asked.mode,
+            calls=None if asked is None else asked.calls.total(),
+            **line._asdict(),
+        )
+
+    async def turn(self, mode: Mode) -> BankState:
+        if self._drilled is None:
+            raise NoDrillError
+        await self._drilled.turn(mode)
+        _log.warning("the bank is turned", mode=mode, by=self.principal.id)
+        return await self.bank()
+
+    @property
+    def _drilled(self) -> Bank | None:
+        """The embedded bank; None where money is moved by somebody else."""
+        provider = self.provider.provider
+        return provider if isinstance(provider, Bank) else None
 
     async def _looked_up(self, order_id: str) -> tuple[bool, Authorisation | None]:
         """Return whether the provider answered, and what it knows."""

@@ -16,6 +16,7 @@ from archstone.systems.shop.inventory.administration import StockAdmin
 from archstone.systems.shop.inventory.contract import Inventory
 from archstone.systems.shop.orders.administration import OrderAdmin
 from archstone.systems.shop.orders.contract import Orders
+from archstone.systems.shop.payments.drill import BankDrill
 from archstone.systems.shop.users.contract import BrowserSessions, UserAdmin, UserWrite
 
 __all__ = ["PAGES", "Clients", "clients_of"]
@@ -39,6 +40,7 @@ class Clients(NamedTuple):
     stock: StockAdmin
     order_admin: OrderAdmin
     products: CatalogAdmin
+    bank: BankDrill
 
 
 class _Routes:
@@ -71,4 +73,5 @@ def clients_of(routes: Sequence[tuple[Operation, Transport]]) -> Clients:
         stock=made(StockAdmin),
         order_admin=made(OrderAdmin),
         products=made(CatalogAdmin),
+        bank=made(BankDrill),
     )

@@ -13,12 +13,13 @@ from archstone.gateway import Console
 from archstone.observability import get_logger
 from archstone.resilience import Limiter, RateLimit
 from archstone.systems.shop.carts.contract import CartUnknownError
-from archstone.systems.shop.catalog.contract import Category, Product, UnknownProductError
+from archstone.systems.shop.catalog.contract import Category, Product, Recommendations, UnknownProductError
 from archstone.systems.shop.programs.programs import Programs
 from archstone.systems.shop.users.contract import SessionEndedError, browser_mark
 from archstone.systems.shop.web.clients import PAGES, Clients
 from archstone.systems.shop.web.cookies import CART, SESSION, SetCookie
 from archstone.systems.shop.web.exchange import Request
+from archstone.systems.shop.window import ALL, LISTS, Window
 
 __all__ = ["SESSION_KEEP_S", "Desk", "as_pages"]
 
@@ -26,8 +27,6 @@ CART_KEEP_S: Final = 30 * 86_400
 SESSION_KEEP_S: Final = 14 * 86_400
 MIX: Final = 20
 """Products on the front page."""
-SHELVES_KEEP_S: Final = 30.0
-"""Seconds for which the list of categories is not asked for again."""
 _TRIES_OF_ONE: Final = RateLimit(0.1, burst=10)
 """Passwords tried for one address of mail: ten at once, then one in ten seconds."""
 _TRIES_FROM_ONE: Final = RateLimit(0.5, burst=30)
@@ -43,18 +42,19 @@ def as_pages() -> Call:
 class Desk:
     """Made once per run."""
 
-    def __init__(self, clients: Clients, console: Console | None = None, programs: Programs | None = None) -> None:
+    def __init__(
+        self, clients: Clients, window: Window, console: Console | None = None, programs: Programs | None = None
+    ) -> None:
         self.clients = clients
         self.programs = programs
         """What lets programs in. None: there is none."""
+        self._window = window
         self.console = console
         """What is known of the run behind the pages. None: nothing."""
         self.opened_at: datetime = world.now()
         """When this process began to serve pages."""
         self._of_one: Limiter = _TRIES_OF_ONE.bind("shop passwords of one")
         self._from_one: Limiter = _TRIES_FROM_ONE.bind("shop passwords from one place")
-        self._shelves: tuple[float, tuple[Category, ...]] | None = None
-        self._mix: tuple[float, tuple[Product, ...]] | None = None
 
     def count_try(self, request: Request, email: str) -> None:
         """Count that a password is tried.
@@ -82,11 +82,8 @@ class Desk:
                 request.renewed = True
 
     async def shelves(self) -> tuple[Category, ...]:
-        """Return the categories, at most half a minute old."""
-        now_s = world.monotonic()
-        if self._shelves is None or now_s - self._shelves[0] > SHELVES_KEEP_S:
-            self._shelves = now_s, tuple(map(_titled, (await self.clients.catalog.categories()).items))
-        return self._shelves[1]
+        """Return the categories."""
+        return tuple(map(_titled, (await self.clients.catalog.categories()).items))
 
     @property
     def chaos(self) -> bool:
@@ -94,17 +91,15 @@ class Desk:
         return self.console is not None and self.console.chaos
 
     async def mix(self) -> tuple[Product, ...]:
-        """Return a few products of every shelf, neighbours from different ones, at most half a minute old."""
-        now_s = world.monotonic()
-        if self._mix is None or now_s - self._mix[0] > SHELVES_KEEP_S:
-            full = sorted(
-                (shelf for shelf in await self.shelves() if shelf.products), key=lambda shelf: -shelf.products
-            )
-            each = -(-MIX // max(1, min(len(full), MIX)))
-            piles = [(await self.clients.catalog.products(category=shelf.id, limit=each)).items for shelf in full[:MIX]]
-            mixed = [product for layer in zip_longest(*piles) for product in layer if product is not None]
-            self._mix = now_s, tuple(mixed[:MIX])
-        return self._mix[1]
+        """Return a few products of every shelf, neighbours from different ones."""
+        return (await self._window.shown("mix", self._mixed, Recommendations, tags=(LISTS, ALL))).items
+
+    async def _mixed(self) -> Recommendations:
+        full = sorted((shelf for shelf in await self.shelves() if shelf.products), key=lambda shelf: -shelf.products)
+        each = -(-MIX // max(1, min(len(full), MIX)))
+        piles = [(await self.clients.catalog.products(category=shelf.id, limit=each)).items for shelf in full[:MIX]]
+        mixed = [product for layer in zip_longest(*piles) for product in layer if product is not None]
+        return Recommendations(items=tuple(mixed[:MIX]))
 
     async def products(self, skus: Iterable[str]) -> Mapping[str, Product]:
         """Return those that are on the shelf, by SKU."""
@@ -114,8 +109,12 @@ class Desk:
         found: dict[str, Product] = {}
         for sku in wanted:
             with suppress(UnknownProductError):
-                found[sku] = await self.clients.catalog.product(sku)
+                found |= {each.sku: each for each in await self.clients.catalog.pick((sku,))}
         return found
+
+    async def free(self, skus: Iterable[str]) -> Mapping[str, int]:
+        """Return how many pieces there are to buy at this instant, by SKU; of what is unknown there is none."""
+        return {each.sku: each.free for each in await self.clients.inventory.counted(tuple(dict.fromkeys(skus)))}
 
     async def sold_out(self, products: Iterable[Product]) -> frozenset[str]:
         """Return the SKUs of which nothing is free. Empty also if the inventory does not answer: pages go without."""

@@ -13,6 +13,7 @@ from archstone.systems.shop.images.proxy import ImageProxy
 from archstone.systems.shop.programs.programs import Programs
 from archstone.systems.shop.web.clients import clients_of
 from archstone.systems.shop.web.site import Limits, Site
+from archstone.systems.shop.window import Window
 
 __all__ = ["Front"]
 
@@ -34,7 +35,10 @@ class Front(Gateway):
         programs: Programs | None = parts.provided.get(Programs)
         images = Images(clients.catalog, proxy)
         ready, console = (lambda: parts.ready()[0]), parts.console
-        site = Site(clients, limits, ready=ready, console=console, proxied=proxy is not None, programs=programs)
+        window: Window = parts.provided[Window]
+        site = Site(
+            clients, limits, window=window, ready=ready, console=console, proxied=proxy is not None, programs=programs
+        )
         mounts: dict[str, ASGIApp] = {**parts.mounts, "/images": images, "": site}
         if programs is not None:
             programs.people.connect(clients.browsers, clients.roles)

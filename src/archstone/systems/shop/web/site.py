@@ -39,6 +39,7 @@ from archstone.systems.shop.web.rendering import PAGE_HEADERS, Assets, Templates
 from archstone.systems.shop.web.routes import Route, find
 from archstone.systems.shop.web.streams import STREAM_HEADERS, Streams, once
 from archstone.systems.shop.web.words import NOTICES, Told
+from archstone.systems.shop.window import Window
 
 __all__ = ["Limits", "Site"]
 
@@ -70,6 +71,7 @@ class Site:
         clients: Clients,
         limits: Limits,
         *,
+        window: Window,
         ready: Callable[[], bool],
         console: Console | None = None,
         proxied: bool = False,
@@ -80,12 +82,13 @@ class Site:
         Args:
             clients: Whom to ask.
             limits: What visitors must pass.
+            window: What is kept near.
             ready: Tells whether the shop is open: streams end when it is not.
             console: What is known of the run behind. None: nothing.
             proxied: Whether `/images` shows pictures of elsewhere, so that pages may name them.
             programs: What lets programs in. None: there is none.
         """
-        self._desk = Desk(clients, console, programs)
+        self._desk = Desk(clients, window, console, programs)
         self._limits = limits
         self._assets = Assets()
         self._templates = Templates(self._assets, proxied=proxied)

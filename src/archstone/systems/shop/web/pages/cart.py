@@ -63,8 +63,7 @@ async def seen(desk: Desk, request: Request) -> Cart:
 
 async def _short(desk: Desk, cart: Cart) -> dict[str, str | None]:
     """Return a word of warning for each product of which there is not as much as is in the cart."""
-    short: dict[str, str | None] = {}
-    for line in cart.lines:
-        with suppress(ArchstoneError):  # the cart goes without; the checkout asks again
-            short[line.sku] = shortage((await desk.clients.inventory.stock(line.sku)).free, line.quantity)
-    return short
+    with suppress(ArchstoneError):  # the cart goes without; the checkout asks again
+        free = await desk.free(line.sku for line in cart.lines)
+        return {line.sku: shortage(free[line.sku], line.quantity) for line in cart.lines if line.sku in free}
+    return {}

@@ -9,8 +9,7 @@ from typing import Final
 from archstone import world
 from archstone.errors import BackendError, DeadlineError, DomainError, RejectedError
 from archstone.services import KeyReusedError, StillRunningError, options
-from archstone.systems.shop.catalog.contract import UnknownProductError
-from archstone.systems.shop.inventory.contract import UnknownStockError
+from archstone.systems.shop.catalog.contract import Product, UnknownProductError
 from archstone.systems.shop.values import Line, Money
 from archstone.systems.shop.web.desk import Desk
 from archstone.systems.shop.web.exchange import Answer, Page, Redirect, Request
@@ -103,9 +102,10 @@ _SOUND: Final = {
 
 
 async def _form(desk: Desk, filled: Filled, lines: tuple[Line, ...], total: Money | None, *, status: int) -> Page:
+    free, products = await desk.free(line.sku for line in lines), await desk.products(line.sku for line in lines)
     values = {
         "filled": filled,
-        "lines": [await _row(desk, line) for line in lines],
+        "lines": [_row(line, products.get(line.sku), free.get(line.sku, 0)) for line in lines],
         "total": total,
         "countries": COUNTRIES,
         "cards": CARDS,
@@ -113,11 +113,9 @@ async def _form(desk: Desk, filled: Filled, lines: tuple[Line, ...], total: Mone
     return Page(template="checkout.html", values=values, status=status)
 
 
-async def _row(desk: Desk, line: Line) -> dict[str, object]:
+def _row(line: Line, product: Product | None, free: int) -> dict[str, object]:
     """Return a line as it is shown, with a word of warning if there is not enough of it."""
-    try:
-        product = await desk.clients.catalog.product(line.sku)
-    except UnknownProductError:
+    if product is None:
         return {
             "name": line.sku,
             "quantity": line.quantity,
@@ -125,10 +123,6 @@ async def _row(desk: Desk, line: Line) -> dict[str, object]:
             "warning": "Not for sale any more",
             "product": None,
         }
-    try:
-        free = (await desk.clients.inventory.stock(line.sku)).free
-    except UnknownStockError:
-        free = 0
     total = many(product.price, line.quantity)
     return {
         "name": product.name,

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from archstone.systems.shop.web.pages.admin import apps, figures, letters, orders, products, sagas, stock, users
+from archstone.systems.shop.web.pages.admin import apps, bank, figures, letters, orders, products, sagas, stock, users
 
 __all__ = ["PAGES"]
 
@@ -22,6 +22,8 @@ PAGES: Final = (
     ("POST", "/admin/letters/replay", letters.replay),
     ("POST", "/admin/letters/replay-group", letters.replay_group),
     ("POST", "/admin/letters/drop", letters.drop),
+    ("GET", "/admin/bank", bank.bank),
+    ("POST", "/admin/bank", bank.turn),
     ("GET", "/admin/stock", stock.stocks),
     ("GET", "/admin/stock/{sku}", stock.product),
     ("POST", "/admin/stock/{sku}/corrections", stock.correct),

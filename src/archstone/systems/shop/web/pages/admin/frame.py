@@ -31,6 +31,7 @@ SECTIONS: Final = (
     ("/admin/apps", "Apps"),
     ("/admin/sagas", "Sagas"),
     ("/admin/letters", "Dead letters"),
+    ("/admin/bank", "Bank"),
 )
 _NOTICES: Final = {
     "granted": "The role has been given. It holds from the next page on.",
@@ -53,6 +54,8 @@ _NOTICES: Final = {
     "replayed": "It is being delivered again. What fails again comes back to this list.",
     "dropped": "The dead letter has been dropped.",
     "no-letter": "There is no such dead letter any more.",
+    "turned": "The bank behaves so from the next call on.",
+    "no-drill": "Nothing has been done: somebody else moves this shop's money.",
     "broken": "This form was not what was expected here. Nothing has been done.",
 }
 _log = get_logger("archstone.shop.admin")
