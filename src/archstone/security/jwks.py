@@ -102,7 +102,8 @@ class RemoteKeys:
         Raises:
             JwksError: No keys are known that are not too old.
         """
-        if self._wanted(key_id):
+        # Who comes while somebody asks waits for that answer, unless the key is known already.
+        if self._wanted(key_id) or (key_id not in self._keys and self._asking.locked()):
             async with self._asking:
                 if self._wanted(key_id):
                     await self._ask()
