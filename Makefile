@@ -14,7 +14,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 # Hashes and no registry host: any index that has the files will do.
 COMPILE := uv pip compile --generate-hashes --universal --no-header --python-version 3.11 --quiet
 # The scripts in benchmarks/; the other modules there serve them.
-BENCHES := cache cache_redis cache_traces encryption events observe queue resilience saga services search shop tokens two_phase
+BENCHES := cache cache_redis cache_traces encryption events observe permissions queue resilience saga search \
+	services shop tokens two_phase
 # Tests on every processor, four at most: they share nothing. ARGS="-n0" for a debugger.
 SPREAD := --numprocesses auto --maxprocesses 4
 # Two at a time, and where make can: what each says in one piece.
@@ -90,6 +91,7 @@ others:
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python docs/security/supply.py hashes requirements.lock requirements-dev.lock requirements-bench.lock
+	$(BIN)/python -m archstone.data.lint src examples
 	@# A registry host or a path of one machine; written so that this line does not match itself.
 	@! git grep -nIE 'pypi[.]org|pythonhosted[.]org|registry[.]npmjs|deb[.]debian|[ "'\''(=]/(work|root|home)[/]' || \
 		{ echo 'the files above name a registry host or a path of one machine'; exit 1; }

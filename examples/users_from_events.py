@@ -97,6 +97,7 @@ class UserSearch(Projection, name="user-search", version=1):
 async def find(search: Projector, words: str) -> list[tuple[str, str]]:
     """Return id and name of the users that `words` find, in the version that is live."""
     table = await search.live_table("users")
+    # sql: the name of the table is the projector's
     query = f"SELECT id, name FROM {table} WHERE {table} MATCH :words ORDER BY rank"
     return await search.db.all(tuple[str, str], query, words=words)
 

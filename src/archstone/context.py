@@ -8,11 +8,14 @@ from asyncio import AbstractEventLoop, Task, tasks
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, Literal, NamedTuple, cast
 
 __all__ = [
+    "ANYONE",
     "NOBODY",
+    "SIGNED_IN",
     "Call",
+    "Denied",
     "Principal",
     "Trace",
     "current",
@@ -41,6 +44,26 @@ class Principal(NamedTuple):
 
 
 NOBODY: Final = Principal()
+
+ANYONE: Final = "anyone"
+"""For `requires`: no login is needed."""
+SIGNED_IN: Final = "signed-in"
+"""For `requires`: any principal that is signed in, a service too."""
+
+
+class Denied(NamedTuple):
+    """Somebody was refused something: what whoever keeps watch is told."""
+
+    what: str
+    """The operation, page or function that was refused."""
+    requires: str
+    """The permission that was missing, or the name of the rule that did not hold."""
+    principal: Principal
+    why: Literal["not signed in", "no permission", "not theirs"]
+    row: str | None = None
+    """What is not theirs. None where a permission is missing."""
+    correlation_id: str | None = None
+    """Of the call that was refused."""
 
 
 class Trace(NamedTuple):

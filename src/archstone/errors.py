@@ -27,9 +27,11 @@ __all__ = [
     "DeadlineError",
     "DeniedError",
     "DomainError",
+    "ForbiddenError",
     "InvalidError",
     "LostError",
     "NotFoundError",
+    "NotSignedInError",
     "RejectedError",
     "RemoteError",
 ]
@@ -59,6 +61,30 @@ class InvalidError(ArchstoneError, ValueError, code="archstone.invalid", status=
 
 class DeniedError(ArchstoneError, PermissionError, code="archstone.denied", status=403):
     """The principal may not do this."""
+
+
+class NotSignedInError(DeniedError, code="archstone.not-signed-in", status=401):
+    """Nobody is signed in, and the operation asks for somebody."""
+
+    def __init__(self, operation: str) -> None:
+        super().__init__(operation)
+        self.operation = operation
+
+    def __str__(self) -> str:
+        return f"{self.operation}: not signed in: sign in and send the access token"
+
+
+class ForbiddenError(DeniedError, code="archstone.forbidden", status=403):
+    """Who asks has not the permission that the operation asks for."""
+
+    def __init__(self, operation: str, requires: str) -> None:
+        super().__init__(operation, requires)
+        self.operation = operation
+        self.requires = requires
+        """A permission, or the name of a role."""
+
+    def __str__(self) -> str:
+        return f"{self.operation}: needs {self.requires!r}: sign in as somebody who has it"
 
 
 class NotFoundError(ArchstoneError, LookupError, code="archstone.not-found", status=404):

@@ -10,7 +10,7 @@ from archstone import context
 from archstone.context import Principal
 from archstone.errors import DeniedError
 from archstone.gateway import Gateway, GatewayParts
-from archstone.services import ANYONE, Contract, Operation, command, operations, query
+from archstone.services import ANYONE, SIGNED_IN, Contract, Operation, command, operations, query
 from archstone.services.http import Response, ask
 
 TOKENS = {
@@ -31,13 +31,13 @@ class Shop(Contract, version="1.0"):
     @query("/products/{sku}", public=True, requires=ANYONE)
     async def product(self, sku: str, size: Annotated[int, Field(ge=0, le=400_000)] = 10) -> str: ...
 
-    @query("/me", public=True)
+    @query("/me", public=True, requires=SIGNED_IN)
     async def me(self) -> str: ...
 
     @query("/report", public=True, requires="admin")
     async def report(self) -> str: ...
 
-    @command("/orders", public=True, status=202)
+    @command("/orders", public=True, requires=SIGNED_IN, status=202)
     async def place(self, lines: tuple[Line, ...], note: str = "") -> str: ...
 
     @command("/visits", public=True, requires=ANYONE, key_required=False)

@@ -286,3 +286,12 @@ def test_settings_and_schemes_are_checked() -> None:
     with pytest.raises(SettingsError) as raised:
         SharedState("memory:", timeout_s=0, rest_s=float("nan"))
     assert len(raised.value.faults) == 2
+
+
+@pytest.mark.real_time
+async def test_takes_that_travel_together_pay_each_its_own_cost(redis_url: str) -> None:
+    async with SharedState(redis_url, timeout_s=10.0) as shared:
+        limiter = RateLimit(0.001, burst=3).bind(world.new_id(), store=shared, without_store="refuse")
+        await asyncio.gather(limiter.take("ann", 1), limiter.take("bob", 2), limiter.take("cyd", 3))
+        left = [await asyncio.gather(*(takes(limiter, key) for key in ("ann", "bob", "cyd"))) for _ in range(3)]
+        assert left == [[True, True, False], [True, False, False], [False, False, False]]

@@ -19,6 +19,7 @@ from archstone.data import Database
 from archstone.errors import BackendError, DeadlineError, DomainError, RejectedError, RemoteError
 from archstone.services import (
     ANYONE,
+    SIGNED_IN,
     Contract,
     Dispatcher,
     ForbiddenError,
@@ -81,7 +82,7 @@ class Inventory(Contract, version="1.0"):
     @command("/stock/{sku}", method="PUT", public=True, requires="admin", key_required=False)
     async def fill(self, sku: SKU, free: Annotated[int, Field(ge=0)]) -> None: ...
 
-    @command("/reservations", public=True, raises=(OutOfStock,), status=201)
+    @command("/reservations", public=True, requires=SIGNED_IN, raises=(OutOfStock,), status=201)
     async def reserve(self, lines: tuple[Line, ...], *, marks: frozenset[str] = frozenset()) -> tuple[Stock, ...]: ...
 
     @command("/secrets", record=False)

@@ -5,7 +5,7 @@ from pydantic import BaseModel
 from archstone.data import Event
 from archstone.errors import BackendError, DomainError
 from archstone.sagas import saga
-from archstone.services import Contract, Service, command, every, on, query
+from archstone.services import SIGNED_IN, Contract, Service, command, every, on, query
 
 TILL = "CREATE TABLE IF NOT EXISTS sales (id TEXT PRIMARY KEY, amount INTEGER NOT NULL, state TEXT NOT NULL)"
 BANK = "CREATE TABLE IF NOT EXISTS entries (position INTEGER PRIMARY KEY, what TEXT NOT NULL, amount INTEGER NOT NULL)"
@@ -50,7 +50,7 @@ class BankService(Service, Bank):
 
 
 class Till(Contract, version="1.0"):
-    @command("/sales", public=True, raises=(Declined,))
+    @command("/sales", public=True, requires=SIGNED_IN, raises=(Declined,))
     async def sell(self, sale: str, account: str, amount: int) -> Receipt: ...
 
     @command("/later", status=202)

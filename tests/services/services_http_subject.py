@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from archstone import context
 from archstone.context import Call, Principal
 from archstone.errors import DeniedError, DomainError
-from archstone.services import ANYONE, Contract, Operation, command, operations, query
+from archstone.services import ANYONE, SIGNED_IN, Contract, Operation, command, operations, query
 from archstone.services.http import ContractApp, Response
 
 
@@ -56,15 +56,17 @@ class Depot(Contract, version="1.0"):
     @query("/secrets", public=True, requires="admin")
     async def secrets(self) -> tuple[str, ...]: ...
 
-    @query("/me", public=True)
+    @query("/me", public=True, requires=SIGNED_IN)
     async def me(self) -> str: ...
 
-    @command("/reservations", public=True, raises=(OutOfStock,), status=201)
+    @command("/reservations", public=True, requires=SIGNED_IN, raises=(OutOfStock,), status=201)
     async def reserve(self, order_id: str, lines: tuple[Line, ...], weight: float = 1.0) -> Stock:
         """Hold some of it back."""
         ...
 
-    @command("/reservations/{order_id}", method="DELETE", public=True, status=204, key_required=False)
+    @command(
+        "/reservations/{order_id}", method="DELETE", public=True, requires=SIGNED_IN, status=204, key_required=False
+    )
     async def release(self, order_id: str) -> None: ...
 
     @command("/notes", public=True, requires=ANYONE, key_required=False)

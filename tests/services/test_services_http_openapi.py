@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 from services_http_subject import Behind, app_of
 
-from archstone.services import Contract, operations, query
+from archstone.services import SIGNED_IN, Contract, operations, query
 from archstone.services.http import ContractApp, ask
 
 
@@ -137,7 +137,7 @@ class Cellar(Contract, version="1.0"):
     hidden: it keeps no record (`record=False`).
     """
 
-    @query("/boxes/{size}", public=True)
+    @query("/boxes/{size}", public=True, requires=SIGNED_IN)
     async def box(self, size: int) -> Box:
         """Return a box.
         It is the best of its size.

@@ -12,7 +12,7 @@ from services_cast import Bank, BankService, Books, BooksService, SaleMade, Till
 from archstone.data import Database
 from archstone.errors import ConfigError
 from archstone.sagas import saga
-from archstone.services import Contract, Dispatcher, Environment, Service, System, command, every, on, query
+from archstone.services import SIGNED_IN, Contract, Dispatcher, Environment, Service, System, command, every, on, query
 
 
 class Clock:
@@ -20,10 +20,10 @@ class Clock:
 
 
 class Timely(Contract, version="1.0"):
-    @query("/sales/{number}", public=True)
+    @query("/sales/{number}", public=True, requires=SIGNED_IN)
     async def number(self, number: int) -> int: ...
 
-    @command("/sales", public=True)
+    @command("/sales", public=True, requires=SIGNED_IN)
     async def again(self) -> int: ...
 
 

@@ -162,6 +162,7 @@ async def test_a_bank_that_is_slow_then_failing_then_dead_then_well(house: House
     assert await house.bank.balance("shop") == kept * 3_990
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["slow", "failing", "dead"])
 async def test_the_books_are_right_after_a_bank_that_was_bad(tmp_path: Path, form: CheckoutForm, mode: Mode) -> None:
     async with running_shop(tmp_path, form=form) as shop:
@@ -196,6 +197,7 @@ async def test_an_order_waits_for_a_bank_that_is_dead_for_a_while_and_is_paid_on
     assert faults_in(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.sqlite_only("minutes of virtual time, in each second of which every service looks for work")
 async def test_a_bank_that_is_dead_for_longer_than_orders_wait_leaves_nothing_for_a_person(
     tmp_path: Path, form: CheckoutForm

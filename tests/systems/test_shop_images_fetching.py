@@ -11,11 +11,10 @@ import pytest
 from image_host import ImageHost, image_host, picture
 
 from archstone.errors import ConfigError
+from archstone.security.outgoing import Allowed, Names, OutgoingError, is_public, place_of
 from archstone.systems.shop.images.bounds import ImageBounds
 from archstone.systems.shop.images.failures import ImageError
 from archstone.systems.shop.images.fetching import Fetcher
-from archstone.systems.shop.images.names import Names
-from archstone.systems.shop.images.places import Allowed, is_public, place_of
 
 BOUNDS = ImageBounds(original_bytes=200_000, fetch_s=1.0, connect_s=0.5)
 
@@ -166,7 +165,7 @@ async def test_names_are_looked_up_by_the_system() -> None:
     names = Names()
     assert "127.0.0.1" in await names("localhost", 80)
     for name in ("nowhere.invalid", "x" * 70 + ".example"):
-        with pytest.raises(ImageError, match="leads nowhere") as told:
+        with pytest.raises(OutgoingError, match="leads nowhere") as told:
             await names(name, 80)
         assert told.value.dead
 
@@ -234,9 +233,9 @@ def test_addresses_of_the_public_network_are_known(address: str) -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_plain_address_of_the_web_is_refused(url: str) -> None:
-    with pytest.raises(ImageError) as told:
+    with pytest.raises(OutgoingError) as told:
         place_of(url, Allowed())
-    assert told.value.outcome == "refused"
+    assert told.value.fault == "refused"
     assert "secret" not in str(told.value)
 
 

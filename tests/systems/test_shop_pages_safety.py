@@ -110,6 +110,19 @@ def test_a_cookie_that_comes_twice_or_malformed_counts_as_absent() -> None:
         assert seen(bad) == {}, bad
 
 
+async def test_pages_tell_browsers_what_they_may_not_do(run: Embedded) -> None:
+    for scheme in ("http", "https"):
+        told = (await Browser(run.asgi, scheme=scheme).get("/")).headers
+        policy = told["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert told["cross-origin-opener-policy"] == "same-origin"
+        assert told["cross-origin-resource-policy"] == "same-origin"
+        assert "camera=()" in told["permissions-policy"]
+        assert told["referrer-policy"] == "same-origin"
+        assert ("strict-transport-security" in told) == (scheme == "https")
+
+
 async def test_signing_in_takes_a_new_token_and_the_old_one_ends(run: Embedded) -> None:
     ann = await registered(Browser(run.asgi))
     old = dict(ann.cookies)

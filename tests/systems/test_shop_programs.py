@@ -138,7 +138,7 @@ async def test_a_key_needs_a_name_and_a_purpose(ann: Browser) -> None:
 
 
 async def test_an_app_acts_for_a_customer_within_what_was_allowed(run: Embedded, ann: Browser) -> None:
-    client = await an_app(run, "orders:read", "orders:write")
+    client = await an_app(run, "orders:read", "orders:place")
     tokens = await allowed(run, ann, client, "openid email orders:read", nonce="n")
     token = f"Bearer {tokens['access_token']}"
     assert (await api(run, "/users/me/orders", authorization=token))[0] == 200

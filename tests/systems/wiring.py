@@ -24,6 +24,7 @@ from archstone.systems.shop.notifications.mailer import FileMailer, Mailer
 from archstone.systems.shop.orders.contract import Orders, OrderView
 from archstone.systems.shop.payments.bank import Bank
 from archstone.systems.shop.payments.guard import GuardedProvider
+from archstone.systems.shop.roles import ROLES
 from archstone.systems.shop.shipping.service import Pace
 from archstone.systems.shop.system import shop
 from archstone.systems.shop.users.contract import User, UserWrite
@@ -161,6 +162,7 @@ async def running_shop(
             CheckoutForm: form, Window: window,
         }  # fmt: skip
         run = RunningShop(data, cast("Bank", guard.provider), mailer, guard, window)
+        access = ROLES.guard()
         transports: dict[type, InProcess] = {each: InProcess(encode=True) for each in shop.contracts}
         for service in shop.services:
             info = service.service_info
@@ -170,7 +172,7 @@ async def running_shop(
             )
             fields = {each.name: given.get(each.type) or client(each.type, transports[each.type])
                       for each in info.fields if each.kind != "database"}  # fmt: skip
-            dispatcher = run.dispatchers[info.name] = Dispatcher(service(db=db, **fields))
+            dispatcher = run.dispatchers[info.name] = Dispatcher(service(db=db, **fields), access=access)
             await dispatcher.open()
             for contract in info.contracts:
                 transports[contract].connect(dispatcher)

@@ -33,6 +33,7 @@ from archstone.cli.asking import ask_once as _ask
 from archstone.cli.find import TRACEBACK, built_in, find_system
 from archstone.cli.lab import add_to as add_lab
 from archstone.cli.live import LiveView, wants_view
+from archstone.cli.roles import add_to as add_roles
 from archstone.cli.sagas import add_to as add_sagas
 from archstone.cli.show import err, out, print_fields, print_json, print_table, say
 from archstone.cli.surge import add_to as add_surge
@@ -77,6 +78,9 @@ def up(
     system: SystemName,
     port: Annotated[int | None, typer.Option(help="Port of the front door; 0 takes a free one. Default 8080.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on. Default 127.0.0.1.")] = None,
+    tls_cert: Annotated[str | None, typer.Option(help="Certificate, PEM: the front door speaks https.")] = None,
+    tls_key: Annotated[str | None, typer.Option(help="The key of the certificate, PEM.")] = None,
+    redirect_port: Annotated[int | None, typer.Option(help="Port on which http is sent to https.")] = None,
     data: Data = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Empty the data folder first.")] = False,
     chaos: Annotated[bool, typer.Option("--chaos", help="Start it again whenever it is killed, to try that.")] = False,
@@ -90,7 +94,8 @@ def up(
     """
     lifeline = Lifeline.found() if chaos else None
     found = find_system(system)
-    loaded = settings_of(found, config, options, port=port, host=host)
+    door = {"port": port, "host": host, "tls_cert": tls_cert, "tls_key": tls_key, "redirect_port": redirect_port}
+    loaded = settings_of(found, config, options, **door)
     folder = folder_of(found, data)
     if chaos and lifeline is None:
         serve_again_when_killed(folder, loaded.settings, [sys.executable, *sys.orig_argv[1:]])
@@ -294,6 +299,7 @@ def restore_command(
     say(f"{len(info.files)} files restored, as of {_instant(info.taken_at_us)}")
 
 
+add_roles(app)
 add_sagas(app)
 add_surge(app)
 add_lab(app)

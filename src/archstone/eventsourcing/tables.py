@@ -56,7 +56,7 @@ _INTO: Final = "INTO _archstone_events (stream, version, size, kinds, payloads, 
 _NEXT: Final = (
     "COALESCE((SELECT version + size FROM _archstone_events WHERE stream = :stream ORDER BY version DESC LIMIT 1), 1)"
 )
-TAKE_TURN: Final = f"SELECT pg_advisory_xact_lock({int.from_bytes(b'archston') >> 1})::text"
+TAKE_TURN: Final = f"SELECT pg_advisory_xact_lock({int.from_bytes(b'archston') >> 1})::text"  # sql: a number
 """A number that nobody else's advisory lock is likely to have: "archstone" in ASCII, cut to 63 bits."""
 # After the last event of the stream, or nowhere: of two who have read the same stream the second writes nothing.
 APPEND: Final = {

@@ -1,4 +1,4 @@
-"""Who asks, whether they may, and under which name they are counted."""
+"""Who asks, and under which name they are counted."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -9,10 +9,9 @@ from typing import Final, Protocol
 from archstone.context import NOBODY, Principal
 from archstone.errors import DeniedError
 from archstone.gateway.errors import TokenError
-from archstone.services import ANYONE, SIGNED_IN, ForbiddenError, NotSignedInError, Operation
 from archstone.services.http import Headers, Scope
 
-__all__ = ["Claims", "Tokens", "Verify", "check_requires", "client_key", "principal_of"]
+__all__ = ["Claims", "Tokens", "Verify", "client_key", "principal_of"]
 
 Verify = Callable[[str], Principal | Awaitable[Principal]]
 """Returns whose token it is, at once or after looking it up; raises DeniedError if it is not valid now."""
@@ -59,22 +58,6 @@ def principal_of(headers: Headers, verify: Verify) -> Principal | Awaitable[Prin
         if error.status == 401:
             raise
         raise TokenError(str(error)) from error
-
-
-def check_requires(operation: Operation, principal: Principal) -> None:
-    """Refuse who may not call the operation; the service checks again.
-
-    Raises:
-        NotSignedInError: it asks for somebody, and nobody is signed in.
-        ForbiddenError: it asks for a role that the principal has not.
-    """
-    requires = operation.requires
-    if requires == ANYONE:
-        return
-    if not principal.signed_in:
-        raise NotSignedInError(operation.full_name)
-    if requires != SIGNED_IN and requires not in principal.roles:
-        raise ForbiddenError(operation.full_name, requires)
 
 
 def client_key(scope: Scope) -> str:

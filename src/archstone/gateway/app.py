@@ -13,7 +13,7 @@ from typing import Final
 from archstone import context, world
 from archstone.context import NOBODY, Call, Principal, new_tuple
 from archstone.errors import ArchstoneError, DeniedError
-from archstone.gateway.admission import Verify, check_requires, client_key, principal_of
+from archstone.gateway.admission import Verify, client_key, principal_of
 from archstone.gateway.bodies import Bodies
 from archstone.gateway.early import Early
 from archstone.gateway.encoding import Compress, pack, worth_packing
@@ -27,6 +27,7 @@ from archstone.gateway.request_id import request_id
 from archstone.gateway.scopes import scoped
 from archstone.observability import counter, histogram, span
 from archstone.resilience import Gate, Limiter, OverloadedError, RateLimitedError
+from archstone.services import Access, check_allowed
 from archstone.services.http import (
     ClientGoneError,
     ContractApp,
@@ -55,6 +56,7 @@ class Policies:
     """What a request must pass."""
 
     verify: Verify
+    access: Access
     limiter: Limiter | None
     gate: Gate | None
     bodies: Bodies
@@ -207,7 +209,7 @@ class GatewayApp:
         principal, key = await self._principal(scope, headers)
         if principal.scopes is not None:
             principal = scoped(route.operation, principal)
-        check_requires(route.operation, principal)
+        check_allowed(route.operation, principal, policies.access)
         _, until_s, trace, idempotency_key, chain, _, _, _ = context.current()
         call = new_tuple(Call, (principal, until_s, trace, idempotency_key, chain, None, None, None))
         body = None

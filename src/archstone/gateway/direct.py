@@ -179,6 +179,8 @@ class DirectHttp(HttpToolsProtocol):
             "headers": [],
             "state": {},
         }
+        if peer := transport.get_extra_info("peercert"):
+            self._same["extensions"] = {"archstone.peer": peer}  # for `archstone.security.mtls`
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the timer."""

@@ -19,7 +19,7 @@ from archstone.gateway.encoding import Compress
 from archstone.gateway.mounts import mounts
 from archstone.observability import render
 from archstone.resilience import RateLimit, Shed, check
-from archstone.services import Operation, Transport
+from archstone.services import BY_ROLE, Access, Operation, Transport, access_faults
 from archstone.services.http import ASGIApp, ContractApp, in_time
 
 __all__ = ["Gateway", "GatewayParts"]
@@ -49,6 +49,8 @@ class GatewayParts:
     """Every operation of the system; those that are not public are left out here."""
     verify: Verify = _no_tokens
     """Whose token it is; raises DeniedError."""
+    access: Access = BY_ROLE
+    """Who may call what."""
     ready: Callable[[], tuple[bool, dict[str, object]]] = _always_ready
     """Whether requests may come, and what is said about it at `/health/ready`."""
     metrics: Callable[[], str] = render
@@ -108,9 +110,12 @@ class Gateway:
         """Return the ASGI application.
 
         Raises:
-            ConfigError: Two operations claim one path, an urgent one is not public, or mounts clash.
+            ConfigError: Two operations claim one path, one says not who may call it, an urgent one is not public, or
+                mounts clash.
         """
         routes = [(operation, transport) for operation, transport in parts.routes if operation.public]
+        if faults := access_faults([operation for operation, _ in routes], None):
+            raise ConfigError(f"gateway: {'; '.join(faults)}")
         contracts = ContractApp(
             routes,
             prefix=self.prefix,
@@ -122,6 +127,7 @@ class Gateway:
         )
         policies = Policies(
             verify=parts.verify if self.tokens is None else _verify_by(self.tokens),
+            access=parts.access,
             limiter=None if self.rate_limit is None else self.rate_limit.bind("gateway"),
             gate=None if self.shed is None else self.shed.bind("gateway", lag=parts.lag),
             bodies=Bodies(self.pending_bodies, limit_each=self.pending_bodies_each, in_time=in_time(self.time_limit_s)),

@@ -11,16 +11,23 @@ SECURITY_HEADERS: Final = (
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
+PAGE_HEADERS: Final = (
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+)
+"""They mean something for what is shown, so not for answers of the API."""
 API_POLICY: Final = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 HSTS: Final = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 """Sent over https only: over http a browser ignores it, and a proxy in front may not."""
 
 
 def security_headers(*, https: bool, api: bool) -> list[tuple[bytes, bytes]]:
-    """Return what every answer carries; those of the API also a policy under which nothing in them is run or shown."""
+    """Return what every answer carries; of the API with a policy under which nothing in it is run or shown."""
     headers = [*SECURITY_HEADERS]
     if api:
         headers.append(API_POLICY)
+    else:
+        headers.extend(PAGE_HEADERS)
     if https:
         headers.append(HSTS)
     return headers

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Final, Literal, cast
+from typing import Final, Literal, Self, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from archstone import world
@@ -41,6 +41,15 @@ class Settings(BaseModel):
 
     host: str = Field(default="127.0.0.1", description="Address that the front door listens on.")
     port: int = Field(default=8080, ge=0, le=65535, description="Port of the front door; 0 takes a free one.")
+    tls_cert: str = Field(
+        default="",
+        description="File with the certificate of the front door and those above it, PEM: it speaks https then. Read "
+        "again at SIGHUP.",
+    )
+    tls_key: str = Field(default="", description="File with the key of the certificate, PEM.")
+    redirect_port: int | None = Field(
+        default=None, ge=0, le=65535, description="Port on which http is sent to https; none: nothing listens there."
+    )
     database_url: str = Field(
         default="",
         description="Where services keep their data: empty for files in the data folder, or a PostgreSQL database, in "
@@ -90,6 +99,14 @@ class Settings(BaseModel):
         default=60.0, gt=0, description="Seconds between two sweeps of the framework's tables."
     )
     options: Mapping[str, str] = Field(default_factory=dict, description="The system's own options, as text.")
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> Self:
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise ValueError("tls_cert and tls_key belong together: give both or neither")
+        if self.redirect_port is not None and not self.tls_cert:
+            raise ValueError("redirect_port sends to https, and there is none: give tls_cert and tls_key")
+        return self
 
     @field_validator("trusted_proxies")
     @classmethod

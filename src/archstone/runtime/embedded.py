@@ -184,6 +184,7 @@ class Embedded:
         return _as_set(gateway, self.settings).build(
             GatewayParts(
                 routes=parts.routes(self.system),
+                access=parts.access,
                 ready=self.readiness,
                 metrics=Figures(self, parts).render,
                 lag=lambda: self.lag.lag_s,

@@ -13,7 +13,7 @@ import socket
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
 from pathlib import Path
-from typing import IO, Any, Final, NoReturn, Protocol
+from typing import IO, Any, Final, NamedTuple, NoReturn, Protocol
 
 from archstone import world
 from archstone.errors import ConfigError
@@ -30,7 +30,9 @@ try:
     import uvicorn
     import uvloop
 
+    from archstone.runtime.tls import Tls, TlsConfig
     from archstone.runtime.wire import Connection, doors, take_over_log
+    from archstone.security.http import HttpsRedirect
 except ImportError as error:  # pragma: no cover: shown by the test of the core install
     message = "serving needs an HTTP server: pip install 'archstone[systems]'"
     raise ConfigError(message) from error
@@ -66,6 +68,22 @@ class View(Protocol):
     async def show(self, embedded: Embedded, url: str) -> None:
         """Show it from when it is ready until it has drained; this is cancelled then."""
         ...
+
+
+class Door(NamedTuple):
+    """Where requests come in."""
+
+    listener: socket.socket
+    tls: Tls | None
+    """None: http."""
+    redirecting: socket.socket | None
+    """Where http is sent to https. None: nowhere."""
+
+    def close(self) -> None:
+        """Listen no more."""
+        self.listener.close()
+        if self.redirecting is not None:
+            self.redirecting.close()
 
 
 class _Server(uvicorn.Server):
@@ -125,7 +143,9 @@ async def serve(
         configure_logging(settings.log_level, stream=view.log)
     take_over_log()
     _refuse_used(folder)
+    tls = Tls.of(settings)  # before anything is opened: a certificate that cannot be read leaves no trace
     listener = _listen(settings) if lifeline is None else lifeline.listener
+    door = Door(listener, tls, None if settings.redirect_port is None else _listen(settings, redirecting=True))
     try:
         async with contextlib.AsyncExitStack() as life:
             embedded = await life.enter_async_context(
@@ -135,42 +155,38 @@ async def serve(
             await control.open()
             life.push_async_callback(control.close)
             host, port = listener.getsockname()[:2]
-            url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            scheme = "http" if tls is None else "https"
+            url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
             embedded.url = url
-            await _serve_until_signal(embedded, listener, url, ready=ready, view=view)
+            await _serve_until_signal(embedded, door, url, ready=ready, view=view)
     finally:
-        listener.close()
+        door.close()
 
 
 async def _serve_until_signal(
     embedded: Embedded,
-    listener: socket.socket,
+    door: Door,
     url: str,
     *,
     ready: Callable[[str], None] | None,
     view: View | None,
 ) -> None:
-    log, settings = get_logger("archstone.runtime"), embedded.settings
-    server = _Server(
-        uvicorn.Config(
-            embedded.asgi, log_config=None, access_log=False, lifespan="off", http=Connection, loop="none", ws="none",
-            server_header=False, proxy_headers=bool(settings.trusted_proxies),
-            forwarded_allow_ips=settings.trusted_proxies, backlog=_BACKLOG,
-            timeout_graceful_shutdown=max(1, round(settings.drain_s)),
-        )
-    )  # fmt: skip
+    log = get_logger("archstone.runtime")
+    servers = _servers(embedded, door)
     begun = world.monotonic()
 
     def stop() -> None:
-        if server.should_exit:
+        if servers[0][0].should_exit:
             log.warning("second signal: ending at once; nothing is lost")
             os._exit(1)
         embedded.ready = False
-        server.should_exit = True
+        for each, _ in servers:
+            each.should_exit = True
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+    acts = {signal.SIGTERM: stop, signal.SIGINT: stop, **({} if door.tls is None else {signal.SIGHUP: door.tls.reload})}
+    for number, act in acts.items():
+        loop.add_signal_handler(number, act)
     try:
         await embedded.start()
         _settle_memory()
@@ -181,12 +197,32 @@ async def _serve_until_signal(
         if ready is not None:
             ready(url)
         async with _shown(view, embedded, url):
-            await server.serve(sockets=doors(listener))
+            await asyncio.gather(*(each.serve(sockets=sockets) for each, sockets in servers))
             log.info("draining", after_s=round(world.monotonic() - begun, 1))
             await embedded.drain()
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in acts:
             loop.remove_signal_handler(number)
+
+
+def _servers(embedded: Embedded, door: Door) -> list[tuple[_Server, list[socket.socket]]]:
+    """Return who serves the front door, and who sends http there, each with where it listens."""
+    settings = embedded.settings
+    found = [(_server(embedded.asgi, settings, tls=door.tls), doors(door.listener))]
+    if door.redirecting is not None:
+        elsewhere = HttpsRedirect(port=door.listener.getsockname()[1])
+        found.append((_server(elsewhere, settings), [door.redirecting]))
+    return found
+
+
+def _server(app: Any, settings: Settings, *, tls: Tls | None = None) -> _Server:
+    config = TlsConfig(
+        app, log_config=None, access_log=False, lifespan="off", http=Connection, loop="none", ws="none",
+        server_header=False, proxy_headers=bool(settings.trusted_proxies), forwarded_allow_ips=settings.trusted_proxies,
+        backlog=_BACKLOG, timeout_graceful_shutdown=max(1, round(settings.drain_s)),
+    )  # fmt: skip
+    config.context = None if tls is None else tls.context
+    return _Server(config)
 
 
 @contextlib.asynccontextmanager
@@ -231,16 +267,17 @@ def _settle_memory() -> None:
     gc.set_threshold(*_COLLECT_AFTER)
 
 
-def _listen(settings: Settings) -> socket.socket:
+def _listen(settings: Settings, *, redirecting: bool = False) -> socket.socket:
+    port = settings.redirect_port or 0 if redirecting else settings.port
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family)
     try:
         if sys.platform != "win32":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((settings.host, settings.port))
+        listener.bind((settings.host, port))
         # At once, so that of two processes that start together one is refused here. Early clients wait in the queue.
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
-        raise PortInUseError(settings.host, settings.port, error.strerror or str(error)) from error
+        raise PortInUseError(settings.host, port, error.strerror or str(error)) from error
     return listener

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
-from archstone.context import Principal
+from archstone.context import Denied, Principal
 from archstone.data import Database
 from archstone.messaging import Bus, Relay
 from archstone.runtime.config import Settings
@@ -17,6 +17,8 @@ from archstone.runtime.counted import CountedBus
 from archstone.runtime.folder import DataFolder
 from archstone.sagas import SagaSettings
 from archstone.services import (
+    BY_ROLE,
+    Access,
     Dispatcher,
     Environment,
     InProcess,
@@ -24,6 +26,7 @@ from archstone.services import (
     Service,
     System,
     Transport,
+    Watcher,
     client,
     option_values,
 )
@@ -59,6 +62,8 @@ class Parts:
     provided: Mapping[type, Any]
     databases: Mapping[str, Database]
     """Every open database by its name in the folder: those of the services, and those that provided objects bring."""
+    access: Access = BY_ROLE
+    """Who may call what."""
 
     def keeper(self, system: System, contract: type) -> Part:
         """Return the part that keeps a contract."""
@@ -68,7 +73,7 @@ class Parts:
         """Return the same parts with one database more, if it is one."""
         if database is None:
             return self
-        return Parts(self.services, self.provided, {**self.databases, name: database})
+        return Parts(self.services, self.provided, {**self.databases, name: database}, self.access)
 
     def routes(self, system: System) -> list[tuple[Operation, Transport]]:
         """Return every operation with the way to it."""
@@ -97,6 +102,7 @@ async def wire(
         lag: Lag of the loop, seconds; see `Sagas`.
     """
     provided = await _provide(system, folder, settings, life)
+    access = _access(system, provided)
     ways = {service: InProcess(encode=encode) for service in system.services}
     databases: dict[str, Database] = {}
     parts: dict[str, Part] = {}
@@ -118,13 +124,29 @@ async def wire(
             settings=SagaSettings(keep_s=settings.saga_keep_s),
             inbox_keep_s=settings.inbox_keep_s,
             lag=lag,
+            access=access,
         )
         await dispatcher.open()
         ways[service].connect(dispatcher)
         parts[info.name] = Part(info.name, dispatcher.service, dispatcher, Relay(database, CountedBus(bus)))
-    wired = Parts(parts, provided, {**databases, **_brought(provided, folder.path)})
+    wired = Parts(parts, provided, {**databases, **_brought(provided, folder.path)}, access)
     life.push_async_callback(_close, wired)
     return wired
+
+
+def _access(system: System, provided: Mapping[type, Any]) -> Access:
+    """Return who may do what; whatever watches is told of refusals in place of the log."""
+    if system.roles is None:
+        return BY_ROLE
+    watchers = [each for each in provided.values() if isinstance(each, Watcher)]
+    if not watchers:
+        return system.roles.guard()
+
+    def tell(denied: Denied) -> None:
+        for watcher in watchers:
+            watcher.denied(denied)
+
+    return system.roles.guard(on_denied=tell)
 
 
 def database_url(shared: str, folder: DataFolder, service: str) -> str:

@@ -184,12 +184,13 @@ class Reader:
             until_us: Only those that were started by then. None: any.
         """
         # The live index serves the states in which few sagas are; the others are read from the newest on.
-        chosen = "" if status is None else _CHOSEN.get(status, f" AND status = '{status}'")
+        chosen = "" if status is None else _CHOSEN.get(status, " AND status = :status")
         named = "" if method is None else " AND method = :method"
         aged = "" if until_us is None else " AND started_us <= :until"
-        params = {"method": method, "until": until_us}
+        params = {"status": None if status in _CHOSEN else status, "method": method, "until": until_us}
         return await self._db.all(
             SagaRow,
+            # sql: which of the conditions above
             f"SELECT {_COLUMNS} FROM _archstone_sagas WHERE number < :before AND engine = :engine{chosen}{named}{aged}"
             " ORDER BY number DESC LIMIT :limit",
             before=before,

@@ -41,7 +41,7 @@ _ENTRIES: Final = f"SELECT entries FROM _archstone_saga_journal WHERE saga = {_N
 
 def changed(what: str, *, where: str = "") -> str:
     """Return the statement that changes the row of one saga: the only way to do that."""
-    return f"UPDATE _archstone_sagas SET {what} WHERE id = :id{where}"
+    return f"UPDATE _archstone_sagas SET {what} WHERE id = :id{where}"  # sql: texts of this block
 
 
 def check_had(saga: str, changed: int) -> None:

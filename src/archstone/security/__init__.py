@@ -34,6 +34,7 @@ from archstone.security.errors import (
     TokenError,
     TokenExpiredError,
 )
+from archstone.security.http import CrossSiteError, HostCookie, check_same_origin, read_cookies
 from archstone.security.jwks import JwksError, RemoteKeys, RemoteTokens
 from archstone.security.keyring import KeyRing, KeyRingFile, RingKey
 from archstone.security.keys import KeyFile, SigningKeys
@@ -47,17 +48,21 @@ from archstone.security.oauth import (
     Person,
     TooManyClientsError,
 )
+from archstone.security.outgoing import Allowed, Outgoing, OutgoingBounds, OutgoingError, Resolve
 from archstone.security.passwords import Cost, Passwords, Verdict
 from archstone.security.refresh import REFRESH_SCHEMA, Looked, RefreshToken, RefreshTokens, Rotated, Statements
 from archstone.security.revocation_stores.database import REVOCATION_SCHEMA, DatabaseRevocations
 from archstone.security.revocations import Revocations, RevocationsStaleError, RevocationStore, Revoked
+from archstone.security.roles import SERVICE, Guard, Role, Roles, Rule, tell_log
 from archstone.security.tokens import AccessToken, Tokens
 
 __all__ = [
     "API_KEY_SCHEMA",
     "REFRESH_SCHEMA",
     "REVOCATION_SCHEMA",
+    "SERVICE",
     "AccessToken",
+    "Allowed",
     "ApiKey",
     "ApiKeyError",
     "ApiKeyFault",
@@ -65,9 +70,12 @@ __all__ = [
     "BlindIndex",
     "Claims",
     "Cost",
+    "CrossSiteError",
     "DataKeys",
     "DatabaseRevocations",
     "Encrypted",
+    "Guard",
+    "HostCookie",
     "InsecureKeyFileError",
     "JwksError",
     "KeyFile",
@@ -82,6 +90,9 @@ __all__ = [
     "OAuthApp",
     "OAuthError",
     "OAuthSettings",
+    "Outgoing",
+    "OutgoingBounds",
+    "OutgoingError",
     "PasswordTooLongError",
     "Passwords",
     "PasswordsBusyError",
@@ -94,13 +105,17 @@ __all__ = [
     "RefreshTokens",
     "RemoteKeys",
     "RemoteTokens",
+    "Resolve",
     "RevocationStore",
     "Revocations",
     "RevocationsStaleError",
     "Revoked",
     "RingKey",
+    "Role",
+    "Roles",
     "RootKeys",
     "Rotated",
+    "Rule",
     "SealRing",
     "SealedColumn",
     "SigningKeys",
@@ -113,5 +128,8 @@ __all__ = [
     "TooManyClientsError",
     "UnknownApiKeyError",
     "Verdict",
+    "check_same_origin",
+    "read_cookies",
+    "tell_log",
     "well_formed",
 ]

@@ -11,6 +11,7 @@
 `archstone.services.http` serves contracts over HTTP and calls them there.
 """
 
+from archstone.services.access import BY_ROLE, Access, RoleTable, RowRule, Watcher, access_faults, check_allowed
 from archstone.services.client import client, options
 from archstone.services.contract import Contract, command, operations, query
 from archstone.services.crossing import crossing, decode_failure, encode_failure
@@ -37,7 +38,9 @@ from archstone.services.tx import NoTransactionError, Tx
 
 __all__ = [
     "ANYONE",
+    "BY_ROLE",
     "SIGNED_IN",
+    "Access",
     "CallInTransactionError",
     "Codec",
     "Contract",
@@ -59,12 +62,17 @@ __all__ = [
     "Provider",
     "RequestInvalidError",
     "ResultError",
+    "RoleTable",
+    "RowRule",
     "Service",
     "ServiceInfo",
     "StillRunningError",
     "System",
     "Transport",
     "Tx",
+    "Watcher",
+    "access_faults",
+    "check_allowed",
     "check_contracts",
     "client",
     "command",

@@ -13,7 +13,7 @@ from archstone.data import mutable_parts
 from archstone.errors import ConfigError, DomainError
 from archstone.services.codec import ArgumentCodec, ResultCodec
 from archstone.services.error_codec import ErrorCodec
-from archstone.services.operation import Codec, Operation
+from archstone.services.operation import SIGNED_IN, UNDECLARED, Codec, Operation
 from archstone.services.parameters import Parameter, adapter_of, is_sequence
 
 __all__ = ["MARK", "Marked", "compile_operation"]
@@ -33,7 +33,7 @@ class Marked:
     method: str
     path: str
     public: bool
-    requires: str
+    requires: str | None
     raises: tuple[type[DomainError], ...]
     status: int
     summary: str | None
@@ -71,7 +71,7 @@ def compile_operation(
     docstring = inspect.getdoc(function) or ""
     return Operation(
         contract=contract, contract_name=contract.__name__, version=version, name=function.__name__, kind=mark.kind,
-        method=mark.method, path=mark.path, public=mark.public, requires=mark.requires, raises=mark.raises,
+        method=mark.method, path=mark.path, public=mark.public, requires=_required(mark), raises=mark.raises,
         status=mark.status, record=mark.record, key_required=mark.key_required,
         summary=mark.summary or docstring.partition("\n")[0] or None, docstring=docstring, parameters=parameters,
         function=function, codec=codec, full_name=full_name,
@@ -83,8 +83,14 @@ def _mark_faults(full_name: str, mark: Marked) -> Iterable[str]:
         yield f"{full_name}: path {mark.path!r} is none: write it as /stock/{{sku}}"
     if not 200 <= mark.status <= 299:
         yield f"{full_name}: status {mark.status} does not say success: take one from 200 to 299"
-    if not mark.requires:
-        yield f"{full_name}: requires nobody: say ANYONE, SIGNED_IN or a role"
+    if mark.requires == UNDECLARED:
+        yield f"{full_name}: requires nobody: say ANYONE, SIGNED_IN, a permission or a role"
+
+
+def _required(mark: Marked) -> str:
+    if mark.requires is not None:
+        return mark.requires
+    return UNDECLARED if mark.public else SIGNED_IN
 
 
 def _parameters(

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final, Literal, TypeVar
 
 from archstone.errors import ConfigError, DomainError
 from archstone.services.compiler import MARK, Marked, compile_operation
-from archstone.services.operation import SIGNED_IN, Operation
+from archstone.services.operation import Operation
 
 __all__ = ["Contract", "command", "operations", "query"]
 
@@ -58,7 +58,7 @@ def query(
     path: str,
     *,
     public: bool = False,
-    requires: str = SIGNED_IN,
+    requires: str | None = None,
     raises: tuple[type[DomainError], ...] = (),
     status: int = 200,
     summary: str | None = None,
@@ -68,7 +68,8 @@ def query(
     Args:
         path: HTTP path; `{name}` stands for a parameter, the rest are given in the query string.
         public: Whether the gateway routes it.
-        requires: `ANYONE`, `SIGNED_IN` or the name of a role.
+        requires: Who may: `ANYONE`, `SIGNED_IN`, a permission such as `orders:write`, or the name of a role. None: of a
+            public one nobody, so that no system starts before it is said; of others `SIGNED_IN`.
         raises: Declared errors; anything else becomes `RemoteError` for the caller.
         status: HTTP status of success.
         summary: One line for the documentation; by default the first of the docstring.
@@ -86,7 +87,7 @@ def command(  # noqa: PLR0913 - each is a word of the promise, read by name
     *,
     method: Literal["POST", "PUT", "PATCH", "DELETE"] = "POST",
     public: bool = False,
-    requires: str = SIGNED_IN,
+    requires: str | None = None,
     raises: tuple[type[DomainError], ...] = (),
     status: int = 200,
     summary: str | None = None,
@@ -99,7 +100,8 @@ def command(  # noqa: PLR0913 - each is a word of the promise, read by name
         path: HTTP path; `{name}` stands for a parameter, the rest form the JSON object of the body.
         method: HTTP method.
         public: Whether the gateway routes it.
-        requires: `ANYONE`, `SIGNED_IN` or the name of a role.
+        requires: Who may: `ANYONE`, `SIGNED_IN`, a permission such as `orders:write`, or the name of a role. None: of a
+            public one nobody, so that no system starts before it is said; of others `SIGNED_IN`.
         raises: Declared errors, recorded with the key like an answer, their effect rolled back.
         status: HTTP status of success.
         summary: One line for the documentation; by default the first of the docstring.

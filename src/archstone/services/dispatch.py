@@ -23,20 +23,19 @@ from archstone.messaging import Inbox
 from archstone.observability import span
 from archstone.resilience import within
 from archstone.sagas import SagaExistsError, Sagas, SagaSettings, saga_mark
+from archstone.services.access import BY_ROLE, Access, check_allowed
 from archstone.services.client import client
 from archstone.services.commands import Commands, Work
 from archstone.services.crossing import crossing
 from archstone.services.errors import (
-    ForbiddenError,
     KeyMissingError,
     KeyReusedError,
-    NotSignedInError,
     StillRunningError,
 )
 from archstone.services.inprocess import InProcess
 from archstone.services.keys import KEYS, Slot, fingerprint_of, slot_for
 from archstone.services.local_steps import LocalSteps, saga_id
-from archstone.services.operation import ANYONE, SIGNED_IN, Operation
+from archstone.services.operation import ANYONE, Operation
 from archstone.services.service import Service
 from archstone.services.until import until
 
@@ -71,6 +70,7 @@ class Dispatcher:
         settings: SagaSettings = _SETTINGS,
         inbox_keep_s: float = INBOX_KEEP_S,
         lag: Callable[[], float] | None = None,
+        access: Access = BY_ROLE,
     ) -> None:
         """Describe it; `open` and `start` follow.
 
@@ -79,6 +79,7 @@ class Dispatcher:
             settings: Of its sagas.
             lag: Gives the lag of the loop in seconds; see `Sagas`.
             inbox_keep_s: Seconds that the mark of a handled event is kept.
+            access: Says who may; by default a permission is held by the role of its name.
         """
         info = service.service_info
         if service.undo_retry is not None:
@@ -97,6 +98,7 @@ class Dispatcher:
                 lag=lag, settings=settings,
             )  # fmt: skip
         vars(service)["_archstone_sagas"] = self.sagas
+        self._access = vars(service)["_archstone_access"] = access
         self.projectors = service.projectors()
         """What makes its read models."""
         self._projecting = AsyncExitStack()
@@ -192,7 +194,7 @@ class Dispatcher:
             raise ConfigError(f"{operation.full_name}: service {self.service.name!r} does not keep this contract")
         call = context.current()
         if operation.requires != ANYONE:
-            _check_allowed(operation, call.principal)
+            check_allowed(operation, call.principal, self._access)
         if call.deadline_s is not None and world.monotonic() >= call.deadline_s:
             raise DeadlineError(f"{operation.full_name}: not begun: the deadline of its caller had passed")
         if operation.kind == "command":
@@ -297,10 +299,3 @@ def _patience_s() -> float:
 
 def _closed_error(operation: Operation) -> RejectedError:
     return RejectedError(f"{operation.full_name}: its service is closing, so it was not done to its end: try again")
-
-
-def _check_allowed(operation: Operation, principal: Principal) -> None:
-    if not principal.id:
-        raise NotSignedInError(operation.full_name)
-    if operation.requires != SIGNED_IN and operation.requires not in principal.roles:
-        raise ForbiddenError(operation.full_name, operation.requires)

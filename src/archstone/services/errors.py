@@ -1,6 +1,6 @@
 """What goes wrong between a caller and a service, apart from what a contract declares."""
 
-from archstone.errors import ArchstoneError, ConflictError, DeniedError, InvalidError
+from archstone.errors import ArchstoneError, ConflictError, ForbiddenError, InvalidError, NotSignedInError
 
 __all__ = [
     "CallInTransactionError",
@@ -65,29 +65,6 @@ class StillRunningError(ConflictError, code="services.still-running", status=409
             f"{self.operation}: a call with key {self.key!r} is still running: "
             f"ask again with the same key in {self.retry_after_s:g} s"
         )
-
-
-class NotSignedInError(DeniedError, code="archstone.not-signed-in", status=401):
-    """Nobody is signed in, and the operation asks for somebody."""
-
-    def __init__(self, operation: str) -> None:
-        super().__init__(operation)
-        self.operation = operation
-
-    def __str__(self) -> str:
-        return f"{self.operation}: not signed in: sign in and send the access token"
-
-
-class ForbiddenError(DeniedError, code="archstone.forbidden", status=403):
-    """Who asks has not the role that the operation asks for."""
-
-    def __init__(self, operation: str, requires: str) -> None:
-        super().__init__(operation, requires)
-        self.operation = operation
-        self.requires = requires
-
-    def __str__(self) -> str:
-        return f"{self.operation}: needs the role {self.requires!r}: sign in as somebody who has it"
 
 
 class CallInTransactionError(ArchstoneError, RuntimeError, code="services.call-in-transaction"):

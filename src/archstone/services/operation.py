@@ -8,17 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
+from archstone.context import ANYONE, SIGNED_IN
 from archstone.errors import DomainError
 from archstone.services.codec import ArgumentCodec, Request, ResultCodec
 from archstone.services.error_codec import ErrorCodec
 from archstone.services.parameters import Parameter
 
-__all__ = ["ANYONE", "SIGNED_IN", "Codec", "Operation", "Transport"]
+__all__ = ["ANYONE", "SIGNED_IN", "UNDECLARED", "Codec", "Operation", "Transport"]
 
-ANYONE: Final = "anyone"
-"""For `requires`: no login is needed."""
-SIGNED_IN: Final = "signed-in"
-"""For `requires`: any principal that is signed in, a service too."""
+UNDECLARED: Final = ""
+"""`requires` of a public operation that says nothing of it: nobody may call it, and no system starts with it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +48,7 @@ class Operation:
     public: bool
     """Whether the gateway routes it."""
     requires: str
-    """`ANYONE`, `SIGNED_IN` or the name of a role."""
+    """`ANYONE`, `SIGNED_IN`, a permission such as `orders:write`, the name of a role; or `UNDECLARED`."""
     raises: tuple[type[DomainError], ...]
     status: int
     """HTTP status of success."""

@@ -27,6 +27,7 @@ from archstone.errors import ConfigError
 from archstone.eventsourcing import Projector
 from archstone.resilience import Retry
 from archstone.sagas import Steps, current_step, saga_mark
+from archstone.services.access import BY_ROLE, Access, RowRule
 from archstone.services.contract import Contract, operations
 from archstone.services.operation import Operation
 from archstone.services.subscribing import Every, Handler, handlers_of, periodic_of
@@ -127,6 +128,20 @@ class Service(_Fields):
     def principal(self) -> Principal:
         """Who asks. In handlers, sagas and periodic work the service itself."""
         return context.current().principal
+
+    def allows(self, rule: RowRule, row: object, *, name: str) -> bool:
+        """Return whether who asks may touch a thing: by the rule, or by the permission that stands above it.
+
+        A refusal is told to whoever keeps watch; what is answered the caller decides, mostly that there is no such
+        thing.
+
+        Args:
+            rule: Whose the thing is.
+            row: What the rule looks at.
+            name: Of the thing, for who keeps watch: its id.
+        """
+        access: Access = vars(self).get("_archstone_access", BY_ROLE)
+        return access.allows(type(self).__name__, rule, row, self.principal, name=name)
 
     @property
     def name(self) -> str:

@@ -4,7 +4,7 @@
 
 The wiring is checked when the system is made, all faults at once: every client has exactly one service that answers,
 every handled event is published by somebody or at least known, no two public routes claim the same path, no two
-services share a folder of migrations.
+services share a folder of migrations, every public operation says who may call it, in words that the roles know.
 """
 
 import re
@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 
 from archstone.data import Event, event_classes
 from archstone.errors import ConfigError
+from archstone.services.access import RoleTable, access_faults
 from archstone.services.contract import Contract
 from archstone.services.operation import Operation
 from archstone.services.option import Option
@@ -73,6 +74,7 @@ class System:
         contracts_snapshot: Path | None = None,
         promote: Callable[..., Any] | None = None,
         options: Sequence[Option] = (),
+        roles: RoleTable | None = None,
     ) -> None:
         """Describe a system and check its wiring.
 
@@ -85,6 +87,7 @@ class System:
             promote: The command that gives a person a role, such as `UserAdmin.grant`: it takes `email` and `role`.
                 `archstone admin` calls it with the role `admin`. None: nobody is made an administrator that way.
             options: What can be set about it: `--set name=value`. It takes no others.
+            roles: What roles may do. None: a permission is held by the role of its name.
 
         Raises:
             ConfigError: With every fault of the wiring.
@@ -95,12 +98,14 @@ class System:
         self.provide: Mapping[type, Provider] = dict(provide or {})
         self.contracts_snapshot = contracts_snapshot
         self.options = tuple(options)
+        self.roles = roles
         self.called = name
         """How the command line calls it, for hints: the name, or `package.module:attribute` if it was found so."""
         self._keepers: dict[type, type[Service]] = {}
         self.promote: Operation | None = next((each for each in self.operations if each.function is promote), None)
         faults = [*self._name_faults(), *self._migration_faults(), *self._keeper_faults(), *self._field_faults()]
         faults += self._route_faults()
+        faults += access_faults(self.operations, roles)
         faults += self._promote_faults(promote)
         if faults:
             raise ConfigError(f"system {name!r}: " + "\n".join(faults))

@@ -138,6 +138,7 @@ class SealedColumn(Generic[T]):
         """Return how many rows were sealed under which key, by its name. It reads the whole table."""
         counted = await db.all(
             tuple[bytes, int],
+            # sql: names that the column was declared with
             f"SELECT substr({self.column}, 1, 9) AS head, count(*) AS seals FROM {self.table}"
             f" WHERE {self.column} IS NOT NULL GROUP BY 1",
         )

@@ -55,10 +55,11 @@ async def reseal(
     """
     name, key = column.column, column.key
     rows_after = (
+        # sql: names that the column was declared with, here and below
         f"SELECT {key}, {name} FROM {column.table} WHERE {name} IS NOT NULL AND {key} > :after"
         f" ORDER BY {key} LIMIT :limit"
     )
-    write = f"UPDATE {column.table} SET {name} = :new WHERE {key} = :row AND {name} = :old"
+    write = f"UPDATE {column.table} SET {name} = :new WHERE {key} = :row AND {name} = :old"  # sql: the same
     seen = resealed = 0
     broken: list[str] = []
     while rows := await db.all(tuple[str, bytes], rows_after, after=after, limit=limit):

@@ -30,6 +30,7 @@ from archstone.services.http.errors import (
 from archstone.services.http.headers import read_headers
 from archstone.services.http.memory import AsgiTransport, ask
 from archstone.services.http.openapi import openapi
+from archstone.services.http.peers import PeerTls, peer_principal
 from archstone.services.http.principal import PrincipalCodec, PrincipalHook, read_with
 from archstone.services.http.problems import problem, refusal
 from archstone.services.http.route import Match, raw_path_of
@@ -56,6 +57,7 @@ __all__ = [
     "Match",
     "Message",
     "MethodError",
+    "PeerTls",
     "PoolFullError",
     "PrincipalCodec",
     "PrincipalHook",
@@ -70,6 +72,7 @@ __all__ = [
     "ask",
     "in_time",
     "openapi",
+    "peer_principal",
     "problem",
     "raw_path_of",
     "read_headers",

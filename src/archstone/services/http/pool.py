@@ -5,11 +5,12 @@ the next is refused at once; a caller that is cancelled or out of time leaves no
 """
 
 import asyncio
-import ssl
 from collections import deque
 
+from archstone.errors import DeniedError
 from archstone.services.http.connection import Connection
 from archstone.services.http.errors import PoolFullError, UnreachableError
+from archstone.services.http.peers import PeerTls
 
 __all__ = ["Pool"]
 
@@ -18,7 +19,7 @@ class Pool:
     """Connections to one host and port. Nothing is opened before the first `acquire`."""
 
     def __init__(
-        self, host: str, port: int, *, tls: ssl.SSLContext | None, connections: int, waiting: int, limit_bytes: int
+        self, host: str, port: int, *, tls: PeerTls | None, connections: int, waiting: int, limit_bytes: int
     ) -> None:
         self.address = f"{host}:{port}"
         self._host = host
@@ -117,10 +118,19 @@ class Pool:
 
     async def _open(self) -> Connection:
         loop = asyncio.get_running_loop()
+        tls = self._tls
         try:
-            _, connection = await loop.create_connection(
-                lambda: Connection(self.address, limit_bytes=self._limit_bytes), self._host, self._port, ssl=self._tls
+            transport, connection = await loop.create_connection(
+                lambda: Connection(self.address, limit_bytes=self._limit_bytes),
+                self._host,
+                self._port,
+                ssl=None if tls is None else tls.context(),
             )
+            if tls is not None:
+                _check_peer(tls, transport)
+        except DeniedError:  # one of OSError's children, and no failure of the network
+            self._free_place()
+            raise
         except OSError as error:
             self._free_place()
             raise UnreachableError(self.address, error.strerror or str(error)) from error
@@ -128,3 +138,11 @@ class Pool:
             self._free_place()
             raise
         return connection
+
+
+def _check_peer(tls: PeerTls, transport: asyncio.Transport) -> None:
+    try:
+        tls.check(transport.get_extra_info("peercert"))
+    except BaseException:
+        transport.abort()
+        raise

@@ -11,7 +11,6 @@ Not for: finding and balancing instances; this is one address.
 """
 
 import asyncio
-import ssl
 from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlsplit
@@ -23,6 +22,7 @@ from archstone.resilience import OutOfTimeError, check
 from archstone.services.http.answers import Answer, result_of
 from archstone.services.http.connection import Connection
 from archstone.services.http.errors import UnreachableError
+from archstone.services.http.peers import NamedTls, PeerTls
 from archstone.services.http.pool import Pool
 from archstone.services.http.principal import PrincipalCodec
 from archstone.services.http.wire import Sender
@@ -40,6 +40,8 @@ class HttpTransport:
         url: `http://host:port/prefix` or `https://…`; the prefix stands before each path.
         principals: Writes who asks for the other side. None: calls go out as nobody.
         token: A bearer token to send, for calls through a gateway.
+        tls: For https: how this side proves itself, and who the other side must be. None: a certificate of the host's
+            name that the system trusts, and none of our own.
         connections: Most connections at once. At least 1.
         waiting: Most callers that wait for a connection; the next is refused with PoolFullError. At least 0.
         timeout_s: Time for a call that has no deadline of its own. Above 0.
@@ -52,6 +54,7 @@ class HttpTransport:
         *,
         principals: PrincipalCodec | None = None,
         token: str | None = None,
+        tls: PeerTls | None = None,
         connections: int = 64,
         waiting: int = 1024,
         timeout_s: float = 30.0,
@@ -75,10 +78,12 @@ class HttpTransport:
             parts, host, port = urlsplit(""), None, None
         if parts.scheme not in _PORTS or not host:
             raise ConfigError(f"address {url!r} is none: write it as http://host:port")
+        if tls is not None and parts.scheme != "https":
+            raise ConfigError(f"address {url!r} with tls=: nobody would be asked who they are: write it as https://…")
         self._pool = Pool(
             host,
             port or _PORTS[parts.scheme],
-            tls=ssl.create_default_context() if parts.scheme == "https" else None,
+            tls=None if parts.scheme == "http" else tls or NamedTls(),
             connections=connections,
             waiting=waiting,
             limit_bytes=answer_limit_bytes,

@@ -7,12 +7,11 @@ from typing import Final, cast
 from archstone.cache import Cache
 from archstone.data import Database
 from archstone.errors import ConfigError
-from archstone.security import DataKeys, KeyFile, KeyRingFile, Passwords, RootKeys, Tokens
+from archstone.security import Allowed, DataKeys, KeyFile, KeyRingFile, Passwords, RootKeys, Tokens
 from archstone.services import Environment
 from archstone.systems.shop.checkout import CheckoutForm
 from archstone.systems.shop.images.bounds import ImageBounds
 from archstone.systems.shop.images.fetching import Fetcher
-from archstone.systems.shop.images.places import Allowed
 from archstone.systems.shop.images.proxy import ImageProxy
 from archstone.systems.shop.notifications.mailer import Mailer, open_mailer
 from archstone.systems.shop.payments.bank import Bank
@@ -108,7 +107,7 @@ def pace(environment: Environment) -> Pace:
 
 def images(environment: Environment) -> ImageProxy | None:
     """Return what fetches pictures of elsewhere; None where products are drawn only."""
-    allowed = Allowed.parse(_option(environment, "images_allow", ""))
+    allowed = Allowed.parse(_option(environment, "images_allow", ""), called="option images_allow")
     if _option(environment, "images", "proxy") == "drawn":
         return None
     bounds = ImageBounds()

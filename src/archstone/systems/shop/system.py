@@ -34,6 +34,7 @@ from archstone.systems.shop.providers import (
     tokens,
     window,
 )
+from archstone.systems.shop.roles import ROLES
 from archstone.systems.shop.shipping.choreography import ChoreographedShipping
 from archstone.systems.shop.shipping.service import Pace
 from archstone.systems.shop.users.contract import Sessions, UserAdmin
@@ -74,6 +75,7 @@ shop = System(
     },
     contracts_snapshot=Path(__file__).with_name("contracts.json"),
     promote=UserAdmin.grant,
+    roles=ROLES,
     options=[
         Option("mailer", about="Where mails go: `files`, in the data folder, or smtp://host[:port].", default="files"),
         Option("payments", about="Who takes the money: `bank`, embedded, or the name of a plug-in.", default="bank"),

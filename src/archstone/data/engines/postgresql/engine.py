@@ -86,12 +86,14 @@ class PostgresEngine:
         link = await writers.take()
         try:
             if self._postgres.schema:
+                # The name of a schema cannot be a parameter; `url.py` has looked at it.
+                name = f'"{self._postgres.schema}"'
                 # Two who make it at once: one of them fails, though it says IF NOT EXISTS.
                 with suppress(*FAULTS):
-                    await link.say(f'CREATE SCHEMA IF NOT EXISTS "{self._postgres.schema}"')
-                await link.say(f"SELECT '\"{self._postgres.schema}\"'::regnamespace")
+                    await link.say(f"CREATE SCHEMA IF NOT EXISTS {name}")  # sql: checked
+                await link.say(f"SELECT '{name}'::regnamespace")  # sql: checked
         except FAULTS as error:
-            raise translated(error, self.label, f"CREATE SCHEMA {self._postgres.schema}") from error
+            raise translated(error, self.label, "CREATE SCHEMA") from error
         finally:
             writers.give(link)
 

@@ -83,12 +83,12 @@ class Minutes(Value):
 class Analytics(Contract, version="1.0"):
     """Figures."""
 
-    @query("/analytics/summary", public=True, requires="admin")
+    @query("/analytics/summary", public=True, requires="analytics:read")
     async def summary(self) -> Summary:
         """Return the shop in figures."""
         ...
 
-    @query("/analytics/minutes", public=True, requires="admin")
+    @query("/analytics/minutes", public=True, requires="analytics:read")
     async def minutes(self, since: Moment | None = None, limit: MinuteCount = 60) -> Minutes:
         """Return figures by minute from `since` on; without it, of the last `limit` minutes.
 

@@ -146,7 +146,7 @@ class Carts(Contract, version="1.0"):
         """Take everything out."""
         ...
 
-    @command("/carts/me/merge", public=True, key_required=False, record=False)
+    @command("/carts/me/merge", public=True, requires="carts:merge", key_required=False, record=False)
     async def merge(self, guest: GuestCartName) -> Merged:
         """Move what is in a guest's cart into one's own, and forget the guest's.
         Of a product that is in both, the larger quantity stays: who puts the same into two carts means it once. What

@@ -128,23 +128,25 @@ class UnknownCategoryError(DomainError, code="catalog.unknown-category", status=
 class CatalogAdmin(Contract, version="1.0"):
     """Products for administrators."""
 
-    @query("/products/{sku}/edition", public=True, requires="admin", raises=(UnknownProductError,))
+    @query("/products/{sku}/edition", public=True, requires="catalog:review", raises=(UnknownProductError,))
     async def edition(self, sku: SKU) -> ProductEdition:
         """Return a product, for sale or retired, with the version that an edit must name."""
         ...
 
-    @query("/retired-products", public=True, requires="admin", raises=(BadCursorError,))
+    @query("/retired-products", public=True, requires="catalog:review", raises=(BadCursorError,))
     async def retired(self, limit: PageSize = 20, cursor: Cursor | None = None) -> ProductEditions:
         """List the products that are not for sale any more, in the order of the shelf."""
         ...
 
-    @query("/products/{sku}/changes", public=True, requires="admin", raises=(UnknownProductError, BadCursorError))
+    @query(
+        "/products/{sku}/changes", public=True, requires="catalog:review", raises=(UnknownProductError, BadCursorError)
+    )
     async def product_changes(self, sku: SKU, limit: PageSize = 20, cursor: Cursor | None = None) -> ProductChanges:
         """List who edited a product and how, newest first. Imports are not among it."""
         ...
 
     @command(
-        "/products", public=True, requires="admin", status=201,
+        "/products", public=True, requires="catalog:write", status=201,
         raises=(ProductExistsError, UnknownCategoryError, ImportBusyError),
     )  # fmt: skip
     async def create(  # noqa: PLR0917 - each is a field of the body
@@ -161,7 +163,7 @@ class CatalogAdmin(Contract, version="1.0"):
         ...
 
     @command(
-        "/products/{sku}", method="PUT", public=True, requires="admin", key_required=False,
+        "/products/{sku}", method="PUT", public=True, requires="catalog:write", key_required=False,
         raises=(UnknownProductError, ProductMovedOnError, UnknownCategoryError, ImportBusyError),
     )  # fmt: skip
     async def update(  # noqa: PLR0917 - each is a field of the body
@@ -178,7 +180,7 @@ class CatalogAdmin(Contract, version="1.0"):
         ...
 
     @command(
-        "/products/{sku}/retirement", method="PUT", public=True, requires="admin", key_required=False,
+        "/products/{sku}/retirement", method="PUT", public=True, requires="catalog:write", key_required=False,
         raises=(UnknownProductError, ProductMovedOnError, ImportBusyError),
     )  # fmt: skip
     async def retire(self, sku: SKU, version: Version, retired: bool = True) -> ProductEdition:  # noqa: FBT001, FBT002 - a field of the body

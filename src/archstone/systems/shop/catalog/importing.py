@@ -118,24 +118,29 @@ class Staged(Value):
 class CatalogImport(Contract, version="1.0"):
     """Loading a catalogue, for operators."""
 
-    @command("/imports", requires="admin", raises=(ImportBusyError,), record=False)
+    @command("/imports", requires="catalog:import", raises=(ImportBusyError,), record=False)
     async def begin(self, source: Annotated[str, StringConstraints(min_length=1, max_length=200)]) -> ImportState:
         """Open an import, after clearing away what one that died has left: call it until the phase is `ready`."""
         ...
 
-    @command("/imports/{number}/rows", requires="admin", raises=(ImportGoneError,), record=False)
+    @command("/imports/{number}/rows", requires="catalog:import", raises=(ImportGoneError,), record=False)
     async def stage(
         self, number: int, rows: Annotated[tuple[LoadedProduct, ...], Field(min_length=1, max_length=MAX_BATCH)]
     ) -> Staged:
         """Take rows in, unseen. A row that was taken in before is taken once."""
         ...
 
-    @command("/imports/{number}/end", requires="admin", raises=(ImportGoneError, ImportIncompleteError), record=False)
+    @command(
+        "/imports/{number}/end",
+        requires="catalog:import",
+        raises=(ImportGoneError, ImportIncompleteError),
+        record=False,
+    )
     async def finish(self, number: int, rows: Annotated[int, Field(ge=0)]) -> ImportState:
         """Show everything at once, then tell the stock: call it until the phase is `done`."""
         ...
 
-    @command("/imports/{number}/discard", requires="admin", record=False)
+    @command("/imports/{number}/discard", requires="catalog:import", record=False)
     async def discard(self, number: int) -> None:
         """Give an import up that has not been switched. One that is not open is fine."""
         ...

@@ -3,7 +3,7 @@
 web/            pages name `/images/SKU/NUMBER-MARK-WIDTH` (`paths.py`)
 mount.py        answers that path: the small picture, or the drawing of the product
 proxy.py        one fetch for all who wait, bounds, what failed is remembered
-fetching.py     HTTP, at most three redirects, each hop through `places.py`: public addresses only
+fetching.py     by `archstone.security.Outgoing`: at most three redirects, public addresses only
 shrinking.py    Pillow, in a thread
 store.py        files in the data folder that may be lost and never be wrong
 """

@@ -137,18 +137,18 @@ class GoodsOfOrder(Value):
 class StockAdmin(Contract, version="1.0"):
     """Stock for administrators."""
 
-    @query("/stock", public=True, requires="admin", raises=(BadCursorError,))
+    @query("/stock", public=True, requires="stock:read", raises=(BadCursorError,))
     async def stocks(self, low: Counted | None = None, limit: PageSize = 20, cursor: Cursor | None = None) -> StockPage:
         """List the stock by SKU; with `low`, only products with at most so many free pieces, the fewest first."""
         ...
 
-    @query("/stock/{sku}/books", public=True, requires="admin", raises=(UnknownStockError,))
+    @query("/stock/{sku}/books", public=True, requires="stock:read", raises=(UnknownStockError,))
     async def books(self, sku: SKU) -> StockRow:
         """Return what the books say of one product."""
         ...
 
     @command(
-        "/stock/{sku}/corrections", public=True, requires="admin", status=201,
+        "/stock/{sku}/corrections", public=True, requires="stock:write", status=201,
         raises=(UnknownStockError, HeldStockError, CorrectionUnclearError),
     )  # fmt: skip
     async def correct(
@@ -160,12 +160,12 @@ class StockAdmin(Contract, version="1.0"):
         """
         ...
 
-    @query("/stock/{sku}/corrections", public=True, requires="admin", raises=(UnknownStockError, BadCursorError))
+    @query("/stock/{sku}/corrections", public=True, requires="stock:read", raises=(UnknownStockError, BadCursorError))
     async def corrections(self, sku: SKU, limit: PageSize = 20, cursor: Cursor | None = None) -> CorrectionPage:
         """List the corrections of a product, newest first."""
         ...
 
-    @query("/reservations/{order_id}", requires="admin")
+    @query("/reservations/{order_id}", requires="orders:read-any")
     async def goods_of(self, order_id: OrderId) -> GoodsOfOrder | None:
         """Return what is held or sold for an order. None: nothing ever was."""
         ...

@@ -85,7 +85,9 @@ class Inventory(Contract, version="1.0"):
         """Return how much there is of some products, as the books say at this instant. Unknown ones are left out."""
         ...
 
-    @command("/stock/{sku}/arrivals", public=True, requires="admin", key_required=True, raises=(UnknownStockError,))
+    @command(
+        "/stock/{sku}/arrivals", public=True, requires="stock:write", key_required=True, raises=(UnknownStockError,)
+    )
     async def restock(self, sku: SKU, quantity: Annotated[int, Field(ge=1, le=1_000_000)]) -> Stock:
         """Book goods that have arrived."""
         ...

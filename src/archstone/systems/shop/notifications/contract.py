@@ -25,7 +25,7 @@ class SentMail(Value):
 class Mails(Contract, version="1.0"):
     """Mails to customers, for administrators."""
 
-    @query("/mails-of-order/{order_id}", requires="admin")
+    @query("/mails-of-order/{order_id}", requires="orders:read-any")
     async def mails_of(self, order_id: OrderId) -> tuple[SentMail, ...]:
         """Return the mails about an order, oldest first, at most a hundred."""
         ...

@@ -177,7 +177,7 @@ class OrderDossier(Value):
 class OrderAdmin(Contract, version="1.0"):
     """Orders for administrators."""
 
-    @query("/orders", public=True, requires="admin", raises=(BadCursorError,))
+    @query("/orders", public=True, requires="orders:read-any", raises=(BadCursorError,))
     async def orders(  # noqa: PLR0913, PLR0917 - each is a field of the query string
         self,
         status: Status | None = None,
@@ -200,13 +200,13 @@ class OrderAdmin(Contract, version="1.0"):
         """  # noqa: D205 - the first paragraph alone is public, so it is all of it
         ...
 
-    @query("/orders/{order_id}/dossier", public=True, requires="admin", raises=(OrderUnknownError,))
+    @query("/orders/{order_id}/dossier", public=True, requires="orders:read-any", raises=(OrderUnknownError,))
     async def dossier(self, order_id: OrderId) -> OrderDossier:
         """Return all that is known of an order. A service that does not answer is named, and the rest is told."""
         ...
 
     @command(
-        "/orders/{order_id}/refunds", public=True, requires="admin", status=202,
+        "/orders/{order_id}/refunds", public=True, requires="orders:refund", status=202,
         raises=(OrderUnknownError, CannotRefundError, RefundTooMuchError, TooManyRefundsError),
     )  # fmt: skip
     async def refund(
@@ -223,8 +223,8 @@ class OrderAdmin(Contract, version="1.0"):
         ...
 
     @command(
-        "/orders/{order_id}/refunds/{refund_id}/retry", public=True, requires="admin", status=202, key_required=False,
-        raises=(OrderUnknownError, RefundNotFailedError),
+        "/orders/{order_id}/refunds/{refund_id}/retry", public=True, requires="orders:refund", status=202,
+        key_required=False, raises=(OrderUnknownError, RefundNotFailedError),
     )  # fmt: skip
     async def retry_refund(self, order_id: OrderId, refund_id: RefundId) -> RefundView:
         """Ask the bank again about a refund that failed. What it has given back already it does not give twice.

@@ -188,11 +188,12 @@ class History(Value):
 
 
 class Orders(Contract, version="1.0"):
-    """Orders of customers. One sees and cancels one's own; an admin sees all."""
+    """Orders of customers. One sees and cancels one's own; support sees all, an admin cancels all."""
 
     @command(
         "/orders",
         public=True,
+        requires="orders:place",
         status=202,
         key_required=True,
         raises=(UnknownProductError, TooManyError, CannotOrderError),
@@ -202,29 +203,29 @@ class Orders(Contract, version="1.0"):
         ...
 
     @command(
-        "/orders/{order_id}/cancel", public=True, status=202, key_required=False,
+        "/orders/{order_id}/cancel", public=True, requires="orders:cancel", status=202, key_required=False,
         raises=(OrderUnknownError, CannotCancelError),
     )  # fmt: skip
     async def cancel(self, order_id: OrderId) -> OrderStatus:
         """Ask for an order to be cancelled: it will be, unless its parcel leaves first. Asking twice is fine."""
         ...
 
-    @query("/orders/{order_id}", public=True, raises=(OrderUnknownError,))
+    @query("/orders/{order_id}", public=True, requires="orders:read", raises=(OrderUnknownError,))
     async def order(self, order_id: OrderId, wait_s: WaitSeconds = 0.0) -> OrderView:
         """Return an order with its timeline; with `wait_s`, wait so long for it to be pending no more."""
         ...
 
-    @query("/orders/{order_id}/history", public=True, raises=(OrderUnknownError,))
+    @query("/orders/{order_id}/history", public=True, requires="orders:read", raises=(OrderUnknownError,))
     async def history(self, order_id: OrderId) -> History:
         """Return the events that an order is made of."""
         ...
 
-    @query("/users/me/orders", public=True, raises=(BadCursorError,))
+    @query("/users/me/orders", public=True, requires="orders:read", raises=(BadCursorError,))
     async def mine(self, limit: PageSize = 20, cursor: Cursor | None = None) -> OrderPage:
         """List the orders of who is signed in, newest first."""
         ...
 
-    @query("/users/{user_id}/orders", public=True, raises=(NoOrdersError, BadCursorError))
+    @query("/users/{user_id}/orders", public=True, requires="orders:read", raises=(NoOrdersError, BadCursorError))
     async def orders_of(self, user_id: UserId, limit: PageSize = 20, cursor: Cursor | None = None) -> OrderPage:
         """List a customer's orders, newest first."""
         ...

@@ -55,7 +55,7 @@ class OrderIndex(Projection, name="order-index", version=1, together=(OrderPlace
     async def drop(self, tx: Transaction) -> None:
         """Drop both tables."""
         for name in ("lines", "words"):
-            await tx.execute(f"DROP TABLE {self.table(name)}")
+            await tx.execute(f"DROP TABLE {self.table(name)}")  # sql: one of the two above
 
     async def write_together(self, tx: Transaction, events: Sequence[Recorded[Event]]) -> None:
         """Index orders that were placed."""

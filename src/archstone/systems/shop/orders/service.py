@@ -55,6 +55,7 @@ from archstone.systems.shop.paging import decode_cursor, encode_cursor
 from archstone.systems.shop.payments.administration import PaymentAdmin
 from archstone.systems.shop.payments.contract import ANSWER_S, ASKING, FORWARD, Payments
 from archstone.systems.shop.payments.provider import PaymentToken
+from archstone.systems.shop.roles import CANCELLABLE_ORDER, OWN_ORDER
 from archstone.systems.shop.shipping.administration import ShippingAdmin
 from archstone.systems.shop.shipping.contract import Shipping
 from archstone.systems.shop.shipping.events import ShipmentMoved
@@ -170,7 +171,7 @@ class OrdersService(Service, Orders, OrderAdmin, name="orders"):
 
     async def cancel(self, order_id: OrderId) -> OrderStatus:
         order = await self.kept.find(Order, order_id, tx=self.tx)
-        if order is None or not self._may_see(order.customer_id):
+        if order is None or not self.allows(CANCELLABLE_ORDER, order.customer_id, name=order_id):
             raise OrderUnknownError(order_id)
         if order.state in {State.SHIPPED, State.DELIVERED}:
             raise CannotCancelError(order_id, order.state.value)
@@ -272,7 +273,7 @@ class OrdersService(Service, Orders, OrderAdmin, name="orders"):
     async def order(self, order_id: OrderId, wait_s: float = 0.0) -> OrderView:
         with self.endings.of(order_id) as ended:
             history = await self.kept.history(order_id)
-            if not history or not self._may_see((order := rebuilt(order_id, history)).customer_id):
+            if not history or not self._may_see((order := rebuilt(order_id, history)).customer_id, order_id):
                 raise OrderUnknownError(order_id)
             if not wait_s or SHOWN[order.state] != "pending":
                 return view_of(order, history)
@@ -282,7 +283,7 @@ class OrdersService(Service, Orders, OrderAdmin, name="orders"):
 
     async def history(self, order_id: OrderId) -> History:
         owner = await self.db.first(str, "SELECT customer_id FROM orders WHERE id = :id", id=order_id)
-        if owner is None or not self._may_see(owner):
+        if owner is None or not self._may_see(owner, order_id):
             raise OrderUnknownError(order_id)
         return History(id=order_id, items=tuple(map(recorded_of, await self.kept.history(order_id))))
 
@@ -290,7 +291,7 @@ class OrdersService(Service, Orders, OrderAdmin, name="orders"):
         return await self.orders_of(self.principal.id, limit, cursor)
 
     async def orders_of(self, user_id: UserId, limit: int = 20, cursor: str | None = None) -> OrderPage:
-        if not self._may_see(user_id):
+        if not self._may_see(user_id, f"orders of {user_id}"):
             raise NoOrdersError(user_id)
         question = f"orders|{user_id}"
         before: tuple[object, ...] = (2**62, "")
@@ -345,8 +346,8 @@ class OrdersService(Service, Orders, OrderAdmin, name="orders"):
     async def dossier(self, order_id: OrderId) -> OrderDossier:
         return await dossier_of(self.kept, order_id, ask=Witnesses(self.money, self.parcels, self.stock, self.mails))
 
-    def _may_see(self, customer_id: str) -> bool:
-        return self.principal.id == customer_id or "admin" in self.principal.roles
+    def _may_see(self, customer_id: str, what: str) -> bool:
+        return self.allows(OWN_ORDER, customer_id, name=what)
 
     async def _load(self, order_id: OrderId) -> Order:
         return await self.kept.load(Order, order_id, tx=self.tx)

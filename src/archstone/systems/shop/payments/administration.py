@@ -47,7 +47,7 @@ class MoneyOfOrder(Value):
 class PaymentAdmin(Contract, version="1.0"):
     """Payments for administrators."""
 
-    @query("/payments/{order_id}", requires="admin")
+    @query("/payments/{order_id}", requires="orders:read-any")
     async def money_of(self, order_id: OrderId) -> MoneyOfOrder:
         """Return all that is known of an order's money."""
         ...

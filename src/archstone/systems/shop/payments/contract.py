@@ -109,7 +109,7 @@ class Payments(Contract, version="1.0"):
         """Give back a part of an order's money, once per refund, never more than was taken less what was given back."""
         ...
 
-    @query("/orders/{order_id}/invoice", public=True, raises=(NoInvoiceError,))
+    @query("/orders/{order_id}/invoice", public=True, requires="orders:read", raises=(NoInvoiceError,))
     async def invoice(self, order_id: OrderId) -> Invoice:
-        """Return the invoice of one's own order; an admin sees all."""
+        """Return the invoice of one's own order; support sees all."""
         ...

@@ -53,12 +53,12 @@ class BankState(Value):
 class BankDrill(Contract, version="1.0"):
     """The bank for operators."""
 
-    @query("/bank", requires="admin")
+    @query("/bank", requires="bank:drill")
     async def bank(self) -> BankState:
         """Return how the bank behaves, and how the line to it is."""
         ...
 
-    @command("/bank/mode", requires="admin", raises=(NoDrillError,), record=False)
+    @command("/bank/mode", requires="bank:drill", raises=(NoDrillError,), record=False)
     async def turn(self, mode: Mode) -> BankState:
         """Have the embedded bank behave so, from the next call on and after the next start."""
         ...

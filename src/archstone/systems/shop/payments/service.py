@@ -37,6 +37,7 @@ from archstone.systems.shop.payments.provider import (
     Receipt,
     RefundRefusedError,
 )
+from archstone.systems.shop.roles import OWN_ORDER
 from archstone.systems.shop.values import Money, OrderId, RefundId, UserId
 
 __all__ = ["PaymentsService"]
@@ -166,7 +167,7 @@ class PaymentsService(Service, Payments, PaymentAdmin, BankDrill, name="payments
 
     async def invoice(self, order_id: OrderId) -> Invoice:
         row = await self.db.first(_Row, _FIND, order_id=order_id)
-        mine = row is not None and (row.customer_id == self.principal.id or "admin" in self.principal.roles)
+        mine = row is not None and self.allows(OWN_ORDER, row.customer_id, name=order_id)
         if row is None or not mine or row.invoice is None or row.captured_at is None or row.state == "closed":
             raise NoInvoiceError(order_id)
         return Invoice(

@@ -29,7 +29,9 @@ __all__ = ["SCOPES", "Programs", "ShopPeople"]
 
 SCOPES: Final[Mapping[str, str]] = {
     "orders:read": "See your orders and how they go",
-    "orders:write": "Order in your name, and cancel your orders",
+    "orders:place": "Order in your name",
+    "orders:cancel": "Cancel your orders",
+    "account:read": "See your name, your address of mail and how you like the shop",
     "carts:read": "See your cart",
     "carts:write": "Put things into your cart and take them out",
 }

@@ -24,7 +24,7 @@ class ParcelOfOrder(Value):
 class ShippingAdmin(Contract, version="1.0"):
     """Parcels for administrators."""
 
-    @query("/parcels/{order_id}", requires="admin")
+    @query("/parcels/{order_id}", requires="orders:read-any")
     async def parcel_of(self, order_id: OrderId) -> ParcelOfOrder | None:
         """Return how far the parcel of an order is. None: none was ever made out."""
         ...

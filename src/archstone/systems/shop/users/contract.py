@@ -45,7 +45,7 @@ __all__ = [
     "browser_mark",
 ]
 
-Role = Literal["customer", "admin"]
+Role = Literal["customer", "support", "admin"]
 Theme = Literal["auto", "light", "dark"]
 Change = Literal["granted", "withdrawn", "deactivated", "reactivated"]
 SearchText = Annotated[str, StringConstraints(max_length=100)]
@@ -278,12 +278,12 @@ class BrowserSessions(Contract, version="1.0"):
 class UserRead(Contract, version="1.0"):
     """Looking at users."""
 
-    @query("/users/me", public=True, raises=(UserUnknownError,))
+    @query("/users/me", public=True, requires="account:read", raises=(UserUnknownError,))
     async def me(self) -> User:
         """Return who is signed in."""
         ...
 
-    @query("/users/me/preferences", public=True, raises=(UserUnknownError,))
+    @query("/users/me/preferences", public=True, requires="account:read", raises=(UserUnknownError,))
     async def preferences(self) -> Preferences:
         """Return how the user who is signed in likes the shop."""
         ...
@@ -305,13 +305,17 @@ class UserWrite(Contract, version="1.0"):
         """Register a customer."""
         ...
 
-    @command("/users/me", method="PATCH", public=True, raises=(UserUnknownError,), key_required=False)
+    @command(
+        "/users/me", method="PATCH", public=True, requires="account:write", raises=(UserUnknownError,),
+        key_required=False,
+    )  # fmt: skip
     async def rename(self, name: VisibleText) -> User:
         """Change the name of the user who is signed in."""
         ...
 
     @command(
-        "/users/me/password", method="PUT", public=True, status=204, key_required=False, record=False,
+        "/users/me/password", method="PUT", public=True, requires="account:write", status=204, key_required=False,
+        record=False,
         raises=(UserUnknownError, WrongPasswordError, WeakPasswordError),
     )  # fmt: skip
     async def change_password(
@@ -329,7 +333,7 @@ class UserWrite(Contract, version="1.0"):
         ...
 
     @command(
-        "/users/me/deletion", public=True, status=204, key_required=False, record=False,
+        "/users/me/deletion", public=True, requires="account:write", status=204, key_required=False, record=False,
         raises=(UserUnknownError, WrongPasswordError, LastAdminError),
     )  # fmt: skip
     async def delete_account(self, password: OfferedPassword) -> None:
@@ -340,7 +344,10 @@ class UserWrite(Contract, version="1.0"):
         """
         ...
 
-    @command("/users/me/preferences", method="PUT", public=True, raises=(UserUnknownError,), key_required=False)
+    @command(
+        "/users/me/preferences", method="PUT", public=True, requires="account:write", raises=(UserUnknownError,),
+        key_required=False,
+    )  # fmt: skip
     async def prefer(self, language: Language = "en", theme: Theme = "auto") -> Preferences:
         """Set how the user who is signed in likes the shop."""
         ...
@@ -349,7 +356,7 @@ class UserWrite(Contract, version="1.0"):
 class UserAdmin(Contract, version="1.0"):
     """Administering users."""
 
-    @query("/users", public=True, requires="admin", raises=(BadCursorError,))
+    @query("/users", public=True, requires="users:read", raises=(BadCursorError,))
     async def users(
         self,
         search: SearchText | None = None,
@@ -361,28 +368,28 @@ class UserAdmin(Contract, version="1.0"):
         """List users that fit everything given, oldest first; `search` is a part of a name or of an address."""
         ...
 
-    @query("/users/{user_id}", public=True, requires="admin", raises=(UserUnknownError,))
+    @query("/users/{user_id}", public=True, requires="users:read", raises=(UserUnknownError,))
     async def user(self, user_id: UserId) -> User:
         """Return a user."""
         ...
 
-    @query("/users-by-address/{email}", requires="admin")
+    @query("/users-by-address/{email}", requires="users:read")
     async def user_with(self, email: Email) -> User | None:
         """Return who has registered with an address. None: nobody."""
         ...
 
-    @query("/users/{user_id}/changes", public=True, requires="admin", raises=(UserUnknownError, BadCursorError))
+    @query("/users/{user_id}/changes", public=True, requires="users:read", raises=(UserUnknownError, BadCursorError))
     async def user_changes(self, user_id: UserId, limit: PageSize = 20, cursor: Cursor | None = None) -> UserChanges:
         """List who granted and withdrew what of a user, and closed or opened the account, newest first."""
         ...
 
-    @command("/roles", public=True, requires="admin", raises=(UserUnknownError,), key_required=False)
+    @command("/roles", public=True, requires="users:grant", raises=(UserUnknownError,), key_required=False)
     async def grant(self, email: Email, role: Role) -> User:
         """Give a user a role. It holds from the next sign-in or refresh on."""
         ...
 
     @command(
-        "/roles/{role}/{email}", method="DELETE", public=True, requires="admin",
+        "/roles/{role}/{email}", method="DELETE", public=True, requires="users:grant",
         raises=(UserUnknownError, LastAdminError), key_required=False,
     )  # fmt: skip
     async def withdraw(self, email: Email, role: Role) -> User:
@@ -390,7 +397,7 @@ class UserAdmin(Contract, version="1.0"):
         ...
 
     @command(
-        "/users/{user_id}/deactivation", public=True, requires="admin", raises=(UserUnknownError, LastAdminError),
+        "/users/{user_id}/deactivation", public=True, requires="users:close", raises=(UserUnknownError, LastAdminError),
         key_required=False,
     )  # fmt: skip
     async def deactivate(self, user_id: UserId, reason: Reason) -> User:
@@ -401,8 +408,8 @@ class UserAdmin(Contract, version="1.0"):
         ...
 
     @command(
-        "/users/{user_id}/deactivation", method="DELETE", public=True, requires="admin", raises=(UserUnknownError,),
-        key_required=False,
+        "/users/{user_id}/deactivation", method="DELETE", public=True, requires="users:close",
+        raises=(UserUnknownError,), key_required=False,
     )  # fmt: skip
     async def reactivate(self, user_id: UserId) -> User:
         """Open an account again. One that is open stays so."""

@@ -12,12 +12,13 @@ from archstone.errors import ArchstoneError
 from archstone.gateway import Console
 from archstone.observability import get_logger
 from archstone.resilience import Limiter, RateLimit
+from archstone.security import HostCookie
 from archstone.systems.shop.carts.contract import CartUnknownError
 from archstone.systems.shop.catalog.contract import Category, Product, Recommendations, UnknownProductError
 from archstone.systems.shop.programs.programs import Programs
 from archstone.systems.shop.users.contract import SessionEndedError, browser_mark
 from archstone.systems.shop.web.clients import PAGES, Clients
-from archstone.systems.shop.web.cookies import CART, SESSION, SetCookie
+from archstone.systems.shop.web.cookies import CART, SESSION
 from archstone.systems.shop.web.exchange import Request
 from archstone.systems.shop.window import ALL, LISTS, Window
 
@@ -131,7 +132,7 @@ class Desk:
         except CartUnknownError:
             return 0
 
-    async def cart_to_fill(self, request: Request) -> tuple[str, tuple[SetCookie, ...]]:
+    async def cart_to_fill(self, request: Request) -> tuple[str, tuple[HostCookie, ...]]:
         """Return the name of a cart that is there, and for a guest the cookie that remembers it from now on.
 
         Raises:
@@ -143,11 +144,11 @@ class Desk:
             except CartUnknownError:
                 pass  # forgotten after 30 days, while the browser still knew it
             else:
-                return request.cart, () if request.visitor else (SetCookie(CART, request.cart, CART_KEEP_S),)
+                return request.cart, () if request.visitor else (HostCookie(CART, request.cart, CART_KEEP_S),)
         name = (await self.clients.carts.open()).cart
-        return name, (SetCookie(CART, name, CART_KEEP_S),)
+        return name, (HostCookie(CART, name, CART_KEEP_S),)
 
-    async def bring_cart(self, request: Request) -> tuple[bool, tuple[SetCookie, ...]]:
+    async def bring_cart(self, request: Request) -> tuple[bool, tuple[HostCookie, ...]]:
         """Move what a guest has put into the cart into the cart of the visitor, who has signed in.
 
         Returns whether something found no room, and what becomes of the guest's cookie. If it fails, the cookie
@@ -160,7 +161,7 @@ class Desk:
         except ArchstoneError as error:
             _log.warning("a guest's cart is not merged yet", exc_info=error)
             return False, ()
-        return bool(merged.dropped), (SetCookie(CART, ""),)
+        return bool(merged.dropped), (HostCookie(CART, ""),)
 
 
 def _titled(shelf: Category) -> Category:

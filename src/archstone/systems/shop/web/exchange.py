@@ -6,9 +6,10 @@ from typing import Final
 
 from archstone.context import NOBODY, Principal
 from archstone.gateway import Receive
+from archstone.security import HostCookie
 from archstone.systems.shop.users.contract import Visitor
 from archstone.systems.shop.web.asgi import Headers
-from archstone.systems.shop.web.cookies import CART, SetCookie
+from archstone.systems.shop.web.cookies import CART
 from archstone.systems.shop.web.money import Locale
 
 __all__ = ["Answer", "Page", "PageMissingError", "Redirect", "Request", "local_path"]
@@ -80,7 +81,7 @@ class Page:
     template: str
     values: Mapping[str, object] = field(default_factory=dict[str, object])
     status: int = 200
-    cookies: tuple[SetCookie, ...] = ()
+    cookies: tuple[HostCookie, ...] = ()
     headers: tuple[tuple[bytes, bytes], ...] = ()
     """More headers, names in lower case."""
     retry_after_s: float | None = None
@@ -94,7 +95,7 @@ class Redirect:
     """See the other page, with GET."""
 
     to: str
-    cookies: tuple[SetCookie, ...] = ()
+    cookies: tuple[HostCookie, ...] = ()
 
 
 Answer = Page | Redirect

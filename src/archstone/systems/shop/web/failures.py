@@ -7,10 +7,10 @@ from archstone import world
 from archstone.errors import BackendError, DeadlineError, RejectedError
 from archstone.observability import get_logger
 from archstone.resilience import RateLimitedError
+from archstone.security import CrossSiteError
 from archstone.services import ForbiddenError, NotSignedInError
 from archstone.systems.shop.web.asgi import BrokenRequestError
 from archstone.systems.shop.web.exchange import Page, PageMissingError
-from archstone.systems.shop.web.origin import CrossSiteError
 
 __all__ = ["FormError", "MethodError", "failure_page"]
 

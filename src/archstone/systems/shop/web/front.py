@@ -28,6 +28,7 @@ class Front(Gateway):
         limits = Limits(
             limiter=None if self.rate_limit is None else self.rate_limit.bind("shop pages"),
             gate=None if self.shed is None else self.shed.bind("shop pages", lag=parts.lag),
+            access=parts.access,
             time_limit_s=self.time_limit_s,
         )
         clients = clients_of(parts.routes)

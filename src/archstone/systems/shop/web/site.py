@@ -19,19 +19,19 @@ from archstone.errors import ArchstoneError
 from archstone.gateway import Console, Receive, Scope, Send, Story, client_key
 from archstone.observability import counter, histogram, span
 from archstone.resilience import Gate, Limiter
-from archstone.services import ForbiddenError
+from archstone.security import CrossSiteError, HostCookie, check_same_origin
+from archstone.services import Access
 from archstone.systems.shop.orders.contract import OrderUnknownError, OrderView
 from archstone.systems.shop.programs.programs import Programs
 from archstone.systems.shop.web.asgi import ClientGoneError, Response, accepts_gzip, headers_of
 from archstone.systems.shop.web.body import Forms
 from archstone.systems.shop.web.clients import Clients
-from archstone.systems.shop.web.cookies import SESSION, SetCookie, cookie_header, cookies_of
+from archstone.systems.shop.web.cookies import SESSION, cookies_of
 from archstone.systems.shop.web.desk import SESSION_KEEP_S, Desk
 from archstone.systems.shop.web.exchange import Answer, Page, PageMissingError, Redirect, Request
 from archstone.systems.shop.web.failures import MethodError, failure_page
 from archstone.systems.shop.web.inside import inside
 from archstone.systems.shop.web.money import locale_of
-from archstone.systems.shop.web.origin import CrossSiteError, check_origin
 from archstone.systems.shop.web.pages.admin.data import Data
 from archstone.systems.shop.web.pages.behind import last_order, seen
 from archstone.systems.shop.web.pages.orders import shown
@@ -59,6 +59,8 @@ class Limits:
     """How often one may come. None: as often as they like."""
     gate: Gate | None
     """How many may be inside. None: all."""
+    access: Access
+    """Who may see what."""
     time_limit_s: float
     """Longest time for a page, seconds."""
 
@@ -151,13 +153,13 @@ class Site:
         if route is None:
             raise MethodError(", ".join(sorted(routes)))
         if request.method == "POST":
-            check_origin(request.headers, https=request.https)
+            check_same_origin(request.headers, https=request.https)
             request.form = await self._forms.read(request.headers, request.receive)
         if route.signed_in and request.visitor is None:
             told = "&told=ended" if request.method == "POST" else ""
             return _redirect(Redirect(to=f"/login?next={quote(_back_to(request, routes))}{told}"), request)
-        if route.role is not None and route.role not in request.principal.roles:
-            raise ForbiddenError(route.path, route.role)
+        if route.role is not None:
+            self._limits.access.check(route.path, route.role, request.principal)
         gate = self._limits.gate
         with nullcontext() if gate is None else gate.admit(1 if route.urgent else 0):
             answer = await self._handled(route, request)
@@ -195,7 +197,7 @@ class Site:
             "chaos": self._desk.chaos,
         }
         html = self._templates.page(page.template, request.locale, {**frame, **page.values})
-        headers = [*PAGE_HEADERS, *page.headers, *(cookie_header(each, https=request.https) for each in page.cookies)]
+        headers = [*PAGE_HEADERS, *page.headers, *(each.header(https=request.https) for each in page.cookies)]
         if page.retry_after_s is not None:
             headers.append((b"retry-after", b"%d" % math.ceil(page.retry_after_s)))
         return Response(page.status, headers, html.encode())
@@ -262,8 +264,8 @@ def _remembering(response: Response, request: Request) -> Response:
     if request.renewed and all(
         name != b"set-cookie" or SESSION.encode() not in value for name, value in response.headers
     ):
-        cookie = SetCookie(SESSION, request.cookies[SESSION], SESSION_KEEP_S)
-        response.headers.append(cookie_header(cookie, https=request.https))
+        cookie = HostCookie(SESSION, request.cookies[SESSION], SESSION_KEEP_S)
+        response.headers.append(cookie.header(https=request.https))
     return response
 
 
@@ -300,5 +302,5 @@ def _back_to(request: Request, routes: Mapping[str, Route]) -> str:
 
 def _redirect(answer: Redirect, request: Request) -> Response:
     headers = [(b"location", answer.to.encode("ascii")), (b"cache-control", b"no-store")]
-    headers += [cookie_header(each, https=request.https) for each in answer.cookies]
+    headers += [each.header(https=request.https) for each in answer.cookies]
     return Response(303, headers)

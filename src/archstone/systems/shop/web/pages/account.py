@@ -5,6 +5,7 @@ from dataclasses import replace
 from archstone import context
 from archstone.context import Principal
 from archstone.resilience import RateLimitedError
+from archstone.security import HostCookie
 from archstone.systems.shop.users.contract import (
     EmailTakenError,
     LastAdminError,
@@ -13,7 +14,7 @@ from archstone.systems.shop.users.contract import (
     WeakPasswordError,
     WrongPasswordError,
 )
-from archstone.systems.shop.web.cookies import CART, SESSION, SetCookie
+from archstone.systems.shop.web.cookies import CART, SESSION
 from archstone.systems.shop.web.desk import SESSION_KEEP_S, Desk, as_pages
 from archstone.systems.shop.web.exchange import Answer, Page, Redirect, Request, local_path
 from archstone.systems.shop.web.forms import (
@@ -104,7 +105,7 @@ async def logout(desk: Desk, request: Request) -> Answer:
     if request.mark is not None:
         with context.enter(as_pages()):
             await desk.clients.browsers.end(request.mark)
-    return Redirect(to="/?told=left", cookies=(SetCookie(SESSION, ""),))
+    return Redirect(to="/?told=left", cookies=(HostCookie(SESSION, ""),))
 
 
 async def logout_everywhere(desk: Desk, request: Request) -> Answer:
@@ -112,7 +113,7 @@ async def logout_everywhere(desk: Desk, request: Request) -> Answer:
     if request.visitor is not None:
         with context.enter(as_pages()):
             await desk.clients.browsers.end_all(request.visitor.user.id)
-    return Redirect(to="/?told=everywhere", cookies=(SetCookie(SESSION, ""),))
+    return Redirect(to="/?told=everywhere", cookies=(HostCookie(SESSION, ""),))
 
 
 async def account(desk: Desk, request: Request) -> Answer:
@@ -180,7 +181,7 @@ async def delete(desk: Desk, request: Request) -> Answer:
     except RateLimitedError as error:
         told = _NO_FAULT.with_fault("password", _patience(error))
         return replace(_leaving(told), status=429, retry_after_s=error.retry_after_s)
-    return Redirect(to="/?told=deleted", cookies=(SetCookie(SESSION, ""), SetCookie(CART, "")))
+    return Redirect(to="/?told=deleted", cookies=(HostCookie(SESSION, ""), HostCookie(CART, "")))
 
 
 def _count_own_try(desk: Desk, request: Request) -> None:
@@ -194,7 +195,7 @@ async def _begun(desk: Desk, request: Request, email: str, password: str) -> Red
     with context.enter(context.current()._replace(principal=_principal(session.user))):
         dropped, cookies = await desk.bring_cart(request)
     to = "/cart?told=dropped" if dropped else _next(request)
-    return Redirect(to=to, cookies=(SetCookie(SESSION, session.token, SESSION_KEEP_S), *cookies))
+    return Redirect(to=to, cookies=(HostCookie(SESSION, session.token, SESSION_KEEP_S), *cookies))
 
 
 def _principal(user: User) -> Principal:

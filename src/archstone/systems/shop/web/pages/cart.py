@@ -3,9 +3,9 @@
 from contextlib import suppress
 
 from archstone.errors import ArchstoneError
+from archstone.security import HostCookie
 from archstone.systems.shop.carts.contract import Cart, CartFullError, CartsFullError, CartUnknownError
 from archstone.systems.shop.catalog.contract import UnknownProductError
-from archstone.systems.shop.web.cookies import SetCookie
 from archstone.systems.shop.web.desk import Desk
 from archstone.systems.shop.web.exchange import Answer, Page, Redirect, Request
 from archstone.systems.shop.web.forms import Filled, LineForm, checked
@@ -18,7 +18,7 @@ EMPTY = Cart(lines=(), pieces=0, total=None)
 
 async def show(desk: Desk, request: Request) -> Answer:
     """Show what is in the cart."""
-    cookies: tuple[SetCookie, ...] = ()
+    cookies: tuple[HostCookie, ...] = ()
     if request.visitor is not None:
         _, cookies = await desk.bring_cart(request)  # nothing to do, unless it failed when signing in
     cart = await seen(desk, request)
@@ -30,7 +30,7 @@ async def put(desk: Desk, request: Request) -> Answer:
     line = checked(LineForm, request.form)
     if isinstance(line, Filled):
         return Redirect(to=f"/cart?told={'quantity' if 'quantity' in line.faults else 'unknown'}")
-    cookies: tuple[SetCookie, ...] = ()
+    cookies: tuple[HostCookie, ...] = ()
     try:
         cart, cookies = await desk.cart_to_fill(request)
         await desk.clients.carts.put(cart, line.sku, line.quantity)

@@ -24,7 +24,7 @@ __all__ = ["close", "grant", "open_again", "user", "users", "withdraw"]
 PER_PAGE: Final = 50
 LONGEST_SEARCH: Final = 100
 _HERE: Final = "/admin/users"
-_ROLES: Final[Mapping[str, Role]] = {"customer": "customer", "admin": "admin"}
+_ROLES: Final[Mapping[str, Role]] = {"customer": "customer", "support": "support", "admin": "admin"}
 _ACTIVE: Final = {"open": True, "closed": False}
 
 

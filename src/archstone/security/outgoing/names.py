@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
-from archstone.systems.shop.images.failures import ImageError
+from archstone.security.outgoing.errors import OutgoingError
 
 __all__ = ["Names", "Resolve"]
 
@@ -20,7 +20,7 @@ MOST_ASKED: Final = 8
 """Names that are being looked up, those included for which nobody waits any more."""
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
-"""Returns the IP addresses of a host, the best first; raises ImageError if there are none."""
+"""Returns the IP addresses of a host, the best first; raises OutgoingError if there are none."""
 
 
 class Names:
@@ -32,7 +32,7 @@ class Names:
     async def __call__(self, host: str, port: int) -> list[str]:
         """Return the addresses. Cancelled: its thread ends by itself, and what it finds is dropped."""
         if not self._room.acquire(blocking=False):
-            raise ImageError("unreachable", "too many names are being looked up", host=host)
+            raise OutgoingError("unreachable", "too many names are being looked up", host)
         loop = asyncio.get_running_loop()
         found: asyncio.Future[list[str]] = loop.create_future()
 
@@ -46,11 +46,11 @@ class Names:
             with suppress(RuntimeError):  # the loop has ended meanwhile
                 loop.call_soon_threadsafe(_settle, found, told)
 
-        threading.Thread(target=look, name="image-names", daemon=True).start()
+        threading.Thread(target=look, name="outgoing-names", daemon=True).start()
         try:
             return await found
         except OSError as error:
-            raise ImageError("unreachable", "its name leads nowhere", host=host, dead=True) from error
+            raise OutgoingError("unreachable", "its name leads nowhere", host, dead=True) from error
 
 
 def _look_up(host: str, port: int) -> list[str]:

@@ -1,8 +1,8 @@
-"""Which addresses are fetched at all: public ones, and those that the operator allows. Nothing here connects.
+"""Which addresses are asked at all: public ones, and those that the operator allows. Nothing here connects.
 
-An import brings addresses that nobody has looked at, and whoever serves them chooses where a redirect goes. So none
-may make the shop talk to its own network: a name is resolved once, what it resolved to is looked at, and the
-connection goes to that very address. A second resolution could give another one (DNS rebinding).
+Strangers name addresses that nobody has looked at, and whoever serves them chooses where a redirect goes. So none may
+make the process talk to its own network: a name is resolved once, what it resolved to is looked at, and the connection
+goes to that very address. A second resolution could give another one (DNS rebinding).
 """
 
 import ipaddress
@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, Self
 from urllib.parse import quote, urlsplit
 
 from archstone.errors import ConfigError
-from archstone.systems.shop.images.failures import ImageError
+from archstone.security.outgoing.errors import OutgoingError
 
 __all__ = ["Allowed", "Place", "is_public", "place_of"]
 
@@ -32,7 +32,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Place(NamedTuple):
-    """Where a picture is asked for."""
+    """Where something is asked for."""
 
     secure: bool
     host: str
@@ -57,8 +57,12 @@ class Allowed:
     networks: tuple[Network, ...] = ()
 
     @classmethod
-    def parse(cls, text: str) -> Self:
+    def parse(cls, text: str, *, called: str = "allowed") -> Self:
         """Return what a text such as `images.internal:8080, 10.1.0.0/16, [::1]:9000` allows.
+
+        Args:
+            text: Parts with commas between them.
+            called: How a fault calls it: `option images_allow`.
 
         Raises:
             ConfigError: a part is neither HOST, HOST:PORT nor NETWORK/BITS; all faults at once.
@@ -76,7 +80,7 @@ class Allowed:
                 faults.append(repr(part))
         if faults:
             form = "write HOST, HOST:PORT or NETWORK/BITS, with commas between them"
-            raise ConfigError(f"option images_allow: {', '.join(faults)} cannot be read; {form}")
+            raise ConfigError(f"{called}: {', '.join(faults)} cannot be read; {form}")
         return cls(frozenset(hosts), tuple(networks))
 
     def takes(self, host: str, port: int) -> bool:
@@ -87,12 +91,12 @@ class Allowed:
         """Return those of the addresses of a host that may be connected to, in their order.
 
         Raises:
-            ImageError: there are none.
+            OutgoingError: there are none.
         """
         trusted = self.takes(place.host, place.port)
         good = tuple(each for each in found if trusted or is_public(each) or self._inside(each))
         if not good:
-            raise ImageError("refused", "it has no public address", host=place.host, dead=True)
+            raise OutgoingError("refused", "it has no public address", place.host, dead=True)
         return good
 
     def _inside(self, text: str) -> bool:
@@ -115,21 +119,21 @@ def place_of(url: str, allowed: Allowed) -> Place:
     """Return what an address asks for.
 
     Raises:
-        ImageError: it is not fetched: not of the web, another port than 80 and 443, with a name or password in it.
+        OutgoingError: it is not fetched: not of the web, another port than 80 and 443, with a name or password in it.
     """
     try:
         parts = urlsplit(url)
         host, port = (parts.hostname or "").lower(), parts.port
     except ValueError as error:
-        raise ImageError("refused", "its address cannot be read") from error
+        raise OutgoingError("refused", "its address cannot be read") from error
     usual = _PORTS.get(parts.scheme)
     if usual is None or len(url) > LONGEST or not _HOST.fullmatch(host) or len(host) > 253:
-        raise ImageError("refused", "its address is none of the web")
+        raise OutgoingError("refused", "its address is none of the web")
     if parts.username is not None or parts.password is not None:
-        raise ImageError("refused", "its address holds a name or a password", host=host)
+        raise OutgoingError("refused", "its address holds a name or a password", host)
     port = usual if port is None else port
     if port not in _PORTS.values() and not allowed.takes(host, port):
-        raise ImageError("refused", f"its address names port {port}", host=host)
+        raise OutgoingError("refused", f"its address names port {port}", host)
     path = quote(parts.path or "/", safe=_KEPT)
     target = f"{path}?{quote(parts.query, safe=_KEPT)}" if parts.query else path
     return Place(parts.scheme == "https", host, port, target)

@@ -1,0 +1,63 @@
+"""The verb `archstone roles SYSTEM`: who may do what."""
+
+# ruff: noqa: FBT002 - flags as typer reads them
+
+from typing import Annotated, Any, Final
+
+import typer
+
+from archstone.cli.asking import AsJson, SystemName, examples
+from archstone.cli.find import find_system
+from archstone.cli.show import print_json, print_table, say
+from archstone.services import ANYONE, SIGNED_IN, Operation, System
+
+__all__ = ["add_to", "rows_of"]
+
+_ALL: Final = {ANYONE: "anybody", SIGNED_IN: "whoever is signed in"}
+
+Inner = Annotated[bool, typer.Option("--inner", help="Operations between services, too.")]
+
+
+def rows_of(system: System, *, inner: bool) -> list[dict[str, Any]]:
+    """Return each operation with what it requires and who has that, in the order of services.
+
+    Args:
+        system: Whose operations.
+        inner: Those that the gateway does not route, too.
+    """
+    return [
+        {
+            "operation": each.full_name,
+            "request": f"{each.method} {each.path}" if each.public else "between services",
+            "requires": each.requires,
+            "roles": _roles(system, each),
+        }
+        for each in system.operations
+        if each.public or inner
+    ]
+
+
+def _roles(system: System, operation: Operation) -> list[str]:
+    if operation.requires in _ALL:
+        return [_ALL[operation.requires]]
+    return [operation.requires] if system.roles is None else [*system.roles.holders(operation.requires)]
+
+
+def roles(system: SystemName, inner: Inner = False, as_json: AsJson = False) -> None:
+    """Print who may do what: each operation, the permission that it requires, and the roles that have it.
+
+    Whose a thing must be besides, such as one's own order, is not in this table: the service decides it for each row.
+    """
+    found = find_system(system)
+    rows = rows_of(found, inner=inner)
+    if as_json:
+        print_json({"system": found.name, "operations": rows})
+        return
+    columns = ["operation", "request", "requires", "roles"]
+    print_table(columns, [{**row, "roles": ", ".join(row["roles"])} for row in rows])
+    say(f"{len(rows)} operations; what is not in the table is not reachable from outside")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb to the command line."""
+    app.command(epilog=examples("archstone roles shop", "archstone roles shop --inner --json"))(roles)
