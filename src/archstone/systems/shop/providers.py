@@ -7,7 +7,7 @@ from typing import Final, cast
 from archstone.cache import Cache
 from archstone.data import Database
 from archstone.errors import ConfigError
-from archstone.security import Allowed, DataKeys, KeyFile, Passwords, RootKeys, Tokens
+from archstone.security import Allowed, DataKeys, KeyFile, KeyRingFile, Passwords, RootKeys, Tokens
 from archstone.services import Environment
 from archstone.systems.shop.checkout import CheckoutForm
 from archstone.systems.shop.images.bounds import ImageBounds
@@ -17,12 +17,14 @@ from archstone.systems.shop.notifications.mailer import Mailer, open_mailer
 from archstone.systems.shop.payments.bank import Bank
 from archstone.systems.shop.payments.guard import GuardedProvider
 from archstone.systems.shop.payments.provider import find_provider
+from archstone.systems.shop.programs.programs import Programs
 from archstone.systems.shop.shipping import addresses
 from archstone.systems.shop.shipping.service import Pace
 from archstone.systems.shop.window import KEEP_S, Window
 
 __all__ = [
-    "checkout_form", "data_keys", "images", "mailer", "pace", "passwords", "payment_provider", "tokens", "window",
+    "checkout_form", "data_keys", "images", "mailer", "pace", "passwords", "payment_provider", "programs", "tokens",
+    "window",
 ]  # fmt: skip
 
 _PACES: Final = {
@@ -41,6 +43,19 @@ def tokens(environment: Environment) -> Tokens:
     """Return what signs and verifies access tokens, with keys made at the first start."""
     keys = KeyFile(environment.data / "keys.json").load()
     return Tokens(keys, issuer=environment.system, audience=f"{environment.system}-api")
+
+
+def programs(environment: Environment) -> Programs:
+    """Return what lets programs in, with keys made at the first start."""
+    place = _option(environment, "public_url", "http://127.0.0.1:8080").rstrip("/")
+    ring = KeyRingFile(environment.data / "oauth-keys.json")
+    return Programs(
+        Database(environment.database_url("programs"), name=f"{environment.system}/programs"),
+        pepper=KeyFile(environment.data / "api-keys.json").load(),
+        ring=ring.renewed,
+        issuer=f"{place}/oauth",
+        api=f"{environment.system}-api",
+    )
 
 
 @asynccontextmanager

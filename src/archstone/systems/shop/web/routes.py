@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from archstone.systems.shop.web.desk import Desk
 from archstone.systems.shop.web.exchange import Answer, Request
-from archstone.systems.shop.web.pages import account, admin, behind, browse, cart, checkout, orders
+from archstone.systems.shop.web.pages import account, admin, behind, browse, cart, checkout, keys, orders
 from archstone.systems.shop.web.pages.admin.data import Data
 
 __all__ = ["Handler", "Route", "find"]
@@ -19,6 +19,8 @@ _PARTS: Final = {
     "order": "[0-9a-f]{32}",
     "user": "[0-9a-f]{32}",
     "refund": "[0-9a-f]{32}",
+    "key": "[0-9a-f]{32}",
+    "app": "[0-9a-f]{32}",
 }
 
 
@@ -62,6 +64,10 @@ ROUTES: Final = (
     Route("GET", "/account/delete", account.delete_form, signed_in=True),
     Route("POST", "/account/delete", account.delete, signed_in=True),
     Route("POST", "/account/sign-out-everywhere", account.logout_everywhere, signed_in=True),
+    Route("GET", "/account/keys", keys.show, signed_in=True),
+    Route("POST", "/account/keys", keys.make, signed_in=True),
+    Route("POST", "/account/keys/{key}/rotate", keys.rotate, signed_in=True),
+    Route("POST", "/account/keys/{key}/revoke", keys.revoke, signed_in=True),
     Route("GET", "/login", account.login_form),
     Route("POST", "/login", account.login),
     Route("GET", "/register", account.register_form),
