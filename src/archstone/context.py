@@ -37,6 +37,8 @@ class Principal(NamedTuple):
     """User id, or `service:<name>` for a service that acts by itself."""
     roles: frozenset[str] = frozenset()
     """Names such as `customer`, `admin`, `service`."""
+    scopes: frozenset[str] | None = None
+    """What somebody else may do in their name at the front door, such as `orders:read`. None: they ask themselves."""
 
     @property
     def signed_in(self) -> bool:

@@ -22,7 +22,11 @@ async def test_guests_are_asked_to_sign_in_and_customers_see_and_do_nothing(run:
     guest, customer = Browser(run.asgi), await registered(Browser(run.asgi), "ann@example.com")
     assert 'href="/admin"' not in (await customer.get("/")).html
     for method, path, _ in PAGES:
-        known = path.format(sku="KIT-001", order="0" * 32, user="0" * 32, refund="0" * 32) if "{" in path else path
+        known = (
+            path.format(sku="KIT-001", order="0" * 32, user="0" * 32, refund="0" * 32, app="0" * 32)
+            if "{" in path
+            else path
+        )
         if method == "GET":
             assert (await guest.get(known)).to == f"/login?next={known}"
             refused = await customer.get(known)

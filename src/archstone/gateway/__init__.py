@@ -22,8 +22,9 @@ from archstone.gateway.console import (
     Watch,
 )
 from archstone.gateway.encoding import Compress
-from archstone.gateway.errors import TokenError
+from archstone.gateway.errors import ScopeError, TokenError
 from archstone.gateway.gateway import Gateway, GatewayParts
+from archstone.gateway.scopes import scope_of, scopes_of
 from archstone.gateway.story import (
     EventTold,
     Handling,
@@ -61,6 +62,7 @@ __all__ = [
     "SagaPage",
     "SagaStory",
     "Scope",
+    "ScopeError",
     "Send",
     "StatusFilter",
     "StepStory",
@@ -71,4 +73,6 @@ __all__ = [
     "Verify",
     "Watch",
     "client_key",
+    "scope_of",
+    "scopes_of",
 ]

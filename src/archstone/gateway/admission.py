@@ -1,7 +1,7 @@
 """Who asks, and under which name they are counted."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Final, Protocol
@@ -13,10 +13,11 @@ from archstone.services.http import Headers, Scope
 
 __all__ = ["Claims", "Tokens", "Verify", "client_key", "principal_of"]
 
-Verify = Callable[[str], Principal]
-"""Returns whose token it is; raises DeniedError if it is not valid now."""
+Verify = Callable[[str], Principal | Awaitable[Principal]]
+"""Returns whose token it is, at once or after looking it up; raises DeniedError if it is not valid now."""
 
 _BEARER: Final = re.compile(rb"bearer +([!-~]{1,8192})", re.IGNORECASE).fullmatch
+_API_KEY: Final = re.compile(rb"[!-~]{1,200}").fullmatch
 
 
 class Claims(Protocol):
@@ -36,21 +37,23 @@ class Tokens(Protocol):
         ...
 
 
-def principal_of(headers: Headers, verify: Verify) -> Principal:
-    """Return who asks: nobody if no token came.
+def principal_of(headers: Headers, verify: Verify) -> Principal | Awaitable[Principal]:
+    """Return who asks: nobody if neither a token came nor an API key in `X-API-Key`.
 
     Raises:
         DeniedError: one came, and it is not valid (401). It is not passed over, or an expired session would look
             like a signed-out one.
     """
-    raw = headers.get(b"authorization")
-    if raw is None:
+    raw, key = headers.get(b"authorization"), headers.get(b"x-api-key")
+    if raw is None and key is None:
         return NOBODY
-    found = _BEARER(raw)
+    if raw is not None and key is not None:
+        raise TokenError("there are two: Authorization and X-API-Key")
+    found = _BEARER(raw) if raw is not None else _API_KEY(key or b"")
     if found is None:
         raise TokenError("the header is not of the form 'Bearer <token>'")
     try:
-        return verify(found[1].decode())
+        return verify((found[1] if raw is not None else found[0]).decode())
     except DeniedError as error:
         if error.status == 401:
             raise

@@ -24,6 +24,7 @@ from archstone.gateway.lifespan import lifespans
 from archstone.gateway.mounts import Mount, mount_of, serve_mount
 from archstone.gateway.own_pages import live, metrics_page, ready_page
 from archstone.gateway.request_id import request_id
+from archstone.gateway.scopes import scoped
 from archstone.observability import counter, histogram, span
 from archstone.resilience import Gate, Limiter, OverloadedError, RateLimitedError
 from archstone.services import Access, check_allowed
@@ -207,7 +208,9 @@ class GatewayApp:
         """Let in who may come; whoever is still sending waits outside, where waiting takes no one's place."""
         route, policies = match.route, self._policies
         place = policies.gate  # it has just admitted this one, and nobody is inside before the `with` below
-        principal, key = self._principal(scope, headers)
+        principal, key = await self._principal(scope, headers)
+        if principal.scopes is not None:
+            principal = scoped(route.operation, principal)
         check_allowed(route.operation, principal, policies.access)
         _, until_s, trace, idempotency_key, chain, _, _, _ = context.current()
         call = new_tuple(Call, (principal, until_s, trace, idempotency_key, chain, None, None, None))
@@ -237,11 +240,13 @@ class GatewayApp:
             await pack(response, headers.get(b"accept-encoding", b""), compress)
         return response
 
-    def _principal(self, scope: Scope, headers: Headers) -> tuple[Principal, str]:
+    async def _principal(self, scope: Scope, headers: Headers) -> tuple[Principal, str]:
         """Return who asks, if they may ask that often, and under which name they are counted."""
         limiter = self._policies.limiter
         try:
             principal = principal_of(headers, self._policies.verify)
+            if not isinstance(principal, Principal):
+                principal = await principal
         except DeniedError:
             if limiter is not None:
                 # Guessing tokens is limited as well, by address: whose token it would be is not known.

@@ -2,7 +2,7 @@
 
 from archstone.errors import DeniedError, RejectedError
 
-__all__ = ["BodiesPendingError", "TokenError"]
+__all__ = ["BodiesPendingError", "ScopeError", "TokenError"]
 
 
 class TokenError(DeniedError, code="gateway.token", status=401):
@@ -14,6 +14,23 @@ class TokenError(DeniedError, code="gateway.token", status=401):
 
     def __str__(self) -> str:
         return f"the bearer token is not valid ({self.why}): sign in again, or refresh it"
+
+
+class ScopeError(DeniedError, code="gateway.scope", status=403):
+    """A program asks in somebody's name for what it was not given."""
+
+    def __init__(self, operation: str, scope: str) -> None:
+        super().__init__(operation, scope)
+        self.operation = operation
+        self.scope = scope
+
+    @property
+    def challenge(self) -> str:
+        """What `WWW-Authenticate` tells (RFC 6750, section 3.1)."""
+        return f'Bearer error="insufficient_scope", scope="{self.scope}"'
+
+    def __str__(self) -> str:
+        return f"{self.operation}: this token or key is not for {self.scope!r}: ask its owner for one that is"
 
 
 class BodiesPendingError(RejectedError, code="gateway.bodies-pending", status=429):

@@ -5,6 +5,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -100,7 +101,7 @@ async def wire(
         encode: Encode and decode whatever crosses between services, as tests do.
         lag: Lag of the loop, seconds; see `Sagas`.
     """
-    provided = await _provide(system, folder.path, settings.options, life)
+    provided = await _provide(system, folder, settings, life)
     access = _access(system, provided)
     ways = {service: InProcess(encode=encode) for service in system.services}
     databases: dict[str, Database] = {}
@@ -186,11 +187,13 @@ def _brought(provided: Mapping[type, Any], folder: Path) -> Mapping[str, Databas
     return {file.stem: database for file, database in files if file.parent == folder.absolute()}
 
 
-async def _provide(
-    system: System, folder: Path, options: Mapping[str, str], life: AsyncExitStack
-) -> Mapping[type, Any]:
-    chosen = option_values(system.options, options)
-    environment = Environment(system=system.name, data=folder, settings={"options": chosen})
+async def _provide(system: System, folder: DataFolder, settings: Settings, life: AsyncExitStack) -> Mapping[type, Any]:
+    environment = Environment(
+        system=system.name,
+        data=folder.path,
+        settings={"options": option_values(system.options, settings.options)},
+        place=partial(database_url, settings.database_url, folder),
+    )
     provided: dict[type, Any] = {}
     for wanted, provider in system.provide.items():
         made = provider(environment)

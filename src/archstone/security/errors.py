@@ -5,6 +5,8 @@ from typing import Literal, TypeAlias
 from archstone.errors import BackendError, ConfigError, DeniedError, InvalidError, RejectedError
 
 __all__ = [
+    "ApiKeyError",
+    "ApiKeyFault",
     "InsecureKeyFileError",
     "KeyFileError",
     "PasswordTooLongError",
@@ -16,6 +18,7 @@ __all__ = [
     "TokenExpiredError",
 ]
 
+ApiKeyFault: TypeAlias = Literal["malformed", "unknown", "expired", "revoked"]
 RefreshFault: TypeAlias = Literal["unknown", "expired", "revoked", "reused"]
 
 
@@ -86,6 +89,18 @@ class RefreshTokenError(DeniedError, code="security.refresh-token", status=401):
 
     def __str__(self) -> str:
         return f"refresh token refused: {self.fault}; sign in again"
+
+
+class ApiKeyError(DeniedError, code="security.api-key", status=401):
+    """An API key opens nothing."""
+
+    def __init__(self, fault: ApiKeyFault) -> None:
+        super().__init__(fault)
+        self.fault = fault
+        """`malformed`: its checksum is wrong, so it was cut or mistyped and was never one of ours."""
+
+    def __str__(self) -> str:
+        return f"API key refused: {self.fault}; make a new one, or look whether it was copied whole"
 
 
 class KeyFileError(BackendError, code="security.key-file"):

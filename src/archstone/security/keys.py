@@ -1,24 +1,25 @@
-"""Signing keys, and the file that keeps them from one start to the next."""
+"""Keys that the processes of one system share, and the file that keeps them from one start to the next.
+
+For what is signed and verified by the same system (HMAC-SHA-256). Where others verify, sign with a `KeyRing`.
+"""
 
 import base64
 import hashlib
 import json
-import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self, cast
 
 from archstone import world
-from archstone.security.errors import InsecureKeyFileError, KeyFileError
+from archstone.security.errors import KeyFileError
+from archstone.security.secretfile import read_secret_file, write_secret_file
 
-__all__ = ["KEY_BYTES", "KeyFile", "SigningKeys"]
+__all__ = ["KEY_BYTES", "KeyFile", "SigningKeys", "key_id"]
 
 KEY_BYTES: Final = 32
 """Bytes of a key: as many as HMAC-SHA-256 can use."""
 _ID_DIGITS: Final = 16
-_GROUP_AND_OTHERS: Final = 0o077
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,37 +63,19 @@ class KeyFile:
             InsecureKeyFileError: The mode of the file lets others in.
             KeyFileError: It cannot be read, or what it holds are no keys.
         """
-        try:
-            found = self._read()
-            if found is None:
-                self._write(SigningKeys.generate(), replace=False)
-                found = self._read()
-        except OSError as error:
-            raise KeyFileError(str(self.path), error.strerror or str(error)) from error
+        found = read_secret_file(self.path)
+        if found is None:
+            write_secret_file(self.path, _written(SigningKeys.generate()), replace=False)
+            found = read_secret_file(self.path)
         if found is None:
             raise KeyFileError(str(self.path), "it vanished while being made")
-        return found
+        return self._parsed(found)
 
     def rotate(self, *, keep: int = 1) -> SigningKeys:
         """Put a new key in front, keep the `keep` newest old ones for what they have signed, and return them all."""
         keys = self.load().rotated(keep=keep)
-        try:
-            self._write(keys, replace=True)
-        except OSError as error:
-            raise KeyFileError(str(self.path), error.strerror or str(error)) from error
+        write_secret_file(self.path, _written(keys), replace=True)
         return keys
-
-    def _read(self) -> SigningKeys | None:
-        try:
-            # No link is followed: a link could be turned to a file that somebody else owns.
-            handle = os.open(self.path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-        except FileNotFoundError:
-            return None
-        with os.fdopen(handle, "rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            if os.name == "posix" and mode & _GROUP_AND_OTHERS:
-                raise InsecureKeyFileError(str(self.path), mode)
-            return self._parsed(file.read())
 
     def _parsed(self, text: bytes) -> SigningKeys:
         try:
@@ -104,38 +87,6 @@ class KeyFile:
             raise KeyFileError(str(self.path), f"a key must have {KEY_BYTES} bytes, and there must be one")
         return SigningKeys(keys)
 
-    def _write(self, keys: SigningKeys, *, replace: bool) -> None:
-        """Write aside, fsync, then put in place in one step: no reader ever meets half a file."""
-        text = json.dumps({"keys": [base64.b64encode(key).decode("ascii") for key in keys.keys]})
-        aside = self.path.with_name(f".{self.path.name}.{os.getpid()}.{world.new_id()}")
-        handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(handle, "w") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            if replace:
-                aside.replace(self.path)
-            else:
-                _link(aside, self.path)
-        finally:
-            aside.unlink(missing_ok=True)
-        _sync_folder(self.path.parent)
 
-
-def _link(aside: Path, path: Path) -> None:
-    """Give the file its name unless another process was first: a link, unlike a rename, does not overwrite."""
-    try:
-        os.link(aside, path)
-    except FileExistsError:
-        return
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _written(keys: SigningKeys) -> str:
+    return json.dumps({"keys": [base64.b64encode(key).decode("ascii") for key in keys.keys]})

@@ -18,7 +18,7 @@ from archstone.context import Call
 from archstone.data import Database, Schema
 from archstone.security.errors import RefreshTokenError
 
-__all__ = ["REFRESH_SCHEMA", "RefreshToken", "RefreshTokens", "Rotated", "Statements"]
+__all__ = ["REFRESH_SCHEMA", "Looked", "RefreshToken", "RefreshTokens", "Rotated", "Statements"]
 
 T = TypeVar("T")
 
@@ -79,12 +79,27 @@ class Rotated(NamedTuple):
     token: RefreshToken
 
 
+class Looked(NamedTuple):
+    """What is known of a token."""
+
+    family: str
+    expires_us: int
+    """Microseconds since the epoch."""
+    good: bool
+    """Whether it could be used now."""
+
+
 class _Row(NamedTuple):
     family: str
     user_id: str
     expires_at: int
     used_at: int | None
     revoked_at: int | None
+
+
+_SELECT: Final = (
+    "SELECT family, user_id, expires_at, used_at, revoked_at FROM _archstone_refresh_tokens WHERE hash = :hash"
+)
 
 
 class RefreshTokens:
@@ -112,9 +127,23 @@ class RefreshTokens:
         """Wait until every revocation that a reuse has caused is on disk."""
         await asyncio.gather(*self._revoking.values())
 
-    async def issue(self, user_id: str, tx: Statements) -> RefreshToken:
-        """Return the first token of a new family: the user has signed in."""
-        return await self._insert(user_id, world.new_id(), tx)
+    async def issue(self, user_id: str, tx: Statements, *, family: str | None = None) -> RefreshToken:
+        """Return the first token of a new family: the user has signed in.
+
+        Args:
+            user_id: Whose it is.
+            tx: The transaction.
+            family: Its name, such as the id of a consent; no other family has it. None: a new id.
+        """
+        return await self._insert(user_id, world.new_id() if family is None else family, tx)
+
+    async def look(self, token: str, tx: Statements) -> Looked | None:
+        """Return what is known of a token, without using it. None: it is unknown."""
+        row = await tx.first(_Row, _SELECT, hash=_digest(token))
+        if row is None:
+            return None
+        good = row.used_at is None and row.revoked_at is None and world.now_us() < row.expires_at
+        return Looked(row.family, row.expires_at, good)
 
     async def rotate(self, token: str, tx: Statements) -> Rotated:
         """Use up `token` and return its successor.
@@ -128,11 +157,7 @@ class RefreshTokens:
                 to a client should not.
         """
         digest = _digest(token)
-        row = await tx.first(
-            _Row,
-            "SELECT family, user_id, expires_at, used_at, revoked_at FROM _archstone_refresh_tokens WHERE hash = :hash",
-            hash=digest,
-        )
+        row = await tx.first(_Row, _SELECT, hash=digest)
         if row is None:
             raise RefreshTokenError("unknown")
         now_us = world.now_us()

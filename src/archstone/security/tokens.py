@@ -1,35 +1,31 @@
-"""Access tokens: short-lived JSON Web Tokens that say who asks, signed with HMAC-SHA-256.
+"""Access tokens: short-lived JSON Web Tokens that say who asks, signed by one issuer for one audience.
 
-A token carries issuer, audience, subject, roles, id, times, and the id of its key. Verifying accepts one algorithm
-and one type only, so that neither `none` nor a token made for another use passes. A token that was verified is
-remembered until it expires (a bounded number of them), since the same one comes with each request of its bearer.
+A token carries issuer, audience, subject, roles or scopes, id, times, and the id of its key. Verifying accepts the
+algorithm of that key and one type only, so that neither `none` nor a token made for another use passes. A token that
+was verified is remembered by its hash, a bounded number of them and never beyond its end, since the same one comes with
+each request of its bearer; whether it was revoked is asked each time.
 
-It cannot be taken back before it expires: keep the lifetime short, or hand in `is_revoked`. To stay signed in, use
+It cannot be taken back before it expires unless `is_revoked` is given (see `Revocations`). To stay signed in, use
 `RefreshTokens`. Source: RFC 7519, RFC 8725 (best practice), RFC 9068 (profile for access tokens).
 """
 
-from collections.abc import Callable
-from typing import Any, Final, NamedTuple, cast
+from collections.abc import Callable, Iterable
+from hashlib import sha256
+from typing import Any, Final, NamedTuple
 
 from archstone import world
 from archstone.context import Principal
 from archstone.errors import ConfigError
+from archstone.security.claims import Claims, Expected
 from archstone.security.errors import TokenError, TokenExpiredError
+from archstone.security.jws import LONGEST, Opener, sign, unverified_key_id
+from archstone.security.keyring import KeyRing
 from archstone.security.keys import SigningKeys
-
-try:
-    from joserfc import jwt
-    from joserfc.errors import ExpiredTokenError
-    from joserfc.jwk import GuestProtocol, OctKey
-except ImportError as error:  # pragma: no cover - the core is installed without it
-    message = "archstone.security needs joserfc: pip install 'archstone[security]'"
-    raise ImportError(message, name="joserfc") from error
 
 __all__ = ["AccessToken", "Claims", "Tokens"]
 
-_ALGORITHM: Final = "HS256"
-_LENGTH_LIMIT: Final = 4_096
 _MICROS: Final = 1_000_000
+_HEADERS_REMEMBERED: Final = 64
 
 
 class AccessToken(NamedTuple):
@@ -39,17 +35,8 @@ class AccessToken(NamedTuple):
     """What the bearer sends."""
     expires_in_s: int
     """Seconds until it is refused."""
-
-
-class Claims(NamedTuple):
-    """What a verified token says."""
-
-    principal: Principal
-    token_id: str
-    issued_us: int
-    """Microseconds since the epoch, to the second."""
-    expires_us: int
-    """The first microsecond at which it is refused."""
+    token_id: str = ""
+    """Its `jti`."""
 
 
 class Tokens:
@@ -57,7 +44,7 @@ class Tokens:
 
     def __init__(
         self,
-        keys: SigningKeys,
+        keys: SigningKeys | KeyRing,
         *,
         issuer: str,
         audience: str,
@@ -69,7 +56,7 @@ class Tokens:
         """Take the keys; nothing is read or written.
 
         Args:
-            keys: The newest signs, all verify.
+            keys: Those that this system shares (HS256), or a ring (HS256, RS256, ES256, EdDSA).
             issuer: Who signs; a token of another issuer is refused.
             audience: Whom it is for; a token for another audience is refused.
             lifetime_s: Whole seconds a token is good for, at least 1.
@@ -80,19 +67,51 @@ class Tokens:
         if not lifetime_s >= 1:
             raise ConfigError(f"Tokens: lifetime_s={lifetime_s} must be at least 1")
         self.lifetime_s = lifetime_s
-        self._keys = {name: OctKey.import_key(key) for name, key in keys.by_id().items()}
-        self._signer = next(iter(self._keys))
-        self._header = {"alg": _ALGORITHM, "kid": self._signer, "typ": kind}
-        self._issuer = issuer
-        self._audience = audience
-        self._kind = kind
-        self._registry = _registry(issuer, audience)
+        self._expected = Expected(issuer=issuer, audience=audience, kind=kind)
         self._limit = remembered
         self._is_revoked = is_revoked
-        self._seen: dict[str, Claims] = {}
+        self._seen: dict[bytes, tuple[Claims, int]] = {}
+        self.use(keys)
 
-    def issue(self, principal: Principal) -> AccessToken:
+    def use(self, keys: SigningKeys | KeyRing) -> None:
+        """Sign and verify with these keys from now on: after a rotation. What was remembered is verified again."""
+        self.ring: KeyRing = keys if isinstance(keys, KeyRing) else KeyRing.of(keys)
+        self._keys = self.ring.by_id()
+        self._opener = Opener(self._keys)
+        self._seen.clear()
+        self._named: dict[str, bool] = {}
+
+    def knows(self, text: str) -> bool:
+        """Return whether a token names one of our keys: then it is ours to judge. It proves nothing."""
+        header = text[:LONGEST].partition(".")[0]
+        known = self._named.get(header)
+        if known is None:
+            if len(self._named) >= _HEADERS_REMEMBERED:
+                self._named.clear()
+            known = self._named[header] = unverified_key_id(header) in self._keys
+        return known
+
+    def issue(
+        self,
+        principal: Principal,
+        *,
+        scopes: Iterable[str] | None = None,
+        audience: str | None = None,
+        lifetime_s: int | None = None,
+        client_id: str = "",
+        grant: str = "",
+        actor: str = "",
+    ) -> AccessToken:
         """Return a token for somebody who has signed in; its roles are those of this moment.
+
+        Args:
+            principal: Whose it is.
+            scopes: All that may be done with it. None: what the principal may do.
+            audience: None: that of these tokens.
+            lifetime_s: Whole seconds, at least 1. None: that of these tokens.
+            client_id: The OAuth client that it is given to; empty: to none.
+            grant: What it goes back to; see `Claims.grant`.
+            actor: Who acts for the principal; empty: nobody else.
 
         Raises:
             ConfigError: `principal` is nobody.
@@ -100,17 +119,28 @@ class Tokens:
         if not principal.signed_in:
             raise ConfigError("Tokens.issue: a token for nobody; sign the user in first")
         now = world.now_us() // _MICROS
+        lives_s = self.lifetime_s if lifetime_s is None else lifetime_s
         claims: dict[str, Any] = {
-            "iss": self._issuer,
-            "aud": self._audience,
+            "iss": self._expected.issuer,
+            "aud": audience or self._expected.audience,
             "sub": principal.id,
             "roles": sorted(principal.roles),
             "jti": world.new_id(),
             "iat": now,
-            "exp": now + self.lifetime_s,
+            "nbf": now,
+            "exp": now + lives_s,
         }
-        text = jwt.encode(self._header, claims, self._keys[self._signer], algorithms=[_ALGORITHM])
-        return AccessToken(text, self.lifetime_s)
+        if scopes is not None:
+            claims["scope"] = " ".join(sorted(scopes))
+        claims |= {name: text for name, text in (("client_id", client_id), ("grant", grant)) if text}
+        if actor:
+            claims["act"] = {"sub": actor}
+        return AccessToken(self.signed(claims, kind=self._expected.kind), lives_s, claims["jti"])
+
+    def signed(self, claims: dict[str, Any], *, kind: str) -> str:
+        """Return claims as a token of some kind, signed by the key of this moment. Nothing is added to them."""
+        key = self.ring.signer()
+        return sign({"alg": key.algorithm, "kid": key.id, "typ": kind}, claims, key.key)
 
     def verify(self, text: str) -> Claims:
         """Return what a token says.
@@ -120,78 +150,35 @@ class Tokens:
             TokenError: It is not ours, not for this audience or use, changed, or revoked. The reason names what is
                 wrong and never quotes the token.
         """
-        claims = self._seen.get(text)
-        if claims is None:
-            claims = self._verified(text)
-            self._remember(text, claims)
-        elif world.now_us() >= claims.expires_us:
-            del self._seen[text]
-            raise TokenExpiredError
+        if len(text) > LONGEST:
+            raise TokenError(f"it has {len(text)} characters, limit {LONGEST}")
+        try:
+            raw = text.encode("ascii")
+        except UnicodeEncodeError:
+            raise TokenError("it is malformed") from None
+        # By its hash: of two texts that hash alike nobody knows a pair, and none is kept in the clear.
+        mark = sha256(raw).digest()
+        found = self._seen.get(mark)
+        if found is None:
+            claims = self._verified(raw, mark)
+        else:
+            claims, until_us = found
+            if world.now_us() >= until_us:
+                del self._seen[mark]
+                raise TokenExpiredError
         if self._is_revoked is not None and self._is_revoked(claims):
             raise TokenError("it has been revoked")
         return claims
 
-    def _verified(self, text: str) -> Claims:
-        if len(text) > _LENGTH_LIMIT:
-            raise TokenError(f"it has {len(text)} characters, limit {_LENGTH_LIMIT}")
-        try:
-            token = jwt.decode(text, self._key_for, algorithms=[_ALGORITHM])
-            self._registry.validate(token.claims)
-        except ExpiredTokenError:
-            raise TokenExpiredError from None
-        except TokenError:
-            raise
-        except Exception as error:  # noqa: BLE001  a text that breaks the parser (deep nesting) is a bad token too
-            raise TokenError(_reason(error)) from None
-        if token.header.get("typ") != self._kind:
-            raise TokenError("it was made for another use")
-        return _claims(token.claims)
-
-    def _key_for(self, token: GuestProtocol) -> OctKey:
-        """Return the key that a token names. One that names none is not ours, though we may have but one key."""
-        key = self._keys.get(str(token.headers().get("kid")))
-        if key is None:
-            raise TokenError("its key is not one of ours")
-        return key
-
-    def _remember(self, text: str, claims: Claims) -> None:
-        if self._limit == 0:
-            return
-        if len(self._seen) >= self._limit:
-            # The oldest goes: it is the next to expire, or near it, since all live equally long.
-            del self._seen[next(iter(self._seen))]
-        self._seen[text] = claims
-
-
-def _registry(issuer: str, audience: str) -> jwt.JWTClaimsRegistry:
-    needed: jwt.ClaimsOption = {"essential": True}
-    return jwt.JWTClaimsRegistry(
-        now=lambda: world.now_us() // _MICROS,
-        iss={"essential": True, "value": issuer},
-        aud={"essential": True, "value": audience},
-        sub=needed,
-        jti=needed,
-        iat=needed,
-        exp=needed,
-    )
-
-
-def _claims(claims: dict[str, Any]) -> Claims:
-    roles: object = claims.get("roles", [])
-    if not isinstance(roles, list):
-        raise TokenError("its roles are no list")
-    names = cast("list[object]", roles)
-    if not all(isinstance(name, str) for name in names):
-        raise TokenError("its roles are no names")
-    return Claims(
-        Principal(str(claims["sub"]), frozenset(str(name) for name in names)),
-        str(claims["jti"]),
-        int(claims["iat"]) * _MICROS,
-        int(claims["exp"]) * _MICROS,
-    )
-
-
-def _reason(error: Exception) -> str:
-    """Return a reason that quotes nothing of the token: the library's name of the error, in words."""
-    kind = getattr(error, "error", "") or "malformed"
-    return f"it does not hold ({kind.replace('_', ' ')})"
+    def _verified(self, raw: bytes, mark: bytes) -> Claims:
+        header, said = self._opener.open(raw)
+        ends_us = header.key.until_us
+        if ends_us is not None and world.now_us() >= ends_us:
+            raise TokenError("its key is not one of ours any more")
+        claims = self._expected.claims(header.kind, said)
+        if self._limit:
+            if len(self._seen) >= self._limit:
+                # The oldest goes: it is the next to expire, or near it, since all live equally long.
+                del self._seen[next(iter(self._seen))]
+            self._seen[mark] = claims, claims.expires_us if ends_us is None else min(claims.expires_us, ends_us)
+        return claims

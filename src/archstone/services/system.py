@@ -37,6 +37,14 @@ class Environment:
     """Its data folder."""
     settings: Mapping[str, object] = field(default_factory=dict[str, object])
     """Configuration, by name."""
+    place: Callable[[str], str] | None = None
+    """Where a database of some name is. None: a file in the folder."""
+
+    def database_url(self, name: str) -> str:
+        """Return the URL of a database for what is provided: a file of this name, or a schema where all share one."""
+        if self.place is not None:
+            return self.place(name)
+        return f"sqlite:///{(self.data / f'{name}.db').absolute()}"
 
 
 class FrontDoor(Protocol):

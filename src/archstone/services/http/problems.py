@@ -94,6 +94,8 @@ def _extra_headers(error: ArchstoneError, status: int) -> list[tuple[bytes, byte
         # RFC 6750: who sent no token is told what is wanted, who sent a bad one that it is bad.
         bare = isinstance(error, NotSignedInError)
         headers.append((b"www-authenticate", b"Bearer" if bare else b'Bearer error="invalid_token"'))
+    elif isinstance(challenge := getattr(error, "challenge", None), str):
+        headers.append((b"www-authenticate", challenge.encode()))
     if isinstance(allow := getattr(error, "allow", None), str):
         headers.append((b"allow", allow.encode()))
     if status in _STATUSES_THAT_CLOSE:

@@ -15,6 +15,7 @@ from archstone.security import (
     DataKeys,
     FileAnchor,
     KeyFile,
+    KeyRingFile,
     Passkeys,
     PasswordPolicy,
     Passwords,
@@ -32,6 +33,7 @@ from archstone.systems.shop.notifications.site import Site
 from archstone.systems.shop.payments.bank import Bank
 from archstone.systems.shop.payments.guard import GuardedProvider
 from archstone.systems.shop.payments.provider import find_provider
+from archstone.systems.shop.programs.programs import Programs
 from archstone.systems.shop.shipping import addresses
 from archstone.systems.shop.shipping.service import Pace
 from archstone.systems.shop.users.safeguards import Safeguards
@@ -47,6 +49,7 @@ __all__ = [
     "pace",
     "passwords",
     "payment_provider",
+    "programs",
     "safeguards",
     "site",
     "tokens",
@@ -103,6 +106,19 @@ def tokens(environment: Environment) -> Tokens:
     """Return what signs and verifies access tokens, with keys made at the first start."""
     keys = KeyFile(environment.data / "keys.json").load()
     return Tokens(keys, issuer=environment.system, audience=f"{environment.system}-api")
+
+
+def programs(environment: Environment) -> Programs:
+    """Return what lets programs in, with keys made at the first start."""
+    place = _option(environment, "public_url", "http://127.0.0.1:8080").rstrip("/")
+    ring = KeyRingFile(environment.data / "oauth-keys.json")
+    return Programs(
+        Database(environment.database_url("programs"), name=f"{environment.system}/programs"),
+        pepper=KeyFile(environment.data / "api-keys.json").load(),
+        ring=ring.renewed,
+        issuer=f"{place}/oauth",
+        api=f"{environment.system}-api",
+    )
 
 
 @asynccontextmanager

@@ -22,6 +22,7 @@ from archstone.systems.shop.orders.choreography import ChoreographedOrders
 from archstone.systems.shop.orders.contract import Orders
 from archstone.systems.shop.payments.choreography import ChoreographedPayments
 from archstone.systems.shop.payments.guard import GuardedProvider
+from archstone.systems.shop.programs.programs import Programs
 from archstone.systems.shop.providers import (
     audits,
     checkout_form,
@@ -31,6 +32,7 @@ from archstone.systems.shop.providers import (
     pace,
     passwords,
     payment_provider,
+    programs,
     safeguards,
     site,
     tokens,
@@ -76,6 +78,7 @@ shop = System(
         Pace: pace,
         CheckoutForm: checkout_form,
         ImageProxy: images,
+        Programs: programs,
         Window: window,
     },
     contracts_snapshot=Path(__file__).with_name("contracts.json"),
@@ -106,6 +109,11 @@ shop = System(
             about="Pictures of imported products: `proxy` fetches and keeps them, `drawn` shows drawings only.",
             default="proxy",
             choices=("proxy", "drawn"),
+        ),
+        Option(
+            "public_url",
+            about="Where people find the shop, such as https://shop.example: tokens for programs of others name it.",
+            default="http://127.0.0.1:8080",
         ),
         Option(
             "origins",

@@ -14,6 +14,7 @@ from archstone.observability import get_logger
 from archstone.security import HostCookie
 from archstone.systems.shop.carts.contract import CartUnknownError
 from archstone.systems.shop.catalog.contract import Category, Product, Recommendations, UnknownProductError
+from archstone.systems.shop.programs.programs import Programs
 from archstone.systems.shop.users.contract import SessionEndedError, browser_mark
 from archstone.systems.shop.web.clients import PAGES, Clients
 from archstone.systems.shop.web.cookies import CART, SESSION
@@ -37,8 +38,12 @@ def as_pages() -> Call:
 class Desk:
     """Made once per run."""
 
-    def __init__(self, clients: Clients, window: Window, console: Console | None = None) -> None:
+    def __init__(
+        self, clients: Clients, window: Window, console: Console | None = None, programs: Programs | None = None
+    ) -> None:
         self.clients = clients
+        self.programs = programs
+        """What lets programs in. None: there is none."""
         self._window = window
         self.console = console
         """What is known of the run behind the pages. None: nothing."""

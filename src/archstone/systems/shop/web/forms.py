@@ -24,6 +24,7 @@ __all__ = [
     "DeletionForm",
     "Filled",
     "ForgottenForm",
+    "KeyForm",
     "LineForm",
     "LoginForm",
     "NameForm",
@@ -79,6 +80,7 @@ _WORDS: Final = {
     "quantity": "Please enter a number from 0 to 99.",
     "language": "Please choose a language.",
     "theme": "Please choose a look.",
+    "days": "Please choose for how long.",
 }
 _LINE: Final = "[A-Z0-9][A-Z0-9-]{2,19}:[1-9][0-9]?"
 _OTHER: Final = "This is not what was expected here: please go back and start again."
@@ -175,6 +177,13 @@ class PreferencesForm(_Form):
 
     language: Language
     theme: Theme
+
+
+class KeyForm(_Form):
+    """A new API key."""
+
+    name: VisibleText
+    days: Annotated[int, Field(ge=1, le=365)]
 
 
 class LineForm(_Form):

@@ -7,8 +7,10 @@ whether the shop is about to stop. `build` is where both come together, so this 
 from dataclasses import replace
 
 from archstone.gateway import ASGIApp, Gateway, GatewayParts
+from archstone.security import OAuthApp
 from archstone.systems.shop.images.mount import Images
 from archstone.systems.shop.images.proxy import ImageProxy
+from archstone.systems.shop.programs.programs import Programs
 from archstone.systems.shop.web.clients import clients_of
 from archstone.systems.shop.web.site import Limits, Site
 from archstone.systems.shop.window import Window
@@ -31,8 +33,17 @@ class Front(Gateway):
         )
         clients = clients_of(parts.routes)
         proxy: ImageProxy | None = parts.provided.get(ImageProxy)
+        programs: Programs | None = parts.provided.get(Programs)
         images = Images(clients.catalog, proxy)
         ready, console = (lambda: parts.ready()[0]), parts.console
         window: Window = parts.provided[Window]
-        site = Site(clients, limits, window=window, ready=ready, console=console, proxied=proxy is not None)
-        return Gateway.build(self, replace(parts, mounts={**parts.mounts, "/images": images, "": site}))
+        site = Site(
+            clients, limits, window=window, ready=ready, console=console, proxied=proxy is not None, programs=programs
+        )
+        mounts: dict[str, ASGIApp] = {**parts.mounts, "/images": images, "": site}
+        if programs is not None:
+            programs.people.connect(clients.browsers, clients.roles)
+            oauth = OAuthApp(programs.oauth)
+            mounts |= {"/oauth": oauth, "/.well-known": oauth.well_known}
+            parts = replace(parts, verify=programs.verify(parts.verify))
+        return Gateway.build(self, replace(parts, mounts=mounts))

@@ -6,7 +6,18 @@ from typing import Final, NamedTuple
 
 from archstone.systems.shop.web.desk import Desk
 from archstone.systems.shop.web.exchange import Answer, Request
-from archstone.systems.shop.web.pages import account, admin, behind, browse, cart, checkout, orders, security, signin
+from archstone.systems.shop.web.pages import (
+    account,
+    admin,
+    behind,
+    browse,
+    cart,
+    checkout,
+    keys,
+    orders,
+    security,
+    signin,
+)  # fmt: skip
 from archstone.systems.shop.web.pages.admin.data import Data
 
 __all__ = ["Handler", "Route", "find"]
@@ -21,6 +32,8 @@ _PARTS: Final = {
     "refund": "[0-9a-f]{32}",
     "passkey": "[0-9a-f]{32}",
     "mark": "[0-9a-f]{64}",
+    "key": "[0-9a-f]{32}",
+    "app": "[0-9a-f]{32}",
 }
 
 
@@ -86,6 +99,10 @@ ROUTES: Final = (
     Route("POST", "/forgot", signin.forgot),
     Route("GET", "/reset", signin.reset_form),
     Route("POST", "/reset", signin.reset),
+    Route("GET", "/account/keys", keys.show, signed_in=True),
+    Route("POST", "/account/keys", keys.make, signed_in=True),
+    Route("POST", "/account/keys/{key}/rotate", keys.rotate, signed_in=True),
+    Route("POST", "/account/keys/{key}/revoke", keys.revoke, signed_in=True),
     Route("GET", "/register", account.register_form),
     Route("POST", "/register", account.register),
     Route("POST", "/logout", account.logout),

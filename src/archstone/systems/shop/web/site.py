@@ -22,6 +22,7 @@ from archstone.resilience import Gate, Limiter
 from archstone.security import CrossSiteError, HostCookie, check_same_origin
 from archstone.services import Access
 from archstone.systems.shop.orders.contract import OrderUnknownError, OrderView
+from archstone.systems.shop.programs.programs import Programs
 from archstone.systems.shop.web.asgi import ClientGoneError, Response, accepts_gzip, headers_of
 from archstone.systems.shop.web.body import Forms
 from archstone.systems.shop.web.clients import Clients
@@ -76,6 +77,7 @@ class Site:
         ready: Callable[[], bool],
         console: Console | None = None,
         proxied: bool = False,
+        programs: Programs | None = None,
     ) -> None:
         """Say whom to ask and what visitors must pass.
 
@@ -86,8 +88,9 @@ class Site:
             ready: Tells whether the shop is open: streams end when it is not.
             console: What is known of the run behind. None: nothing.
             proxied: Whether `/images` shows pictures of elsewhere, so that pages may name them.
+            programs: What lets programs in. None: there is none.
         """
-        self._desk = Desk(clients, window, console)
+        self._desk = Desk(clients, window, console, programs)
         self._limits = limits
         self._assets = Assets()
         self._templates = Templates(self._assets, proxied=proxied)

@@ -43,6 +43,7 @@ NOTICES: Final = {
     "unknown": "This product is not for sale any more.",
     "quantity": "Please enter a number of pieces from 0 to 99.",
     "saved": "Your changes have been saved.",
+    "key-revoked": "This key opens nothing any more.",
     "password": "Your password is changed. Every other device is signed out, and a mail tells you so.",
     "link": "If there is an account with this address, a mail with a link is on its way. It is good for ten minutes.",
     "reset": "Your password is changed, and every device is signed out. Please sign in with the new one.",

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from archstone.systems.shop.web.pages.admin import bank, figures, letters, orders, products, sagas, stock, users
+from archstone.systems.shop.web.pages.admin import apps, bank, figures, letters, orders, products, sagas, stock, users
 
 __all__ = ["PAGES"]
 
@@ -41,5 +41,9 @@ PAGES: Final = (
     ("POST", "/admin/users/{user}/withdraw", users.withdraw),
     ("POST", "/admin/users/{user}/close", users.close),
     ("POST", "/admin/users/{user}/open", users.open_again),
+    ("GET", "/admin/apps", apps.apps),
+    ("POST", "/admin/apps", apps.register),
+    ("POST", "/admin/apps/{app}/rotate", apps.rotate),
+    ("POST", "/admin/apps/{app}/remove", apps.remove),
 )
 """Method, path and handler of each page."""

@@ -16,6 +16,7 @@ from archstone.systems.shop.web.forms import Filled, shown_again
 from archstone.systems.shop.web.pages.admin.frame import key_of
 
 __all__ = [
+    "AppForm",
     "ArrivalForm",
     "ClosingForm",
     "CorrectionForm",
@@ -40,6 +41,8 @@ _WORDS: Final = {
     "currency": "Please enter three capital letters, such as EUR.",
     "description": "Please enter at most 5,000 characters.",
     "pieces": f"Please enter a whole number from 0 to {MAX_PIECES:,}.",
+    "redirect_uris": "Please enter at least one address.",
+    "kind": "Please choose where it runs.",
     "reason": "Please say why, in at most 300 characters: it is kept.",
 }
 _TEXT: Final = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
@@ -51,6 +54,15 @@ _OTHER: Final = "This is not what was expected here: please go back and start ag
 
 class _Form(BaseModel):
     model_config = ConfigDict(frozen=True)
+
+
+class AppForm(_Form):
+    """An app of others."""
+
+    name: VisibleText
+    redirect_uris: Annotated[str, StringConstraints(min_length=1, max_length=2_000)]
+    """Parted by blanks; the server checks each."""
+    kind: Literal["server", "device"]
 
 
 class ClosingForm(_Form):

@@ -1,0 +1,396 @@
+"""API keys: for programs that act for somebody, found by scanners when they leak, stored only as a hash.
+
+    async with ApiKeys(db, pepper=KeyFile(data / "api-keys.json").load()) as keys:
+        made = await keys.create("ann", name="nightly export", scopes=["orders:read"])
+        made.text                                  # ask_… shown once
+        key = await keys.verify(text)              # or ApiKeyError
+
+A key is `ask_`, 38 letters and digits of chance (226 bits), and 6 that are a checksum: `LEAKED` is the expression by
+which scanners find them, and the checksum tells a real one from what merely looks like one, without asking anybody.
+
+Stored is an HMAC-SHA-256 under a key that is kept outside the database. A slow hash, as for passwords, would protect
+nothing more: there is nothing to guess in 226 bits, and each request would pay for it. The outside key is for who can
+write into the database, and could otherwise put a key of their own there.
+
+A key is looked up at each use, so that one that is revoked opens nothing from that moment on, in every process. Uses
+are counted in memory and written every `flush_s`: a process that dies forgets the counts of that time, nothing else.
+"""
+
+import asyncio
+import hmac
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+from archstone import world
+from archstone.context import Principal
+from archstone.data import Database, Schema, Transaction
+from archstone.errors import ConfigError, NotFoundError, RejectedError
+from archstone.observability import get_logger
+from archstone.security.apikeyform import new_key, well_formed
+from archstone.security.errors import ApiKeyError
+from archstone.security.keys import SigningKeys
+
+__all__ = [
+    "API_KEY_SCHEMA",
+    "ApiKey",
+    "ApiKeys",
+    "NewApiKey",
+    "TooManyApiKeysError",
+    "UnknownApiKeyError",
+    "well_formed",
+]
+
+_HINT: Final = 4
+_MICROS: Final = 1_000_000
+_log = get_logger(__name__)
+
+API_KEY_SCHEMA: Final = Schema(
+    "security.api_keys",
+    (
+        (
+            """CREATE TABLE _archstone_api_keys (
+                hash BLOB PRIMARY KEY,
+                id TEXT NOT NULL UNIQUE,
+                owner TEXT NOT NULL,
+                name TEXT NOT NULL,
+                hint TEXT NOT NULL,
+                scopes TEXT NOT NULL,
+                created_at INTEGER NOT NULL,
+                expires_at INTEGER NOT NULL,
+                revoked_at INTEGER,
+                replaces TEXT,
+                last_used_at INTEGER,
+                uses INTEGER NOT NULL DEFAULT 0
+            ) WITHOUT ROWID""",
+            "CREATE INDEX _archstone_api_keys_owner ON _archstone_api_keys (owner)",
+            "CREATE INDEX _archstone_api_keys_expiry ON _archstone_api_keys (expires_at)",
+        ),
+    ),
+)
+_COLUMNS: Final = (
+    "id, owner, name, hint, scopes, created_at AS created_us, expires_at AS expires_us, revoked_at AS revoked_us,"
+    " replaces, last_used_at AS last_used_us, uses"
+)
+
+
+class TooManyApiKeysError(RejectedError, code="security.too-many-api-keys", status=409):
+    """Somebody has as many API keys as one may have. None was made."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return f"API keys: there are {self.limit} already, as many as one may have: revoke one that is not used"
+
+
+class UnknownApiKeyError(NotFoundError, code="security.unknown-api-key", status=404):
+    """There is no such API key, or it is somebody else's, or it has ended."""
+
+    def __str__(self) -> str:
+        return "there is no such API key that is still good"
+
+
+class ApiKey(NamedTuple):
+    """What is known of a key. Its text is not."""
+
+    id: str
+    owner: str
+    name: str
+    """What its owner calls it."""
+    hint: str
+    """How it begins."""
+    scopes: str
+    """Names, parted by blanks."""
+    created_us: int
+    """Microseconds since the epoch, as below."""
+    expires_us: int
+    """The first microsecond at which it is refused."""
+    revoked_us: int | None
+    replaces: str | None
+    """The id of the key that this one is the successor of."""
+    last_used_us: int | None
+    """None: never. Late by `flush_s` at most."""
+    uses: int
+
+    def principal(self, roles: Iterable[str] = ()) -> Principal:
+        """Return who asks with it: its owner, with these roles, for its scopes only."""
+        return Principal(self.owner, frozenset(roles), frozenset(self.scopes.split()))
+
+
+class NewApiKey(NamedTuple):
+    """A key that has just been made; its text is stored nowhere."""
+
+    text: str
+    key: ApiKey
+
+
+class ApiKeys:
+    """Makes, checks, rotates and revokes keys in a database. Open it by `async with`."""
+
+    LEAKED: Final = r"\bask_[0-9A-Za-z]{44}\b"
+    """What a scanner for leaked secrets looks for, with the prefix `ask`; `well_formed` then knows the real ones."""
+
+    def __init__(
+        self,
+        db: Database,
+        *,
+        pepper: SigningKeys,
+        prefix: str = "ask",
+        longest_s: float = 365 * 86_400.0,
+        most_each: int = 20,
+        flush_s: float = 10.0,
+        most_counted: int = 10_000,
+    ) -> None:
+        """Take the database; nothing is read or written.
+
+        Args:
+            db: Where the hashes are kept.
+            pepper: What the hashes are made with: the first makes, all are tried. Kept outside the database.
+            prefix: What a key begins with: 2 to 10 small letters.
+            longest_s: Seconds that a key lives at most, and by default. Above 0.
+            most_each: Keys of one owner that are good at the same time. At least 1.
+            flush_s: Seconds for which uses are counted in memory. Above 0.
+            most_counted: Keys whose uses wait to be written; more are written at once. At least 1.
+        """
+        if not re.fullmatch("[a-z]{2,10}", prefix):
+            raise ConfigError(f"ApiKeys: prefix={prefix!r} must be 2 to 10 small letters")
+        if not (longest_s > 0 and most_each >= 1 and flush_s > 0 and most_counted >= 1):
+            raise ConfigError(
+                f"ApiKeys: longest_s={longest_s} and flush_s={flush_s} must be above 0, most_each={most_each} and "
+                f"most_counted={most_counted} at least 1"
+            )
+        self._db = db
+        self._peppers = pepper.keys
+        self._prefix = prefix
+        self._longest_us = round(longest_s * _MICROS)
+        self._most_each = most_each
+        self._flush_s = flush_s
+        self._most_counted = most_counted
+        self._uses: dict[str, tuple[int, int]] = {}
+        self._used = asyncio.Event()
+        self._full = asyncio.Event()
+        self._flushing: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Create the table if it is not there, and write down uses from now on."""
+        await self._db.ensure(API_KEY_SCHEMA)
+        self._flushing = asyncio.create_task(self._flush_now_and_then(), name="uses of API keys")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        """Write down the uses that are not yet."""
+        if self._flushing is not None:
+            self._flushing.cancel()
+            await asyncio.wait([self._flushing])
+        await self.flush()
+
+    async def create(
+        self, owner: str, *, name: str, scopes: Iterable[str], lifetime_s: float | None = None
+    ) -> NewApiKey:
+        """Make a key.
+
+        Args:
+            owner: Whose it is; whoever has the key acts as them.
+            name: What the owner calls it: 1 to 100 characters.
+            scopes: All that may be done with it: at most 50, none with a blank. The caller checks that they exist.
+            lifetime_s: Seconds. None, or more than `longest_s`: that.
+
+        Raises:
+            TooManyApiKeysError: The owner has as many as one may have.
+        """
+        wanted = sorted(set(scopes))
+        if not 1 <= len(name) <= 100 or len(wanted) > 50 or any(not each or " " in each for each in wanted):
+            raise ConfigError("ApiKeys.create: a name of 1 to 100 characters, and at most 50 scopes without blanks")
+        lives_us = self._longest_us if lifetime_s is None else min(round(lifetime_s * _MICROS), self._longest_us)
+        expires_us = world.now_us() + lives_us
+        await self.sweep()  # so that the table does not grow with what has ended
+
+        async def work(tx: Transaction) -> NewApiKey:
+            count = await tx.one(
+                int,
+                "SELECT count(*) FROM _archstone_api_keys WHERE owner = :owner AND revoked_at IS NULL"
+                " AND expires_at > :now",
+                owner=owner,
+                now=world.now_us(),
+            )
+            if count >= self._most_each:
+                raise TooManyApiKeysError(self._most_each)
+            return await self._insert(tx, owner, name, " ".join(wanted), expires_us, replaces=None)
+
+        return await self._db.run(work)
+
+    async def verify(self, text: str) -> ApiKey:
+        """Return the key, and count the use.
+
+        Raises:
+            ApiKeyError: It opens nothing; `fault` says why. The answer to a client should not.
+        """
+        if not well_formed(text, prefix=self._prefix):
+            raise ApiKeyError("malformed")
+        for pepper in self._peppers:
+            key = await self._db.first(
+                ApiKey,
+                f"SELECT {_COLUMNS} FROM _archstone_api_keys WHERE hash = :hash",
+                hash=_digest(pepper, text),
+            )
+            if key is not None:
+                break
+        else:
+            raise ApiKeyError("unknown")
+        now_us = world.now_us()
+        if key.revoked_us is not None:
+            raise ApiKeyError("revoked")
+        if now_us >= key.expires_us:
+            raise ApiKeyError("expired")
+        self._count(key.id, now_us)
+        return key
+
+    async def rotate(self, key_id: str, *, owner: str, overlap_s: float = 86_400.0) -> NewApiKey:
+        """Make the successor of a key: the same name and scopes, and a whole life again.
+
+        Args:
+            key_id: Of the key.
+            owner: Whose it is.
+            overlap_s: Seconds for which the old one goes on, so that programs can change over. At least 0.
+
+        Raises:
+            UnknownApiKeyError: The owner has no such key that is still good.
+        """
+        now_us = world.now_us()
+
+        async def work(tx: Transaction) -> NewApiKey:
+            old = await tx.first(
+                ApiKey,
+                f"SELECT {_COLUMNS} FROM _archstone_api_keys WHERE id = :id AND owner = :owner"
+                " AND revoked_at IS NULL AND expires_at > :now",
+                id=key_id,
+                owner=owner,
+                now=now_us,
+            )
+            if old is None:
+                raise UnknownApiKeyError
+            await tx.execute(
+                "UPDATE _archstone_api_keys SET expires_at = :ends WHERE id = :id",
+                ends=min(old.expires_us, now_us + round(max(0.0, overlap_s) * _MICROS)),
+                id=key_id,
+            )
+            return await self._insert(tx, owner, old.name, old.scopes, now_us + self._longest_us, replaces=key_id)
+
+        return await self._db.run(work)
+
+    async def revoke(self, key_id: str, *, owner: str) -> bool:
+        """End a key at once, in every process; False if the owner has no such key, or it has ended."""
+        changed = await self._db.execute(
+            "UPDATE _archstone_api_keys SET revoked_at = :now WHERE id = :id AND owner = :owner AND revoked_at IS NULL",
+            now=world.now_us(),
+            id=key_id,
+            owner=owner,
+        )
+        return changed > 0
+
+    async def revoke_text(self, text: str) -> bool:
+        """End a key whose text has been found where it must not be; False if it is none of ours, or has ended."""
+        changed = 0
+        for pepper in self._peppers:
+            changed += await self._db.execute(
+                "UPDATE _archstone_api_keys SET revoked_at = :now WHERE hash = :hash AND revoked_at IS NULL",
+                now=world.now_us(),
+                hash=_digest(pepper, text),
+            )
+        return changed > 0
+
+    async def revoke_all(self, owner: str) -> int:
+        """End every key of an owner; return how many that were."""
+        return await self._db.execute(
+            "UPDATE _archstone_api_keys SET revoked_at = :now WHERE owner = :owner AND revoked_at IS NULL",
+            now=world.now_us(),
+            owner=owner,
+        )
+
+    async def keys_of(self, owner: str) -> list[ApiKey]:
+        """Return the keys of an owner, newest first, those that have ended too; at most 200."""
+        return await self._db.all(
+            ApiKey,
+            f"SELECT {_COLUMNS} FROM _archstone_api_keys WHERE owner = :owner"
+            " ORDER BY created_at DESC, id DESC LIMIT 200",
+            owner=owner,
+        )
+
+    async def flush(self) -> None:
+        """Write down the uses that were counted. Called by itself."""
+        uses, self._uses = self._uses, {}
+        self._full.clear()
+        if not uses:
+            return
+        rows = [{"id": key_id, "count": count, "last": last_us} for key_id, (count, last_us) in uses.items()]
+        await self._db.many(
+            "UPDATE _archstone_api_keys SET uses = uses + :count, last_used_at ="
+            " CASE WHEN last_used_at > :last THEN last_used_at ELSE :last END WHERE id = :id",
+            rows,
+        )
+
+    async def sweep(self, *, keep_s: float = 30 * 86_400.0, limit: int = 1_000) -> int:
+        """Delete at most `limit` keys that ended `keep_s` seconds ago, or longer; return how many."""
+        return await self._db.execute(
+            "DELETE FROM _archstone_api_keys WHERE id IN (SELECT id FROM _archstone_api_keys"
+            " WHERE expires_at <= :gone OR revoked_at <= :gone LIMIT :limit)",
+            gone=world.now_us() - round(keep_s * _MICROS),
+            limit=limit,
+        )
+
+    def _count(self, key_id: str, now_us: int) -> None:
+        self._uses[key_id] = self._uses.get(key_id, (0, 0))[0] + 1, now_us
+        self._used.set()
+        if len(self._uses) >= self._most_counted:
+            self._full.set()
+
+    async def _insert(
+        self, tx: Transaction, owner: str, name: str, scopes: str, expires_us: int, *, replaces: str | None
+    ) -> NewApiKey:
+        text = new_key(self._prefix)
+        hint = text[: len(self._prefix) + 1 + _HINT]
+        key = ApiKey(world.new_id(), owner, name, hint, scopes, world.now_us(), expires_us, None, replaces, None, 0)
+        await tx.execute(
+            "INSERT INTO _archstone_api_keys (hash, id, owner, name, hint, scopes, created_at, expires_at, replaces)"
+            " VALUES (:hash, :id, :owner, :name, :hint, :scopes, :created, :expires, :replaces)",
+            hash=_digest(self._peppers[0], text),
+            id=key.id,
+            owner=owner,
+            name=name,
+            hint=hint,
+            scopes=scopes,
+            created=key.created_us,
+            expires=expires_us,
+            replaces=replaces,
+        )
+        return NewApiKey(text, key)
+
+    async def _flush_now_and_then(self) -> None:
+        while True:
+            await self._used.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._flush_s):
+                    await self._full.wait()
+            self._used.clear()
+            kept = self._uses
+            try:
+                await self.flush()
+            except Exception as error:  # noqa: BLE001 - counts are worth no more than another try
+                _log.warning("uses of API keys are not written yet", exc_info=error)
+                self._add_again(kept)
+
+    def _add_again(self, uses: dict[str, tuple[int, int]]) -> None:
+        for key_id, (count, last_us) in uses.items():
+            later, at_us = self._uses.get(key_id, (0, 0))
+            self._uses[key_id] = count + later, max(last_us, at_us)
+        self._used.set()
+
+
+def _digest(pepper: bytes, text: str) -> bytes:
+    return hmac.digest(pepper, b"archstone api key " + text.encode("utf-8", "surrogatepass"), "sha256")

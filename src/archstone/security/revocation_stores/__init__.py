@@ -1,0 +1,1 @@
+"""Where revocations are kept for all processes: one file per kind of store."""

@@ -1,0 +1,130 @@
+"""Attacks on API keys. Each also succeeds against a weak variant."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from archstone.data import Database
+from archstone.security import ApiKeyError, ApiKeys, SigningKeys, well_formed
+from archstone.security.apikeyform import _checksum
+from archstone.security.apikeys import _digest
+
+pytestmark = pytest.mark.simulated(limit_s=None)
+
+PEPPER = SigningKeys((b"p" * 32,))
+
+
+@pytest.fixture
+async def db(tmp_path: Path) -> AsyncIterator[Database]:
+    async with Database(f"sqlite:///{tmp_path}/keys.db") as opened:
+        yield opened
+
+
+@pytest.fixture
+async def keys(db: Database) -> AsyncIterator[ApiKeys]:
+    async with ApiKeys(db, pepper=PEPPER) as opened:
+        yield opened
+
+
+async def fault(keys: ApiKeys, text: str) -> str:
+    try:
+        await keys.verify(text)
+    except ApiKeyError as error:
+        return error.fault
+    return ""
+
+
+async def test_attack_keys_without_a_checksum_make_no_questions(keys: ApiKeys, db: Database) -> None:
+    """Guesses are turned away before the database: 10,000 of them cost no statement."""
+    asked: list[str] = []
+    real = db.first
+
+    async def counting(row: object, sql: str, /, **params: object) -> object:
+        asked.append(sql)
+        return await real(row, sql, **params)
+
+    db.first = counting
+    made = await keys.create("ann", name="x", scopes=["orders:read"])
+    wrong = [made.text[:-1] + ("0" if made.text[-1] != "0" else "1"), made.text[:-1], made.text + "0", "ask_", "",
+             made.text.upper(), "ask_" + "0" * 44, "ghp_" + made.text[4:], "ask_" + "\ud800" * 44]  # fmt: skip
+    for text in wrong:
+        assert await fault(keys, text) == "malformed"
+    assert asked == []
+    assert await fault(keys, made.text) == ""
+    assert len(asked) == 1
+
+    async def weak(text: str) -> bool:  # asks the database about whatever comes
+        return (
+            await db.first(
+                str, "SELECT id FROM _archstone_api_keys WHERE hash = :hash", hash=_digest(PEPPER.keys[0], text)
+            )
+            is not None
+        )
+
+    for text in wrong:
+        await weak(text)
+    assert len(asked) == 1 + len(wrong)
+
+
+async def test_attack_a_key_that_was_revoked_a_moment_ago(keys: ApiKeys, db: Database) -> None:
+    made = await keys.create("ann", name="x", scopes=[])
+    async with ApiKeys(db, pepper=PEPPER) as elsewhere:
+        remembered = {made.text: await elsewhere.verify(made.text)}
+        await keys.revoke(made.key.id, owner="ann")
+        assert await fault(elsewhere, made.text) == "revoked"
+        assert made.text in remembered  # a cache without a way to hear of it goes on
+
+
+async def test_attack_an_expired_key(keys: ApiKeys) -> None:
+    made = await keys.create("ann", name="x", scopes=[], lifetime_s=60)
+    await asyncio.sleep(59)
+    assert await fault(keys, made.text) == ""
+    await asyncio.sleep(1)
+    assert await fault(keys, made.text) == "expired"
+    weak = {made.text: made.key}
+    assert made.text in weak
+
+
+async def test_attack_a_row_planted_in_the_database(keys: ApiKeys, db: Database) -> None:
+    """Who can write the table, and has not the pepper, cannot make a key."""
+    body = "ask_" + "A" * 38
+    mine = body + _checksum(body)
+    assert well_formed(mine)
+    for stored in (hashlib.sha256(mine.encode()).digest(), mine.encode()):
+        await db.execute(
+            "INSERT INTO _archstone_api_keys (hash, id, owner, name, hint, scopes, created_at, expires_at)"
+            " VALUES (:hash, :id, 'root', 'x', 'x', 'orders:write', 0, :end)",
+            hash=stored, id=stored.hex(), end=1 << 60,
+        )  # fmt: skip
+    assert await fault(keys, mine) == "unknown"
+
+    async def weak(text: str) -> bool:
+        plain = hashlib.sha256(text.encode()).digest()
+        return await db.first(str, "SELECT owner FROM _archstone_api_keys WHERE hash = :hash", hash=plain) is not None
+
+    assert await weak(mine)
+
+
+async def test_attack_somebody_elses_key_by_its_id(keys: ApiKeys, db: Database) -> None:
+    made = await keys.create("ann", name="x", scopes=["orders:read"])
+    assert not await keys.revoke(made.key.id, owner="eve")
+    with pytest.raises(LookupError):
+        await keys.rotate(made.key.id, owner="eve")
+    assert await fault(keys, made.text) == ""
+
+    async def weak(key_id: str) -> int:
+        return await db.execute("UPDATE _archstone_api_keys SET revoked_at = 1 WHERE id = :id", id=key_id)
+
+    assert await weak(made.key.id) == 1
+
+
+async def test_attack_a_stolen_database_holds_no_key(keys: ApiKeys, db: Database) -> None:
+    made = await keys.create("ann", name="x", scopes=["orders:read"])
+    rows = await db.all(dict, "SELECT * FROM _archstone_api_keys")
+    told = " ".join(str(value) for row in rows for value in row.values())
+    assert made.text not in told
+    assert hashlib.sha256(made.text.encode()).digest() not in [row["hash"] for row in rows]
+    assert made.text in f"{told} {made.text}"  # what a table in the clear would show
