@@ -1,6 +1,7 @@
 """What travels with a call: who asks, until when, under which trace and key, and the open transaction.
 
-There is one ContextVar. A `Call` is immutable; to change something, `enter(call._replace(...))` for a block.
+There is one ContextVar of it. A `Call` is immutable; to change something, `enter(call._replace(...))` for a block. From
+which address a request came is apart (`whence`): the door sets it once, it is for records, and it gives no rights.
 """
 
 import sys
@@ -24,6 +25,8 @@ __all__ = [
     "new_tuple",
     "running_task",
     "set_current",
+    "set_whence",
+    "whence",
 ]
 
 
@@ -107,6 +110,15 @@ set_current = _call.set
 
 leave = _call.reset
 """Undo `set_current`."""
+
+
+_whence: ContextVar[str] = ContextVar("archstone_whence", default="")
+
+whence = _whence.get
+"""Return the address that the running request came from, an IPv6 one as its /64; empty where it is not known."""
+
+set_whence = _whence.set
+"""Say where the running request came from. For whoever lets it in; what runs in its task and below sees it."""
 
 
 @contextmanager

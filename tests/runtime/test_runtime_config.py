@@ -158,7 +158,10 @@ def test_every_option_of_a_system_is_listed_set_or_not_with_default_and_source()
         ),
         (
             {"colour": "red"},
-            "no such option; there are checkout, images, images_allow, mailer, parcels, payments, payments_*. `",
+            (
+                "no such option; there are admins_need_factor, audit_keep_days, breached_passwords, cache, "
+                "checkout, images, images_allow, limits, mailer, origins, parcels, payments, payments_*, root_keys. `"
+            ),
         ),
         ({"parcels": "quick"}, "option parcels='quick' (from flag): take one of slow, fast"),
         ({"tokens": "hunter2"}, "option tokens='***' (from flag): there is no such option"),

@@ -72,5 +72,7 @@ def test_answers_with_secrets_are_not_kept() -> None:
     assert unkept - by_state == {
         "Sessions.login", "Sessions.refresh", "Sessions.logout", "UserWrite.register", "Carts.open",
         "UserWrite.change_password",
-        "UserWrite.delete_account",
+        "UserWrite.delete_account", "Sessions.confirm", "Factors.prove", "Factors.offer_totp", "Factors.add_totp",
+        "Factors.remove_totp", "Factors.renew_codes", "Factors.ask_new_passkey", "Factors.add_passkey",
+        "Factors.remove_passkey", "Recovery.ask_reset", "Recovery.reset_password",
     }  # fmt: skip

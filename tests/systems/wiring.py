@@ -16,18 +16,21 @@ from archstone.data import Database, Envelope
 from archstone.messaging import Bus, Relay
 from archstone.runtime import DataFolder, Embedded, Settings, database_url
 from archstone.runtime import running as running_anywhere
-from archstone.security import Cost, Passwords, SigningKeys, Tokens
+from archstone.security import Audits, Cost, FileAnchor, KeyFile, Passkeys, Passwords, SigningKeys, Tokens
 from archstone.security.encryption import DataKeys, RootKeys
 from archstone.services import Dispatcher, EventRoute, InProcess, System, client, event_routes, periodic
 from archstone.systems.shop.checkout import CheckoutForm
 from archstone.systems.shop.notifications.mailer import FileMailer, Mailer
+from archstone.systems.shop.notifications.site import Site
 from archstone.systems.shop.orders.contract import Orders, OrderView
 from archstone.systems.shop.payments.bank import Bank
 from archstone.systems.shop.payments.guard import GuardedProvider
+from archstone.systems.shop.providers import POLICY
 from archstone.systems.shop.roles import ROLES
 from archstone.systems.shop.shipping.service import Pace
 from archstone.systems.shop.system import shop
 from archstone.systems.shop.users.contract import User, UserWrite
+from archstone.systems.shop.users.safeguards import Safeguards
 from archstone.systems.shop.values import Address, Line
 from archstone.systems.shop.window import KEEP_S, Window
 
@@ -133,6 +136,7 @@ async def running_shop(
     form: CheckoutForm = CheckoutForm.SAGA,
     held: Collection[tuple[str, str]] = (),
     times: int = 1,
+    admins_need_factor: bool = False,
 ) -> AsyncIterator[RunningShop]:
     """Run the shop in `data` until the block ends.
 
@@ -145,12 +149,22 @@ async def running_shop(
         form: Who carries new orders to their end.
         held: Groups and events that they do not handle before `RunningShop.released` is set.
         times: How often each event is given to each handler.
+        admins_need_factor: Whether administrators are none until they have a second factor.
     """
     async with AsyncExitStack() as stack:
         guard = await stack.enter_async_context(GuardedProvider(bank or Bank(f"sqlite:///{data / 'bank.db'}")))
         window = await stack.enter_async_context(Window(Cache(cache, name="shop", ttl_s=KEEP_S)))
         mailer = await stack.enter_async_context(mailer or FileMailer(data / "mails"))
-        passwords = await stack.enter_async_context(Passwords(cost=Cost(memory_kib=64, passes=1)))
+        passwords = await stack.enter_async_context(Passwords(cost=Cost(memory_kib=64, passes=1), policy=POLICY))
+        anchor = FileAnchor(data / "audit-anchor.json")
+        audits = await stack.enter_async_context(Audits(f"sqlite:///{data / 'audit.db'}", anchor=anchor))
+        safe = await stack.enter_async_context(
+            Safeguards(
+                keys=KeyFile(data / "factors-key.json").load(),
+                passkeys=Passkeys(rp_id="shop.test", rp_name="Shop", origins=["https://shop.test"]),
+                admins_need_factor=admins_need_factor,
+            )
+        )
         tokens = Tokens(SigningKeys.generate(), issuer="shop", audience="shop-api")
         keys = DataKeys(await stack.enter_async_context(Database(f"sqlite:///{data / 'datakeys.db'}")), ROOTS)
         await keys.open()
@@ -158,8 +172,8 @@ async def running_shop(
         stack.push_async_callback(keys.close)
         given = {
             DataKeys: keys,
-            Passwords: passwords, Tokens: tokens, GuardedProvider: guard, Mailer: mailer, Pace: pace,
-            CheckoutForm: form, Window: window,
+            Passwords: passwords, Tokens: tokens, Audits: audits, Safeguards: safe, GuardedProvider: guard,
+            Mailer: mailer, Site: Site("https://shop.test"), Pace: pace, CheckoutForm: form, Window: window,
         }  # fmt: skip
         run = RunningShop(data, cast("Bank", guard.provider), mailer, guard, window)
         access = ROLES.guard()

@@ -30,6 +30,7 @@ from archstone.cli.asking import (
     settings_of,
 )
 from archstone.cli.asking import ask_once as _ask
+from archstone.cli.audit import add_to as add_audit
 from archstone.cli.find import TRACEBACK, built_in, find_system
 from archstone.cli.lab import add_to as add_lab
 from archstone.cli.live import LiveView, wants_view
@@ -299,6 +300,7 @@ def restore_command(
     say(f"{len(info.files)} files restored, as of {_instant(info.taken_at_us)}")
 
 
+add_audit(app)
 add_roles(app)
 add_sagas(app)
 add_surge(app)

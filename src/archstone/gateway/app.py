@@ -102,6 +102,8 @@ class GatewayApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event stream, as ASGI 3 says."""
         kind = scope["type"]
+        if kind != "lifespan":
+            context.set_whence(client_key(scope).removeprefix("address:"))
         mount = self._mount_of(scope) if self._mounts and kind != "lifespan" else None
         if kind == "lifespan":
             await lifespans([app for _, app in self._mounts], scope, receive, send)

@@ -3,7 +3,8 @@
     span, SpanRecord, add_recorder      a block that is timed and belongs to a trace
     SpanStore, waterfall                traces kept in a file, and as lines of text
     counter, gauge, histogram, render   metrics in Prometheus' text format
-    get_logger, configure_logging       JSON lines that carry the trace
+    get_logger, configure_logging       JSON lines that carry the trace, without secrets
+    redact_secrets, SecretsFilter       the same for logging of one's own
     LoopLag                             how late the event loop runs
     Alerts, Alert                       conditions that somebody must hear of
     parse_traceparent, ...              a trace across processes
@@ -37,6 +38,7 @@ from archstone.observability.registry import (
     histogram,
     render,
 )
+from archstone.observability.secrets import SecretsFilter, redact_secrets, scrub
 from archstone.observability.span import Span, open_spans, span
 from archstone.observability.spanstore import SpanStore
 from archstone.observability.traceparent import format_traceparent, parse_traceparent
@@ -57,6 +59,7 @@ __all__ = [
     "MetricError",
     "Recorder",
     "Registry",
+    "SecretsFilter",
     "Span",
     "SpanRecord",
     "SpanStore",
@@ -78,8 +81,10 @@ __all__ = [
     "record_span",
     "recorded",
     "recorders",
+    "redact_secrets",
     "remove_recorder",
     "render",
+    "scrub",
     "span",
     "waterfall",
 ]

@@ -11,16 +11,10 @@ import orjson
 import structlog
 
 from archstone.errors import ArchstoneError
+from archstone.observability.secrets import REDACTED, holds_card_number, scrub, speaks_of_a_secret
 
 __all__ = ["REDACTED", "console_line", "exception_value", "json_line", "redact", "safe_text", "speaks_of_a_secret"]
 
-REDACTED: Final = "[redacted]"
-
-_SECRETS: Final = (
-    "password", "passwd", "passphrase", "secret", "token", "authorization", "cookie", "apikey", "credential",
-    "privatekey", "signingkey", "cvv", "cardnumber",
-)  # fmt: skip
-_KNOWN_KEYS_LIMIT: Final = 10_000
 _DEPTH_LIMIT: Final = 6
 _FRAMES_LIMIT: Final = 30
 _CAUSES_LIMIT: Final = 5
@@ -28,20 +22,6 @@ _TEXT_LIMIT: Final = 2_000
 _OPTIONS: Final = (
     orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
 )
-
-_known: dict[str, bool] = {}
-
-
-def speaks_of_a_secret(key: str) -> bool:
-    """Whether a value under this key must not be written: `password`, `access_token`, `X-Api-Key`, and the like."""
-    answer = _known.get(key)
-    if answer is None:
-        plain = key.lower().replace("_", "").replace("-", "")
-        answer = any(word in plain for word in _SECRETS)
-        if len(_known) >= _KNOWN_KEYS_LIMIT:
-            _known.clear()
-        _known[key] = answer
-    return answer
 
 
 def redact(values: Mapping[str, Any], *, into: MutableMapping[str, Any]) -> None:
@@ -53,6 +33,8 @@ def redact(values: Mapping[str, Any], *, into: MutableMapping[str, Any]) -> None
                 into["exception"] = exception_value(error)
         elif speaks_of_a_secret(key):
             into[key] = REDACTED
+        elif value.__class__ is str:
+            into[key] = scrub(value)
         elif value.__class__ in _PLAIN:
             into[key] = value
         else:
@@ -126,8 +108,8 @@ def _frames(where: TracebackType | None) -> list[str]:
 
 def _cleaned(value: Any, depth: int) -> Any:
     """Return `value` with the secrets inside it replaced; deeper than the limit it becomes text without content."""
-    if value.__class__ in _PLAIN or isinstance(value, str | bytes | bytearray | type):
-        return value
+    if isinstance(value, _ATOMS):
+        return _atom(value)
     if isinstance(value, Mapping):
         if depth >= _DEPTH_LIMIT:
             return "{...}"
@@ -147,6 +129,12 @@ def _cleaned(value: Any, depth: int) -> Any:
     return value
 
 
+def _atom(value: object) -> object:
+    if isinstance(value, str):
+        return scrub(value)
+    return REDACTED if value.__class__ is int and holds_card_number(cast("int", value)) else value
+
+
 def _sayable(value: object, depth: int) -> object:
     """Return what `json` can write without failing: the slow way, for the line that orjson refused."""
     if isinstance(value, Mapping) and depth:
@@ -157,11 +145,12 @@ def _sayable(value: object, depth: int) -> object:
 
 
 def safe_text(value: object) -> str:
-    """Return `str(value)`, cut to 2,000 characters; a text about the failure when `__str__` fails."""
+    """Return `str(value)` without secrets, cut to 2,000 characters; a text about the failure when `__str__` fails."""
     try:
-        return str(value)[:_TEXT_LIMIT]
+        return scrub(str(value))[:_TEXT_LIMIT]
     except Exception as error:  # noqa: BLE001 - a log line must not fail on a broken __str__
         return f"<{type(value).__qualname__}: {type(error).__qualname__}>"
 
 
-_PLAIN: Final = frozenset({str, int, float, bool, type(None)})
+_PLAIN: Final = frozenset({float, bool, type(None)})
+_ATOMS: Final = (str, int, float, bytes, bytearray, type, type(None))

@@ -4,10 +4,11 @@
     log.info("placed", order_id=order.id, total=total)
 
 Each line carries `timestamp`, `level`, `logger`, `event`, and from the context `correlation_id`, `trace_id` and
-`span_id`. Values whose key speaks of a password, a token, a cookie and the like are replaced, nested ones too; an
-exception becomes an object with its frames. A log call never raises: what cannot be written is counted in
-`lines_lost`. Loggers are made at module level; `configure_logging` takes effect on all of them at once and leaves
-a structlog configuration that the user's own program has alone. Unconfigured, warnings go to stderr for people.
+`span_id`. Values whose key speaks of a password, a token, a cookie and the like are replaced, nested ones too, and so
+is what looks like a secret inside a text (`archstone.observability.secrets`); an exception becomes an object with its
+frames. A log call never raises: what cannot be written is counted in `lines_lost`. Loggers are made at module level;
+`configure_logging` takes effect on all of them at once and leaves a structlog configuration that the user's own program
+has alone. Unconfigured, warnings go to stderr for people.
 """
 
 import io
@@ -22,6 +23,7 @@ from structlog.typing import EventDict
 from archstone import context, world
 from archstone.observability.errors import LogLevelError
 from archstone.observability.logline import console_line, json_line, redact
+from archstone.observability.secrets import scrub
 
 __all__ = ["LEVELS", "Logger", "configure_logging", "get_logger", "lines_lost"]
 
@@ -145,7 +147,7 @@ def _line(_sink: object, level: str, values: EventDict) -> bytes:
         "timestamp": datetime.fromtimestamp(world.now_us() / 1_000_000, UTC),
         "level": level,
         "logger": values.pop("logger", None),
-        "event": values.pop("event", None),
+        "event": _event(values.pop("event", None)),
     }
     call = context.current()
     if call.correlation_id is not None:
@@ -157,6 +159,10 @@ def _line(_sink: object, level: str, values: EventDict) -> bytes:
     if _output.json:
         return json_line(line)
     return console_line(line, colors=_is_terminal())
+
+
+def _event(said: object) -> object:
+    return scrub(said) if isinstance(said, str) else said
 
 
 def _is_terminal() -> bool:

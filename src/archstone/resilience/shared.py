@@ -38,14 +38,17 @@ class SharedLimiter:
         self._shared = shared
         self._local = policy.bind(name)
 
-    async def take(self, key: str, cost: float = 1.0) -> None:
-        """Take `cost` (in (0, burst]) for `key` now. Cancelled, it may have been taken.
+    async def take(self, key: str, cost: float = 1.0, *, max_wait_s: float = 0.0) -> float:
+        """Take `cost` (in (0, burst]) for `key`, now or at most `max_wait_s` from now. Cancelled, it may be taken.
+
+        Returns:
+            Seconds that the caller must wait for its turn; 0 unless `max_wait_s` is given.
 
         Raises:
             RateLimitedError: Too often; `retry_after_s` is when this take can work.
             SettingsError: The cost could never be taken.
         """
-        await self._take(key, cost, 0.0)
+        return await self._take(key, cost, max_wait_s)
 
     async def turn(self, key: str, cost: float = 1.0) -> None:
         """Take `cost` for `key` and come back when its turn has come, at most `max_wait_s` later: `Limiter.turn`."""

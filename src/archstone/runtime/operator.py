@@ -13,6 +13,7 @@ from archstone.context import Call, Principal
 from archstone.errors import DomainError, InvalidError, NotFoundError
 from archstone.messaging import DeadLetter
 from archstone.observability import SpanRecord, waterfall
+from archstone.runtime.audit_asked import AuditVerbs
 from archstone.runtime.backup import back_up
 from archstone.runtime.embedded import Embedded
 from archstone.runtime.sagas_asked import SagaVerbs
@@ -46,6 +47,7 @@ class Operator:
             "forget": self._forget,
             "call": self._call,
             "backup": self._backup,
+            **AuditVerbs(embedded).verbs(),
         }
         if embedded.lifeline is not None:
             self._verbs["kill"] = self._kill

@@ -10,13 +10,15 @@ parameters comes with a new hash to store; nothing here is ever logged or shown.
 import asyncio
 import base64
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Self, TypeVar
 
 from archstone import world
+from archstone.security.breached import BreachedPasswords
 from archstone.security.errors import PasswordsBusyError, PasswordTooLongError, StoredHashError
+from archstone.security.policy import Flaw, PasswordPolicy
 
 try:
     from argon2 import PasswordHasher
@@ -25,7 +27,7 @@ except ImportError as error:  # pragma: no cover - the core is installed without
     message = "archstone.security needs argon2-cffi: pip install 'archstone[security]'"
     raise ImportError(message, name="argon2") from error
 
-__all__ = ["Cost", "Passwords", "Verdict"]
+__all__ = ["Cost", "Passwords", "Verdict", "hasher"]
 
 T = TypeVar("T")
 
@@ -46,6 +48,17 @@ class Cost:
     """Lanes computed side by side."""
 
 
+def hasher(cost: Cost) -> PasswordHasher:
+    """Return argon2id with this cost."""
+    return PasswordHasher(
+        time_cost=cost.passes,
+        memory_cost=cost.memory_kib,
+        parallelism=cost.lanes,
+        hash_len=_HASH_BYTES,
+        salt_len=_SALT_BYTES,
+    )
+
+
 class Verdict(NamedTuple):
     """What became of a password that was offered."""
 
@@ -64,21 +77,27 @@ class Passwords:
     LIMIT_BYTES: Final = 1_024
     """Bytes of a password, in UTF-8, at most."""
 
-    def __init__(self, *, cost: Cost = Cost(), at_once: int = 2, waiting: int = 64) -> None:
+    def __init__(
+        self,
+        *,
+        cost: Cost = Cost(),
+        at_once: int = 2,
+        waiting: int = 64,
+        policy: PasswordPolicy | None = None,
+        breached: BreachedPasswords | None = None,
+    ) -> None:
         """Make it ready; threads start with the first password.
 
         Args:
             cost: Parameters of new hashes. A hash with other ones is renewed at its next verification.
             at_once: Hashes computed at the same time, at least 1.
             waiting: Callers that may wait for their turn, at least 0; one more gets `PasswordsBusyError`.
+            policy: What new passwords must be. None: `PasswordPolicy()`.
+            breached: Who knows passwords from breaches. None: nobody is asked.
         """
-        self._hasher = PasswordHasher(
-            time_cost=cost.passes,
-            memory_cost=cost.memory_kib,
-            parallelism=cost.lanes,
-            hash_len=_HASH_BYTES,
-            salt_len=_SALT_BYTES,
-        )
+        self._hasher = hasher(cost)
+        self._policy = policy or PasswordPolicy()
+        self._breached = breached
         self._cost = cost
         self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="archstone-passwords")
         self._slots = asyncio.Semaphore(at_once)
@@ -95,6 +114,22 @@ class Passwords:
     def close(self) -> None:
         """Let the threads end. What waits for a thread is dropped."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def flaw(self, password: str, *, about: Sequence[str] = ()) -> Flaw | None:
+        """Return why a new password is refused. None: it is good. See `PasswordPolicy.flaw`.
+
+        Args:
+            password: The new password.
+            about: What is known of its owner: e-mail address, names.
+
+        Raises:
+            PasswordsBusyError: The line is full.
+        """
+        known = tuple(about)
+        found = await self._off_loop(lambda: self._policy.flaw(password, about=known))
+        if found is None and self._breached is not None and await self._breached.times_seen(password):
+            return Flaw("breached", "is known from a breach of another site")
+        return found
 
     async def hash(self, password: str) -> str:
         """Return the hash to store, in the usual `$argon2id$...` form with its own salt.

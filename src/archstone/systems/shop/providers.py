@@ -3,29 +3,63 @@
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final, cast
+from urllib.parse import urlsplit
 
 from archstone.cache import Cache
 from archstone.data import Database
 from archstone.errors import ConfigError
-from archstone.security import Allowed, DataKeys, KeyFile, KeyRingFile, Passwords, RootKeys, Tokens
+from archstone.resilience import SharedState
+from archstone.security import (
+    Allowed,
+    Audits,
+    DataKeys,
+    FileAnchor,
+    KeyFile,
+    KeyRingFile,
+    Passkeys,
+    PasswordPolicy,
+    Passwords,
+    PwnedPasswords,
+    RootKeys,
+    Tokens,
+)
 from archstone.services import Environment
 from archstone.systems.shop.checkout import CheckoutForm
 from archstone.systems.shop.images.bounds import ImageBounds
 from archstone.systems.shop.images.fetching import Fetcher
 from archstone.systems.shop.images.proxy import ImageProxy
 from archstone.systems.shop.notifications.mailer import Mailer, open_mailer
+from archstone.systems.shop.notifications.site import Site
 from archstone.systems.shop.payments.bank import Bank
 from archstone.systems.shop.payments.guard import GuardedProvider
 from archstone.systems.shop.payments.provider import find_provider
 from archstone.systems.shop.programs.programs import Programs
 from archstone.systems.shop.shipping import addresses
 from archstone.systems.shop.shipping.service import Pace
+from archstone.systems.shop.users.safeguards import Safeguards
 from archstone.systems.shop.window import KEEP_S, Window
 
 __all__ = [
-    "checkout_form", "data_keys", "images", "mailer", "pace", "passwords", "payment_provider", "programs", "tokens",
+    "POLICY",
+    "audits",
+    "checkout_form",
+    "data_keys",
+    "images",
+    "mailer",
+    "pace",
+    "passwords",
+    "payment_provider",
+    "programs",
+    "safeguards",
+    "site",
+    "tokens",
     "window",
-]  # fmt: skip
+]
+
+POLICY: Final = PasswordPolicy(words=("archstone", "shop", "archstone shop"))
+"""What new passwords must be."""
+_ORIGIN: Final = "http://localhost:8080"
+_DAY_S: Final = 86_400.0
 
 _PACES: Final = {
     "slow": Pace(),
@@ -35,8 +69,37 @@ _PACES: Final = {
 
 def passwords(environment: Environment) -> Passwords:
     """Return what hashes and checks passwords."""
-    del environment
-    return Passwords()
+    url = _option(environment, "breached_passwords", "")
+    return Passwords(policy=POLICY, breached=PwnedPasswords(url) if url else None)
+
+
+def audits(environment: Environment) -> Audits:
+    """Return the audit logs: that of the system in `audit.db`, their key and their anchor in files of their own."""
+    key = KeyFile(environment.data / "audit-key.json").load().keys[-1]
+    days = _option(environment, "audit_keep_days", "730")
+    if not days.isascii() or not days.isdigit() or not 1 <= int(days) <= 36_500:
+        raise ConfigError(f"option audit_keep_days={days!r}: write a number of days, 1 to 36500")
+    url = f"sqlite:///{(environment.data / 'audit.db').absolute()}"
+    anchor = FileAnchor(environment.data / "audit-anchor.json", key=key)
+    return Audits(url, key=key, anchor=anchor, keep_s=int(days) * _DAY_S)
+
+
+def site(environment: Environment) -> Site:
+    """Return where the shop is reached."""
+    return Site(_origins(environment)[0])
+
+
+def safeguards(environment: Environment) -> Safeguards:
+    """Return what guards accounts."""
+    origins = _origins(environment)
+    host = urlsplit(origins[0]).hostname or ""
+    shared = _option(environment, "limits", "")
+    return Safeguards(
+        keys=KeyFile(environment.data / "factors-key.json").load(),
+        passkeys=Passkeys(rp_id=host, rp_name="Archstone Shop", origins=origins),
+        shared=SharedState(shared) if shared else None,
+        admins_need_factor=_option(environment, "admins_need_factor", "no") == "yes",
+    )
 
 
 def tokens(environment: Environment) -> Tokens:
@@ -112,6 +175,10 @@ def images(environment: Environment) -> ImageProxy | None:
         return None
     bounds = ImageBounds()
     return ImageProxy(environment.data / "images", Fetcher(allowed, bounds).fetch, bounds)
+
+
+def _origins(environment: Environment) -> list[str]:
+    return [each.strip() for each in _option(environment, "origins", _ORIGIN).split(",")]
 
 
 def _options(environment: Environment) -> Mapping[str, str]:

@@ -5,7 +5,7 @@ archstone up shop
 
 from pathlib import Path
 
-from archstone.security import DataKeys, Passwords, Tokens
+from archstone.security import Audits, DataKeys, Passwords, Tokens
 from archstone.services import Option, System
 from archstone.systems.shop.analytics.service import AnalyticsService
 from archstone.systems.shop.carts.contract import Carts
@@ -17,12 +17,14 @@ from archstone.systems.shop.images.proxy import ImageProxy
 from archstone.systems.shop.inventory.choreography import ChoreographedInventory
 from archstone.systems.shop.notifications.mailer import Mailer
 from archstone.systems.shop.notifications.service import NotificationsService
+from archstone.systems.shop.notifications.site import Site
 from archstone.systems.shop.orders.choreography import ChoreographedOrders
 from archstone.systems.shop.orders.contract import Orders
 from archstone.systems.shop.payments.choreography import ChoreographedPayments
 from archstone.systems.shop.payments.guard import GuardedProvider
 from archstone.systems.shop.programs.programs import Programs
 from archstone.systems.shop.providers import (
+    audits,
     checkout_form,
     data_keys,
     images,
@@ -31,6 +33,8 @@ from archstone.systems.shop.providers import (
     passwords,
     payment_provider,
     programs,
+    safeguards,
+    site,
     tokens,
     window,
 )
@@ -38,6 +42,7 @@ from archstone.systems.shop.roles import ROLES
 from archstone.systems.shop.shipping.choreography import ChoreographedShipping
 from archstone.systems.shop.shipping.service import Pace
 from archstone.systems.shop.users.contract import Sessions, UserAdmin
+from archstone.systems.shop.users.safeguards import Safeguards
 from archstone.systems.shop.users.service import UsersService
 from archstone.systems.shop.web.front import Front
 from archstone.systems.shop.window import Window
@@ -64,9 +69,12 @@ shop = System(
     provide={
         Passwords: passwords,
         Tokens: tokens,
+        Safeguards: safeguards,
+        Audits: audits,
         DataKeys: data_keys,
         GuardedProvider: payment_provider,
         Mailer: mailer,
+        Site: site,
         Pace: pace,
         CheckoutForm: checkout_form,
         ImageProxy: images,
@@ -107,6 +115,20 @@ shop = System(
             about="Where people find the shop, such as https://shop.example: tokens for programs of others name it.",
             default="http://127.0.0.1:8080",
         ),
+        Option(
+            "origins",
+            about="Where the shop is reached, for passkeys and links in mails: https://HOST[:PORT], ... of one host.",
+            default="http://localhost:8080",
+        ),
+        Option(
+            "admins_need_factor",
+            about="Whether administrators are none until they have a second factor.",
+            default="no",
+            choices=("no", "yes"),
+        ),
+        Option("limits", about="Where wrong passwords are counted for all processes: redis://..., sqlite:///..."),
+        Option("breached_passwords", about="URL of a service that knows passwords from breaches, by its range API."),
+        Option("audit_keep_days", about="How long the records of audit logs are kept, days.", default="730"),
         Option("images_allow", about="Hosts that are asked for pictures though they are not public: HOST:PORT, ..."),
     ],
 )

@@ -7,10 +7,19 @@ from pydantic import StringConstraints
 
 from archstone.systems.shop.notifications.contract import About
 from archstone.systems.shop.orders.events import OrderCancelled, OrderConfirmed, OrderRefunded
-from archstone.systems.shop.users.events import PasswordChanged
+from archstone.systems.shop.users.events import PasswordChanged, PasswordResetAsked, SecurityChanged
 from archstone.systems.shop.values import OrderId, Value, VisibleText
 
-__all__ = ["Language", "Mail", "cancelled_mail", "confirmed_mail", "password_mail", "refunded_mail"]
+__all__ = [
+    "Language",
+    "Mail",
+    "cancelled_mail",
+    "confirmed_mail",
+    "password_mail",
+    "refunded_mail",
+    "reset_mail",
+    "security_mail",
+]
 
 Language = Literal["en", "de"]
 
@@ -24,7 +33,7 @@ class Mail(Value):
     """An address as `users` keeps it: checked when it was given, and dear to check again for each mail."""
     subject: VisibleText
     text: str
-    about: About | Literal["password"]
+    about: About | Literal["password", "security", "reset"]
     order_id: OrderId | None
     """None: it is about the account."""
     at: datetime
@@ -47,6 +56,18 @@ _WORDS: Final = {
         "password": "Your password was changed",
         "changed": "the password of your account was changed on {at}. Every other device was signed out.",
         "not_you": "If that was not you, answer this mail at once: we will close the account until it is yours again.",
+        "security": "The security of your account was changed",
+        "totp-added": "from {at} on, signing in asks for a code of an app as well. Every other device was signed out.",
+        "totp-removed": "since {at} signing in asks for a code no more. Every other device was signed out.",
+        "codes-renewed": "new backup codes were made for your account on {at}. The old ones do not work any more.",
+        "code-used": "somebody signed in with one of your backup codes on {at}. It does not work a second time.",
+        "passkey-added": "a passkey was added to your account on {at}.",
+        "passkey-removed": "a passkey was removed from your account on {at}.",
+        "reset": "Another password for your account",
+        "asked": "somebody, probably you, has asked for another password for your account on {at}.",
+        "link": "Open this page within ten minutes to choose one:",
+        "other_site": "If the page is not at the shop's own address, do not use it.",
+        "nothing": "If that was not you, there is nothing to do: your password stays as it is.",
         "bye": "Archstone Shop",
     },
     "de": {
@@ -64,6 +85,18 @@ _WORDS: Final = {
         "password": "Ihr Passwort wurde geändert",
         "changed": "das Passwort Ihres Kontos wurde geändert ({at}). Alle anderen Geräte sind abgemeldet.",
         "not_you": "Waren Sie das nicht, antworten Sie bitte sofort: Wir sperren das Konto, bis es wieder Ihres ist.",
+        "security": "Die Sicherheit Ihres Kontos wurde geändert",
+        "totp-added": "seit {at} braucht die Anmeldung auch einen Code der App. Alle anderen Geräte sind abgemeldet.",
+        "totp-removed": "seit {at} braucht die Anmeldung keinen Code mehr. Alle anderen Geräte sind abgemeldet.",
+        "codes-renewed": "für Ihr Konto wurden neue Ersatzcodes erzeugt ({at}). Die alten gelten nicht mehr.",
+        "code-used": "jemand hat sich mit einem Ihrer Ersatzcodes angemeldet ({at}). Er gilt kein zweites Mal.",
+        "passkey-added": "Ihrem Konto wurde ein Passkey hinzugefügt ({at}).",
+        "passkey-removed": "von Ihrem Konto wurde ein Passkey entfernt ({at}).",
+        "reset": "Ein anderes Passwort für Ihr Konto",
+        "asked": "jemand, vermutlich Sie, möchte ein anderes Passwort für Ihr Konto ({at}).",
+        "link": "Öffnen Sie diese Seite innerhalb von zehn Minuten, um eines zu wählen:",
+        "other_site": "Steht die Seite nicht unter der eigenen Adresse des Shops, benutzen Sie sie nicht.",
+        "nothing": "Waren Sie das nicht, ist nichts zu tun: Ihr Passwort bleibt, wie es ist.",
         "bye": "Archstone Shop",
     },
 }
@@ -96,12 +129,37 @@ def refunded_mail(event: OrderRefunded, *, mail_id: str, to: str, name: str, lan
 def password_mail(event: PasswordChanged, *, mail_id: str, to: str, name: str, language: Language) -> Mail:
     """Return the mail that tells of a new password, for the case that somebody else has set it."""
     words = _WORDS[language]
-    changed = words["changed"].format(at=f"{event.at:%Y-%m-%d %H:%M} UTC")
+    changed = words["changed"].format(at=_at(event.at))
     text = [words["hello"].format(name=name), "", changed, words["not_you"]]
     return Mail(
         id=mail_id, to=to, subject=words["password"], text=_signed(text, language), about="password", order_id=None,
         at=event.at,
     )  # fmt: skip
+
+
+def security_mail(event: SecurityChanged, *, mail_id: str, to: str, name: str, language: Language) -> Mail:
+    """Return the mail that tells of another second factor, for the case that somebody else has changed it."""
+    words = _WORDS[language]
+    text = [words["hello"].format(name=name), "", words[event.what].format(at=_at(event.at)), words["not_you"]]
+    return Mail(
+        id=mail_id, to=to, subject=words["security"], text=_signed(text, language), about="security", order_id=None,
+        at=event.at,
+    )  # fmt: skip
+
+
+def reset_mail(event: PasswordResetAsked, *, mail_id: str, to: str, name: str, language: Language, link: str) -> Mail:
+    """Return the mail with the link to choose another password."""
+    words = _WORDS[language]
+    asked = words["asked"].format(at=_at(event.at))
+    text = [words["hello"].format(name=name), "", asked, words["link"], "", link, "", words["other_site"]]
+    return Mail(
+        id=mail_id, to=to, subject=words["reset"], text=_signed([*text, words["nothing"]], language), about="reset",
+        order_id=None, at=event.at,
+    )  # fmt: skip
+
+
+def _at(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"
 
 
 def _signed(text: list[str], language: Language) -> str:

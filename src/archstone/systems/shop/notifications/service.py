@@ -14,9 +14,16 @@ from archstone.services import Service, on
 from archstone.systems.shop.notifications.contract import About, Mails, SentMail
 from archstone.systems.shop.notifications.mailer import Mailer
 from archstone.systems.shop.notifications.post import Post
+from archstone.systems.shop.notifications.site import Site
 from archstone.systems.shop.orders.events import OrderCancelled, OrderConfirmed, OrderRefunded
 from archstone.systems.shop.users.contract import UserRead
-from archstone.systems.shop.users.events import AccountDeleted, PasswordChanged
+from archstone.systems.shop.users.events import (
+    AccountDeleted,
+    PasswordChanged,
+    PasswordResetAsked,
+    SecurityChanged,
+)
+from archstone.systems.shop.users.proving import Recovery
 
 __all__ = ["NotificationsService"]
 
@@ -47,12 +54,14 @@ class NotificationsService(Service, Mails, name="notifications"):
     """Tells customers what became of their orders. Keeps `Mails`."""
 
     users: UserRead
+    recovery: Recovery
     mailer: Mailer
+    site: Site
 
     @cached_property
     def post(self) -> Post:
         """What the steps of the sagas call."""
-        return Post(self.db, users=self.users, mailer=self.mailer)
+        return Post(self.db, users=self.users, recovery=self.recovery, mailer=self.mailer, site=self.site)
 
     @on(OrderConfirmed)
     @saga(version=1)
@@ -77,6 +86,18 @@ class NotificationsService(Service, Mails, name="notifications"):
     async def tell_password_changed(self, event: PasswordChanged) -> None:
         """Write to the customer that the password was changed."""
         await self.step(self.post.password_changed, event, self._event_id, retry=PATIENT, timeout_s=SEND_TIMEOUT_S)
+
+    @on(SecurityChanged)
+    @saga(version=1)
+    async def tell_security_changed(self, event: SecurityChanged) -> None:
+        """Write to the customer that a second factor was changed."""
+        await self.step(self.post.security_changed, event, self._event_id, retry=PATIENT, timeout_s=SEND_TIMEOUT_S)
+
+    @on(PasswordResetAsked)
+    @saga(version=1)
+    async def send_reset_link(self, event: PasswordResetAsked) -> None:
+        """Write to the address, if somebody has registered with it, how to set another password."""
+        await self.step(self.post.reset_asked, event, self._event_id, retry=PATIENT, timeout_s=SEND_TIMEOUT_S)
 
     @on(AccountDeleted)
     async def forget_recipient(self, event: AccountDeleted) -> None:

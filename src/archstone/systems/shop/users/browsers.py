@@ -10,8 +10,9 @@ from typing import Final, NamedTuple, Protocol
 
 from archstone import world
 from archstone.systems.shop.users.contract import browser_mark
+from archstone.systems.shop.users.tickets import PROOF_S
 
-__all__ = ["ALIVE", "Limits", "Writes", "begin", "due", "end", "end_all", "limits", "renew", "sweep"]
+__all__ = ["ALIVE", "Limits", "Writes", "begin", "due", "end", "end_all", "limits", "prove", "proved", "renew", "sweep"]
 
 IDLE_S: Final = 14 * 86_400
 """Seconds without a visit after which a session has ended."""
@@ -62,12 +63,26 @@ def due(seen_at: int) -> bool:
     return world.now_us() - seen_at > RENEW_AFTER_S * _MICROS
 
 
+def proved(proved_at: int) -> bool:
+    """Return whether it is recent that somebody proved at `proved_at` (microseconds) who they are."""
+    return world.now_us() - proved_at < PROOF_S * _MICROS
+
+
+async def prove(tx: Writes, mark: str, user_id: str) -> None:
+    """Write down that the user of a session has just proved who they are."""
+    await tx.execute(
+        "UPDATE browser_sessions SET proved_at = :now WHERE mark = :mark AND user_id = :user_id",
+        now=world.now_us(), mark=mark, user_id=user_id,
+    )  # fmt: skip
+
+
 async def begin(tx: Writes, user_id: str) -> str:
     """Return the token of a new session. It is kept nowhere."""
     token = base64.urlsafe_b64encode(world.secret_bytes(_TOKEN_BYTES)).decode("ascii").rstrip("=")
     await tx.execute(_OLDEST, user_id=user_id, keep=MAX_EACH - 1)
     await tx.execute(
-        "INSERT INTO browser_sessions (mark, user_id, begun_at, seen_at) VALUES (:mark, :user_id, :at, :at)",
+        "INSERT INTO browser_sessions (mark, user_id, begun_at, seen_at, proved_at)"
+        " VALUES (:mark, :user_id, :at, :at, :at)",
         mark=browser_mark(token), user_id=user_id, at=world.now_us(),
     )  # fmt: skip
     return token

@@ -1,7 +1,8 @@
-"""What users promises, in five contracts, so that nobody depends on more than they use.
+"""What users promises, in seven contracts, so that nobody depends on more than they use.
 
 `Sessions` is for programs that sign in and out, `BrowserSessions` for the pages, `UserRead` and `UserWrite` for who
-looks at and changes a profile, `UserAdmin` for administrators.
+looks at and changes a profile, `UserAdmin` for administrators; `Factors` and `Recovery`, in `proving`, for who secures
+an account or has lost the way in.
 """
 
 import hashlib
@@ -14,6 +15,23 @@ from archstone.errors import DomainError
 from archstone.services import ANYONE, Contract, command, query
 from archstone.systems.shop.notifications.mail import Language
 from archstone.systems.shop.paging import BadCursorError
+from archstone.systems.shop.users.proving import (
+    BrowserMark,
+    Code,
+    Contact,
+    NewPassword,
+    OfferedPassword,
+    PasskeyAnswer,
+    PasskeyAsk,
+    PasskeyRefusedError,
+    SecondFactorError,
+    Ticket,
+    TicketError,
+    TooManyTriesError,
+    WeakPasswordError,
+    WrongCodeError,
+    WrongPasswordError,
+)
 from archstone.systems.shop.values import Cursor, Email, PageSize, Reason, UserId, Value, VisibleText
 
 __all__ = [
@@ -49,11 +67,6 @@ Role = Literal["customer", "support", "admin"]
 Theme = Literal["auto", "light", "dark"]
 Change = Literal["granted", "withdrawn", "deactivated", "reactivated"]
 SearchText = Annotated[str, StringConstraints(max_length=100)]
-NewPassword = Annotated[str, StringConstraints(min_length=8, max_length=200)]
-"""8 to 200 characters. What they are is not prescribed: rules about digits make passwords worse (NIST SP 800-63B)."""
-OfferedPassword = Annotated[str, StringConstraints(max_length=200)]
-BrowserMark = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-"""The SHA-256 of a browser session's token, in hex: it names the session and opens nothing."""
 RefreshText = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
@@ -68,29 +81,11 @@ class EmailTakenError(DomainError, code="users.email-taken", status=409):
         return f"{self.email} is registered already: sign in"
 
 
-class WeakPasswordError(DomainError, code="users.weak-password", status=409):
-    """The password would be guessed at once."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"this password {self.reason}: choose another"
-
-
 class SignInError(DomainError, code="users.sign-in", status=401):
     """Address and password do not belong together. Whether the address is known is not told."""
 
     def __str__(self) -> str:
         return "e-mail address or password is wrong"
-
-
-class WrongPasswordError(DomainError, code="users.wrong-password", status=403):
-    """Who is signed in was asked for the password again, and gave another. Nothing was changed."""
-
-    def __str__(self) -> str:
-        return "this is not the password of the account that is signed in: nothing was changed"
 
 
 class DeactivatedError(SignInError, code="users.deactivated", status=403):
@@ -166,14 +161,6 @@ class UserChanges(Value):
     next_cursor: str | None
 
 
-class Contact(Value):
-    """How to write to somebody."""
-
-    email: str
-    name: str
-    language: Language
-
-
 class Preferences(Value):
     """How somebody likes the shop."""
 
@@ -194,15 +181,21 @@ class Session(Value):
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105
 
 
+_SIGN_IN = (SignInError, DeactivatedError, SecondFactorError, TooManyTriesError)
+_CONFIRM = (TicketError, WrongCodeError, TooManyTriesError, DeactivatedError)
+
+
 class Sessions(Contract, version="1.0"):
     """Signing in and out."""
 
-    @command(
-        "/sessions", public=True, requires=ANYONE, raises=(SignInError, DeactivatedError), record=False,
-        key_required=False,
-    )  # fmt: skip
+    @command("/sessions", public=True, requires=ANYONE, raises=_SIGN_IN, record=False, key_required=False)
     async def login(self, email: Email, password: OfferedPassword) -> Session:
-        """Sign in with address and password."""
+        """Sign in with address and password. An account with a second factor answers with a ticket for `confirm`."""
+        ...
+
+    @command("/sessions/second-factor", public=True, requires=ANYONE, raises=_CONFIRM, record=False, key_required=False)
+    async def confirm(self, ticket: Ticket, code: Code) -> Session:
+        """Finish signing in with a code of the app, or a backup code."""
         ...
 
     @command(
@@ -233,6 +226,10 @@ class Visitor(Value):
     preferences: Preferences
     renew: bool
     """Whether the visit should be written down with `renew`, so that the session does not end from being idle."""
+    proved: bool = True
+    """Whether the visitor has proved who they are within ten minutes."""
+    needs_factor: bool = False
+    """Whether the role of an administrator waits for a second factor, which the shop asks of administrators."""
 
 
 def browser_mark(token: str) -> str:
@@ -247,11 +244,31 @@ class BrowserSessions(Contract, version="1.0"):
     a role is withdrawn.
     """
 
-    @command("/browser-sessions", requires="service", raises=(SignInError, DeactivatedError), record=False)
+    @command("/browser-sessions", requires="service", raises=_SIGN_IN, record=False)
     async def begin(
         self, email: Email, password: OfferedPassword, instead_of: BrowserMark | None = None
     ) -> BrowserSession:
         """Sign in with address and password, under a token that is new; end the session that the browser had."""
+        ...
+
+    @command("/browser-sessions/second-factor", requires="service", raises=_CONFIRM, record=False)
+    async def confirm_begin(self, ticket: Ticket, code: Code, instead_of: BrowserMark | None = None) -> BrowserSession:
+        """Finish signing in with a code of the app, or a backup code; end the session that the browser had."""
+        ...
+
+    @command("/browser-sessions/passkey-ceremonies", requires="service", record=False)
+    async def ask_passkey(self) -> PasskeyAsk:
+        """Begin to sign in with a passkey: nobody has to say first who they are."""
+        ...
+
+    @command(
+        "/browser-sessions/passkeys", requires="service", record=False,
+        raises=(TicketError, PasskeyRefusedError, DeactivatedError, TooManyTriesError),
+    )  # fmt: skip
+    async def begin_with_passkey(
+        self, ceremony: Ticket, answer: PasskeyAnswer, instead_of: BrowserMark | None = None
+    ) -> BrowserSession:
+        """Sign in with a passkey, which is both factors at once: the device, and what unlocks it."""
         ...
 
     @query("/browser-sessions/{mark}", requires="service", raises=(SessionEndedError,))
@@ -298,7 +315,8 @@ class UserWrite(Contract, version="1.0"):
     """Changing users."""
 
     @command(
-        "/users", public=True, requires=ANYONE, status=201, raises=(EmailTakenError, WeakPasswordError),
+        "/users", public=True, requires=ANYONE, status=201,
+        raises=(EmailTakenError, WeakPasswordError, TooManyTriesError),
         key_required=False, record=False,  # a record would hold a quick digest of the password; the address is the key
     )  # fmt: skip
     async def register(self, email: Email, password: NewPassword, name: VisibleText) -> User:
@@ -316,7 +334,7 @@ class UserWrite(Contract, version="1.0"):
     @command(
         "/users/me/password", method="PUT", public=True, requires="account:write", status=204, key_required=False,
         record=False,
-        raises=(UserUnknownError, WrongPasswordError, WeakPasswordError),
+        raises=(UserUnknownError, WrongPasswordError, WeakPasswordError, TooManyTriesError),
     )  # fmt: skip
     async def change_password(
         self,
@@ -334,7 +352,7 @@ class UserWrite(Contract, version="1.0"):
 
     @command(
         "/users/me/deletion", public=True, requires="account:write", status=204, key_required=False, record=False,
-        raises=(UserUnknownError, WrongPasswordError, LastAdminError),
+        raises=(UserUnknownError, WrongPasswordError, LastAdminError, TooManyTriesError),
     )  # fmt: skip
     async def delete_account(self, password: OfferedPassword) -> None:
         """Delete the account of the user who is signed in, for good.

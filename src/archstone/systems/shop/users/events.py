@@ -1,11 +1,14 @@
 """What happens to accounts that others want to hear of."""
 
 from datetime import datetime
+from typing import Literal
 
 from archstone.data import Event
 from archstone.systems.shop.values import UserId
 
-__all__ = ["AccountDeleted", "PasswordChanged"]
+__all__ = ["AccountDeleted", "PasswordChanged", "PasswordResetAsked", "SecurityChange", "SecurityChanged"]
+
+SecurityChange = Literal["totp-added", "totp-removed", "codes-renewed", "code-used", "passkey-added", "passkey-removed"]
 
 
 class PasswordChanged(Event, name="users.password-changed", version=1, key="user_id"):
@@ -21,4 +24,19 @@ class AccountDeleted(Event, name="users.account-deleted", version=1, key="user_i
     user_id: UserId
     email: str
     """The address until now, to find what is kept under it. It can be registered again, by anybody."""
+    at: datetime
+
+
+class SecurityChanged(Event, name="users.security-changed", version=1, key="user_id"):
+    """A second factor of somebody has changed, or a backup code was used: they are to know, in case it was not them."""
+
+    user_id: UserId
+    what: SecurityChange
+    at: datetime
+
+
+class PasswordResetAsked(Event, name="users.password-reset-asked", version=1, key="email"):
+    """Somebody has asked for a link to set another password. Whether the address is known is not looked at yet."""
+
+    email: str
     at: datetime

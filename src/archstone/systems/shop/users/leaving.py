@@ -15,6 +15,14 @@ _ERASE: Final = (
     " deleted_at = :at WHERE id = :id AND password_hash = :checked AND deleted_at IS NULL"
 )
 
+_FORGET: Final = (
+    "DELETE FROM roles WHERE user_id = :id",
+    "DELETE FROM totp_factors WHERE user_id = :id",
+    "DELETE FROM backup_codes WHERE user_id = :id",
+    "DELETE FROM passkeys WHERE user_id = :id",
+    "DELETE FROM known_places WHERE user_id = :id",
+)
+
 
 async def erase(tx: Tx, user_id: str, *, email: str, checked: str) -> bool:
     """Erase what is known of a user, and say so. Sessions are the caller's to end.
@@ -32,7 +40,8 @@ async def erase(tx: Tx, user_id: str, *, email: str, checked: str) -> bool:
     at = world.now()
     if not await tx.execute(_ERASE, id=user_id, checked=checked, at=world.now_us()):
         return False
-    await tx.execute("DELETE FROM roles WHERE user_id = :id", id=user_id)
+    for statement in _FORGET:
+        await tx.execute(statement, id=user_id)
     # Why an administrator has closed or opened the account is about the person, too.
     await tx.execute("UPDATE user_changes SET reason = '' WHERE user_id = :id", id=user_id)
     tx.publish(AccountDeleted(user_id=user_id, email=email, at=at))

@@ -18,6 +18,7 @@ from archstone.systems.shop.orders.administration import OrderAdmin
 from archstone.systems.shop.orders.contract import Orders
 from archstone.systems.shop.payments.drill import BankDrill
 from archstone.systems.shop.users.contract import BrowserSessions, UserAdmin, UserWrite
+from archstone.systems.shop.users.proving import Factors, Recovery
 
 __all__ = ["PAGES", "Clients", "clients_of"]
 
@@ -35,6 +36,8 @@ class Clients(NamedTuple):
     inventory: Inventory
     orders: Orders
     users: UserWrite
+    factors: Factors
+    recovery: Recovery
     roles: UserAdmin
     analytics: Analytics
     stock: StockAdmin
@@ -68,6 +71,8 @@ def clients_of(routes: Sequence[tuple[Operation, Transport]]) -> Clients:
         inventory=made(Inventory),
         orders=made(Orders),
         users=made(UserWrite),
+        factors=made(Factors),
+        recovery=made(Recovery),
         roles=made(UserAdmin),
         analytics=made(Analytics),
         stock=made(StockAdmin),

@@ -1,4 +1,4 @@
-"""What every page has at hand: whom to ask, how often a password may be tried, when the shop was opened."""
+"""What every page has at hand: whom to ask, and when the shop was opened."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -11,7 +11,6 @@ from archstone.context import Call
 from archstone.errors import ArchstoneError
 from archstone.gateway import Console
 from archstone.observability import get_logger
-from archstone.resilience import Limiter, RateLimit
 from archstone.security import HostCookie
 from archstone.systems.shop.carts.contract import CartUnknownError
 from archstone.systems.shop.catalog.contract import Category, Product, Recommendations, UnknownProductError
@@ -28,10 +27,6 @@ CART_KEEP_S: Final = 30 * 86_400
 SESSION_KEEP_S: Final = 14 * 86_400
 MIX: Final = 20
 """Products on the front page."""
-_TRIES_OF_ONE: Final = RateLimit(0.1, burst=10)
-"""Passwords tried for one address of mail: ten at once, then one in ten seconds."""
-_TRIES_FROM_ONE: Final = RateLimit(0.5, burst=30)
-"""Passwords tried from one place, which may be a whole office."""
 _log = get_logger("archstone.shop.web")
 
 
@@ -54,17 +49,6 @@ class Desk:
         """What is known of the run behind the pages. None: nothing."""
         self.opened_at: datetime = world.now()
         """When this process began to serve pages."""
-        self._of_one: Limiter = _TRIES_OF_ONE.bind("shop passwords of one")
-        self._from_one: Limiter = _TRIES_FROM_ONE.bind("shop passwords from one place")
-
-    def count_try(self, request: Request, email: str) -> None:
-        """Count that a password is tried.
-
-        Raises:
-            RateLimitedError: there were too many.
-        """
-        self._from_one.take(request.address)
-        self._of_one.take(email)
 
     async def recognise(self, request: Request) -> None:
         """Find out whose session the request's cookie names. A session that has ended is nobody's."""

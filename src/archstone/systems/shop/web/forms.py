@@ -11,22 +11,30 @@ from urllib.parse import parse_qsl
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from archstone.systems.shop.notifications.mail import Language
-from archstone.systems.shop.users.contract import NewPassword, OfferedPassword, Theme
+from archstone.systems.shop.users.contract import Theme
+from archstone.systems.shop.users.proving import Code, NewPassword, OfferedPassword, PasskeyAnswer, Ticket
 from archstone.systems.shop.values import SKU, Address, Email, Line, Money, VisibleText
 
 __all__ = [
     "CARDS",
     "COUNTRIES",
+    "AppForm",
     "CheckoutForm",
+    "CodeForm",
     "DeletionForm",
     "Filled",
+    "ForgottenForm",
     "KeyForm",
     "LineForm",
     "LoginForm",
     "NameForm",
+    "NewPasskeyForm",
+    "PasskeyForm",
     "PasswordForm",
     "PreferencesForm",
+    "ProofForm",
     "RegisterForm",
+    "ResetForm",
     "checked",
     "fields_of",
     "lines_text",
@@ -36,7 +44,7 @@ __all__ = [
 F = TypeVar("F", bound=BaseModel)
 
 MOST_FIELDS: Final = 50
-SECRET: Final = frozenset({"password", "current", "new"})
+SECRET: Final = frozenset({"password", "current", "new", "code", "ticket", "offer", "ceremony", "answer"})
 """Fields that are neither trimmed nor shown again."""
 
 COUNTRIES: Final = {
@@ -66,6 +74,9 @@ _WORDS: Final = {
     "postcode": "Please enter a postcode of at most 20 characters.",
     "country": "Please choose a country.",
     "card": "Please choose a card.",
+    "code": "Please enter the six digits of your app, or a backup code.",
+    "answer": "Your device has not answered. Please try again.",
+    "ceremony": "This took too long. Please try again.",
     "quantity": "Please enter a number from 0 to 99.",
     "language": "Please choose a language.",
     "theme": "Please choose a look.",
@@ -92,6 +103,54 @@ class RegisterForm(_Form):
     email: Email
     name: VisibleText
     password: NewPassword
+
+
+class CodeForm(_Form):
+    """The code after the password."""
+
+    ticket: Ticket
+    code: Code
+
+
+class PasskeyForm(_Form):
+    """Signing in with a passkey."""
+
+    ceremony: Ticket
+    answer: PasskeyAnswer
+
+
+class NewPasskeyForm(PasskeyForm):
+    """A passkey to register."""
+
+    name: VisibleText
+
+
+class AppForm(_Form):
+    """The first code of an app."""
+
+    offer: Ticket
+    code: Code
+
+
+class ProofForm(_Form):
+    """Password, and a code where the account has an app."""
+
+    password: OfferedPassword
+    code: Code = ""
+
+
+class ForgottenForm(_Form):
+    """Where a link goes."""
+
+    email: Email
+
+
+class ResetForm(_Form):
+    """Another password, for whoever has the link of a mail."""
+
+    ticket: Ticket
+    new: NewPassword
+    code: Code = ""
 
 
 class NameForm(_Form):

@@ -6,7 +6,18 @@ from typing import Final, NamedTuple
 
 from archstone.systems.shop.web.desk import Desk
 from archstone.systems.shop.web.exchange import Answer, Request
-from archstone.systems.shop.web.pages import account, admin, behind, browse, cart, checkout, keys, orders
+from archstone.systems.shop.web.pages import (
+    account,
+    admin,
+    behind,
+    browse,
+    cart,
+    checkout,
+    keys,
+    orders,
+    security,
+    signin,
+)
 from archstone.systems.shop.web.pages.admin.data import Data
 
 __all__ = ["Handler", "Route", "find"]
@@ -21,6 +32,8 @@ _PARTS: Final = {
     "refund": "[0-9a-f]{32}",
     "key": "[0-9a-f]{32}",
     "app": "[0-9a-f]{32}",
+    "passkey": "[0-9a-f]{32}",
+    "mark": "[0-9a-f]{64}",
 }
 
 
@@ -34,6 +47,8 @@ class Route(NamedTuple):
     """Whether it is for those who have signed in only; others are asked to, and come back."""
     urgent: bool = False
     """Whether it may use the places that are kept free for what matters most."""
+    proved: bool = False
+    """Whether it is for those only who have proved within ten minutes who they are; others are asked to, and go on."""
     role: str | None = None
     """Who may see it, of those who have signed in. None: all of them."""
 
@@ -68,13 +83,31 @@ ROUTES: Final = (
     Route("POST", "/account/keys", keys.make, signed_in=True),
     Route("POST", "/account/keys/{key}/rotate", keys.rotate, signed_in=True),
     Route("POST", "/account/keys/{key}/revoke", keys.revoke, signed_in=True),
-    Route("GET", "/login", account.login_form),
-    Route("POST", "/login", account.login),
+    Route("GET", "/account/security", security.security, signed_in=True),
+    Route("GET", "/account/prove", security.prove_form, signed_in=True),
+    Route("POST", "/account/prove", security.prove, signed_in=True),
+    Route("GET", "/account/security/app", security.app_form, signed_in=True, proved=True),
+    Route("POST", "/account/security/app", security.add_app, signed_in=True),
+    Route("POST", "/account/security/app/remove", security.remove_app, signed_in=True),
+    Route("POST", "/account/security/codes", security.renew_codes, signed_in=True),
+    Route("GET", "/account/security/passkey", security.passkey_form, signed_in=True, proved=True),
+    Route("POST", "/account/security/passkey", security.add_passkey, signed_in=True),
+    Route("POST", "/account/security/passkeys/{passkey}/remove", security.remove_passkey, signed_in=True),
+    Route("POST", "/account/security/sessions/{mark}/end", security.end_session, signed_in=True, proved=True),
+    Route("GET", "/login", signin.login_form),
+    Route("POST", "/login", signin.login),
+    Route("POST", "/login/code", signin.code),
+    Route("GET", "/login/passkey", signin.passkey_form),
+    Route("POST", "/login/passkey", signin.passkey),
+    Route("GET", "/forgot", signin.forgot_form),
+    Route("POST", "/forgot", signin.forgot),
+    Route("GET", "/reset", signin.reset_form),
+    Route("POST", "/reset", signin.reset),
     Route("GET", "/register", account.register_form),
     Route("POST", "/register", account.register),
     Route("POST", "/logout", account.logout),
     # An administrator comes when the shop is full.
-    *(Route(*each, signed_in=True, urgent=True, role="admin") for each in admin.PAGES),
+    *(Route(*each, signed_in=True, urgent=True, role="admin", proved=each[0] == "POST") for each in admin.PAGES),
 )
 
 

@@ -155,11 +155,8 @@ class Site:
         if request.method == "POST":
             check_same_origin(request.headers, https=request.https)
             request.form = await self._forms.read(request.headers, request.receive)
-        if route.signed_in and request.visitor is None:
-            told = "&told=ended" if request.method == "POST" else ""
-            return _redirect(Redirect(to=f"/login?next={quote(_back_to(request, routes))}{told}"), request)
-        if route.role is not None:
-            self._limits.access.check(route.path, route.role, request.principal)
+        if (elsewhere := self._first_to(route, request, routes)) is not None:
+            return _redirect(elsewhere, request)
         gate = self._limits.gate
         with nullcontext() if gate is None else gate.admit(1 if route.urgent else 0):
             answer = await self._handled(route, request)
@@ -168,6 +165,24 @@ class Site:
             if isinstance(answer, Data):
                 return answer.response()
             return await self._html(request, answer)
+
+    def _first_to(self, route: Route, request: Request, routes: Mapping[str, Route]) -> Redirect | None:
+        """Return where a visitor must go first: to sign in, to prove who they are, or to get a second factor.
+
+        Raises:
+            ForbiddenError: the page is for another role.
+        """
+        visitor = request.visitor
+        if visitor is None:
+            told = "&told=ended" if request.method == "POST" else ""
+            return Redirect(to=f"/login?next={quote(_back_to(request, routes))}{told}") if route.signed_in else None
+        if route.role is not None and visitor.needs_factor:
+            return Redirect(to="/account/security?told=factor")
+        if route.role is not None:
+            self._limits.access.check(route.path, route.role, request.principal)
+        if route.proved and not visitor.proved:
+            return Redirect(to=f"/account/prove?next={quote(_back_to(request, routes))}&told=prove")
+        return None
 
     async def _admit(self, request: Request) -> None:
         """Find out who is there, and count it."""
