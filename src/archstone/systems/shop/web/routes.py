@@ -17,7 +17,7 @@ from archstone.systems.shop.web.pages import (
     orders,
     security,
     signin,
-)  # fmt: skip
+)
 from archstone.systems.shop.web.pages.admin.data import Data
 
 __all__ = ["Handler", "Route", "find"]
@@ -30,10 +30,10 @@ _PARTS: Final = {
     "order": "[0-9a-f]{32}",
     "user": "[0-9a-f]{32}",
     "refund": "[0-9a-f]{32}",
-    "passkey": "[0-9a-f]{32}",
-    "mark": "[0-9a-f]{64}",
     "key": "[0-9a-f]{32}",
     "app": "[0-9a-f]{32}",
+    "passkey": "[0-9a-f]{32}",
+    "mark": "[0-9a-f]{64}",
 }
 
 
@@ -79,6 +79,10 @@ ROUTES: Final = (
     Route("GET", "/account/delete", account.delete_form, signed_in=True),
     Route("POST", "/account/delete", account.delete, signed_in=True),
     Route("POST", "/account/sign-out-everywhere", account.logout_everywhere, signed_in=True),
+    Route("GET", "/account/keys", keys.show, signed_in=True),
+    Route("POST", "/account/keys", keys.make, signed_in=True),
+    Route("POST", "/account/keys/{key}/rotate", keys.rotate, signed_in=True),
+    Route("POST", "/account/keys/{key}/revoke", keys.revoke, signed_in=True),
     Route("GET", "/account/security", security.security, signed_in=True),
     Route("GET", "/account/prove", security.prove_form, signed_in=True),
     Route("POST", "/account/prove", security.prove, signed_in=True),
@@ -99,10 +103,6 @@ ROUTES: Final = (
     Route("POST", "/forgot", signin.forgot),
     Route("GET", "/reset", signin.reset_form),
     Route("POST", "/reset", signin.reset),
-    Route("GET", "/account/keys", keys.show, signed_in=True),
-    Route("POST", "/account/keys", keys.make, signed_in=True),
-    Route("POST", "/account/keys/{key}/rotate", keys.rotate, signed_in=True),
-    Route("POST", "/account/keys/{key}/revoke", keys.revoke, signed_in=True),
     Route("GET", "/register", account.register_form),
     Route("POST", "/register", account.register),
     Route("POST", "/logout", account.logout),
