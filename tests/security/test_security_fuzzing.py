@@ -291,6 +291,9 @@ def test_the_table_has_no_parser_that_refuses_everything() -> None:
         "key from a password": "$scrypt$ln=15,r=8,p=1$AAAAAAAAAAAAAAAAAAAAAA",
         "root keys": ["A" * 43 + "="],
         "cursors": None,
+        "origin": [(b"sec-fetch-site", b"same-origin")],
+        "addresses of pictures": "http://example.com/a",
+        "allowed hosts": "a:1",
     }
     assert {name for name, parser in PARSERS.items() if parser.refuses} == set(good)
     from archstone.systems.shop.paging import encode_cursor

@@ -28,6 +28,7 @@ from archstone.systems.shop.users.proving import (
     Ticket,
     TicketError,
     TooManyTriesError,
+    UserUnknownError,
     WeakPasswordError,
     WrongCodeError,
     WrongPasswordError,
@@ -107,13 +108,6 @@ class SessionEndedError(DomainError, code="users.session-ended", status=401):
 
     def __str__(self) -> str:
         return "the session has ended: sign in again"
-
-
-class UserUnknownError(DomainError, code="users.unknown", status=404):
-    """There is no such user."""
-
-    def __str__(self) -> str:
-        return "there is no such user"
 
 
 class User(Value):

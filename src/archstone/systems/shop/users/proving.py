@@ -34,6 +34,7 @@ __all__ = [
     "TicketError",
     "TooManyTriesError",
     "TotpOffer",
+    "UserUnknownError",
     "Way",
     "WeakPasswordError",
     "WrongCodeError",
@@ -124,6 +125,13 @@ class PasskeyRefusedError(DomainError, code="users.passkey", status=403):
         return "this passkey was not accepted: try again, or use another way"
 
 
+class UserUnknownError(DomainError, code="users.unknown", status=404):
+    """There is no such user."""
+
+    def __str__(self) -> str:
+        return "there is no such user"
+
+
 class FactorsError(DomainError, code="users.factors", status=409):
     """A second factor cannot be changed so: there is none, or there are too many."""
 
@@ -209,7 +217,7 @@ class Proof(Value):
     """Seconds that it is good for."""
 
 
-_PROVED = (NotProvedError, FactorsError)
+_PROVED = (UserUnknownError, NotProvedError, FactorsError)
 
 
 class Factors(Contract, version="1.0"):
@@ -218,20 +226,23 @@ class Factors(Contract, version="1.0"):
     A proof is a ticket of `prove`, or the session of a browser that has proved itself within ten minutes.
     """
 
-    @query("/users/me/security", public=True, requires="account:read")
+    @query("/users/me/security", public=True, requires="account:read", raises=(UserUnknownError,))
     async def security(self) -> SecurityView:
         """Return how the account is secured."""
         ...
 
     @command(
         "/users/me/proofs", public=True, requires="account:write", key_required=False, record=False,
-        raises=(WrongPasswordError, WrongCodeError, TooManyTriesError),
+        raises=(UserUnknownError, WrongPasswordError, WrongCodeError, TooManyTriesError),
     )  # fmt: skip
     async def prove(self, password: OfferedPassword, code: Code = "", browser: BrowserMark | None = None) -> Proof:
         """Prove who one is: by the password, and by a code where the account has a second factor."""
         ...
 
-    @command("/users/me/totp/offers", public=True, requires="account:write", key_required=False, record=False)
+    @command(
+        "/users/me/totp/offers", public=True, requires="account:write", key_required=False, record=False,
+        raises=(UserUnknownError,),
+    )  # fmt: skip
     async def offer_totp(self) -> TotpOffer:
         """Make a secret for an app. Nothing is kept until `add_totp`."""
         ...
@@ -277,7 +288,7 @@ class Factors(Contract, version="1.0"):
         requires="account:write",
         key_required=False,
         record=False,
-        raises=(FactorsError,),
+        raises=(UserUnknownError, FactorsError),
     )
     async def ask_new_passkey(self) -> PasskeyAsk:
         """Begin to register a passkey."""
