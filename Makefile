@@ -48,7 +48,7 @@ $(STAMP): requirements.lock pyproject.toml
 $(DEV_STAMP): $(STAMP) requirements-dev.lock
 	@echo "installing from requirements-dev.lock into $(VENV)"
 	@# Most of it is never imported; what is, is compiled then.
-	@$(PIP) install --no-compile --require-hashes --no-deps -r requirements-dev.lock
+	@$(PIP) install --require-hashes --no-deps -r requirements-dev.lock --no-compile
 	@touch $@
 
 $(NATIVE_STAMP): $(DEV_STAMP) $(NATIVE)

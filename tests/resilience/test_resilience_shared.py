@@ -225,7 +225,7 @@ async def test_a_caller_that_is_cancelled_fails_nobody_else(redis_url: str) -> N
         await asyncio.sleep(0)
         tasks[0].cancel()
         answers = await asyncio.gather(*tasks, return_exceptions=True)
-    assert answers == [answers[0]] + [None] * 9
+    assert answers == [answers[0]] + [0.0] * 9
     assert isinstance(answers[0], asyncio.CancelledError)
 
 

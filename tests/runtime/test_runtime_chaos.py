@@ -197,7 +197,7 @@ def test_without_chaos_there_is_no_such_verb(tmp_path: Path) -> None:
     run = Run(tmp_path / "hello")
     try:
         run.ready()
-        with pytest.raises(ControlError, match=r"no verb 'kill'; there are admin, backup, "):
+        with pytest.raises(ControlError, match=r"no verb 'kill'; there are admin, audit, audit-verify, backup, "):
             run.ask("kill")
     finally:
         run.close()

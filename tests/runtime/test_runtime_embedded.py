@@ -103,7 +103,7 @@ async def test_what_is_not_open_or_has_no_door_says_so(house: System, tmp_path: 
 
 async def test_an_operator_is_told_what_does_not_fit(house: System, tmp_path: Path) -> None:
     cases: list[tuple[str, dict[str, Any], type[Exception], str]] = [
-        ("dance", {}, VerbError, "no verb 'dance'; there are admin, backup, call, dead"),
+        ("dance", {}, VerbError, "no verb 'dance'; there are admin, audit, audit-verify, backup, call, dead"),
         ("admin", {"email": "a@b.c"}, VerbError, "has no administrators"),
         ("admin", {}, VerbError, "email=None: give a text"),
         ("trace", {"reference": ""}, VerbError, "reference='': give a text"),
