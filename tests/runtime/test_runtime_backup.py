@@ -59,7 +59,7 @@ def busy_shop(data: Path) -> Iterator[tuple[ShopProcess, Load]]:
         with Load(http, [new_person(http) for _ in range(4)]) as load:
             eventually(lambda: load.placed, lambda placed: placed > 40)
             yield shop, load
-        at_rest(shop, within_s=60)
+        at_rest(shop, within_s=180)
 
 
 def orders_in(data: Path) -> int:
@@ -118,14 +118,17 @@ def test_a_copy_of_several_instants_is_found_out(tmp_path: Path) -> None:
         for name in EARLY:
             copy(shop.data / f"{name}.db", torn)
         before = ended_in(shop.data)
-        eventually(lambda: ended_in(shop.data), lambda ended: ended > before + 60, within_s=60)
+        eventually(lambda: ended_in(shop.data), lambda ended: ended > before + 20, within_s=60)
         for file in shop.data.glob("*.db"):
             if file.stem not in EARLY:
                 copy(file, torn)
         for name in ("keys.json", "encryption.json", "format.json"):
             shutil.copy(shop.data / name, torn)
         shutil.copytree(shop.data / "mails", torn / "mails", ignore=shutil.ignore_patterns(".*"))
-    assert finished(torn) != []
+    # What is under way counts for nothing here: of orders that have ended no start of the shop will mend the money.
+    assert [
+        each for each in invariants.money_adds_up(asyncio.run(invariants.read(torn))) if "is confirmed" in each
+    ] != []
 
 
 def copy(source: Path, folder: Path) -> None:
