@@ -106,7 +106,7 @@ class Authority:
 
     def save(self, path: Path) -> None:
         """Write it to a file with mode 0600."""
-        write_private(path, b"".join(_pem_of_key(each.key) + _pem(each.certificate) for each in self._signers))
+        _keep(path, b"".join(_pem_of_key(each.key) + _pem(each.certificate) for each in self._signers))
 
     def rotated(self) -> Self:
         """Return it with a new key in front, which signs from now on; certificates of the last two keys are trusted on.
@@ -152,14 +152,14 @@ class Authority:
             KeyFileError: They cannot be written.
         """
         issued = self.issue(service, lifetime_s=lifetime_s)
-        write_private(folder / TRUSTED, self.trusted)
-        write_private(folder / IDENTITY, issued.key + issued.certificate)
+        _keep(folder / TRUSTED, self.trusted)
+        _keep(folder / IDENTITY, issued.key + issued.certificate)
         return issued
 
     def give_all(self, folders: Mapping[str, Path], *, lifetime_s: float = LIFETIME_S) -> datetime:
         """Give to every service, first whom to trust and then its certificate; return when the first of them ends."""
         for folder in folders.values():
-            write_private(folder / TRUSTED, self.trusted)
+            _keep(folder / TRUSTED, self.trusted)
         return min(self.give(name, folder, lifetime_s=lifetime_s).ends_at for name, folder in folders.items())
 
 
@@ -254,3 +254,12 @@ def _checked(name: str, what: str) -> str:
     if not _NAME.fullmatch(name):
         raise ConfigError(f"{what} {name!r}: its name must be lower case letters, digits, dashes and dots, at most 63")
     return name
+
+
+def _keep(path: Path, content: bytes) -> None:
+    """Write a private file into a folder that need not be there. KeyFileError if it cannot be."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise KeyFileError(str(path), error.strerror or str(error)) from error
+    write_private(path, content)

@@ -26,7 +26,7 @@ from archstone.errors import ConfigError
 from archstone.security.errors import KeyFileError
 from archstone.security.jws import ALGORITHMS, Algorithm, Key, VerifyingKey
 from archstone.security.keys import KEY_BYTES, SigningKeys, key_id
-from archstone.security.secretfile import read_secret_file, write_secret_file
+from archstone.security.private_files import read_private, write_private
 
 __all__ = ["KeyRing", "KeyRingFile", "RingKey"]
 
@@ -153,11 +153,11 @@ class KeyRingFile:
             InsecureKeyFileError: The mode of the file lets others in.
             KeyFileError: It cannot be read, or what it holds is no ring.
         """
-        found = read_secret_file(self.path)
+        found = read_private(self.path)
         if found is None:
             made = KeyRing((RingKey.generate(self.algorithm, signs_from_us=world.now_us()),))
-            write_secret_file(self.path, _written(made), replace=False)
-            found = read_secret_file(self.path)
+            write_private(self.path, _written(made), replace=False)
+            found = read_private(self.path)
         if found is None:
             raise KeyFileError(str(self.path), "it vanished while being made")
         return _parsed(found, str(self.path))
@@ -165,7 +165,7 @@ class KeyRingFile:
     def rotate(self, *, announce_s: float = 3_600.0, keep_s: float = 86_400.0) -> KeyRing:
         """Put a new key in front, durably; see `KeyRing.rotated`. One process at a time: the last one's ring stays."""
         ring = self.load().rotated(self.algorithm, announce_s=announce_s, keep_s=keep_s)
-        write_secret_file(self.path, _written(ring), replace=True)
+        write_private(self.path, _written(ring))
         return ring
 
     def renewed(self, *, every_s: float = 90 * 86_400.0) -> KeyRing:
@@ -195,12 +195,12 @@ def _generated(algorithm: Algorithm) -> bytes:
     return made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def _written(ring: KeyRing) -> str:
+def _written(ring: KeyRing) -> bytes:
     entries = [
         {"alg": key.algorithm, "key": key.secret.decode("ascii"), "from": key.signs_from_us, "until": key.until_us}
         for key in ring.keys
     ]
-    return json.dumps({"ring": entries})
+    return json.dumps({"ring": entries}).encode()
 
 
 def _parsed(text: bytes, path: str) -> KeyRing:

@@ -13,7 +13,7 @@ from typing import Any, Final, Self, cast
 
 from archstone import world
 from archstone.security.errors import KeyFileError
-from archstone.security.secretfile import read_secret_file, write_secret_file
+from archstone.security.private_files import read_private, write_private
 
 __all__ = ["KEY_BYTES", "KeyFile", "SigningKeys", "key_id"]
 
@@ -63,10 +63,10 @@ class KeyFile:
             InsecureKeyFileError: The mode of the file lets others in.
             KeyFileError: It cannot be read, or what it holds are no keys.
         """
-        found = read_secret_file(self.path)
+        found = read_private(self.path)
         if found is None:
-            write_secret_file(self.path, _written(SigningKeys.generate()), replace=False)
-            found = read_secret_file(self.path)
+            write_private(self.path, _written(SigningKeys.generate()), replace=False)
+            found = read_private(self.path)
         if found is None:
             raise KeyFileError(str(self.path), "it vanished while being made")
         return self._parsed(found)
@@ -74,7 +74,7 @@ class KeyFile:
     def rotate(self, *, keep: int = 1) -> SigningKeys:
         """Put a new key in front, keep the `keep` newest old ones for what they have signed, and return them all."""
         keys = self.load().rotated(keep=keep)
-        write_secret_file(self.path, _written(keys), replace=True)
+        write_private(self.path, _written(keys))
         return keys
 
     def _parsed(self, text: bytes) -> SigningKeys:
@@ -88,5 +88,5 @@ class KeyFile:
         return SigningKeys(keys)
 
 
-def _written(keys: SigningKeys) -> str:
-    return json.dumps({"keys": [base64.b64encode(key).decode("ascii") for key in keys.keys]})
+def _written(keys: SigningKeys) -> bytes:
+    return json.dumps({"keys": [base64.b64encode(key).decode("ascii") for key in keys.keys]}).encode()

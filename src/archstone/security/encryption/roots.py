@@ -13,18 +13,16 @@ import base64
 import binascii
 import json
 import os
-import stat
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Self, cast
+from typing import Any, Self, cast
 
 from archstone import world
 from archstone.security.encryption.errors import RootKeyError
 from archstone.security.encryption.ring import KEY_BYTES, SealRing
+from archstone.security.private_files import put, taken
 
 __all__ = ["RootKeys"]
-
-_GROUP_AND_OTHERS: Final = 0o077
 
 
 class RootKeys:
@@ -114,16 +112,9 @@ def _decoded(where: str, texts: Sequence[Any]) -> list[bytes]:
 
 
 def _read(path: Path) -> list[bytes] | None:
-    try:
-        # No link is followed: a link could be turned to a file that somebody else owns.
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-    except FileNotFoundError:
+    text = taken(path, _insecure)
+    if text is None:
         return None
-    with os.fdopen(handle, "rb") as file:
-        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-        if os.name == "posix" and mode & _GROUP_AND_OTHERS:
-            raise RootKeyError(str(path), f"mode {mode:04o} lets others in, at most 0600 is accepted: chmod 600")
-        text = file.read()
     try:
         encoded = cast("dict[str, Any]", json.loads(text))["keys"]
     except (ValueError, KeyError, TypeError):
@@ -131,33 +122,10 @@ def _read(path: Path) -> list[bytes] | None:
     return _decoded(str(path), encoded)
 
 
+def _insecure(path: str, mode: int) -> RootKeyError:
+    return RootKeyError(path, f"mode {mode:04o} lets others in, at most 0600 is accepted: chmod 600")
+
+
 def _write(path: Path, keys: Sequence[bytes], *, replace: bool) -> None:
-    """Write aside, fsync, then put in place in one step: no reader ever meets half a file."""
     text = json.dumps({"keys": [base64.b64encode(key).decode("ascii") for key in keys]})
-    aside = path.with_name(f".{path.name}.{os.getpid()}.{world.new_id()}")
-    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        if replace:
-            aside.replace(path)
-        else:
-            _link(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
-    if os.name == "posix":
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def _link(aside: Path, path: Path) -> None:
-    """Give the file its name unless another process was first: a link, unlike a rename, does not overwrite."""
-    try:
-        os.link(aside, path)
-    except FileExistsError:
-        return
+    put(path, text.encode(), replace=replace)
