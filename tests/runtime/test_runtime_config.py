@@ -160,7 +160,7 @@ def test_every_option_of_a_system_is_listed_set_or_not_with_default_and_source()
             {"colour": "red"},
             (
                 "no such option; there are admins_need_factor, audit_keep_days, breached_passwords, cache, "
-                "checkout, images, images_allow, limits, mailer, origins, parcels, payments, "
+                "checkout, images, images_allow, limits, mailer, parcels, payments, "
                 "payments_*, public_url, root_keys. `"
             ),
         ),

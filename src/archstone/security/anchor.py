@@ -8,14 +8,13 @@ reach: a log on another machine, an object store with retention, a notary.
 import hashlib
 import hmac
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol, cast
 
-from archstone import world
 from archstone.errors import BackendError
 from archstone.security.auditchain import Head
+from archstone.security.private_files import put
 
 __all__ = ["Anchor", "AnchorError", "FileAnchor"]
 
@@ -63,17 +62,8 @@ class FileAnchor:
     async def keep(self, log: str, head: Head) -> None:
         """Remember `head`; see `Anchor.keep`."""
         kept = {**self._read(), log: (head.number, head.hash.hex(), self._seal(log, head))}
-        aside = self.path.with_name(f".{self.path.name}.{os.getpid()}.{world.new_id()}")
         try:
-            handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            try:
-                with os.fdopen(handle, "w") as file:
-                    json.dump(kept, file)
-                    file.flush()
-                    os.fsync(file.fileno())
-                aside.replace(self.path)
-            finally:
-                aside.unlink(missing_ok=True)
+            put(self.path, json.dumps(kept).encode(), replace=True)
         except OSError as error:
             raise AnchorError(str(self.path), error.strerror or str(error)) from error
 

@@ -23,6 +23,8 @@ __all__ = ["REQUEST_URI", "PersonEndpoints"]
 REQUEST_URI: Final = "urn:ietf:params:oauth:request_uri:"
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 _LONGEST_STATE: Final = 500
+_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
+"""Of this machine, as origins spell them."""
 _OVER: Final = (
     "This request is over",
     "It was answered already, it took too long, or it is somebody else's. Please go back to the app and start again.",
@@ -248,9 +250,16 @@ def check_own_form(request: Request, issuer: str) -> None:
         OAuthError: A header says that it comes from elsewhere, or none says from where.
     """
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
-    place = urlsplit(issuer)
-    ours = f"{place.scheme}://{place.netloc}"
     if site is None and origin is None:
         raise OAuthError("invalid_request", "it is not said where this form comes from")
-    if site not in {None, "same-origin"} or origin not in {None, ours}:
+    if site not in {None, "same-origin"} or (origin is not None and not _is_own(origin, issuer)):
         raise OAuthError("invalid_request", "this form comes from another place")
+
+
+def _is_own(origin: str, issuer: str) -> bool:
+    """Whether pages of `origin` are ours. This machine has several names; which one is typed is all the same."""
+    place = urlsplit(issuer)
+    if origin == f"{place.scheme}://{place.netloc}":
+        return True
+    port = "" if place.port is None else f":{place.port}"
+    return place.hostname in {*_NAMES, "::1"} and origin in {f"{place.scheme}://{name}{port}" for name in _NAMES}

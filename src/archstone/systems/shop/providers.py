@@ -58,7 +58,7 @@ __all__ = [
 
 POLICY: Final = PasswordPolicy(words=("archstone", "shop", "archstone shop"))
 """What new passwords must be."""
-_ORIGIN: Final = "http://localhost:8080"
+_PUBLIC_URL: Final = "http://localhost:8080"
 _DAY_S: Final = 86_400.0
 
 _PACES: Final = {
@@ -86,17 +86,17 @@ def audits(environment: Environment) -> Audits:
 
 def site(environment: Environment) -> Site:
     """Return where the shop is reached."""
-    return Site(_origins(environment)[0])
+    return Site(_public_url(environment))
 
 
 def safeguards(environment: Environment) -> Safeguards:
     """Return what guards accounts."""
-    origins = _origins(environment)
-    host = urlsplit(origins[0]).hostname or ""
+    origin = _public_url(environment)
+    host = urlsplit(origin).hostname or ""
     shared = _option(environment, "limits", "")
     return Safeguards(
         keys=KeyFile(environment.data / "factors-key.json").load(),
-        passkeys=Passkeys(rp_id=host, rp_name="Archstone Shop", origins=origins),
+        passkeys=Passkeys(rp_id=host, rp_name="Archstone Shop", origins=[origin]),
         shared=SharedState(shared) if shared else None,
         admins_need_factor=_option(environment, "admins_need_factor", "no") == "yes",
     )
@@ -110,13 +110,12 @@ def tokens(environment: Environment) -> Tokens:
 
 def programs(environment: Environment) -> Programs:
     """Return what lets programs in, with keys made at the first start."""
-    place = _option(environment, "public_url", "http://127.0.0.1:8080").rstrip("/")
     ring = KeyRingFile(environment.data / "oauth-keys.json")
     return Programs(
         Database(environment.database_url("programs"), name=f"{environment.system}/programs"),
         pepper=KeyFile(environment.data / "api-keys.json").load(),
         ring=ring.renewed,
-        issuer=f"{place}/oauth",
+        issuer=f"{_public_url(environment)}/oauth",
         api=f"{environment.system}-api",
     )
 
@@ -177,8 +176,8 @@ def images(environment: Environment) -> ImageProxy | None:
     return ImageProxy(environment.data / "images", Fetcher(allowed, bounds).fetch, bounds)
 
 
-def _origins(environment: Environment) -> list[str]:
-    return [each.strip() for each in _option(environment, "origins", _ORIGIN).split(",")]
+def _public_url(environment: Environment) -> str:
+    return _option(environment, "public_url", _PUBLIC_URL).rstrip("/")
 
 
 def _options(environment: Environment) -> Mapping[str, str]:

@@ -112,12 +112,7 @@ shop = System(
         ),
         Option(
             "public_url",
-            about="Where people find the shop, such as https://shop.example: tokens for programs of others name it.",
-            default="http://127.0.0.1:8080",
-        ),
-        Option(
-            "origins",
-            about="Where the shop is reached, for passkeys and links in mails: https://HOST[:PORT], ... of one host.",
+            about="Where people find the shop: links in mails, passkeys, and tokens for programs of others name it.",
             default="http://localhost:8080",
         ),
         Option(
@@ -126,7 +121,10 @@ shop = System(
             default="no",
             choices=("no", "yes"),
         ),
-        Option("limits", about="Where wrong passwords are counted for all processes: redis://..., sqlite:///..."),
+        Option(
+            "limits",
+            about="Where wrong passwords, sign-ups and mails are counted for all processes: redis://..., sqlite:///...",
+        ),
         Option("breached_passwords", about="URL of a service that knows passwords from breaches, by its range API."),
         Option("audit_keep_days", about="How long the records of audit logs are kept, days.", default="730"),
         Option("images_allow", about="Hosts that are asked for pictures though they are not public: HOST:PORT, ..."),

@@ -10,6 +10,16 @@ Which fields a command uses; all others are 0:
     BAND         price trigger                         lowest and highest price; 0 and 0: none
     REFERENCE    price                                 what an auction stays near when nothing else decides
 
+and those that a venue does by itself, before any book (an engine refuses them):
+
+    OPEN         book  type price quantity display trigger
+                                                       a new book: the `Phase` it begins with, what a lot is worth per
+                                                       tick, lots of an order at most, collar and halt in basis points
+    LIMIT        account  type quantity                 the `Limit`, and what it is from now on; a new account is made
+    DEPOSIT      account  quantity                      money comes in; below 0: goes out
+    KILL         account  type                          1: orders are refused and all that rest are cancelled; 0: again;
+                                                       account 0: everybody's
+
 Prices are whole ticks, quantities whole lots: nothing here is rounded.
 """
 
@@ -22,6 +32,7 @@ __all__ = [
     "Command",
     "Flag",
     "Kind",
+    "Limit",
     "Phase",
     "SelfTrade",
     "Side",
@@ -45,6 +56,10 @@ class Kind(IntEnum):
     PHASE = 5
     BAND = 6
     REFERENCE = 7
+    OPEN = 16
+    LIMIT = 17
+    DEPOSIT = 18
+    KILL = 19
 
 
 class Side(IntEnum):
@@ -105,6 +120,21 @@ class Phase(IntEnum):
     """Only cancelling."""
     CLOSED = 4
     """Only cancelling; orders for the day are gone."""
+
+
+class Limit(IntEnum):
+    """What an account is bound to."""
+
+    CREDIT = 1
+    """Money that may be missing, in the smallest unit."""
+    QUANTITY = 2
+    """Lots of one order."""
+    VALUE = 3
+    """Of one order, in the smallest unit of money."""
+    POSITION = 4
+    """Lots of one book that are held, or owed, once all that is open were done."""
+    RATE = 5
+    """Commands within a second."""
 
 
 class Command(NamedTuple):

@@ -39,6 +39,10 @@ class Told(IntEnum):
     BANDED = 11
     REFERRED = 12
     SWEPT = 13
+    OPENED = 16
+    LIMITED = 17
+    DEPOSITED = 18
+    KILLED = 19
 
 
 class Reason(IntEnum):
@@ -66,6 +70,21 @@ class Reason(IntEnum):
     SELF_TRADE = 11
     DAY = 12
     """The book closed."""
+    NO_BOOK = 16
+    NO_ACCOUNT = 17
+    KILL = 18
+    """The kill switch is on."""
+    NUMBER = 19
+    """The account has used this number of an order, or a higher one."""
+    QUANTITY = 20
+    VALUE = 21
+    COLLAR = 22
+    """The price is too far from the last one."""
+    CREDIT = 23
+    POSITION = 24
+    RATE = 25
+    BREAKER = 26
+    """The price has moved too far: trading halts."""
 
 
 class Event(NamedTuple):

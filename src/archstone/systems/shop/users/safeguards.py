@@ -8,11 +8,11 @@ from types import TracebackType
 from typing import Final, Self
 
 from archstone import context
-from archstone.resilience import Limiter, RateLimit, SharedState
+from archstone.resilience import Limiter, RateLimit, SharedLimiter, SharedState
 from archstone.security import Attempts, Passkeys, SealRing, SigningKeys, Totp
 from archstone.systems.shop.users.tickets import Tickets
 
-__all__ = ["Safeguards", "place"]
+__all__ = ["Safeguards", "place", "take"]
 
 _RESET_MAILS: Final = RateLimit(1 / 600, burst=3)
 """Mails with a link, to one address: three at once, then one in ten minutes."""
@@ -31,15 +31,15 @@ class Safeguards:
     passkeys: Passkeys
     totp: Totp = field(default_factory=lambda: Totp("Archstone Shop"))
     shared: SharedState | None = None
-    """Where failures are counted for all processes. None: in this one."""
+    """Where failures, sign-ups and mails are counted for all processes. None: in this one."""
     admins_need_factor: bool = False
     """Whether administrators are none until they have a second factor."""
     ring: SealRing = field(init=False)
     tickets: Tickets = field(init=False)
     passwords: Attempts = field(init=False)
     codes: Attempts = field(init=False)
-    reset_mails: Limiter = field(init=False)
-    sign_ups: Limiter = field(init=False)
+    reset_mails: "Limiter | SharedLimiter" = field(init=False)
+    sign_ups: "Limiter | SharedLimiter" = field(init=False)
 
     def __post_init__(self) -> None:
         ring = SealRing(self.keys.keys)
@@ -48,8 +48,8 @@ class Safeguards:
             "tickets": Tickets(ring),
             "passwords": Attempts("passwords", shared=self.shared),
             "codes": Attempts("codes", account=_CODES, shared=self.shared),
-            "reset_mails": _RESET_MAILS.bind("reset mails"),
-            "sign_ups": _SIGN_UPS.bind("sign-ups"),
+            "reset_mails": self._bound(_RESET_MAILS, "reset mails"),
+            "sign_ups": self._bound(_SIGN_UPS, "sign-ups"),
         }
         for name, value in made.items():
             object.__setattr__(self, name, value)
@@ -65,11 +65,22 @@ class Safeguards:
         if self.shared is not None:
             await self.shared.__aexit__(kind, error, traceback)
 
+    def _bound(self, limit: RateLimit, name: str) -> "Limiter | SharedLimiter":
+        return limit.bind(name) if self.shared is None else limit.bind(name, store=self.shared)
+
     def place_mark(self, user_id: str, where: str) -> str:
         """Return under which name a place of a user is kept: whoever has the table learns no address from it."""
         # The oldest key: with a new one in front every place would be unknown.
         text = f"{user_id}/{where}".encode()
         return hmac.digest(self.keys.keys[-1], text, hashlib.sha256).hex()[:32]
+
+
+async def take(limiter: "Limiter | SharedLimiter", key: str) -> None:
+    """Count one more of what `key` does, here or for all processes. RateLimitedError: that would be too many."""
+    if isinstance(limiter, Limiter):
+        limiter.take(key)
+    else:
+        await limiter.take(key)
 
 
 def place() -> str:

@@ -28,7 +28,7 @@ from archstone.systems.shop.users.contract import (
 )
 from archstone.systems.shop.users.proving import TicketError, TooManyTriesError, WrongPasswordError
 from archstone.systems.shop.users.rows import FITS, LIKES, STANDS, USERS, Preferred, Row
-from archstone.systems.shop.users.safeguards import place
+from archstone.systems.shop.users.safeguards import place, take
 from archstone.systems.shop.users.securing import Securing
 
 __all__ = ["UsersService"]
@@ -61,7 +61,7 @@ class UsersService(Securing, UserRead, UserWrite, UserAdmin, name="users"):
     async def register(self, email: str, password: str, name: str) -> User:
         if where := place():
             try:
-                self.guard.sign_ups.take(where)
+                await take(self.guard.sign_ups, where)
             except RateLimitedError as error:
                 raise TooManyTriesError(error.retry_after_s) from error
         now_us = world.now_us()

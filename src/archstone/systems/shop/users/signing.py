@@ -51,7 +51,7 @@ from archstone.systems.shop.users.proving import (
     WrongCodeError,
 )
 from archstone.systems.shop.users.rows import LIKES, STANDS, USERS, VISIT, Preferred, Row, Visit, withheld
-from archstone.systems.shop.users.safeguards import Safeguards, place
+from archstone.systems.shop.users.safeguards import Safeguards, place, take
 from archstone.systems.shop.users.tickets import CEREMONY_S, RESET_S, SIGN_IN_S, digest
 
 __all__ = ["SigningIn"]
@@ -150,7 +150,7 @@ class SigningIn(Service, Sessions, BrowserSessions, Recovery, name="users"):
 
     async def ask_reset(self, email: str) -> None:
         try:
-            self.guard.reset_mails.take(email)
+            await take(self.guard.reset_mails, email)
         except RateLimitedError:
             return  # a flood of mails; whether there is such an account was not looked at
         # Looked up by whoever writes the mail: here nothing depends on whether there is somebody.

@@ -1,0 +1,13 @@
+"""All books and all accounts of the exchange as one state machine: what risk allows is matched.
+
+    Venue               the port: commands at a time in, events out
+    ReferenceVenue      the rules, to be read; the oracle of every faster one
+
+The same commands at the same times make the same events and the same state, on every machine: that is what a standby
+and a restart live by.
+"""
+
+from archstone.systems.exchange.venue.port import Standing, Venue, order_id, order_of
+from archstone.systems.exchange.venue.reference import ReferenceVenue
+
+__all__ = ["ReferenceVenue", "Standing", "Venue", "order_id", "order_of"]
