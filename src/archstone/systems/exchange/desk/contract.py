@@ -14,6 +14,7 @@ from archstone.systems.exchange.matching import MAX_PRICE, MAX_QUANTITY
 from archstone.systems.exchange.venue.port import MAX_NUMBER
 
 __all__ = [
+    "Bucket",
     "Candle",
     "CandlePage",
     "Depth",
@@ -21,6 +22,8 @@ __all__ = [
     "FillPage",
     "Instrument",
     "InstrumentPage",
+    "Latency",
+    "LatencyPage",
     "Level",
     "Limits",
     "Lots",
@@ -300,6 +303,33 @@ class Limits(Value):
     """Commands within a second."""
 
 
+class Bucket(Value):
+    """How many took at most so long, and longer than the bucket before says."""
+
+    at_most_ns: int
+    count: int
+
+
+class Latency(Value):
+    """How long something took, counted since the start. Nanoseconds; 0: nothing was counted."""
+
+    what: str
+    engine: str
+    """Its class."""
+    count: int
+    p50_ns: int
+    p99_ns: int
+    p999_ns: int
+    most_ns: int
+    buckets: tuple[Bucket, ...]
+
+
+class LatencyPage(Value):
+    """What is measured."""
+
+    items: tuple[Latency, ...]
+
+
 class Market(Contract, version="1.0"):
     """What everybody may see."""
 
@@ -321,6 +351,11 @@ class Market(Contract, version="1.0"):
     @query("/instruments/{symbol}/candles", public=True, requires=ANYONE, raises=(UnknownInstrumentError,))
     async def candles(self, symbol: Symbol, step_s: Annotated[int, Field(ge=1, le=3600)] = 60) -> CandlePage:
         """Return the newest candles of 1, 60, 300 or 3600 seconds, at most a thousand; other lengths have none."""
+        ...
+
+    @query("/engine/latency", public=True, requires=ANYONE)
+    async def latency(self) -> LatencyPage:
+        """Return how long the engine takes."""
         ...
 
 

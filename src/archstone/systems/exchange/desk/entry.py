@@ -6,7 +6,6 @@ caller gets is how the order stands when everything that came of the command has
 
 from typing import Final
 
-from archstone.errors import RejectedError
 from archstone.systems.exchange.desk import contract
 from archstone.systems.exchange.desk.floor import Floor, rows
 from archstone.systems.exchange.desk.ledger import Account, Order
@@ -16,21 +15,10 @@ from archstone.systems.exchange.matching import Command, Flag, Kind, Reason, Tim
 from archstone.systems.exchange.sequencer import Batch
 from archstone.systems.exchange.venue import order_id
 
-__all__ = ["MOST_ORDERS", "Entry", "TooManyOrdersError"]
+__all__ = ["MOST_ORDERS", "Entry"]
 
 MOST_ORDERS: Final = 1_000
 """Orders of one account that work or sleep."""
-
-
-class TooManyOrdersError(RejectedError, code="exchange.too-many-orders", status=429):
-    """The account has as many working orders as one may have. Nothing was placed."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(limit)
-        self.limit = limit
-
-    def __str__(self) -> str:
-        return f"orders: {self.limit} of yours work already, as many as one may have: cancel some"
 
 
 class Entry:
@@ -74,8 +62,7 @@ class Entry:
         """Place an order; return the sequence and how it stands.
 
         Raises:
-            OrderRefusedError: It was refused, or the order of this number says something else.
-            TooManyOrdersError: The account has too many.
+            OrderRefusedError: It was refused, or the order of this number is another, or too many work already.
             UnknownInstrumentError: This is not traded.
         """
         about = self.instrument(new.symbol)
@@ -84,9 +71,10 @@ class Entry:
             if known.book != about.book or known.side != SIDES[new.side] or known.type != _type_of(new):
                 raise _refused(new.number, Reason.NUMBER)
             return self.floor.board.sequence, known
-        if len(owner.live) >= MOST_ORDERS:
-            raise TooManyOrdersError(MOST_ORDERS)
         number = self.floor.next_number(account) if new.number is None else new.number
+        if len(owner.live) >= MOST_ORDERS:
+            text = f"{MOST_ORDERS} of yours work already, as many as one may have"
+            raise contract.OrderRefusedError(number, "too_many", text)
         batch = await self._submit(account, _command(account, number, new), about.book)
         _check(batch, number)
         return batch.last, self.order(account, number)

@@ -17,6 +17,7 @@ from archstone.context import Call
 from archstone.errors import BackendError
 from archstone.observability import get_logger
 from archstone.systems.exchange.desk.board import Board, News
+from archstone.systems.exchange.desk.latency import Clocks
 from archstone.systems.exchange.instruments import Instruments
 from archstone.systems.exchange.matching import Command, Commands, Kind, Limit, rows_of
 from archstone.systems.exchange.sequencer import Batch, Sequencer
@@ -49,17 +50,26 @@ class FloorClosedError(BackendError, code="exchange.floor-closed"):
 class Floor:
     """Made once per run. `async with` begins to read, and opens the books that are not open yet."""
 
-    def __init__(self, sequencer: Sequencer, instruments: Instruments, board: Board | None = None) -> None:
+    def __init__(
+        self,
+        sequencer: Sequencer,
+        instruments: Instruments,
+        *,
+        board: Board | None = None,
+        clocks: Clocks | None = None,
+    ) -> None:
         """Take the sequencer.
 
         Args:
             sequencer: Takes commands, and tells all.
             instruments: What is traded.
             board: What was read so far. None: nothing, so that it reads from the first command on.
+            clocks: What is measured of the engine. None: nothing.
         """
         self.sequencer = sequencer
         self.instruments = instruments
         self.board = board or Board()
+        self.clocks = clocks or Clocks()
         self.reads = True
         """Whether it goes on reading: no more when it is closed, or what comes next is not kept any more."""
         self._listeners: list[Listener] = []

@@ -4,7 +4,7 @@ from bisect import bisect_left
 from typing import Final
 
 from archstone import world
-from archstone.systems.exchange.desk.risk import Bucket, Latency
+from archstone.systems.exchange.desk.contract import Bucket, Latency
 from archstone.systems.exchange.matching import Commands, Events, Side
 from archstone.systems.exchange.venue import Standing, Venue
 

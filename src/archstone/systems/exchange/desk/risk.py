@@ -24,9 +24,6 @@ __all__ = [
     "AccountNumber",
     "AccountRisk",
     "AccountRiskPage",
-    "Bucket",
-    "Latency",
-    "LatencyPage",
     "PhaseRefusedError",
     "Reason",
     "Risk",
@@ -79,33 +76,6 @@ class AccountRiskPage(Value):
     """Accounts there are."""
 
 
-class Bucket(Value):
-    """How many took no longer than so many nanoseconds, and longer than the bucket before says."""
-
-    at_most_ns: int
-    count: int
-
-
-class Latency(Value):
-    """How long the engine took, counted since it was started. Nanoseconds; 0: nothing was counted."""
-
-    what: str
-    engine: str
-    """Its class."""
-    count: int
-    p50_ns: int
-    p99_ns: int
-    p999_ns: int
-    most_ns: int
-    buckets: tuple[Bucket, ...]
-
-
-class LatencyPage(Value):
-    """What is measured."""
-
-    items: tuple[Latency, ...]
-
-
 class Risk(Contract, version="1.0"):
     """For who watches over risk."""
 
@@ -122,11 +92,6 @@ class Risk(Contract, version="1.0"):
     @query("/risk/accounts/{account}/orders", public=True, requires="risk:read", raises=(UnknownAccountError,))
     async def account_orders(self, account: AccountNumber) -> OrderPage:
         """Return the orders of an account that work."""
-        ...
-
-    @query("/risk/latency", public=True, requires="risk:read")
-    async def latency(self) -> LatencyPage:
-        """Return how long the engine takes."""
         ...
 
     @command(

@@ -9,12 +9,10 @@ from archstone.systems.exchange.desk.board import Book
 from archstone.systems.exchange.desk.candles import STEPS_S
 from archstone.systems.exchange.desk.entry import Entry
 from archstone.systems.exchange.desk.floor import Floor, rows
-from archstone.systems.exchange.desk.latency import Clocks
 from archstone.systems.exchange.desk.ledger import Account, Order
 from archstone.systems.exchange.desk.risk import (
     AccountRisk,
     AccountRiskPage,
-    LatencyPage,
     PhaseRefusedError,
     Risk,
     UnknownAccountError,
@@ -30,7 +28,6 @@ class DeskService(Service, contract.Market, contract.Trading, Risk, name="desk")
     """Keeps `Market`, `Trading` and `Risk`. It has no tables: what it shows is read from the sequencer's stream."""
 
     floor: Floor
-    clocks: Clocks
     audits: Audits
 
     # Market
@@ -53,6 +50,9 @@ class DeskService(Service, contract.Market, contract.Trading, Risk, name="desk")
         _, book = self._book(symbol)
         found = book.candles.of(step_s) if step_s in STEPS_S else []
         return contract.CandlePage(items=tuple(contract.Candle(**each._asdict()) for each in found))
+
+    async def latency(self) -> contract.LatencyPage:
+        return contract.LatencyPage(items=self.floor.clocks.told())
 
     # Trading
 
@@ -101,9 +101,6 @@ class DeskService(Service, contract.Market, contract.Trading, Risk, name="desk")
 
     async def account_orders(self, account: int) -> contract.OrderPage:
         return self._page([*self._known(account).live.values()])
-
-    async def latency(self) -> LatencyPage:
-        return LatencyPage(items=self.clocks.told())
 
     async def set_limit(self, account: int, limit: LimitWord, to: int, reason: str = "") -> AccountRisk:
         self._known(account)
