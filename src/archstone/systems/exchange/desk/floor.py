@@ -76,6 +76,7 @@ class Floor:
         self._moved = asyncio.Event()
         self._reading: asyncio.Task[None] | None = None
         self._opening: dict[int, asyncio.Task[None]] = {}
+        self._opened: set[int] = set()
         self._numbers: dict[int, int] = {}
 
     async def __aenter__(self) -> Self:
@@ -113,7 +114,8 @@ class Floor:
 
     async def open_account(self, account: int, cents: int = OPENING_CENTS) -> None:
         """Have the venue know an account, with limits and money, if it does not yet; once, however many ask."""
-        if account in self.board.accounts and self.board.accounts[account].limits:
+        known = self.board.accounts.get(account)
+        if account in self._opened or (known is not None and known.limits):
             return
         opening = self._opening.get(account)
         if opening is None:
@@ -124,6 +126,7 @@ class Floor:
     async def _open_account(self, account: int, cents: int) -> None:
         limits = [Command(Kind.LIMIT, account=account, type=which, quantity=at) for which, at in HOUSE_LIMITS.items()]
         await self.submit(rows([*limits, Command(Kind.DEPOSIT, account=account, quantity=cents)]))
+        self._opened.add(account)
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Tell `listener` of each batch from now on; return what ends that."""

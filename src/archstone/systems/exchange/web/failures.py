@@ -24,7 +24,7 @@ _WORDS: Final[tuple[tuple[tuple[type[Exception], ...], int, str, str], ...]] = (
     ),
     (
         (CrossSiteError,), 403, "This did not come from the exchange",
-        "For your safety nothing has been done: the form was sent from another place. Open the page here and try again.",
+        "Nothing has been done: the form was sent from another place. Open the page here and try again.",
     ),
     (
         (RateLimitedError, TooManyTriesError), 429, "That was a bit fast",

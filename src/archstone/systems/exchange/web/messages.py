@@ -1,6 +1,6 @@
 """What clients of the stream say, checked: one JSON object each, told apart by `op`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, StringConstraints, TypeAdapter
 
@@ -20,8 +20,10 @@ __all__ = [
     "read",
 ]
 
-MOST_CHANNELS = 50
+MOST_CHANNELS: Final = 50
 """Channels of one connection."""
+_SYMBOL: Final = "[A-Z][A-Z0-9-]{0,11}"
+_CHANNEL: Final = f"^(quotes|account|reports|(depth|trades):{_SYMBOL}|candles:{_SYMBOL}:(1|60|300|3600))$"
 
 Channel = Annotated[str, StringConstraints(pattern=_CHANNEL)]
 """`quotes`, `account`, `reports`, `depth:ACME`, `trades:ACME`, or `candles:ACME:60`."""

@@ -1,8 +1,9 @@
 """What waits to be sent to one client of the stream: bounded, however slow it reads.
 
 What tells of a state (depth, quotes, candles, the account) is conflated: only the newest is sent, at most ten times a
-second. Trades are dropped, oldest first, and the client is told how many. Reports and replies are never dropped: when too many
-wait, the connection is closed, and the client comes back and asks for what came after the last one that it has.
+second. Trades are dropped, oldest first, and the client is told how many. Reports and replies are never dropped: when
+too many wait, the connection is closed, and the client comes back and asks for what came after the last one that it
+has.
 """
 
 from collections import deque

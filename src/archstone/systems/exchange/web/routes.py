@@ -45,14 +45,18 @@ ROUTES: Final = (
     Route("GET", "/account", account.show, signed_in=True),
     Route("POST", "/account/keys", account.make_key, signed_in=True),
     Route("POST", "/account/keys/{key}/end", account.end_key, signed_in=True),
+    # Who watches over risk comes when the exchange is full.
     Route("GET", "/risk", risk.show, signed_in=True, requires="risk:read", urgent=True),
     Route("GET", "/risk/accounts/{account}", risk.account, signed_in=True, requires="risk:read", urgent=True),
-    Route(
-        "POST", "/risk/accounts/{account}/limits", risk.set_limit, signed_in=True, requires="risk:write", urgent=True
+    *(
+        Route("POST", path, handler, signed_in=True, requires="risk:write", urgent=True)
+        for path, handler in (
+            ("/risk/accounts/{account}/limits", risk.set_limit),
+            ("/risk/accounts/{account}/kill", risk.kill),
+            ("/risk/kill", risk.kill_all),
+            ("/risk/phase", risk.enter),
+        )
     ),
-    Route("POST", "/risk/accounts/{account}/kill", risk.kill, signed_in=True, requires="risk:write", urgent=True),
-    Route("POST", "/risk/kill", risk.kill_all, signed_in=True, requires="risk:write", urgent=True),
-    Route("POST", "/risk/phase", risk.enter, signed_in=True, requires="risk:write", urgent=True),
 )
 
 

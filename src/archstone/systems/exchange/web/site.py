@@ -126,7 +126,8 @@ class Site:
 
     def _html(self, request: Request, page: Page) -> Response:
         frame = {
-            "visitor": request.visitor, "theme": request.theme, "here": request.path, "told": NOTICES.get(request.query.get("told", "")),
+            "visitor": request.visitor, "theme": request.theme, "here": request.path,
+            "told": NOTICES.get(request.query.get("told", "")),
             "watches": request.visitor is not None and request.visitor.role in {"watcher", "admin"},
         }  # fmt: skip
         html = self._templates.page(page.template, {**frame, **page.values})

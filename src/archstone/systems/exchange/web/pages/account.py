@@ -14,7 +14,8 @@ _FILLS = 50
 
 async def show(hall: Hall, request: Request) -> Answer:
     """Show it."""
-    return await _page(hall, request)
+    del request
+    return await _page(hall)
 
 
 async def make_key(hall: Hall, request: Request) -> Answer:
@@ -25,8 +26,8 @@ async def make_key(hall: Hall, request: Request) -> Answer:
             request.form.get("name", "").strip(), ("orders:read", "orders:write") if trades else ("orders:read",)
         )
     except (UnknownKeyError, RequestInvalidError) as error:
-        return await _page(hall, request, fault=str(error) if isinstance(error, UnknownKeyError) else "Name the key.")
-    return await _page(hall, request, fresh=made.text)
+        return await _page(hall, fault=str(error) if isinstance(error, UnknownKeyError) else "Name the key.")
+    return await _page(hall, fresh=made.text)
 
 
 async def end_key(hall: Hall, request: Request) -> Answer:
@@ -46,10 +47,11 @@ async def theme(hall: Hall, request: Request) -> Answer:
     return Redirect(to=request.next, cookies=(HostCookie(THEME, value, _KEEP_S if value else 0),))
 
 
-async def _page(hall: Hall, request: Request, *, fresh: str = "", fault: str = "") -> Page:
+async def _page(hall: Hall, *, fresh: str = "", fault: str = "") -> Page:
     trading = hall.clients.trading
     values = {
-        "mine": await trading.portfolio(), "limits": await trading.limits(), "fills": (await trading.fills(_FILLS)).items,
+        "mine": await trading.portfolio(), "limits": await trading.limits(),
+        "fills": (await trading.fills(_FILLS)).items,
         "keys": (await hall.clients.accounts.keys()).items, "instruments": hall.instruments, "fresh": fresh,
         "fault": fault,
     }  # fmt: skip
