@@ -236,7 +236,7 @@ class Browsers(Contract, version="1.0"):
 class AccountAdmin(Contract, version="1.0"):
     """For who administers the exchange."""
 
-    @command("/accounts/roles", public=True, requires="accounts:grant", raises=(UnknownEmailError,))
+    @command("/accounts/roles", public=True, requires="accounts:grant", raises=(UnknownEmailError,), key_required=False)
     async def grant(self, email: Email, role: Role) -> Visitor:
         """Give an account another role."""
         ...

@@ -1,7 +1,7 @@
 """The words of the JSON interfaces for what records say in numbers, and back."""
 
 from enum import IntEnum
-from typing import Final, Literal, cast
+from typing import Final, Literal
 
 from archstone.systems.exchange.matching import Limit, Phase, Reason, SelfTrade, Side, TimeInForce
 
@@ -69,4 +69,4 @@ def why(reason: int) -> str:
     """Return a reason in words; empty: there is none."""
     if not reason:
         return ""
-    return REASONS.get(reason) or cast("str", said(Reason, reason)).replace("_", " ")
+    return REASONS.get(reason) or said(Reason, reason).replace("_", " ")

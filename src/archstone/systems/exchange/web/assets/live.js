@@ -118,7 +118,8 @@ export const direction = (change) => (change > 0 ? "up" : change < 0 ? "down" : 
 
 export function changeText(last, first) {
   const change = first ? ((last - first) * 100) / first : 0;
-  return `${change >= 0 ? "+" : ""}${change.toFixed(2)} %`;
+  const text = `${change >= 0 ? "+" : ""}${change.toFixed(2)} %`;
+  return text.replace("-0.00", "+0.00");
 }
 
 export function clock(atNs) {

@@ -14,6 +14,9 @@ async def show(hall: Hall, request: Request) -> Answer:
 
 
 def _bars(latency: Latency) -> list[tuple[int, int, int]]:
-    """Return for each bucket its bound in ns, its count, and its height in percent of the highest."""
-    most = max((each.count for each in latency.buckets), default=0) or 1
-    return [(each.at_most_ns, each.count, -(-each.count * 100 // most)) for each in latency.buckets]
+    """Return, four buckets in one, the bound in ns, the count, and the height in percent of the highest."""
+    four = [latency.buckets[first : first + 4] for first in range(0, len(latency.buckets), 4)]
+    counts = [sum(each.count for each in together) for together in four]
+    most = max(counts, default=0) or 1
+    bounds = [together[-1].at_most_ns for together in four]
+    return [(bound, count, -(-count * 100 // most)) for bound, count in zip(bounds, counts, strict=True)]

@@ -37,7 +37,7 @@ def quote(hall: Hall, about: Instrument) -> Quote:
         return "" if entry is None or not ticks else entry.price(ticks)
 
     moved = about.last - about.first
-    change = f"{moved * 100 / about.first:+.2f} %" if about.first else ""
+    change = f"{moved * 100 / about.first:+.2f} %".replace("-0.00", "+0.00") if about.first else ""
     return Quote(
         about, price(about.last), change, "up" if moved > 0 else "down" if moved < 0 else "flat", price(about.bid),
         price(about.ask), price(about.high), price(about.low),

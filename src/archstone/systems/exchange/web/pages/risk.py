@@ -1,6 +1,6 @@
 """The risk console: everybody's exposure, limits, halts, and the kill switches."""
 
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from archstone.services import RequestInvalidError
 from archstone.systems.exchange.desk.risk import PhaseRefusedError
@@ -11,14 +11,15 @@ from archstone.systems.exchange.web.pages.markets import quote
 
 __all__ = ["account", "enter", "kill", "kill_all", "set_limit", "show"]
 
-_SHOWN = 50
+VERBS: Final = {"halted": "Halt", "auction": "Auction", "continuous": "Trade", "closed": "Close"}
+_SHOWN: Final = 50
 
 
 async def show(hall: Hall, request: Request) -> Answer:
     """Show instruments and accounts."""
     found = await hall.clients.risk.accounts(_SHOWN)
     quotes = [quote(hall, each) for each in (await hall.clients.market.instruments()).items]
-    moves = {phase: sorted(_word(each) for each in MOVES[PHASES[phase]]) for phase in PHASES}
+    moves = {phase: [(to, VERBS[to]) for to in VERBS if PHASES[to] in MOVES[PHASES[phase]]] for phase in PHASES}
     return Page(template="risk.html", values={"found": found, "quotes": quotes, "moves": moves, **_may(request)})
 
 
@@ -79,10 +80,6 @@ async def enter(hall: Hall, request: Request) -> Answer:
 
 def _account(request: Request) -> int:
     return min(int(request.parts["account"]), 2**32 - 1)
-
-
-def _word(phase: int) -> str:
-    return next(word for word, each in PHASES.items() if each == phase)
 
 
 def _may(request: Request) -> dict[str, bool]:
