@@ -59,9 +59,9 @@ def order(account: int, number: int, side: Side, quantity: int, price: int, **mo
     )
 
 
-def flowing(name: str, *, seed: int) -> list[Command]:
+def flowing(name: str, *, seed: int, count: int = 2_000) -> list[Command]:
     """A stream whose ids say whose orders they are."""
-    found = islice(flow(name, seed=seed), 4_000)
+    found = islice(flow(name, seed=seed), count)
     return [each._replace(id=order_id(each.account, each.id)) if each.id else each for each in found]
 
 

@@ -72,15 +72,6 @@ async def test_who_waits_is_told_when_nothing_is_read_any_more() -> None:
             await floor.submit(HALT)
 
 
-async def test_a_floor_goes_on_from_the_board_that_it_is_given() -> None:
-    sequencer = MemorySequencer(ReferenceVenue())
-    async with Floor(sequencer, INSTRUMENTS) as first:
-        await first.submit(HALT)
-    async with Floor(sequencer, INSTRUMENTS, board=first.board) as second:
-        assert second.board is first.board
-        assert second.board.sequence == first.board.sequence
-
-
 async def test_numbers_are_given_once() -> None:
     async with Floor(MemorySequencer(ReferenceVenue()), INSTRUMENTS) as floor:
         assert [floor.next_number(7) for _ in range(3)] == [1, 2, 3]

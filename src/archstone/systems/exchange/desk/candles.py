@@ -1,6 +1,7 @@
 """Trades as candles: open, high, low, close and volume of each stretch of time, for several lengths at once."""
 
 from collections import deque
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 __all__ = ["KEEP", "STEPS_S", "Candle", "Candles"]
@@ -24,15 +25,18 @@ class Candle(NamedTuple):
     lots: int
 
 
+@dataclass(slots=True)
 class Candles:
     """The candles of one book. A stretch without trades has none."""
 
-    def __init__(self) -> None:
-        self._kept: dict[int, deque[Candle]] = {step_s: deque(maxlen=KEEP) for step_s in STEPS_S}
+    kept: dict[int, deque[Candle]] = field(
+        default_factory=lambda: {step_s: deque[Candle](maxlen=KEEP) for step_s in STEPS_S}
+    )
+    """By length, oldest first."""
 
     def add(self, at_ns: int, price: int, lots: int) -> None:
         """Count a trade, which is not older than those before."""
-        for step_s, kept in self._kept.items():
+        for step_s, kept in self.kept.items():
             begins_s = at_ns // _NS // step_s * step_s
             if not kept or kept[-1].begins_s != begins_s:
                 kept.append(Candle(begins_s, price, price, price, price, lots))
@@ -44,9 +48,9 @@ class Candles:
 
     def of(self, step_s: int) -> list[Candle]:
         """Return all candles of a length, oldest first, at most `KEEP`. KeyError: none of `STEPS_S`."""
-        return [*self._kept[step_s]]
+        return [*self.kept[step_s]]
 
     def last(self, step_s: int) -> Candle | None:
         """Return the one that is still growing. None: there was no trade yet."""
-        kept = self._kept[step_s]
+        kept = self.kept[step_s]
         return kept[-1] if kept else None

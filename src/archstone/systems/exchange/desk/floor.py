@@ -9,6 +9,7 @@ without waiting: one that fails is logged, and the others are told.
 
 import asyncio
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -17,6 +18,7 @@ from archstone.context import Call
 from archstone.errors import BackendError
 from archstone.observability import get_logger
 from archstone.systems.exchange.desk.board import Board, News
+from archstone.systems.exchange.desk.checkpoint import load, save
 from archstone.systems.exchange.desk.latency import Clocks
 from archstone.systems.exchange.instruments import Instruments
 from archstone.systems.exchange.matching import Command, Commands, Kind, Limit, rows_of
@@ -35,6 +37,8 @@ HOUSE_LIMITS: Final[dict[Limit, int]] = {
     Limit.RATE: 100,
 }
 """What a new account is bound to; money in cents."""
+CHECKPOINT_S: Final = 60.0
+"""Seconds between two checkpoints."""
 OPENING_CENTS: Final = 100_000_000
 """Play money of a new account."""
 _log = get_logger("archstone.exchange")
@@ -55,7 +59,7 @@ class Floor:
         sequencer: Sequencer,
         instruments: Instruments,
         *,
-        board: Board | None = None,
+        checkpoint: Path | None = None,
         clocks: Clocks | None = None,
     ) -> None:
         """Take the sequencer.
@@ -63,27 +67,35 @@ class Floor:
         Args:
             sequencer: Takes commands, and tells all.
             instruments: What is traded.
-            board: What was read so far. None: nothing, so that it reads from the first command on.
+            checkpoint: Where what was read is kept, for the next start. None: nowhere, and it reads from the first
+                command on.
             clocks: What is measured of the engine. None: nothing.
         """
         self.sequencer = sequencer
         self.instruments = instruments
-        self.board = board or Board()
+        self.board = Board()
+        self._checkpoint = checkpoint
         self.clocks = clocks or Clocks()
         self.reads = True
         """Whether it goes on reading: no more when it is closed, or what comes next is not kept any more."""
         self._listeners: list[Listener] = []
         self._moved = asyncio.Event()
-        self._reading: asyncio.Task[None] | None = None
+        self._work: list[asyncio.Task[None]] = []
         self._opening: dict[int, asyncio.Task[None]] = {}
         self._opened: set[int] = set()
         self._numbers: dict[int, int] = {}
 
     async def __aenter__(self) -> Self:
+        kept = None if self._checkpoint is None else load(self._checkpoint)
+        if kept is not None and not await self._leads_to(kept):
+            kept = None
+        self.board = kept or self.board
         with context.enter(Call()):
-            self._reading = asyncio.create_task(self._read(), name="exchange floor")
-        # A command that no book takes: once it is read, so is all that was there before.
-        await self.submit(rows_of([Command(Kind.REFERENCE)]))
+            self._work = [asyncio.create_task(self._read(), name="exchange floor")]
+            if self._checkpoint is not None:
+                self._work.append(asyncio.create_task(self._keep(self._checkpoint), name="exchange checkpoints"))
+        # Once this is read, so is all that was there before.
+        await self.submit(_NOTHING)
         for each in self.instruments.all:
             if each.book not in self.board.books:
                 await self.submit(rows(each.openings(), book=each.book))
@@ -92,9 +104,20 @@ class Floor:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.wait([self._reading])
+        for task in self._work:
+            task.cancel()
+        if self._work:
+            await asyncio.wait(self._work)
+        if self._checkpoint is not None:
+            save(self._checkpoint, self.board)
+
+    async def _leads_to(self, kept: Board) -> bool:
+        """Return whether the stream goes on from a checkpoint: one of another stream, or of its future, does not."""
+        batch = await self.sequencer.submit(_NOTHING)
+        if batch.first > kept.sequence:
+            return True
+        _log.warning("a checkpoint is passed over: it is ahead of the stream", sequence=kept.sequence, last=batch.last)
+        return False
 
     async def submit(self, commands: Commands) -> Batch:
         """Have commands done; see `Sequencer.submit`. What came of them is on the board when this returns."""
@@ -145,6 +168,11 @@ class Floor:
             self.reads = False
             self._moved.set()
 
+    async def _keep(self, path: Path) -> None:
+        while True:
+            await asyncio.sleep(CHECKPOINT_S)
+            save(path, self.board)
+
     def _tell(self, news: News) -> None:
         for listener in [*self._listeners]:
             try:
@@ -158,3 +186,7 @@ def rows(commands: Iterable[Command], *, book: int = 0) -> Commands:
     made = rows_of(commands)
     made["book"] = book
     return made
+
+
+_NOTHING: Final = rows([Command(Kind.REFERENCE)])
+"""A command that no book takes."""
