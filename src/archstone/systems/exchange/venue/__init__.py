@@ -2,6 +2,8 @@
 
     Venue               the port: commands at a time in, events out
     ReferenceVenue      the rules, to be read; the oracle of every faster one
+    order_id            how orders are named
+    DumpError           a dump that is not taken
 
 The same commands at the same times make the same events and the same state, on every machine: that is what a standby
 and a restart live by.
@@ -9,5 +11,6 @@ and a restart live by.
 
 from archstone.systems.exchange.venue.port import Standing, Venue, order_id, order_of
 from archstone.systems.exchange.venue.reference import ReferenceVenue
+from archstone.systems.exchange.venue.state import DumpError
 
-__all__ = ["ReferenceVenue", "Standing", "Venue", "order_id", "order_of"]
+__all__ = ["DumpError", "ReferenceVenue", "Standing", "Venue", "order_id", "order_of"]
