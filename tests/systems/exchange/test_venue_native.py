@@ -121,7 +121,7 @@ class TestDumps:
 
         body, digest = body_of(dump)
         assert NativeVenue.load(wrapped(body, digest)).dump() == dump
-        for at in range(0, len(body), 29):
+        for at in range(0, len(body), 61):
             broken = bytearray(body)
             broken[at] ^= 0x80
             with pytest.raises(DumpError):

@@ -163,7 +163,7 @@ inline void load_book(Reader& from, Venue& venue) {
     market.book.restore(last, reference, low, high);
     for (uint32_t i = 0; i < counts[0]; ++i) {
         Breaker::Slice slice{from.get<int64_t>(), from.get<uint32_t>(), from.get<uint32_t>()};
-        require(slice.number >= 0 && slice.number < INT64_MAX / window && slice.low && slice.low <= slice.high &&
+        require(slice.number >= 0 && slice.number < INT64_MAX / (window / Breaker::slices) && slice.low && slice.low <= slice.high &&
                 is_price(slice.high) && market.breaker.restore(slice));
     }
     for (size_t queue = 0; queue < queues; ++queue)

@@ -60,7 +60,7 @@ class Account:
     """All deposits, less all that was taken out."""
     reserved: int = 0
     """What open buys cost at worst."""
-    limits: dict[int, int] = field(default_factory=lambda: dict.fromkeys(Limit, NO_LIMIT) | {Limit.CREDIT: 0})
+    limits: dict[int, int] = field(default_factory=lambda: {**dict.fromkeys(Limit, NO_LIMIT), Limit.CREDIT: 0})
     killed: bool = False
     last_number: int = 0
     """The highest number of an order so far."""

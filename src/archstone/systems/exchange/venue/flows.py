@@ -41,6 +41,7 @@ class VenueFlow:
     accounts: int = 20
     money: int = 10**9
     credit: int = 10**7
+    value: int = 10**9
     lots: int = 3_000
     """Of an order at most."""
     position: int = 20_000
@@ -51,6 +52,8 @@ class VenueFlow:
     drift: float = 0.0
     """Ticks that a book's middle moves with a command."""
     operator_ratio: float = 0.005
+    rules: bool = False
+    """Operators change phases and bands too."""
     batch: int = 50
     """Commands of a batch, at most."""
     step_ns: int = 20_000_000
@@ -59,9 +62,9 @@ class VenueFlow:
 
 VENUE_FLOWS: Final = {
     "quiet": VenueFlow(halt=2_000),
-    "tight": VenueFlow(money=1_500_000, credit=100_000, lots=90, position=150, rate=30, collar=100),
-    "crash": VenueFlow(halt=150, drift=-0.15, spread=40, step_ns=200_000_000),
-    "many": VenueFlow(books=5, accounts=60, halt=400, operator_ratio=0.03, step_ns=100_000_000),
+    "tight": VenueFlow(money=2_500_000, credit=100_000, value=1_900_000, lots=95, position=200, rate=50, collar=12),
+    "crash": VenueFlow(halt=100, drift=-1.0, spread=50, step_ns=200_000_000),
+    "many": VenueFlow(books=5, accounts=60, halt=50, spread=60, rules=True, operator_ratio=0.03, step_ns=100_000_000),
 }
 
 
@@ -96,7 +99,7 @@ class _Stream:
         return book, Command(Kind.MASS_CANCEL, account=self._account(), side=self.random.choice([0, 1, 2]))
 
     def _account(self) -> int:
-        return self.random.randint(1, self.kind.accounts + (self.random.random() < 0.005))
+        return self.random.randint(1, self.kind.accounts + (self.random.random() < 0.02))
 
     def _price(self, book: int) -> int:
         return max(1, round(self.middles[book] + self.random.gauss(0, self.kind.spread / 3)))
@@ -137,13 +140,16 @@ class _Stream:
     def _operator(self, book: int) -> tuple[int, Command]:
         random, account = self.random, self._account()
         low = max(1, self._price(book) - 60)
-        choices = [
-            Command(Kind.TICK),
+        ruling = [
             Command(Kind.PHASE, type=random.choice([*Phase])),
-            Command(Kind.PHASE, type=Phase.CONTINUOUS),
-            Command(Kind.PHASE, type=Phase.AUCTION),
+            *[Command(Kind.PHASE, type=Phase.CONTINUOUS)] * 3,
+            *[Command(Kind.PHASE, type=Phase.AUCTION)] * 3,
             Command(Kind.BAND, price=low, trigger=low + 120),
-            Command(Kind.BAND),
+            *[Command(Kind.BAND)] * 3,
+        ]
+        choices = [
+            *ruling * self.kind.rules,
+            Command(Kind.TICK),
             Command(Kind.REFERENCE, price=self._price(book)),
             Command(Kind.KILL, account=account * (random.random() < 0.95), type=1),
             Command(Kind.KILL, account=account),
@@ -171,7 +177,7 @@ def opening(kind: VenueFlow) -> Commands:
     limits = {
         Limit.CREDIT: kind.credit,
         Limit.QUANTITY: kind.lots,
-        Limit.VALUE: kind.money // 2,
+        Limit.VALUE: kind.value,
         Limit.POSITION: kind.position,
         Limit.RATE: kind.rate,
     }

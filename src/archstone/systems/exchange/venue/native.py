@@ -56,7 +56,7 @@ class NativeVenue:
     def standing(self, account: int) -> Standing:
         """Return an account; see `Venue.standing`."""
         *money, positions, killed = self._venue.standing(account)
-        cash, reserved, exposure, profit = (high << 64 | low for high, low in cast("list[_Halves]", money))
+        cash, reserved, exposure, profit = (high << 64 | low for high, low in money)
         return Standing(
             account=account,
             cash=cash,

@@ -169,9 +169,7 @@ def body_of(dump: bytes) -> tuple[bytes, int]:
     [header] = np.frombuffer(dump, HEADER, 1)
     body = dump[HEADER.itemsize :]
     if header["version"] != VERSION:
-        raise DumpError(
-            f"the dump has version {header['version']}, and {VERSION} is read: use the program that wrote it"
-        )
+        raise DumpError(f"the dump has version {header['version']}, not {VERSION}: use the program that wrote it")
     if header["crc"] != zlib.crc32(body, zlib.crc32(header["digest"].tobytes())):
         raise DumpError(f"the dump is damaged: its {len(dump)} bytes do not fit their checksum; take an older one")
     return body, int(header["digest"])
@@ -257,7 +255,15 @@ def loaded(dump: bytes) -> tuple[State, int]:
         DumpError: It is damaged, or of another version.
     """
     body, digest = body_of(dump)
-    reader = _Reader(body)
+    try:
+        return _state(_Reader(body)), digest
+    except DumpError:
+        raise
+    except (KeyError, ValueError, OverflowError) as error:
+        raise DumpError(f"the dump has a record that cannot be: {error!r}") from error
+
+
+def _state(reader: _Reader) -> State:
     [venue] = reader.take(VENUE)
     state = State(killed=bool(venue["killed"]), now_ns=venue["now_ns"])
     for _ in range(venue["books"]):
@@ -266,12 +272,12 @@ def loaded(dump: bytes) -> tuple[State, int]:
     for _ in range(venue["accounts"]):
         account = _account(reader)
         state.accounts[account.number] = account
-    if reader.at != len(body):
-        raise DumpError(f"the dump has {len(body) - reader.at} bytes behind its last record")
+    if reader.at != len(reader.body):
+        raise DumpError(f"the dump has {len(reader.body) - reader.at} bytes behind its last record")
     for market in state.markets.values():
         for order in market.orders.values():
             state.accounts[order.account].bind(market.book, order, order.left, market.value)
-    return state, digest
+    return state
 
 
 def _market(reader: _Reader) -> Market:
@@ -284,7 +290,7 @@ def _market(reader: _Reader) -> Market:
     engine.band = (fields["band_low"], fields["band_high"])
     queues = [[Order(**each) for each in reader.take(ORDER, fields[name])] for name in _QUEUES]
     engine.restore(queues)
-    market = Market(*(fields[name] for name in ("book", "value", "most", "collar")), breaker, engine)
+    market = Market(fields["book"], fields["value"], fields["most"], fields["collar"], breaker, engine)
     market.orders = {order.id: Open(order.account, order.side, order.price, order.left) for order in _all(queues)}
     return market
 
