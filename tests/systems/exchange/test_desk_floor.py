@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 import pytest
+from test_desk_board import order
 
 from archstone.systems.exchange.desk.board import News
 from archstone.systems.exchange.desk.floor import Floor, FloorClosedError, rows
 from archstone.systems.exchange.instruments import INSTRUMENTS
-from archstone.systems.exchange.matching import Command, Kind, Phase
+from archstone.systems.exchange.matching import Command, Kind, Phase, Side
 from archstone.systems.exchange.sequencer import Batch, MemorySequencer
 from archstone.systems.exchange.venue import ReferenceVenue
 
@@ -75,3 +76,17 @@ async def test_who_waits_is_told_when_nothing_is_read_any_more() -> None:
 async def test_numbers_are_given_once() -> None:
     async with Floor(MemorySequencer(ReferenceVenue()), INSTRUMENTS) as floor:
         assert [floor.next_number(7) for _ in range(3)] == [1, 2, 3]
+
+
+async def test_a_halt_of_the_breaker_ends_by_an_auction_without_anybody_doing_anything() -> None:
+    async with Floor(MemorySequencer(ReferenceVenue()), INSTRUMENTS) as floor:
+        for account in (7, 8):
+            await floor.open_account(account)
+        for number, price in ((1, 10_000), (2, 10_750)):
+            await floor.submit(
+                rows([order(7, number, Side.SELL, 5, price), order(8, number, Side.BUY, 5, price)], book=1)
+            )
+        phases: list[int] = [floor.board.books[1].phase]
+        floor.listen(lambda news: phases.append(floor.board.books[1].phase) if 1 in news.books else None)
+        await asyncio.sleep(70)
+        assert phases == [Phase.HALTED, Phase.AUCTION, Phase.CONTINUOUS]

@@ -7,7 +7,7 @@ for a `Floor`, and follows its `sequencer`.
 import asyncio
 import importlib
 import importlib.util
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 
@@ -22,9 +22,9 @@ from archstone.systems.exchange.accounts.guard import Guard
 from archstone.systems.exchange.accounts.programs import Programs
 from archstone.systems.exchange.desk.floor import Floor
 from archstone.systems.exchange.desk.latency import ClockedVenue, Clocks
-from archstone.systems.exchange.instruments import INSTRUMENTS, Instruments
+from archstone.systems.exchange.instruments import INSTRUMENTS, Instrument
 from archstone.systems.exchange.sequencer import MemorySequencer, Sequencer
-from archstone.systems.exchange.venue import ReferenceVenue
+from archstone.systems.exchange.venue import venue
 
 __all__ = ["audits", "floor", "guard", "passwords", "programs", "tokens"]
 
@@ -35,7 +35,7 @@ _AUDIT_S: Final = 730 * 86_400.0
 _BOTS: Final = "archstone.systems.exchange.bots"
 _log = get_logger("archstone.exchange")
 
-Bots = Callable[[Sequencer, Instruments, int], Coroutine[Any, Any, None]]
+Bots = Callable[[Sequencer, Sequence[Instrument], int], Coroutine[Any, Any, None]]
 """Trades until it is cancelled, everything decided by the seed."""
 
 
@@ -43,8 +43,8 @@ Bots = Callable[[Sequencer, Instruments, int], Coroutine[Any, Any, None]]
 async def floor(environment: Environment) -> AsyncGenerator[Floor]:
     """Return where orders are handed in, over the sequencer; with bots that trade there, if the options want them."""
     clocks = Clocks()
-    venue = ReferenceVenue()
-    clocked = ClockedVenue(venue, clocks.add("matching and risk, per command", type(venue).__name__))
+    acting = venue()
+    clocked = ClockedVenue(acting, clocks.add("matching and risk, per command", type(acting).__name__))
     async with Floor(MemorySequencer(clocked), INSTRUMENTS, clocks=clocks) as made:
         trading = _trading(environment, made)
         try:
@@ -64,7 +64,7 @@ def _trading(environment: Environment, made: Floor) -> "asyncio.Task[None] | Non
         return None
     run_bots = cast("Bots", importlib.import_module(_BOTS).run_bots)
     with context.enter(Call()):
-        task = asyncio.create_task(run_bots(made.sequencer, INSTRUMENTS, int(seed)), name="exchange bots")
+        task = asyncio.create_task(run_bots(made.sequencer, INSTRUMENTS.all, int(seed)), name="exchange bots")
     task.add_done_callback(_tell_failed)
     return task
 

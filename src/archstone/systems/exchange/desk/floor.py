@@ -9,19 +9,20 @@ without waiting: one that fails is logged, and the others are told.
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from archstone import context
 from archstone.context import Call
-from archstone.errors import BackendError
+from archstone.errors import BackendError, RejectedError
 from archstone.observability import get_logger
 from archstone.systems.exchange.desk.board import Board, News
 from archstone.systems.exchange.desk.checkpoint import load, save
 from archstone.systems.exchange.desk.latency import Clocks
 from archstone.systems.exchange.instruments import Instruments
-from archstone.systems.exchange.matching import Command, Commands, Kind, Limit, rows_of
+from archstone.systems.exchange.matching import Command, Commands, Kind, Limit, Phase, rows_of
 from archstone.systems.exchange.sequencer import Batch, Sequencer
 
 __all__ = ["HOUSE_LIMITS", "OPENING_CENTS", "Floor", "FloorClosedError", "Listener", "rows"]
@@ -39,6 +40,8 @@ HOUSE_LIMITS: Final[dict[Limit, int]] = {
 """What a new account is bound to; money in cents."""
 CHECKPOINT_S: Final = 60.0
 """Seconds between two checkpoints."""
+TICK_S: Final = 1.0
+"""Seconds between two looks at what is due in a book that does not trade."""
 OPENING_CENTS: Final = 100_000_000
 """Play money of a new account."""
 _log = get_logger("archstone.exchange")
@@ -91,7 +94,10 @@ class Floor:
             kept = None
         self.board = kept or self.board
         with context.enter(Call()):
-            self._work = [asyncio.create_task(self._read(), name="exchange floor")]
+            self._work = [
+                asyncio.create_task(self._read(), name="exchange floor"),
+                asyncio.create_task(self._keep_time(), name="exchange time"),
+            ]
             if self._checkpoint is not None:
                 self._work.append(asyncio.create_task(self._keep(self._checkpoint), name="exchange checkpoints"))
         # Once this is read, so is all that was there before.
@@ -167,6 +173,15 @@ class Floor:
         finally:
             self.reads = False
             self._moved.set()
+
+    async def _keep_time(self) -> None:
+        """Let time pass in books that do not trade: what is due there, such as the end of a halt, then happens."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            for number, book in [*self.board.books.items()]:
+                if book.phase in {Phase.HALTED, Phase.AUCTION}:
+                    with suppress(RejectedError, BackendError):  # it is tried again in a second
+                        await self.sequencer.submit(rows([Command(Kind.TICK)], book=number))
 
     async def _keep(self, path: Path) -> None:
         while True:

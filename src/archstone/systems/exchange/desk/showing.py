@@ -5,7 +5,7 @@ from typing import cast
 from archstone.systems.exchange import instruments as table
 from archstone.systems.exchange.desk import board, contract, ledger
 from archstone.systems.exchange.desk.words import LIMITS, PhaseWord, SideWord, TifWord, said
-from archstone.systems.exchange.matching import Flag, Phase, Reason, Side, TimeInForce
+from archstone.systems.exchange.matching import Flag, Phase, Reason, Side, TimeInForce, Type
 
 __all__ = ["depth", "fill", "instrument", "limits", "order", "portfolio", "trade"]
 
@@ -39,8 +39,9 @@ def trade(one: board.Trade) -> contract.Trade:
 def order(one: ledger.Order, symbol: str) -> contract.Order:
     """Return an order of an account."""
     return contract.Order(
-        number=one.number, symbol=symbol, side=cast("SideWord", said(Side, one.side)), price=one.price,
-        quantity=one.quantity, left=0 if one.status == "filled" else one.left, filled=one.filled,
+        number=one.number, symbol=symbol, side=cast("SideWord", said(Side, one.side)),
+        price=0 if one.type == Type.MARKET else one.price, quantity=one.quantity,
+        left=0 if one.status == "filled" else one.left, filled=one.filled,
         tif=cast("TifWord", said(TimeInForce, one.tif)), display=one.display, trigger=one.trigger,
         post_only=bool(one.flags & Flag.POST_ONLY), status=one.status,
         reason=said(Reason, one.reason) if one.reason else "", at_ns=one.at_ns,
