@@ -1,4 +1,4 @@
-"""Bots as a background task: one loop that lets each decide when it is time, and a listener that tells what happened."""
+"""Bots as a background task: one loop that lets each decide in its time, and a listener that tells what happened."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
