@@ -1,6 +1,6 @@
 """The verb `replay`: a historical file through an exchange."""
 
-# ruff: noqa: FBT002, PLR0913, PLR0917 - an option each, flags as typer reads them
+# ruff: noqa: FBT002, PLR0917 - an option each, flags as typer reads them
 
 import asyncio
 from collections.abc import Generator

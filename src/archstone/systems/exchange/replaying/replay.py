@@ -168,9 +168,8 @@ class _Run:
         if not right:
             self._mapper.fault(f"after {self.report.messages:,} messages: the trades are not those of the file")
         for event in events[events["kind"] == Told.REJECTED]:
-            self._mapper.fault(
-                f"after {self.report.messages:,} messages: order {event['id']} refused: {event['reason']}"
-            )
+            why = Reason(int(event["reason"])).name
+            self._mapper.fault(f"after {self.report.messages:,} messages: order {event['id']} is refused: {why}")
 
     def _compare(self, depths: Depths, messages: Messages) -> None:
         for number in np.unique(messages["book"]).tolist():
