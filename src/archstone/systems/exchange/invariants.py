@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from archstone.systems.exchange.matching import Kind, Limit, Phase, Side, Told
+from archstone.systems.exchange.matching import Limit, Phase, Side, Told
 from archstone.systems.exchange.sequencer import Batch
 from archstone.systems.exchange.venue import Standing, Venue
 
@@ -161,22 +161,18 @@ class Watch:
         self._is_within_limits(fields["id"], order)
 
     def _opened(self, fields: Fields) -> None:
-        book = int(fields["asked"]["book"])
-        self._phases[book] = int(fields["asked"]["type"]) or Phase.CONTINUOUS
-        self._values[book] = int(fields["asked"]["price"]) or 1
+        self._phases[int(fields["asked"]["book"])] = fields["other"]
+        self._values[int(fields["asked"]["book"])] = fields["price"]
 
     def _phased(self, fields: Fields) -> None:
         self._phases[int(fields["asked"]["book"])] = fields["quantity"]
 
     def _limited(self, fields: Fields) -> None:
-        asked = fields["asked"]
-        if asked["kind"] == Kind.LIMIT:
-            self._limits[int(asked["account"]), int(asked["type"])] = int(asked["quantity"])
+        self._limits[fields["account"], fields["other"]] = fields["quantity"]
 
     def _deposited(self, fields: Fields) -> None:
-        amount = int(fields["asked"]["quantity"])
-        self.cash[int(fields["asked"]["account"])] += amount
-        self.deposits += amount
+        self.cash[fields["account"]] += fields["quantity"]
+        self.deposits += fields["quantity"]
 
     def _close(self, id: int, order: _Order) -> None:
         self._show(order, 0)

@@ -20,7 +20,7 @@ from archstone.systems.exchange.replaying.lobster import (
 from archstone.systems.exchange.replaying.mapping import Mapped, Mapper
 from archstone.systems.exchange.replaying.messages import MESSAGE, DamagedFileError, Happened, Messages
 from archstone.systems.exchange.replaying.rebuilt import Rebuilt, Resting
-from archstone.systems.exchange.replaying.recording import Recorder
+from archstone.systems.exchange.replaying.recording import Recorder, with_rows
 from archstone.systems.exchange.replaying.replay import Depths, Report, replay
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "orderbook_of",
     "replay",
     "row_of",
+    "with_rows",
     "write_itch",
     "write_lobster",
 ]

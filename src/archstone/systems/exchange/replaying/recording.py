@@ -7,10 +7,12 @@ from typing import Any, Final
 import numpy as np
 
 from archstone.systems.exchange.matching import Phase, Side, Told
+from archstone.systems.exchange.replaying.lobster import row_of
 from archstone.systems.exchange.replaying.messages import MESSAGE, Happened, Messages
+from archstone.systems.exchange.replaying.rebuilt import Rebuilt, Resting
 from archstone.systems.exchange.sequencer import Batch
 
-__all__ = ["Recorder"]
+__all__ = ["Recorder", "with_rows"]
 
 _DAY_NS: Final = 86_400 * 10**9
 _STATES: Final = {Phase.CONTINUOUS: "T", Phase.AUCTION: "Q", Phase.HALTED: "H", Phase.CLOSED: "H"}
@@ -117,3 +119,32 @@ class Recorder:
         given |= {"quantity": shown.lots} if kind == Happened.DELETED else {}
         given |= more
         self._out.append(tuple(given.get(name, 0) for name in MESSAGE.names or ()))
+
+
+def with_rows(messages: Messages, *, levels: int) -> tuple[Messages, list[list[int]]]:
+    """Return what LOBSTER keeps of the messages of one book: those that change its best levels, and the row after each.
+
+    Args:
+        messages: Of one book, from its beginning, as a `Recorder` tells them.
+        levels: Prices of each side, at least 1.
+    """
+    book, kept, rows = Rebuilt(), list[int](), list[list[int]]()
+    before = row_of(book, levels)
+    for index, message in enumerate(messages):
+        _apply(book, message)
+        row = row_of(book, levels)
+        if row != before or message["kind"] in {Happened.HIDDEN, Happened.CROSSED, Happened.ACTION}:
+            kept.append(index)
+            rows.append(row)
+        before = row
+    return messages[kept], rows
+
+
+def _apply(book: Rebuilt, message: Messages) -> None:
+    kind, key, lots = (int(message[name]) for name in ("kind", "id", "quantity"))
+    if kind == Happened.ADDED:
+        book.add(Resting(key, Side(int(message["side"])), int(message["price"]), lots))
+    elif kind in {Happened.REDUCED, Happened.EXECUTED, Happened.PRICED}:
+        book.reduce(book.orders[key], lots)
+    elif kind == Happened.DELETED:
+        book.reduce(book.orders[key], book.orders[key].left)
