@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from markets import open_book, rows
+from bot_markets import open_book, rows
 
 from archstone.systems.exchange.invariants import Watch, disagreements
 from archstone.systems.exchange.matching import Command, Events, Kind, Limit, Side, Told

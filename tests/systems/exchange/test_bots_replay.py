@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from markets import MARKET, open_book, rows
-from samples import added, itch_bytes, lobster_files, recorded, replayed, told
+from bot_markets import MARKET, open_book, rows
+from replay_samples import added, itch_bytes, lobster_files, recorded, replayed, told
 
 from archstone import world
 from archstone.systems.exchange.invariants import Watch, disagreements

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import SYMBOLS, added, itch_bytes, recorded, told
+from replay_samples import SYMBOLS, added, itch_bytes, recorded, told
 
 from archstone.systems.exchange.matching import Side
 from archstone.systems.exchange.replaying import MESSAGE, DamagedFileError, Happened, ItchReader, Messages

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import lobster_files, recorded, told
+from replay_samples import lobster_files, recorded, told
 
 from archstone.errors import ConfigError
 from archstone.systems.exchange.matching import Side

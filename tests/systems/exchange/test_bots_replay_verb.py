@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from samples import itch_bytes, lobster_files, recorded
+from replay_samples import itch_bytes, lobster_files, recorded
 from typer.testing import CliRunner
 
 from archstone.cli import app

@@ -121,6 +121,7 @@ class Bots:
     async def running(self, sequencer: Sequencer, looks: Looks) -> AsyncGenerator["Bots"]:
         """Trade within the block. What is unforeseen ends them, is logged, and raised on leaving the block."""
         task = asyncio.create_task(self._run(sequencer, looks), name="exchange bots")
+        task.add_done_callback(_tell)
         try:
             yield self
         finally:
@@ -219,6 +220,11 @@ class Bots:
             _log.warning("bots leave their orders open", error=str(error))
         else:
             self._note(batch)
+
+
+def _tell(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("bots have ended", exc_info=error)
 
 
 def _standing(looks: Looks, seat: Seat) -> Standing | None:

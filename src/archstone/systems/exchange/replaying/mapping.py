@@ -129,6 +129,8 @@ class Mapper:
             What they have become, m commands; none for some, several for others.
         """
         self._out, self._makers = [], []
+        for kind, count in zip(*np.unique(messages["kind"], return_counts=True), strict=True):
+            self.counts[Happened(int(kind))] += int(count)
         told: Sequence[list[int] | None] = rows.tolist() if rows is not None else [None] * len(messages)
         for each, row in zip(messages.tolist(), told, strict=True):
             self._take_in(_Message._make(each), row)
@@ -136,7 +138,6 @@ class Mapper:
 
     def _take_in(self, message: _Message, row: list[int] | None) -> None:
         self._seen += 1
-        self.counts[Happened(message.kind)] += 1
         if message.kind == Happened.OTHER:
             return
         book = self.books.get(message.book) or self._opened(message.book)

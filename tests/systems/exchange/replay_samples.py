@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 
 import numpy as np
-from markets import make_market
+from bot_markets import make_market
 
 from archstone import simulation
 from archstone.systems.exchange.matching import Side
