@@ -51,7 +51,7 @@ async def make_market(
     made = Made(MemorySequencer(ReferenceVenue(), keep=200_000), Bots(markets, seed=seed, crew=crew))
     for market in markets:
         await made.sequencer.submit(open_book(market.book))
-    async with made.bots.running(made.sequencer, made.venue):
+    async with made.bots.running(made.sequencer):
         for _ in range(round(duration_s)):
             await asyncio.sleep(1)
             look(made)

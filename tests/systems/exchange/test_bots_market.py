@@ -93,7 +93,7 @@ async def test_after_a_restart_old_orders_go_and_positions_stay() -> None:
     first = Bots([MARKET], seed=1)
 
     async def killed() -> None:
-        async with first.running(sequencer, venue):
+        async with first.running(sequencer):
             await asyncio.sleep(60)
             first._leave = lambda _: asyncio.sleep(0)  # a process that dies says no goodbye
 
@@ -103,7 +103,7 @@ async def test_after_a_restart_old_orders_go_and_positions_stay() -> None:
     assert any(held.values())
     again = Bots([MARKET], seed=1)
     before = sequencer._next
-    async with again.running(sequencer, venue):
+    async with again.running(sequencer):
         await asyncio.sleep(0.001)
         assert again.statistics().positions == held
         batches = [each for each in sequencer._batches if each.first >= before]
@@ -118,6 +118,7 @@ class Moody:
 
     def __init__(self, inner: MemorySequencer) -> None:
         self.inner = inner
+        self.venue = inner.venue
         self.count = 0
 
     async def submit(self, commands: Commands) -> Batch:
@@ -134,7 +135,7 @@ async def test_a_sequencer_that_is_full_is_asked_again_later() -> None:
     sequencer = MemorySequencer(ReferenceVenue())
     await sequencer.submit(open_book())
     bots = Bots([MARKET], seed=1)
-    async with bots.running(Moody(sequencer), sequencer.venue):
+    async with bots.running(Moody(sequencer)):
         await asyncio.sleep(60)
         assert bots.statistics().traded > 0
         assert sequencer.venue.depth(MARKET.book, Side.BUY, 1)
@@ -144,7 +145,7 @@ async def test_who_falls_behind_what_is_kept_begins_again() -> None:
     sequencer = MemorySequencer(ReferenceVenue(), keep=1)
     await sequencer.submit(open_book())
     bots = Bots([MARKET], seed=1)
-    async with bots.running(sequencer, sequencer.venue):
+    async with bots.running(sequencer):
         await asyncio.sleep(5)
         for _ in range(3):  # at one moment, so that the listener misses the first ones
             await sequencer.submit(open_book(99))
@@ -176,6 +177,6 @@ async def test_a_bug_in_a_bot_ends_them_and_is_raised_on_leaving() -> None:
     sequencer = MemorySequencer(ReferenceVenue())
     await sequencer.submit(open_book())
     with pytest.raises(ExceptionGroup) as caught:
-        async with Bots([MARKET], crew=lambda *_: [Broken()]).running(sequencer, sequencer.venue):
+        async with Bots([MARKET], crew=lambda *_: [Broken()]).running(sequencer):
             await asyncio.sleep(5)
     assert caught.group_contains(ZeroDivisionError)

@@ -164,7 +164,7 @@ def itch_read(tmp_path_factory, messages: Messages) -> bytes:
         ),
         (framed(head("D") + bytes(8))[:-3], r"message 1 at byte 0: the file ends 18 bytes after its beginning"),
         (framed(head("D") + bytes(8)) + b"\0", r"message 2 at byte 21: the file ends 1 bytes after its beginning"),
-        (b"\0\0" + framed(head("D") + bytes(8)), r"message 1 at byte 0: something follows the end"),
+        (b"\0\0" + framed(head("D") + bytes(8)), r"message 1 at byte 2: something follows the end"),
     ],
 )
 @pytest.mark.parametrize("piece_bytes", [1, 1_000])

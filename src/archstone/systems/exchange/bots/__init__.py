@@ -11,7 +11,7 @@ is meant to earn any.
 """
 
 from archstone.systems.exchange.bots.maker import Maker
-from archstone.systems.exchange.bots.running import Bots, BotStatistics, Crew, Looks, default_crew
+from archstone.systems.exchange.bots.running import Bots, BotStatistics, Crew, Exchange, Looks, default_crew, run_bots
 from archstone.systems.exchange.bots.takers import Momentum, Noise, Slow
 from archstone.systems.exchange.bots.view import Bot, Level, Market, Open, View, change, place, withdraw
 from archstone.systems.exchange.bots.walk import Walk
@@ -21,6 +21,7 @@ __all__ = [
     "BotStatistics",
     "Bots",
     "Crew",
+    "Exchange",
     "Level",
     "Looks",
     "Maker",
@@ -34,5 +35,6 @@ __all__ = [
     "change",
     "default_crew",
     "place",
+    "run_bots",
     "withdraw",
 ]

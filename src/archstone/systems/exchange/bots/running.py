@@ -21,7 +21,7 @@ from archstone.systems.exchange.matching import Command, Commands, Kind, Limit, 
 from archstone.systems.exchange.sequencer import Batch, Sequencer
 from archstone.systems.exchange.venue import Standing
 
-__all__ = ["BotStatistics", "Bots", "Crew", "Looks", "default_crew"]
+__all__ = ["BotStatistics", "Bots", "Crew", "Exchange", "Looks", "default_crew", "run_bots"]
 
 Crew = Callable[[Market, str], Sequence[Bot]]
 """Makes the bots of a market from a seed; always the same ones in the same order, since each has an account."""
@@ -45,6 +45,15 @@ class Looks(Protocol):
 
     def standing(self, account: int) -> Standing:
         """Return an account. KeyError: there is none."""
+        ...
+
+
+class Exchange(Sequencer, Protocol):
+    """Where bots trade: a sequencer with the venue that acts for it, such as `MemorySequencer`."""
+
+    @property
+    def venue(self) -> Looks:
+        """What acts; to look at."""
         ...
 
 
@@ -79,7 +88,7 @@ class Bots:
     """Bots in some markets.
 
         bots = Bots([Market(book=1, price=10_000)], seed=7)
-        async with bots.running(sequencer, venue):
+        async with bots.running(sequencer):
             ...
 
     The same seed makes the same flow, as long as nobody else trades and time goes the same way. Each has an account of
@@ -118,19 +127,23 @@ class Bots:
         self._begun = 0
 
     @asynccontextmanager
-    async def running(self, sequencer: Sequencer, looks: Looks) -> AsyncGenerator["Bots"]:
+    async def running(self, exchange: Exchange) -> AsyncGenerator["Bots"]:
         """Trade within the block. What is unforeseen ends them, is logged, and raised on leaving the block."""
-        task = asyncio.create_task(self._run(sequencer, looks), name="exchange bots")
+        task = asyncio.create_task(self.run(exchange), name="exchange bots")
         task.add_done_callback(_tell)
         try:
             yield self
         finally:
             task.cancel()
-            try:
-                with suppress(asyncio.CancelledError):
-                    await task
-            finally:
-                await self._leave(sequencer)
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def run(self, exchange: Exchange) -> None:
+        """Trade until cancelled, then cancel what is open. What is unforeseen is raised."""
+        try:
+            await self._run(exchange)
+        finally:
+            await self._leave(exchange)
 
     def statistics(self) -> BotStatistics:
         """Return what they have done."""
@@ -145,35 +158,35 @@ class Bots:
             begun=self._begun,
         )
 
-    async def _run(self, sequencer: Sequencer, looks: Looks) -> None:
+    async def _run(self, exchange: Exchange) -> None:
         while True:
             try:
-                await self._begin(sequencer, looks)
+                await self._begin(exchange)
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(self._listen(sequencer))
-                    group.create_task(self._trade(sequencer, looks))
+                    group.create_task(self._listen(exchange))
+                    group.create_task(self._trade(exchange))
             except* (ArchstoneError, LookupError) as errors:
                 # Another node leads, or what happened meanwhile is no longer kept.
                 _log.warning("bots begin again", errors=[str(each) for each in errors.exceptions])
             await asyncio.sleep(_AGAIN_S)
 
-    async def _begin(self, sequencer: Sequencer, looks: Looks) -> None:
+    async def _begin(self, exchange: Exchange) -> None:
         """Make accounts that are not there, cancel what an earlier run has left open, and see what is held."""
         self._begun += 1
-        founded = [each for each in self._seats.values() if _standing(looks, each) is None]
+        founded = [each for each in self._seats.values() if _standing(exchange, each) is None]
         cancels = [(each, Command(Kind.MASS_CANCEL, account=each.account)) for each in self._seats.values()]
-        batch = await sequencer.submit(_rows([(each, cmd) for each in founded for cmd in _founding(each)] + cancels))
+        batch = await exchange.submit(_rows([(each, cmd) for each in founded for cmd in _founding(each)] + cancels))
         first = (world.now_us() // 1_000_000 - _NUMBERS_BEGIN_S) * _NUMBERS_PER_S
         for seat in self._seats.values():
-            found = _standing(looks, seat)
+            found = _standing(exchange, seat)
             seat.open.clear()
             seat.position = found.positions.get(seat.market.book, 0) if found else 0
             seat.number = max(seat.number, first)
             seat.due_s = world.monotonic() + seat.random.uniform(0, seat.bot.every_s)
         self._after = batch.last
 
-    async def _listen(self, sequencer: Sequencer) -> None:
-        async for batch in sequencer.follow(self._after):
+    async def _listen(self, exchange: Exchange) -> None:
+        async for batch in exchange.follow(self._after):
             self._note(batch)
             self._after = batch.last
             self._more.set()
@@ -187,24 +200,24 @@ class Bots:
                 if account in self._seats:
                     self._seats[account].note(event)
 
-    async def _trade(self, sequencer: Sequencer, looks: Looks) -> None:
+    async def _trade(self, exchange: Exchange) -> None:
         while True:
             now_s = world.monotonic()
             wanted = [
                 (seat, command)
                 for seat in self._seats.values()
                 if seat.due_s <= now_s
-                for command in seat.decided(_view(seat, looks), now_s)
+                for command in seat.decided(_view(seat, exchange), now_s)
             ]
             if wanted:
-                await self._submit(sequencer, _rows(wanted))
+                await self._submit(exchange, _rows(wanted))
             pause_s = min(each.due_s for each in self._seats.values()) - world.monotonic()
             await asyncio.sleep(max(0.0, pause_s))
 
-    async def _submit(self, sequencer: Sequencer, commands: Commands) -> None:
+    async def _submit(self, exchange: Exchange, commands: Commands) -> None:
         """Have commands done, and return when what came of them is noted, so that nothing is ordered twice."""
         try:
-            batch = await sequencer.submit(commands)
+            batch = await exchange.submit(commands)
         except RejectedError as error:
             await asyncio.sleep(error.retry_after_s)
             return
@@ -212,14 +225,31 @@ class Bots:
             self._more.clear()
             await self._more.wait()
 
-    async def _leave(self, sequencer: Sequencer) -> None:
+    async def _leave(self, exchange: Exchange) -> None:
         cancels = [(each, Command(Kind.MASS_CANCEL, account=each.account)) for each in self._seats.values()]
         try:
-            batch = await sequencer.submit(_rows(cancels))
+            batch = await exchange.submit(_rows(cancels))
         except ArchstoneError as error:
             _log.warning("bots leave their orders open", error=str(error))
         else:
             self._note(batch)
+
+
+class Traded(Protocol):
+    """What is known of a book: its number, the price in ticks where it began, and the value of a lot per tick."""
+
+    @property
+    def book(self) -> int: ...
+    @property
+    def opening(self) -> int: ...
+    @property
+    def value(self) -> int: ...
+
+
+async def run_bots(exchange: Exchange, instruments: Iterable[Traded], seed: int | str) -> None:
+    """Have the usual bots trade in all books until cancelled; see `Bots`."""
+    markets = [Market(book=each.book, price=each.opening, value=each.value) for each in instruments]
+    await Bots(markets, seed=seed).run(exchange)
 
 
 def _tell(task: asyncio.Task[None]) -> None:
@@ -227,9 +257,9 @@ def _tell(task: asyncio.Task[None]) -> None:
         _log.error("bots have ended", exc_info=error)
 
 
-def _standing(looks: Looks, seat: Seat) -> Standing | None:
+def _standing(exchange: Exchange, seat: Seat) -> Standing | None:
     try:
-        return looks.standing(seat.account)
+        return exchange.venue.standing(seat.account)
     except KeyError:
         return None
 
@@ -249,12 +279,12 @@ def _founding(seat: Seat) -> list[Command]:
     return [*given, Command(Kind.DEPOSIT, account=seat.account, quantity=money)]
 
 
-def _view(seat: Seat, looks: Looks) -> View:
+def _view(seat: Seat, exchange: Exchange) -> View:
     book = seat.market.book
     return View(
         at_s=world.now_us() / 1_000_000,
-        bids=looks.depth(book, Side.BUY, _LEVELS),
-        asks=looks.depth(book, Side.SELL, _LEVELS),
+        bids=exchange.venue.depth(book, Side.BUY, _LEVELS),
+        asks=exchange.venue.depth(book, Side.SELL, _LEVELS),
         position=seat.position,
         open=tuple(seat.open.values()),
     )
