@@ -74,7 +74,7 @@ def changed(kind: Told, **fields: int) -> Callable[[Events], None]:
         (7, changed(Told.RESTED, quantity=6), "rests with 5 lots"),
         (8, changed(Told.CANCELED, left=4), "is cancelled with 4 lots"),
         (5, changed(Told.REPLACED, id=77), "order 77 is replaced, and is not open"),
-        (3, changed(Told.RESTED, id=order_id(1, 1)), "rests with 10 lots"),
+        (3, changed(Told.ACCEPTED, id=order_id(1, 1)), "is accepted, and is open already"),
     ],
 )
 async def test_each_lie_about_an_order_is_told(place: int, change: Callable[[Events], None], told: str) -> None:

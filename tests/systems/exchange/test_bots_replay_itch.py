@@ -121,7 +121,7 @@ MESSAGES = st.lists(
 
 
 @given(MESSAGES, st.integers(1, 200), st.booleans())
-@settings(max_examples=50)
+@settings(max_examples=30, deadline=None)
 def test_what_is_written_is_read_again_however_it_is_cut(tmp_path_factory, messages, piece_bytes, packed) -> None:
     data = itch_bytes(messages)
     folder = tmp_path_factory.mktemp("itch")
@@ -132,13 +132,14 @@ def test_what_is_written_is_read_again_however_it_is_cut(tmp_path_factory, messa
 
 
 @given(st.binary(max_size=400))
+@settings(deadline=None)
 def test_any_bytes_are_read_or_refused(tmp_path_factory, data: bytes) -> None:
     with suppress(DamagedFileError):
         read(tmp_path_factory.getbasetemp(), data)
 
 
 @given(st.data())
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_a_changed_length_or_a_cut_never_passes_in_silence(tmp_path_factory, data) -> None:
     messages = recorded()[:40]
     good = itch_bytes(messages)

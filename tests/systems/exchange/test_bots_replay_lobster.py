@@ -86,7 +86,7 @@ MESSAGES = st.lists(
 
 
 @given(MESSAGES, st.integers(1, 100))
-@settings(max_examples=50)
+@settings(max_examples=30, deadline=None)
 def test_what_is_written_is_read_again_however_it_is_cut(tmp_path_factory, messages, piece_bytes) -> None:
     first, second = io.StringIO(), io.StringIO()
     rows = [[number, 1, -number, 2] for number in range(len(messages))]
@@ -99,6 +99,7 @@ def test_what_is_written_is_read_again_however_it_is_cut(tmp_path_factory, messa
 
 
 @given(st.binary(max_size=200), st.binary(max_size=200))
+@settings(deadline=None)
 def test_any_bytes_are_read_or_refused(tmp_path_factory, messages: bytes, rows: bytes) -> None:
     with suppress(DamagedFileError):
         read(tmp_path_factory.getbasetemp(), messages, rows)
