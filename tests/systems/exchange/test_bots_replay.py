@@ -10,9 +10,23 @@ from replay_samples import added, itch_bytes, lobster_files, recorded, replayed,
 from archstone import world
 from archstone.systems.exchange.invariants import Watch, disagreements
 from archstone.systems.exchange.matching import Command, Kind, Phase, Side, Told
-from archstone.systems.exchange.replaying import Happened, ItchReader, LobsterReader, Recorder, orderbook_of, replay
+from archstone.systems.exchange.replaying import (
+    Happened,
+    ItchReader,
+    LobsterReader,
+    Messages,
+    Recorder,
+    orderbook_of,
+    replay,
+)
 from archstone.systems.exchange.sequencer import MemorySequencer
 from archstone.systems.exchange.venue import ReferenceVenue, order_id
+
+
+@pytest.fixture(scope="module")
+def day() -> Messages:
+    """What bots did in a while."""
+    return recorded()
 
 
 def itch_file(folder: Path, messages) -> ItchReader:
@@ -21,8 +35,8 @@ def itch_file(folder: Path, messages) -> ItchReader:
     return ItchReader(file)
 
 
-async def test_a_day_of_ours_replayed_from_itch_has_the_same_trades_and_books(tmp_path: Path) -> None:
-    messages = recorded()
+async def test_a_day_of_ours_replayed_from_itch_has_the_same_trades_and_books(day, tmp_path: Path) -> None:
+    messages = day
     executed = messages[messages["kind"] == Happened.EXECUTED]
     assert len(executed) > 20
     sequencer = MemorySequencer(ReferenceVenue())
@@ -44,8 +58,8 @@ async def test_a_day_of_ours_replayed_from_itch_has_the_same_trades_and_books(tm
 
 
 @pytest.mark.parametrize(("levels", "packed"), [(1, False), (3, True), (50, False)])
-async def test_a_day_of_ours_replayed_from_lobster_agrees_with_every_row(tmp_path: Path, levels, packed) -> None:
-    file = lobster_files(tmp_path, recorded(), levels=levels, packed=packed)
+async def test_a_day_of_ours_replayed_from_lobster_agrees_with_every_row(day, tmp_path: Path, levels, packed) -> None:
+    file = lobster_files(tmp_path, day, levels=levels, packed=packed)
     report, venue = await replayed(LobsterReader(file, orderbook_of(file)))
     assert (report.faults, report.told) == (0, [])
     assert report.trades > 20
@@ -56,9 +70,10 @@ async def test_a_day_of_ours_replayed_from_lobster_agrees_with_every_row(tmp_pat
 
 
 async def test_a_file_that_begins_in_the_middle_of_a_day_takes_what_was_there_from_its_first_row(
+    day,
     tmp_path: Path,
 ) -> None:
-    file = lobster_files(tmp_path, recorded(), levels=50, skip=100)
+    file = lobster_files(tmp_path, day, levels=50, skip=100)
     report, _ = await replayed(LobsterReader(file, orderbook_of(file)))
     assert (report.faults, report.told) == (0, [])
     assert report.adopted > 4
@@ -67,8 +82,8 @@ async def test_a_file_that_begins_in_the_middle_of_a_day_takes_what_was_there_fr
     assert alone.lost["of an unknown order"] > 0
 
 
-async def test_in_batches_and_without_comparing_it_comes_to_the_same(tmp_path: Path) -> None:
-    file = lobster_files(tmp_path, recorded(), levels=3)
+async def test_in_batches_and_without_comparing_it_comes_to_the_same(day, tmp_path: Path) -> None:
+    file = lobster_files(tmp_path, day, levels=3)
     one, first = await replayed(LobsterReader(file, orderbook_of(file)))
     other, second = await replayed(LobsterReader(file, orderbook_of(file)), check=False, batch=64)
     assert (one.commands, one.trades, one.faults) == (other.commands, other.trades, other.faults)
@@ -83,8 +98,8 @@ def changed(messages, kind: Happened, **fields: int):
     return changed
 
 
-async def test_a_row_that_is_not_that_of_the_messages_is_a_fault(tmp_path: Path) -> None:
-    file = lobster_files(tmp_path, recorded(), levels=5)
+async def test_a_row_that_is_not_that_of_the_messages_is_a_fault(day, tmp_path: Path) -> None:
+    file = lobster_files(tmp_path, day, levels=5)
     orderbook = orderbook_of(file)
     lines = orderbook.read_text().splitlines()
     row = lines[50].split(",")
@@ -183,8 +198,8 @@ async def test_a_halt_gathers_orders_and_trading_resumes() -> None:
     assert len(venue) == 0
 
 
-async def test_it_goes_as_fast_as_is_said(tmp_path: Path) -> None:
-    messages = recorded()
+async def test_it_goes_as_fast_as_is_said(day, tmp_path: Path) -> None:
+    messages = day
     lasted_s = int(messages["at_ns"][-1] - messages["at_ns"][0]) / 1e9
     for speed in (1, 10):
         began_s = world.monotonic()
@@ -220,13 +235,12 @@ async def test_icebergs_auctions_and_replaces_are_recorded_as_all_could_see_them
     )
     recorder = Recorder()
     messages = np.concatenate([recorder.recorded(batch) for batch in sequencer._batches])
-    a, b, c = order_id(1, 1), order_id(1, 2), order_id(2, 2)
     seen = [(Happened(each["kind"]).name, int(each["id"]), int(each["quantity"])) for each in messages]
     assert seen[:9] == [
-        ("LISTED", 0, 0), ("ADDED", a, 4), ("EXECUTED", a, 4), ("ADDED", a, 4), ("EXECUTED", a, 1), ("ADDED", b, 6),
-        ("REDUCED", b, 2), ("DELETED", b, 4), ("ADDED", b, 4),
+        ("LISTED", 0, 0), ("ADDED", 1, 4), ("EXECUTED", 1, 4), ("ADDED", 2, 4), ("EXECUTED", 2, 1), ("ADDED", 3, 6),
+        ("REDUCED", 3, 2), ("DELETED", 3, 4), ("ADDED", 4, 4),
     ]  # fmt: skip
-    assert ("ADDED", c, 7) in seen
+    assert ("ADDED", 5, 7) in seen
     report, venue = await replayed([messages])
     assert report.faults == 0
     for side in Side:

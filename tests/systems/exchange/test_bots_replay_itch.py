@@ -22,6 +22,12 @@ SIZES = {
 """As the specification counts them, with the letter of the type."""
 
 
+@pytest.fixture(scope="module")
+def day() -> Messages:
+    """What bots did in a while."""
+    return recorded()
+
+
 def read(folder: Path, data: bytes, **more) -> tuple[Messages, ItchReader]:
     file = folder / "day.itch"
     file.write_bytes(data)
@@ -140,8 +146,8 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory, data: bytes) -> None:
 
 @given(st.data())
 @settings(max_examples=60, deadline=None)
-def test_a_changed_length_or_a_cut_never_passes_in_silence(tmp_path_factory, data) -> None:
-    messages = recorded()[:40]
+def test_a_changed_length_or_a_cut_never_passes_in_silence(day, tmp_path_factory, data) -> None:
+    messages = day[:40]
     good = itch_bytes(messages)
     cut = data.draw(st.integers(1, len(good) - 1))
     try:
@@ -180,8 +186,8 @@ def test_a_type_of_a_later_revision_is_passed_over_and_counted(tmp_path: Path) -
     assert messages["state"][0] == ord("z")
 
 
-def test_packed_damage_is_refused_with_its_place(tmp_path: Path) -> None:
-    packed = bytearray(gzip.compress(itch_bytes(recorded())))
+def test_packed_damage_is_refused_with_its_place(day, tmp_path: Path) -> None:
+    packed = bytearray(gzip.compress(itch_bytes(day)))
     for broken in (packed[: len(packed) // 2], packed[:-1]):
         with pytest.raises(DamagedFileError, match=r"byte [\d,]+ once unpacked: gzip says"):
             read(tmp_path, bytes(broken))

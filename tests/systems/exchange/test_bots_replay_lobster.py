@@ -26,6 +26,12 @@ TWO = b"34200.017459617,1,206833312,100,1186600,-1\n34200.1,4,206833312,60,11866
 ROWS = b"1186600,100,1185000,8800\n1186600,40,1185000,8800\n"
 
 
+@pytest.fixture(scope="module")
+def day() -> Messages:
+    """What bots did in a while."""
+    return recorded()
+
+
 def read(folder: Path, messages: bytes, rows: bytes | None = None, **more) -> tuple[Messages, np.ndarray]:
     file, orderbook = folder / "A_message_1.csv", folder / "A_orderbook_1.csv"
     file.write_bytes(messages)
@@ -52,8 +58,8 @@ def test_halts_are_told_by_their_price(tmp_path: Path) -> None:
     assert messages["price"].tolist() == [0, 0, 0]
 
 
-def test_the_orderbook_file_is_found_beside_it(tmp_path: Path) -> None:
-    file = lobster_files(tmp_path, recorded())
+def test_the_orderbook_file_is_found_beside_it(day, tmp_path: Path) -> None:
+    file = lobster_files(tmp_path, day)
     assert orderbook_of(file) == tmp_path / file.name.replace("message", "orderbook")
     assert orderbook_of(tmp_path / "prices.csv") is None
 

@@ -9,14 +9,21 @@ from typer.testing import CliRunner
 
 from archstone.cli import app
 from archstone.errors import ConfigError
+from archstone.systems.exchange.replaying import Messages
+
+
+@pytest.fixture(scope="module")
+def day() -> Messages:
+    """What bots did in a while."""
+    return recorded()
 
 
 def run(*words: object):
     return CliRunner().invoke(app, ["replay", "exchange", *map(str, words)])
 
 
-def test_a_lobster_file_is_replayed_and_compared(tmp_path: Path) -> None:
-    file = lobster_files(tmp_path, recorded(), levels=3)
+def test_a_lobster_file_is_replayed_and_compared(day, tmp_path: Path) -> None:
+    file = lobster_files(tmp_path, day, levels=3)
     result = run(file, "--check", "--json")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
@@ -27,9 +34,9 @@ def test_a_lobster_file_is_replayed_and_compared(tmp_path: Path) -> None:
     assert found["p50_us"] <= found["p99_us"] <= found["p99.9_us"]
 
 
-def test_an_itch_file_is_replayed(tmp_path: Path) -> None:
+def test_an_itch_file_is_replayed(day, tmp_path: Path) -> None:
     file = tmp_path / "day.NASDAQ_ITCH50"
-    file.write_bytes(itch_bytes(recorded()))
+    file.write_bytes(itch_bytes(day))
     result = run(file, "--batch", 50, "--check", "--symbol", "LAMP")
     assert result.exit_code == 0, result.output
     assert "faults  0" in result.stdout
@@ -38,8 +45,8 @@ def test_an_itch_file_is_replayed(tmp_path: Path) -> None:
     assert json.loads(other.stdout)["messages"] == 0
 
 
-def test_a_fault_is_told_and_ends_with_one(tmp_path: Path) -> None:
-    file = lobster_files(tmp_path, recorded(), levels=3)
+def test_a_fault_is_told_and_ends_with_one(day, tmp_path: Path) -> None:
+    file = lobster_files(tmp_path, day, levels=3)
     orderbook = file.with_name(file.name.replace("message", "orderbook"))
     lines = orderbook.read_text().splitlines()
     lines[30] = lines[31] if lines[30] != lines[31] else lines[32]

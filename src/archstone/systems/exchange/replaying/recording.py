@@ -27,19 +27,23 @@ class _Shown:
     side: Side
     price: int
     lots: int
+    ref: int = 0
+    """As files call it: no number comes twice in a day."""
 
 
 class Recorder:
     """Follows a stream of batches, each once and in order, and says what all could see of it.
 
-    What an iceberg hides is not told: each part that it shows is an order of the same id, added when the one before has
-    been executed. A replace that loses its place is told as DELETED and ADDED, so that LOBSTER can tell it too.
+    What an iceberg hides is not told: each part that it shows is an order of its own, added when the one before has been
+    executed. A replace that loses its place is told as DELETED and ADDED, so that LOBSTER can tell it too. Orders are
+    numbered from 1 as they come into view.
     """
 
     def __init__(self) -> None:
         self._orders: dict[int, _Shown] = {}
         self._side_of: dict[int, tuple[int, Side]] = {}
         """Book and side of orders that are known and not seen yet."""
+        self._refs = 0
         self._out: list[tuple[int, ...]] = []
         self._verbs: Mapping[int, Callable[[Fields], None]] = {
             Told.ACCEPTED: self._accepted,
@@ -70,18 +74,19 @@ class Recorder:
         book, side = self._side_of.get(fields["id"], (fields["book"], Side(fields["side"])))
         if (known := self._orders.pop(fields["id"], None)) is not None:
             # An auction has left a part of what an iceberg showed, and it shows a whole one again.
-            self._tell(fields, Happened.DELETED, known, id=fields["id"])
+            self._tell(fields, Happened.DELETED, known)
         if fields["price"]:
-            shown = _Shown(book, side, fields["price"], fields["quantity"])
+            self._refs += 1
+            shown = _Shown(book, side, fields["price"], fields["quantity"], self._refs)
             self._orders[fields["id"]] = shown
-            self._tell(fields, Happened.ADDED, shown, id=fields["id"], quantity=shown.lots)
+            self._tell(fields, Happened.ADDED, shown, quantity=shown.lots)
 
     def _traded(self, fields: Fields) -> None:
         for order, left in ((fields["id"], fields["left"]), (fields["other"], fields["other_left"])):
             if (shown := self._orders.get(order)) is not None:
                 lots = min(shown.lots, fields["quantity"])
                 kind = Happened.EXECUTED if shown.price == fields["price"] else Happened.PRICED
-                self._tell(fields, kind, shown, id=order, quantity=lots, price=fields["price"])
+                self._tell(fields, kind, shown, quantity=lots, price=fields["price"])
                 self._reduce(order, lots)
             if not left:
                 self._side_of.pop(order, None)
@@ -89,16 +94,16 @@ class Recorder:
     def _canceled(self, fields: Fields) -> None:
         self._side_of.pop(fields["id"], None)
         if (shown := self._orders.pop(fields["id"], None)) is not None:
-            self._tell(fields, Happened.DELETED, shown, id=fields["id"])
+            self._tell(fields, Happened.DELETED, shown)
 
     def _replaced(self, fields: Fields) -> None:
         if (shown := self._orders.get(fields["id"])) is None:
             return
         if not fields["other"]:
             del self._orders[fields["id"]]
-            self._tell(fields, Happened.DELETED, shown, id=fields["id"])
+            self._tell(fields, Happened.DELETED, shown)
         elif (lots := shown.lots - fields["quantity"]) > 0:
-            self._tell(fields, Happened.REDUCED, shown, id=fields["id"], quantity=lots)
+            self._tell(fields, Happened.REDUCED, shown, quantity=lots)
             self._reduce(fields["id"], lots)
 
     def _opened(self, fields: Fields) -> None:
@@ -114,7 +119,8 @@ class Recorder:
             del self._orders[order]
 
     def _tell(self, fields: Fields, kind: Happened, shown: _Shown, **more: int) -> None:
-        given = {"kind": kind, "side": shown.side, "book": shown.book, "at_ns": fields["at_ns"], "price": shown.price}
+        given = {"kind": kind, "id": shown.ref, "side": shown.side, "book": shown.book, "price": shown.price}
+        given["at_ns"] = fields["at_ns"]
         # A DELETED has the rest of the order in LOBSTER.
         given |= {"quantity": shown.lots} if kind == Happened.DELETED else {}
         given |= more
