@@ -30,7 +30,7 @@ SYMBOLS = {1: "LAMP"}
 
 
 @functools.cache
-def recorded(duration_s: int = 40, seed: int = 1) -> Messages:
+def recorded(duration_s: int = 60, seed: int = 1) -> Messages:
     """What bots did in a while, as messages; at the end nothing is open."""
     made = simulation.run(make_market(duration_s, seed=seed))
     recorder = Recorder()

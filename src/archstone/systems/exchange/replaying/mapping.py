@@ -68,6 +68,8 @@ class _Book:
     trading: bool = True
     edges: dict[Side, float] = field(default_factory=lambda: dict.fromkeys(Side, -math.inf))
     """How far the last row of an orderbook file was complete; infinite: to the end."""
+    guessed: set[int] = field(default_factory=set[int])
+    """Orders of which lots were taken off since a row had fewer, though it may have been others."""
 
 
 class _Message(NamedTuple):
@@ -184,8 +186,8 @@ class Mapper:
 
     def _deleted(self, book: _Book, message: _Message) -> None:
         known = book.rebuilt.orders.get(message.id)
-        lots = message.quantity if known is None else known.left
-        self._reduced(book, message._replace(quantity=lots))
+        left = 0 if known is None else known.left
+        self._reduced(book, message._replace(quantity=max(left, message.quantity)))
 
     def _executed(self, book: _Book, message: _Message) -> None:
         for order, lots in self._of(book, message):
@@ -217,22 +219,27 @@ class Mapper:
             self._tell(Kind.PHASE, message.book, type=Phase.CONTINUOUS if trading else Phase.AUCTION)
 
     def _of(self, book: _Book, message: _Message) -> Iterator[tuple[Resting, int]]:
-        """Give the orders of which a message speaks, and how many lots of each: one, or what was there before."""
-        lots = message.quantity
-        order = book.rebuilt.orders.get(message.id)
-        if order is not None:
-            if lots > order.left:
-                self.lost["more than was open"] += 1
-            yield order, min(lots, order.left)
-            return
-        if message.side:
-            for prior in [*book.rebuilt.at(Side(message.side), message.price)]:
-                if lots and prior.key < 0:
-                    part = min(lots, prior.left)
+        """Give the orders of which a message speaks, and how many lots of each.
+
+        It is the one that it names, or what was there before the file told of it; and where it had to be guessed which
+        orders had gone out of view, any at that price.
+        """
+        named, lots = book.rebuilt.orders.get(message.id), message.quantity
+        if named is not None:
+            part = min(lots, named.left)
+            lots -= part
+            yield named, part
+        if lots and message.side:
+            there = [*book.rebuilt.at(Side(message.side), message.price)]
+            guessed = message.id in book.guessed
+            for order in sorted(there, key=lambda each: each.key >= 0):
+                part = min(lots, order.left)
+                if part and (order.key < 0 or guessed):
                     lots -= part
-                    yield prior, part
+                    yield order, part
+                    book.guessed.add(order.key)
         if lots:
-            self.lost["of an unknown order"] += 1
+            self.lost["more than was open" if named is not None else "of an unknown order"] += 1
 
     def _take_out(self, book: _Book, message: _Message, order: Resting, lots: int) -> None:
         book.rebuilt.reduce(order, lots)
@@ -278,6 +285,7 @@ class Mapper:
             part = min(-lots, order.left)
             lots += part
             if part:
+                book.guessed.add(order.key)
                 self._take_out(book, message, order, part)
 
     def fault(self, text: str) -> None:

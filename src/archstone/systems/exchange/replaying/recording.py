@@ -34,9 +34,9 @@ class _Shown:
 class Recorder:
     """Follows a stream of batches, each once and in order, and says what all could see of it.
 
-    What an iceberg hides is not told: each part that it shows is an order of its own, added when the one before has been
-    executed. A replace that loses its place is told as DELETED and ADDED, so that LOBSTER can tell it too. Orders are
-    numbered from 1 as they come into view.
+    What an iceberg hides is not told: each part that it shows is an order of its own, added when the one before has
+    been executed. A replace that loses its place is told as DELETED and ADDED, so that LOBSTER can tell it too. Orders
+    are numbered from 1 as they come into view.
     """
 
     def __init__(self) -> None:
