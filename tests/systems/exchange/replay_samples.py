@@ -4,11 +4,13 @@ import functools
 import gzip
 import io
 from pathlib import Path
+from random import Random
 
 import numpy as np
 from bot_markets import make_market
 
 from archstone import simulation
+from archstone.systems.exchange.bots import Bot, Maker, Market, Noise, Slow, Walk
 from archstone.systems.exchange.matching import Side
 from archstone.systems.exchange.replaying import (
     MESSAGE,
@@ -29,10 +31,16 @@ __all__ = ["SYMBOLS", "added", "itch_bytes", "lobster_files", "recorded", "repla
 SYMBOLS = {1: "LAMP"}
 
 
+def busy_crew(market: Market, seed: str) -> list[Bot]:
+    """Few quotes and many trades."""
+    noise = [Noise(random=Random(f"{seed}/{each}"), every_s=1.0) for each in range(4)]
+    return [Maker(walk=Walk(market, seed=seed), levels=2), *noise, Slow(random=Random(seed), pause_ratio=0, every_s=4)]
+
+
 @functools.cache
-def recorded(duration_s: int = 60, seed: int = 1) -> Messages:
-    """What bots did in a while, as messages; at the end nothing is open."""
-    made = simulation.run(make_market(duration_s, seed=seed))
+def recorded() -> Messages:
+    """What bots did in half a minute, as messages; at the end nothing is open."""
+    made = simulation.run(make_market(30, crew=busy_crew))
     recorder = Recorder()
     return np.concatenate([recorder.recorded(batch) for batch in made.batches])
 
