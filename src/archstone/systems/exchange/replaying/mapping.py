@@ -68,8 +68,6 @@ class _Book:
     trading: bool = True
     edges: dict[Side, float] = field(default_factory=lambda: dict.fromkeys(Side, -math.inf))
     """How far the last row of an orderbook file was complete; infinite: to the end."""
-    guessed: set[int] = field(default_factory=set[int])
-    """Orders of which lots were taken off since a row had fewer, though it may have been others."""
 
 
 class _Message(NamedTuple):
@@ -221,23 +219,21 @@ class Mapper:
     def _of(self, book: _Book, message: _Message) -> Iterator[tuple[Resting, int]]:
         """Give the orders of which a message speaks, and how many lots of each.
 
-        It is the one that it names, or what was there before the file told of it; and where it had to be guessed which
-        orders had gone out of view, any at that price.
+        It is the one that it names. If that one is not known, it came and perhaps others went while its price was out of
+        view: then it is whoever was there first, of those of which the file has not told if there are any.
         """
         named, lots = book.rebuilt.orders.get(message.id), message.quantity
         if named is not None:
             part = min(lots, named.left)
             lots -= part
             yield named, part
-        if lots and message.side:
+        if lots and message.side and book.edges[Side(message.side)] > -math.inf:
             there = [*book.rebuilt.at(Side(message.side), message.price)]
-            guessed = message.id in book.guessed
             for order in sorted(there, key=lambda each: each.key >= 0):
                 part = min(lots, order.left)
-                if part and (order.key < 0 or guessed):
+                if part:
                     lots -= part
                     yield order, part
-                    book.guessed.add(order.key)
         if lots:
             self.lost["more than was open" if named is not None else "of an unknown order"] += 1
 
@@ -285,7 +281,6 @@ class Mapper:
             part = min(-lots, order.left)
             lots += part
             if part:
-                book.guessed.add(order.key)
                 self._take_out(book, message, order, part)
 
     def fault(self, text: str) -> None:
