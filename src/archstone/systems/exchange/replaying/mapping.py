@@ -219,8 +219,8 @@ class Mapper:
     def _of(self, book: _Book, message: _Message) -> Iterator[tuple[Resting, int]]:
         """Give the orders of which a message speaks, and how many lots of each.
 
-        It is the one that it names. If that one is not known, it came and perhaps others went while its price was out of
-        view: then it is whoever was there first, of those of which the file has not told if there are any.
+        It is the one that it names. If that one is not known, it came and perhaps others went while its price was out
+        of view: then it is whoever was there first, of those of which the file has not told if there are any.
         """
         named, lots = book.rebuilt.orders.get(message.id), message.quantity
         if named is not None:
