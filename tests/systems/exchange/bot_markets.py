@@ -48,12 +48,20 @@ async def make_market(
     look: Callable[[Made], None] = lambda _: None,
 ) -> Made:
     """Let bots trade for a while, and call `look` each second; the stream is kept whole."""
-    made = Made(MemorySequencer(ReferenceVenue(), keep=200_000), Bots(markets, seed=seed, crew=crew))
+    made = Made(MemorySequencer(ReferenceVenue(), keep=100), Bots(markets, seed=seed, crew=crew))
+    following = asyncio.create_task(follow(made))
     for market in markets:
         await made.sequencer.submit(open_book(market.book))
     async with made.bots.running(made.sequencer):
         for _ in range(round(duration_s)):
             await asyncio.sleep(1)
             look(made)
-    made.batches = [*made.sequencer._batches]
+    await asyncio.sleep(0.001)
+    following.cancel()
+    await asyncio.wait([following])
     return made
+
+
+async def follow(made: Made) -> None:
+    async for batch in made.sequencer.follow(0):
+        made.batches.append(batch)
