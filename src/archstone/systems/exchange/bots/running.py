@@ -8,6 +8,7 @@ from random import Random
 from typing import Final, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from archstone import world
 from archstone.errors import ArchstoneError, RejectedError
@@ -121,7 +122,7 @@ class Bots:
                           most_per_s=most_per_s)
             for account, (market, bot) in enumerate(seats, first_account)
         }  # fmt: skip
-        self._accounts = np.array([*self._seats], dtype=np.uint64)
+        self._accounts = range(first_account, first_account + len(seats))
         self._after = 0
         self._more = asyncio.Event()
         self._begun = 0
@@ -193,8 +194,8 @@ class Bots:
 
     def _note(self, batch: Batch) -> None:
         events = batch.events
-        one, other = (np.isin(events[name] >> 32, self._accounts) for name in ("id", "other"))
-        for row in events[one | other]:
+        owners = (events["id"] >> 32, events["other"] >> 32)
+        for row in events[_within(owners[0], self._accounts) | _within(owners[1], self._accounts)]:
             event = dict(zip(events.dtype.names or (), row.item(), strict=True))
             for account in {event["id"] >> 32, event["other"] >> 32}:
                 if account in self._seats:
@@ -288,6 +289,10 @@ def _view(seat: Seat, exchange: Exchange) -> View:
         position=seat.position,
         open=tuple(seat.open.values()),
     )
+
+
+def _within(numbers: npt.NDArray[np.uint64], accounts: range) -> npt.NDArray[np.bool_]:
+    return (numbers >= accounts.start) & (numbers < accounts.stop)
 
 
 def _rows(wanted: Sequence[tuple[Seat, Command]]) -> Commands:
