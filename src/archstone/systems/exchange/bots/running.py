@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from random import Random
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -291,7 +291,7 @@ def _view(seat: Seat, exchange: Exchange) -> View:
     )
 
 
-def _within(numbers: npt.NDArray[np.uint64], accounts: range) -> npt.NDArray[np.bool_]:
+def _within(numbers: npt.NDArray[np.integer[Any]], accounts: range) -> npt.NDArray[np.bool_]:
     return (numbers >= accounts.start) & (numbers < accounts.stop)
 
 
