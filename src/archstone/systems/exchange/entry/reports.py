@@ -245,11 +245,14 @@ class Reports:
         floor = self._floor if found is None else found.floor
         if position < floor:
             raise ForgottenError(f"reports of account {account} after {tuple(position)}: kept after {tuple(floor)}")
-        if found is None or not found.kept:
-            return np.zeros(0, REPORT)
-        rows = np.concatenate(found.kept)
+        rows = self.kept(account)
         late = rows["sequence"] > position.sequence
         return rows[late | ((rows["sequence"] == position.sequence) & (rows["part"] > position.part))]
+
+    def kept(self, account: int) -> Rows:
+        """Return all that is kept of what an account was told."""
+        found = self._accounts.get(account)
+        return np.concatenate(found.kept) if found is not None and found.kept else np.zeros(0, REPORT)
 
     def listen(self, account: int, listener: Callable[[Rows], None]) -> Callable[[], None]:
         """Have a function called with what an account is told from now on; it must not raise. Return what ends that."""

@@ -5,7 +5,8 @@ from ssl import SSLContext
 from types import TracebackType
 from typing import Final, Self
 
-from archstone.systems.exchange.entry.binary.bounds import Allowance, Bounds
+from archstone.systems.exchange.entry.allowance import Allowance
+from archstone.systems.exchange.entry.binary.bounds import Bounds
 from archstone.systems.exchange.entry.binary.messages import Fault
 from archstone.systems.exchange.entry.binary.session import Session
 from archstone.systems.exchange.entry.binary.wire import Wire

@@ -26,8 +26,9 @@ from archstone.systems.exchange.entry.binary.messages import (
     said,
 )
 from archstone.systems.exchange.entry.binary.wire import Wire
+from archstone.systems.exchange.entry.cancelling import cancel_all
 from archstone.systems.exchange.entry.reports import ForgottenError, Position
-from archstone.systems.exchange.matching import COMMAND, Command, Commands, Kind, rows_of
+from archstone.systems.exchange.matching import COMMAND, Commands, Kind
 from archstone.systems.exchange.venue import order_id
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ Numbers = npt.NDArray[np.uint64]
 """Of requests, shape (n,)."""
 
 _log: Final = get_logger("archstone.systems.exchange")
-_AGAIN_S: Final = 0.2
 _TAG: Final = 0xFFFF
 
 
@@ -82,7 +82,8 @@ class Session:
             self._unlisten()
             self.wire.close(Fault.LEFT if self._leaves else Fault.CLOSING)
             if self._cancels:
-                await self._cancel_all()
+                server = self._server
+                await cancel_all(server.sequencer, server.reports, self.account, given_up=lambda: server.is_over)
             self.ended.set()
 
     def _wake(self) -> None:
@@ -235,19 +236,3 @@ class Session:
         self._unacknowledged -= len(rows)
         if self._unacknowledged < self._server.bounds.unacknowledged:
             self.wire.hold(back=False)
-
-    async def _cancel_all(self) -> None:
-        """Cancel all orders of the account in every book, as soon as the exchange takes it."""
-        books = sorted(self._server.reports.books)
-        rows = rows_of(Command(Kind.MASS_CANCEL, account=self.account) for _ in books)
-        rows["book"] = books
-        while books and not self._server.is_over:
-            try:
-                await self._server.sequencer.submit(rows)
-            except RejectedError as error:
-                await asyncio.sleep(max(error.retry_after_s, 0.01))
-            except Exception as error:  # noqa: BLE001 - a mass cancel may be done twice
-                _log.warning("orders of a lost connection are not cancelled yet", account=self.account, error=error)
-                await asyncio.sleep(_AGAIN_S)
-            else:
-                return
