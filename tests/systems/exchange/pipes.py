@@ -16,12 +16,20 @@ class End(asyncio.Transport):
         self.protocol, self.random = protocol, random
         self.other: End
         self.inbox = bytearray()
+        self.high = 65_536
+        self.holding = False
         self.paused = self.closing = self.lost = self.ended = False
 
     def write(self, data: bytes) -> None:
         if not self.closing and not self.lost and not self.other.lost:
             self.other.inbox += data
+            if len(self.other.inbox) > self.high and not self.holding:
+                self.holding = True
+                self.protocol.pause_writing()
             self.other.later()
+
+    def set_write_buffer_limits(self, high=None, low=None) -> None:
+        self.high = high
 
     def later(self) -> None:
         asyncio.get_running_loop().call_soon(self.deliver)
@@ -31,6 +39,9 @@ class End(asyncio.Transport):
             count = min(len(self.inbox), self.random.choice((1, 7, 64, 200, 5_000)))
             data = bytes(self.inbox[:count])
             del self.inbox[:count]
+            if self.other.holding and len(self.inbox) <= self.other.high // 4:
+                self.other.holding = False
+                self.other.protocol.resume_writing()
             if not isinstance(self.protocol, asyncio.BufferedProtocol):
                 self.protocol.data_received(data)
                 continue

@@ -67,7 +67,7 @@ class Stage:
 
 
 @asynccontextmanager
-async def running(*, keep: int = 4_096, **bounds) -> AsyncGenerator[Stage]:
+async def serving(*, keep: int = 4_096, **bounds) -> AsyncGenerator[Stage]:
     sequencer = Slow()
     await sequencer.submit(opened(1, 2))
     async with (
@@ -119,7 +119,7 @@ def kinds(reports: list[Report]) -> list[int]:
 
 
 async def test_two_accounts_trade() -> None:
-    async with running() as stage:
+    async with serving() as stage:
         seen: list[Report] = []
         async with stage.client("ann", on_report=seen.append) as ann, stage.client("bob") as bob:
             resting = await ann.new(book=1, side=Side.SELL, price=100, quantity=5)
@@ -138,7 +138,7 @@ async def test_two_accounts_trade() -> None:
 
 
 async def test_requests_that_come_together_are_submitted_together() -> None:
-    async with running() as stage, stage.client() as client:
+    async with serving() as stage, stage.client() as client:
         stage.sequencer.sizes.clear()
         answers = [
             client.submit(Command(Kind.NEW, client.next_number(), side=1, price=100, quantity=1), book=1)
@@ -150,7 +150,7 @@ async def test_requests_that_come_together_are_submitted_together() -> None:
 
 
 async def test_a_program_that_comes_back_is_told_what_it_missed() -> None:
-    async with running() as stage:
+    async with serving() as stage:
         async with stage.client("ann") as ann:
             await ann.new(book=1, side=Side.SELL, price=100, quantity=5)
             await asyncio.sleep(0.01)
@@ -165,7 +165,7 @@ async def test_a_program_that_comes_back_is_told_what_it_missed() -> None:
 
 
 async def test_what_is_no_longer_kept_is_said() -> None:
-    async with running(keep=4) as stage:
+    async with serving(keep=4) as stage:
         async with stage.client() as client:
             for _ in range(6):
                 await client.new(book=1, side=Side.SELL, price=100, quantity=5)
@@ -177,7 +177,7 @@ async def test_what_is_no_longer_kept_is_said() -> None:
 
 
 async def test_who_is_not_known_is_not_let_in() -> None:
-    async with running() as stage:
+    async with serving() as stage:
         with pytest.raises(EntryClosedError, match="DENIED"):
             async with stage.client("eve"):
                 pass
@@ -187,7 +187,7 @@ async def test_who_is_not_known_is_not_let_in() -> None:
 
 
 async def test_a_new_connection_takes_over() -> None:
-    async with running() as stage, stage.client() as first, stage.client() as second:
+    async with serving() as stage, stage.client() as first, stage.client() as second:
         with pytest.raises(EntryClosedError, match="TAKEN_OVER"):
             await first.new(book=1, side=Side.SELL, price=100, quantity=5)
         assert (await second.new(book=1, side=Side.SELL, price=100, quantity=5)).kind == Told.ACCEPTED
@@ -195,7 +195,7 @@ async def test_a_new_connection_takes_over() -> None:
 
 @pytest.mark.parametrize("choices", Choice)
 async def test_orders_are_cancelled_with_the_connection_by_choice(choices: Choice) -> None:
-    async with running() as stage:
+    async with serving() as stage:
         async with stage.client("ann", choices=choices) as ann:
             for book in (1, 2):
                 await ann.new(book=book, side=Side.SELL, price=100, quantity=5)
@@ -210,7 +210,7 @@ async def test_orders_are_cancelled_with_the_connection_by_choice(choices: Choic
 
 
 async def test_orders_are_cancelled_when_the_exchange_is_back() -> None:
-    async with running() as stage, stage.client(choices=Choice.CANCEL_ON_DISCONNECT) as client:
+    async with serving() as stage, stage.client(choices=Choice.CANCEL_ON_DISCONNECT) as client:
         await client.new(book=1, side=Side.SELL, price=100, quantity=5)
         stage.sequencer.away = stage.pipes.down = True
         stage.pipes.cut()
@@ -222,7 +222,7 @@ async def test_orders_are_cancelled_when_the_exchange_is_back() -> None:
 
 
 async def test_while_the_exchange_is_away_requests_are_refused_and_nothing_happens() -> None:
-    async with running() as stage, stage.client() as client:
+    async with serving() as stage, stage.client() as client:
         stage.sequencer.away = True
         with pytest.raises(EntryRefusedError, match=r"AWAY: try again in 1\.000 s") as refused:
             await client.new(book=1, side=Side.SELL, price=100, quantity=5)
@@ -232,7 +232,7 @@ async def test_while_the_exchange_is_away_requests_are_refused_and_nothing_happe
 
 
 async def test_more_in_a_second_than_is_taken_is_refused_and_the_rest_done() -> None:
-    async with running(per_s=10) as stage, stage.client() as client:
+    async with serving(per_s=10) as stage, stage.client() as client:
         answers = [
             client.submit(Command(Kind.NEW, client.next_number(), side=1, price=100, quantity=1), book=1)
             for _ in range(12)
@@ -245,7 +245,7 @@ async def test_more_in_a_second_than_is_taken_is_refused_and_the_rest_done() -> 
 
 
 async def test_who_sends_faster_than_is_done_is_not_read() -> None:
-    async with running(unacknowledged=100) as stage:
+    async with serving(unacknowledged=100) as stage:
         stage.sequencer.wait_s = 1.0
         protocol = await raw(stage)
         new = [Command(Kind.NEW, number, side=1, price=100, quantity=1) for number in range(1, 5_001)]
@@ -260,7 +260,7 @@ async def test_who_sends_faster_than_is_done_is_not_read() -> None:
 
 
 async def test_who_does_not_take_reports_is_closed_and_gets_them_later() -> None:
-    async with running(unsent_bytes=64 * 20) as stage:
+    async with serving(unsent_bytes=64 * 20) as stage:
         protocol = await raw(stage)
         protocol.transport.pause_reading()
         for number in range(1, 30):
@@ -274,7 +274,7 @@ async def test_who_does_not_take_reports_is_closed_and_gets_them_later() -> None
 
 
 async def test_silence_ends_a_connection_and_heartbeats_keep_it() -> None:
-    async with running() as stage:
+    async with serving() as stage:
         async with stage.client(heartbeat_s=0.5) as client:
             await asyncio.sleep(60)
             assert client.connections == 1
@@ -288,7 +288,7 @@ async def test_silence_ends_a_connection_and_heartbeats_keep_it() -> None:
 
 
 async def test_a_client_gives_up_a_silent_server() -> None:
-    async with running() as stage, stage.client(heartbeat_s=0.5) as client:
+    async with serving() as stage, stage.client(heartbeat_s=0.5) as client:
         await asyncio.sleep(1)
         stage.pipes.ends[-1][1].paused = True
         for end in stage.pipes.ends[-1]:
@@ -298,7 +298,7 @@ async def test_a_client_gives_up_a_silent_server() -> None:
 
 
 async def test_a_connection_that_does_not_log_on_is_closed() -> None:
-    async with running(logon_s=2.0) as stage:
+    async with serving(logon_s=2.0) as stage:
         protocol = Raw()
         await stage.pipes.connect(lambda: protocol)
         await asyncio.sleep(1.9)
@@ -309,7 +309,7 @@ async def test_a_connection_that_does_not_log_on_is_closed() -> None:
 
 
 async def test_one_connection_too_many_is_told_so() -> None:
-    async with running(connections=1) as stage, stage.client():
+    async with serving(connections=1) as stage, stage.client():
         protocol = Raw()
         await stage.pipes.connect(lambda: protocol)
         await asyncio.sleep(0.1)
@@ -328,7 +328,7 @@ FAULTY = {
 
 @pytest.mark.parametrize("fields", FAULTY.values(), ids=FAULTY)
 async def test_a_request_that_is_none_is_refused_and_the_others_done(fields: dict[str, int]) -> None:
-    async with running() as stage:
+    async with serving() as stage:
         protocol = await raw(stage)
         protocol.request(Command(Kind.NEW, 1, side=1, price=100, quantity=1), **fields)
         protocol.request(Command(Kind.NEW, 2, side=1, price=100, quantity=1), first=2)
@@ -340,7 +340,7 @@ async def test_a_request_that_is_none_is_refused_and_the_others_done(fields: dic
 
 
 async def test_a_number_out_of_order_ends_the_connection() -> None:
-    async with running() as stage:
+    async with serving() as stage:
         protocol = await raw(stage)
         protocol.request(Command(Kind.NEW, 1, side=1, price=100, quantity=1), first=2)
         await asyncio.sleep(0.1)
@@ -349,7 +349,7 @@ async def test_a_number_out_of_order_ends_the_connection() -> None:
 
 
 async def test_a_client_bounds_what_it_waits_for() -> None:
-    async with running() as stage, stage.client(unanswered=2) as client:
+    async with serving() as stage, stage.client(unanswered=2) as client:
         answers = [client.submit(Command(Kind.MASS_CANCEL), book=1) for _ in range(2)]
         with pytest.raises(TooManyUnansweredError, match="2 requests have no answer yet"):
             client.submit(Command(Kind.MASS_CANCEL), book=1)
@@ -358,7 +358,7 @@ async def test_a_client_bounds_what_it_waits_for() -> None:
 
 
 async def test_a_server_that_stops_says_so_and_its_clients_come_back() -> None:
-    async with running() as stage, stage.client() as client:
+    async with serving() as stage, stage.client() as client:
         await stage.server.__aexit__(None, None, None)
         server = BinaryServer(stage.sequencer, stage.server.reports, identify, host=None)
         stage.pipes.server = server.connection
@@ -369,7 +369,7 @@ async def test_a_server_that_stops_says_so_and_its_clients_come_back() -> None:
 
 
 async def test_the_other_side_of_a_trade_is_not_told() -> None:
-    async with running() as stage:
+    async with serving() as stage:
         seen: list[Report] = []
         async with stage.client("ann", on_report=seen.append) as ann, stage.client("bob") as bob:
             await ann.new(book=1, side=Side.SELL, price=100, quantity=5)
@@ -381,7 +381,7 @@ async def test_the_other_side_of_a_trade_is_not_told() -> None:
 
 
 async def test_an_account_that_trades_with_itself_is_told_of_both_sides() -> None:
-    async with running() as stage:
+    async with serving() as stage:
         seen: list[Report] = []
         async with stage.client(on_report=seen.append) as client:
             await client.new(book=1, side=Side.SELL, price=100, quantity=5)
@@ -400,7 +400,7 @@ def test_records_have_the_offsets_that_are_documented() -> None:
 
 
 async def test_reports_of_orders_entered_elsewhere_are_told_too() -> None:
-    async with running() as stage:
+    async with serving() as stage:
         seen: list[Report] = []
         async with stage.client(on_report=seen.append):
             found = rows_of([sell(order_id(7, 40), 5, 100, account=7)])

@@ -76,7 +76,7 @@ class Program:
                 await self.ask(Command(Kind.CANCEL, number))
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 async def test_each_request_is_done_once_or_refused(seed: int) -> None:
     random = Random(f"cuts {seed}")
     sequencer = Unsure(random)
@@ -90,7 +90,7 @@ async def test_each_request_is_done_once_or_refused(seed: int) -> None:
     async def disturb() -> None:
         nonlocal server, reports
         while not over.is_set():
-            await asyncio.sleep(random.expovariate(5))
+            await asyncio.sleep(random.expovariate(15))
             match random.choice(("cut", "cut", "cut", "down", "restart")):
                 case "cut":
                     pipes.cut()

@@ -5,7 +5,7 @@ import asyncio
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from test_entry_binary import Raw, raw, running
+from test_entry_binary import Raw, raw, serving
 
 from archstone.systems.exchange.entry import REPORT, reports_of
 from archstone.systems.exchange.entry.binary import Choice, EntryClient, Fault, Say
@@ -38,7 +38,7 @@ def test_any_bytes_are_a_logon_or_a_named_fault(data: bytes) -> None:
 
 @given(data=st.binary(max_size=400))
 async def test_any_first_bytes_are_answered_by_a_fault_or_waited_for(data: bytes) -> None:
-    async with running(logon_s=0.5) as stage:
+    async with serving(logon_s=0.5) as stage:
         protocol = Raw()
         await stage.pipes.connect(lambda: protocol)
         protocol.transport.write(data)
@@ -55,7 +55,7 @@ def records(dtype: np.dtype) -> st.SearchStrategy[np.ndarray]:
 @given(found=records(COMMAND), kinds=st.lists(st.sampled_from([1, 2, 3, 4, 128, 129, 200]), min_size=6, max_size=6))
 async def test_any_requests_are_done_refused_or_end_the_connection(found: np.ndarray, kinds: list[int]) -> None:
     """Numbers and kinds are made to fit, so that the rest is looked at."""
-    async with running() as stage:
+    async with serving() as stage:
         protocol = await raw(stage)
         rows = found.copy()
         rows["kind"] = kinds[: len(rows)]
@@ -83,7 +83,7 @@ async def test_any_bytes_of_a_server_drop_the_connection_or_are_reports(data: by
         raise OSError
 
     client = EntryClient("ann", never, on_report=seen.append)
-    link = _Link(client)
+    link = _Link(client._made, client._heard)
     for start in range(0, len(data), cut):
         link.data_received(data[start : start + cut])
     whole = reports_of(np.frombuffer(data, REPORT, len(data) // 64))

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from archstone.systems.exchange.matching import Kind, Side, Told
 from archstone.systems.exchange.sequencer import Batch, Sequencer
-from archstone.systems.exchange.venue import MAX_NUMBER
+from archstone.systems.exchange.venue.port import MAX_NUMBER
 
 __all__ = ["NOW", "REPORT", "Flags", "ForgottenError", "Position", "Report", "Reports", "Rows", "reports_of"]
 
@@ -202,7 +202,7 @@ class Reports:
 
     def _places(self, batch: Batch) -> list[int]:
         """Return the book of each event: that of its order, since a command such as KILL names none."""
-        books = batch.commands["book"].tolist()
+        books: list[int] = batch.commands["book"].tolist()
         places: list[int] = []
         columns: list[list[Any]] = [
             batch.events[name].tolist() for name in ("command", "kind", "id", "other", "left", "other_left")

@@ -122,7 +122,8 @@ class BookImage:
             raise ValueError(f"image at {self.sequence}: the next batch begins with {batch.first}, some are missing")
         self._touched, self._trades, self._phases = {}, [], []
         rows = batch.commands
-        places: list[tuple[int, int]] = [*zip(rows["book"].tolist(), rows["type"].tolist(), strict=True)]
+        books: list[int] = rows["book"].tolist()
+        types: list[int] = rows["type"].tolist()
         columns: list[list[Any]] = [batch.events[name].tolist() for name in _FIELDS]
         before, part = -1, 0
         for event in zip(*columns, strict=True):
@@ -131,7 +132,7 @@ class BookImage:
             before = command
             sequence = batch.first + command
             if sequence > self.sequence:
-                self._note(event, places[command], (sequence, part, batch.at_ns))
+                self._note(event, (books[command], types[command]), (sequence, part, batch.at_ns))
         self.sequence, self.at_ns = max(self.sequence, batch.last), max(self.at_ns, batch.at_ns)
         levels = tuple(self._level(key) for key in self._touched)
         return Changes(self.sequence, self.at_ns, levels, tuple(self._trades), tuple(self._phases))

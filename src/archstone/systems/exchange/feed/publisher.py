@@ -123,7 +123,7 @@ class Publisher:
             if rest_s <= 0:
                 self._out(None)
                 rest_s = self._heartbeat_s
-            await asyncio.sleep(rest_s)
+            await asyncio.sleep(max(0.001, rest_s))
 
     def _flush(self) -> None:
         messages = messages_of(self._gathered.taken())

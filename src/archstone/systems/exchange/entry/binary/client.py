@@ -35,6 +35,8 @@ _FATAL: Final = frozenset(
     {Fault.MALFORMED, Fault.VERSION, Fault.DENIED, Fault.FORGOTTEN, Fault.TAKEN_OVER, Fault.NUMBER, Fault.LEFT}
 )
 _SILENT: Final = 3
+_LEAST_S: Final = 0.001
+"""Of a timer: a shorter one could be over before the clock has moved."""
 _AGAIN_S: Final = (0.02, 1.0)
 _LEAVE_S: Final = 5.0
 _TAG: Final = 0xFFFF
@@ -66,16 +68,16 @@ class _Asked:
 class _Link(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, client: "EntryClient") -> None:
+    def __init__(self, made: "Callable[[_Link], None]", heard: "Callable[[_Link, Report], None]") -> None:
         self.lost = asyncio.Event()
         self.transport: asyncio.Transport | None = None
         self.heard_s = self.sent_s = world.monotonic()
-        self._client = client
+        self._made, self._heard = made, heard
         self._rest = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
-        self._client._made(self)  # noqa: SLF001 - two halves of one thing
+        self._made(self)
 
     def data_received(self, data: bytes) -> None:
         self.heard_s = world.monotonic()
@@ -84,7 +86,7 @@ class _Link(asyncio.Protocol):
         self._rest = data[whole:]
         for report in reports_of(np.frombuffer(data, REPORT, whole // SIZE)):
             if not self.lost.is_set():
-                self._client._heard(self, report)  # noqa: SLF001
+                self._heard(self, report)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost.set()
@@ -234,7 +236,7 @@ class EntryClient:
                 self._fault = None
                 before = self.connections
                 try:
-                    await self._connect(lambda: _Link(self))
+                    await self._connect(lambda: _Link(self._made, self._heard))
                 except OSError:
                     self._link = None
                 if self._link is not None:
@@ -266,7 +268,7 @@ class EntryClient:
                 if now_s - link.sent_s >= self._heartbeat_s:
                     link.send(_message(Say.HEARTBEAT))
                 try:
-                    async with asyncio.timeout(max(0.0, link.sent_s + self._heartbeat_s - now_s)):
+                    async with asyncio.timeout(max(_LEAST_S, link.sent_s + self._heartbeat_s - now_s)):
                         await link.lost.wait()
                 except TimeoutError:
                     continue

@@ -12,7 +12,7 @@ import numpy as np
 
 from archstone.systems.exchange.entry.reports import REPORT, Rows
 from archstone.systems.exchange.matching import Commands, Kind
-from archstone.systems.exchange.venue import MAX_NUMBER
+from archstone.systems.exchange.venue.port import MAX_NUMBER
 
 __all__ = [
     "LOGON",

@@ -8,6 +8,7 @@ will be. So a client that has logged on again and read RESUMED knows of each of 
 """
 
 import asyncio
+from math import ceil
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -27,7 +28,7 @@ from archstone.systems.exchange.entry.binary.messages import (
 )
 from archstone.systems.exchange.entry.binary.wire import Wire
 from archstone.systems.exchange.entry.cancelling import cancel_all
-from archstone.systems.exchange.entry.reports import ForgottenError, Position
+from archstone.systems.exchange.entry.reports import ForgottenError, Position, Rows
 from archstone.systems.exchange.matching import COMMAND, Commands, Kind
 from archstone.systems.exchange.venue import order_id
 
@@ -102,7 +103,7 @@ class Session:
         except _ByeError as bye:
             self.wire.close(bye.fault)
         except TimeoutError:
-            self.wire.close(Fault.AWAY if self._logon.done() else Fault.SILENT)
+            self.wire.close(Fault.SILENT if self._logon.cancelled() else Fault.AWAY)
 
     async def _begin(self, wanted: Logon, credential: str) -> None:
         self.account = await self._account_of(wanted, credential)
@@ -111,22 +112,36 @@ class Session:
         if before is not None:
             before.wire.close(Fault.TAKEN_OVER)
             await before.ended.wait()
-        reports = self._server.reports
-        await reports.reached(self._server.sequencer.last)
-        try:
-            rows = reports.after(self.account, Position(wanted.sequence, wanted.part))
-        except ForgottenError as error:
-            raise _ByeError(Fault.FORGOTTEN) from error
+        await self._server.reports.reached(self._server.sequencer.last)
         if self.wire.is_closed:
             return
         self._cancels = Choice.CANCEL_ON_DISCONNECT in wanted.choices
         self._request = wanted.request
+        await self._resume(wanted, Position(wanted.sequence, wanted.part))
+
+    async def _resume(self, wanted: Logon, position: Position) -> None:
+        """Tell what had happened after a position, as fast as it is taken; from then on what happens, when it does."""
+        reports = self._server.reports
+        rows = self._after(position)
         self._welcome(wanted)
-        self.wire.send(rows)
-        self._unlisten = reports.listen(self.account, self.wire.send)
-        self.wire.say(Say.RESUMED, sequence=reports.sequence)
-        self._is_open = True
-        self.wire.read()
+        while len(rows):
+            self.wire.send(rows)
+            position = Position(int(rows["sequence"][-1]), int(rows["part"][-1]))
+            await self.wire.taken()
+            rows = self._after(position)
+        if not self.wire.is_closed:
+            self._unlisten = reports.listen(self.account, self.wire.send)
+            self.wire.say(Say.RESUMED, sequence=reports.sequence)
+            self._is_open = True
+            self.wire.read()
+
+    def _after(self, position: Position) -> Rows:
+        """Return the next reports after a position: what goes into half of what may wait to be taken."""
+        try:
+            rows = self._server.reports.after(self.account, position)
+        except ForgottenError as error:
+            raise _ByeError(Fault.FORGOTTEN) from error
+        return rows[: max(1, self._server.bounds.unsent_bytes // SIZE // 2)]
 
     async def _account_of(self, wanted: Logon, credential: str) -> int:
         try:
@@ -173,6 +188,8 @@ class Session:
         return SIZE + credential_bytes
 
     def _read(self, rows: Commands) -> None:
+        if self._leaves:
+            return  # what comes after a logout is not read
         left = np.flatnonzero(rows["kind"] == Say.LOGOUT)
         rows = rows[: left[0]] if len(left) else rows
         rows = rows[rows["kind"] != Say.HEARTBEAT]
@@ -210,7 +227,7 @@ class Session:
     def _refuse(self, requests: Numbers, fault: Fault, *, wait_s: float = 0.0) -> None:
         if not len(requests):
             return
-        rows = np.repeat(said(Say.REFUSED, reason=fault, quantity=int(wait_s * 1_000) + bool(wait_s)), len(requests))
+        rows = np.repeat(said(Say.REFUSED, reason=fault, quantity=ceil(wait_s * 1_000)), len(requests))
         rows["left"] = requests
         rows["tag"] = requests & _TAG
         self.wire.send(rows)

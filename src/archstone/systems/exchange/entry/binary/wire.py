@@ -15,6 +15,8 @@ __all__ = ["Wire"]
 _READ_BYTES: Final = 64 * 1024
 _CLOSE_S: Final = 5.0
 _SILENT: Final = 3
+_LEAST_S: Final = 0.001
+"""Of a timer: a shorter one could be over before the clock has moved."""
 
 
 class Wire(asyncio.BufferedProtocol):
@@ -32,6 +34,8 @@ class Wire(asyncio.BufferedProtocol):
         self._filled = 0
         self._is_held = False
         self._number = 0
+        self._taken = asyncio.Event()
+        self._taken.set()
         self._heard_s = self._sent_s = world.monotonic()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -40,6 +44,7 @@ class Wire(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=min(_READ_BYTES, self._unsent_bytes // 4))
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return where bytes may be put."""
@@ -64,6 +69,14 @@ class Wire(asyncio.BufferedProtocol):
         if self.is_closed:
             self._filled = 0  # nobody reads any more
 
+    def pause_writing(self) -> None:
+        """Let `taken` wait."""
+        self._taken.clear()
+
+    def resume_writing(self) -> None:
+        """Let it go on."""
+        self._taken.set()
+
     def eof_received(self) -> bool:
         """Close: who does not send any more cannot say that it is there."""
         return False
@@ -72,6 +85,7 @@ class Wire(asyncio.BufferedProtocol):
         """Tell that it has ended."""
         self.is_closed = True
         self._stop_timer()
+        self._taken.set()
         self._lost()
 
     # What the session calls
@@ -101,6 +115,10 @@ class Wire(asyncio.BufferedProtocol):
         if self._transport.get_write_buffer_size() > self._unsent_bytes:
             self.close(Fault.SLOW)
 
+    async def taken(self) -> None:
+        """Wait until most of what was sent has been taken, or the connection has ended."""
+        await self._taken.wait()
+
     def say(self, kind: int, **fields: Any) -> None:
         """Send one message of the server."""
         self.send(said(kind, **fields))
@@ -128,7 +146,7 @@ class Wire(asyncio.BufferedProtocol):
             return
         if now_s - self._sent_s >= interval_s:
             self.say(Say.HEARTBEAT)
-        until_s = max(0.0, self._sent_s + interval_s - now_s)
+        until_s = max(_LEAST_S, self._sent_s + interval_s - now_s)
         self._timer = asyncio.get_running_loop().call_later(until_s, self.beat, interval_s)
 
     def _stop_timer(self) -> None:

@@ -24,7 +24,7 @@ from archstone.systems.exchange.matching import (
     Told,
     Type,
 )
-from archstone.systems.exchange.venue import MAX_NUMBER
+from archstone.systems.exchange.venue.port import MAX_NUMBER
 
 __all__ = ["Listed", "Orders", "Outgoing", "Request"]
 
