@@ -3,7 +3,7 @@
 import asyncio
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_entry_binary import Raw, raw, serving
 
@@ -37,6 +37,7 @@ def test_any_bytes_are_a_logon_or_a_named_fault(data: bytes) -> None:
 
 
 @given(data=st.binary(max_size=400))
+@settings(deadline=None, max_examples=40)
 async def test_any_first_bytes_are_answered_by_a_fault_or_waited_for(data: bytes) -> None:
     async with serving(logon_s=0.5) as stage:
         protocol = Raw()
@@ -53,6 +54,7 @@ def records(dtype: np.dtype) -> st.SearchStrategy[np.ndarray]:
 
 
 @given(found=records(COMMAND), kinds=st.lists(st.sampled_from([1, 2, 3, 4, 128, 129, 200]), min_size=6, max_size=6))
+@settings(deadline=None, max_examples=40)
 async def test_any_requests_are_done_refused_or_end_the_connection(found: np.ndarray, kinds: list[int]) -> None:
     """Numbers and kinds are made to fit, so that the rest is looked at."""
     async with serving() as stage:
@@ -76,6 +78,7 @@ async def test_any_requests_are_done_refused_or_end_the_connection(found: np.nda
 
 
 @given(data=st.binary(max_size=1_000), cut=st.integers(1, 64))
+@settings(deadline=None, max_examples=40)
 async def test_any_bytes_of_a_server_drop_the_connection_or_are_reports(data: bytes, cut: int) -> None:
     seen: list[object] = []
 

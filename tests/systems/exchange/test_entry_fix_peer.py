@@ -119,12 +119,12 @@ async def test_two_traders_with_a_library_of_others() -> None:
         assert await ann.next(150, 39, 11, 41) == ["4", "4", "away", "up"]
         await ann.send("F", _11="again", _41="away", _54=2, _55="ARC")
         assert await ann.next(35, 434, 102) == ["9", "1", "1"]
-        await bob.send("D", _11=1, _54=1, _38=20, _44="9", **ARC)
-        assert await bob.next(150, 39) == ["0", "0"]  # a venue without risk: the number is free again
+        await bob.send("D", _11=2, _54=1, _38=20, _44="9", **ARC)
+        assert await bob.next(150, 39) == ["0", "0"]
         await bob.send("q", _11="all", _530=1, _55="ARC")
         assert await bob.next(150, 39, 58) == ["4", "4", "MASS"]
         assert await bob.next(35, 531, 533) == ["r", "1", "1"]
-        await bob.send("H", _11=1, _54=1, _55="ARC")
+        await bob.send("H", _11=2, _54=1, _55="ARC")
         assert await bob.next(35, 150, 39) == ["8", "I", "4"]
         assert not [each for each in ann.admin + bob.admin if each.msg_type == "3"]
 

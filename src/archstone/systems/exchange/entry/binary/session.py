@@ -244,7 +244,8 @@ class Session:
         self._waiting.clear()
         requests = rows["sequence"].copy()
         try:
-            await self._server.sequencer.submit(rows)
+            batch = await self._server.sequencer.submit(rows)
+            await self._server.reports.reached(batch.last)
         except RejectedError as error:
             self._refuse(requests, Fault.AWAY, wait_s=error.retry_after_s)
         except Exception as error:  # noqa: BLE001 - whatever it is: whether they are done is not known here

@@ -4,6 +4,7 @@ The number of an order is its ClOrdID, which therefore is a decimal number from 
 the account has used before. Requests to cancel or replace may be called anything.
 """
 
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -172,13 +173,12 @@ class Orders:
         return Request("q", message.text(11), None, 0, listed, Command(Kind.MASS_CANCEL, side=side))
 
     def _target(self, message: Message) -> int:
-        """Return the number of the order that a request is about: 37, or what 41 was called once."""
+        """Return the number of the order that a request is about: 37, or what 41 was called once. 0: none is known."""
         original = message.text(41)
         if message.get(37):
             return message.number(37, least=1, most=MAX_NUMBER)
-        if original in self._names:
-            return self._names[original]
-        return message.number(41, least=1, most=MAX_NUMBER)
+        number = int(original) if re.fullmatch(r"\d{1,10}", original, re.ASCII) else 0
+        return self._names.get(original, number if number <= MAX_NUMBER else 0)
 
     # Reports into messages
 
@@ -200,9 +200,8 @@ class Orders:
         if order is None and report.book in self._symbols:
             name = asked.name if asked is not None and asked.kind == "D" else str(report.order)
             order = self._orders[report.order] = _Order(self._symbols[report.book], report.side, name)
-            self._names[name] = report.order
             _bound(self._orders)
-            _bound(self._names)
+            self._call(order, name, report.order)
         return order
 
     def _accepted(self, report: Report, order: _Order, asked: Request | None) -> Outgoing:
@@ -224,7 +223,7 @@ class Orders:
         order.status = "C" if report.reason in _EXPIRED else "4"
         original = order.name
         if asked is not None and asked.kind == "F":
-            order.name = asked.name
+            self._call(order, asked.name, report.order)
         more: list[tuple[int, object]] = [(41, original if order.name != original else None)]
         return self._execution(report, order, order.status, *more, (58, Reason(report.reason).name))
 
@@ -233,10 +232,14 @@ class Orders:
         order.price, order.left = report.price, report.quantity
         order.status = "1" if order.done else "0"
         if asked is not None:
-            order.name = asked.name
-            self._names[asked.name] = report.order
-            _bound(self._names)
+            self._call(order, asked.name, report.order)
         return self._execution(report, order, "5", (41, original))
+
+    def _call(self, order: _Order, name: str, number: int) -> None:
+        """Call an order what the last request called itself; its older names go on to mean it."""
+        order.name = name
+        self._names[name] = number
+        _bound(self._names)
 
     def _execution(self, report: Report, order: _Order, kind: str, *more: tuple[int, object]) -> Outgoing:
         return "8", [

@@ -400,7 +400,8 @@ class FixSession(asyncio.Protocol):
         rows["account"] = self.account
         rows["id"][rows["kind"] != Kind.MASS_CANCEL] |= np.uint64(order_id(self.account, 0))
         try:
-            await self._server.sequencer.submit(rows)
+            batch = await self._server.sequencer.submit(rows)
+            await self._server.reports.reached(batch.last)
         except RejectedError as error:
             for _, request in asked:
                 if self._kept is not None:
