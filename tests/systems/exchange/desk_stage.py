@@ -62,7 +62,7 @@ class Trader:
 
 @asynccontextmanager
 async def exchange_running(data: Path) -> AsyncIterator[Stage]:
-    async with running(exchange, data=data, options={"bots": "off"}) as run:
+    async with running(exchange, data=data, options={"bots": "off", "sequencer": "memory"}) as run:
         yield Stage(run)
 
 

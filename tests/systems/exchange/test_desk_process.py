@@ -1,5 +1,6 @@
 """The exchange as it is started, over real sockets: two accounts trade with each other."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,47 @@ async def test_two_accounts_trade_over_sockets_and_a_third_over_rest(tmp_path: P
         assert exchange.stop() == 0, exchange.log_tail()
     finally:
         exchange.kill()
+
+
+async def test_what_was_answered_is_there_after_a_kill(tmp_path: Path) -> None:
+    exchange = ShopProcess(tmp_path / "exchange", system="exchange", options={"bots": "off"})
+    await exchange.start()
+    try:
+        async with httpx.AsyncClient(base_url=f"{exchange.url}/api/v1") as http:
+            http.headers["Authorization"] = f"Bearer {(await http.post('/trial')).json()['access_token']}"
+            order = {"symbol": "ACME", "side": "sell", "quantity": 10, "price": 10_050, "number": 7}
+            placed = (await http.post("/orders", json={"order": order})).json()
+            before = (await http.get("/portfolio")).json()
+            exchange.kill()
+            await exchange.start()
+            again = (await http.post("/orders", json={"order": order})).json()
+            assert again["order"] == placed["order"]
+            assert (await http.get("/portfolio")).json() == before
+            assert (await http.get("/instruments/ACME/depth")).json()["asks"] == [
+                {"price": 10_050, "lots": 10, "orders": 1}
+            ]
+        assert exchange.stop() == 0, exchange.log_tail()
+        await exchange.start()
+        async with httpx.AsyncClient(base_url=f"{exchange.url}/api/v1") as http:
+            assert len((await http.get("/instruments/ACME/depth")).json()["asks"]) == 1
+    finally:
+        exchange.kill()
+
+
+async def test_bots_make_a_market_at_once(tmp_path: Path) -> None:
+    exchange = ShopProcess(tmp_path / "exchange", system="exchange", options={"sequencer": "memory"})
+    await exchange.start()
+    try:
+        async with httpx.AsyncClient(base_url=f"{exchange.url}/api/v1") as http, asyncio.timeout(60):
+            while not all(each["bid"] and each["ask"] and each["lots"] for each in await quotes(http)):
+                await asyncio.sleep(0.2)
+        assert exchange.stop() == 0, exchange.log_tail()
+    finally:
+        exchange.kill()
+
+
+async def quotes(http: httpx.AsyncClient) -> list[dict[str, Any]]:
+    return (await http.get("/instruments")).json()["items"]
 
 
 async def test_a_stranger_with_a_false_token_is_not_let_in(tmp_path: Path) -> None:

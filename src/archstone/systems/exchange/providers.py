@@ -4,26 +4,21 @@ Which sequencer, and which venue behind it, is decided in `floor` and nowhere el
 for a `Floor`, and follows its `sequencer`.
 """
 
-import asyncio
-import importlib
-import importlib.util
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, Final, cast
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final, cast
 
-from archstone import context
-from archstone.context import Call
 from archstone.data import Database
 from archstone.errors import ConfigError
-from archstone.observability import get_logger
 from archstone.security import Audits, FileAnchor, KeyFile, PasswordPolicy, Passwords, Tokens
 from archstone.services import Environment
 from archstone.systems.exchange.accounts.guard import Guard
 from archstone.systems.exchange.accounts.programs import Programs
+from archstone.systems.exchange.bots import Bots, Market
 from archstone.systems.exchange.desk.floor import Floor
-from archstone.systems.exchange.desk.latency import ClockedVenue, Clocks
-from archstone.systems.exchange.instruments import INSTRUMENTS, Instrument
-from archstone.systems.exchange.sequencer import MemorySequencer, Sequencer
+from archstone.systems.exchange.desk.latency import Clocked, Clocks
+from archstone.systems.exchange.instruments import INSTRUMENTS
+from archstone.systems.exchange.sequencer import DurableSequencer, MemorySequencer, VenueClass
 from archstone.systems.exchange.venue import venue
 
 __all__ = ["audits", "floor", "guard", "passwords", "programs", "tokens"]
@@ -32,46 +27,43 @@ _POLICY: Final = PasswordPolicy(words=("archstone", "exchange"))
 _TOKEN_S: Final = 8 * 3600
 """Seconds that a token of a program is good for: a trading day."""
 _AUDIT_S: Final = 730 * 86_400.0
-_BOTS: Final = "archstone.systems.exchange.bots"
-_log = get_logger("archstone.exchange")
-
-Bots = Callable[[Sequencer, Sequence[Instrument], int], Coroutine[Any, Any, None]]
-"""Trades until it is cancelled, everything decided by the seed."""
 
 
 @asynccontextmanager
 async def floor(environment: Environment) -> AsyncGenerator[Floor]:
     """Return where orders are handed in, over the sequencer; with bots that trade there, if the options want them."""
     clocks = Clocks()
-    acting = venue()
-    clocked = ClockedVenue(acting, clocks.add("matching and risk, per command", type(acting).__name__))
-    async with Floor(MemorySequencer(clocked), INSTRUMENTS, clocks=clocks) as made:
-        trading = _trading(environment, made)
-        try:
-            yield made
-        finally:
-            if trading is not None:
-                trading.cancel()
-                await asyncio.wait([trading])
+    async with AsyncExitStack() as life:
+        sequencer = await _sequencer(environment, clocks, life)
+        kept = None if isinstance(sequencer, MemorySequencer) else environment.data / "board"
+        made = await life.enter_async_context(Floor(sequencer, INSTRUMENTS, checkpoint=kept, clocks=clocks))
+        if (bots := _bots(environment)) is not None:
+            await life.enter_async_context(bots.running(sequencer))
+        yield made
 
 
-def _trading(environment: Environment, made: Floor) -> "asyncio.Task[None] | None":
-    """Begin to have bots trade. None: they are not wanted, or not there."""
+async def _sequencer(
+    environment: Environment, clocks: Clocks, life: AsyncExitStack
+) -> "MemorySequencer | DurableSequencer":
+    kind = cast("VenueClass", type(venue()))
+    took = clocks.add("matching and risk, per command", getattr(kind, "__name__", "?"))
+    clocked = Clocked(kind, took)
+    if _option(environment, "sequencer", "disk") == "memory":
+        return MemorySequencer(clocked())
+    sequencer = await life.enter_async_context(DurableSequencer(environment.data / "sequencer", clocked))
+    took.clear()  # what was done again at the start is no figure of this run
+    return sequencer
+
+
+def _bots(environment: Environment) -> Bots | None:
+    """Return the bots that make a market. None: they are not wanted."""
     seed = _option(environment, "seed", "1")
     if not seed.isascii() or not seed.isdigit():
         raise ConfigError(f"option seed={seed!r}: write a whole number")
-    if _option(environment, "bots", "on") == "off" or importlib.util.find_spec(_BOTS) is None:
+    if _option(environment, "bots", "on") == "off":
         return None
-    run_bots = cast("Bots", importlib.import_module(_BOTS).run_bots)
-    with context.enter(Call()):
-        task = asyncio.create_task(run_bots(made.sequencer, INSTRUMENTS.all, int(seed)), name="exchange bots")
-    task.add_done_callback(_tell_failed)
-    return task
-
-
-def _tell_failed(task: "asyncio.Task[None]") -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.error("the bots trade no more", exc_info=error)
+    markets = [Market(book=each.book, price=each.opening, value=each.value) for each in INSTRUMENTS.all]
+    return Bots(markets, seed=int(seed))
 
 
 def audits(environment: Environment) -> Audits:

@@ -40,6 +40,12 @@ exchange = System(
     promote=AccountAdmin.grant,
     roles=ROLES,
     options=[
+        Option(
+            "sequencer",
+            about="Where commands are kept before they are done: on `disk`, or in `memory`, gone with the process.",
+            default="disk",
+            choices=("disk", "memory"),
+        ),
         Option("bots", about="Whether bots make a market.", default="on", choices=("on", "off")),
         Option("seed", about="What decides all that the bots do.", default="1"),
     ],

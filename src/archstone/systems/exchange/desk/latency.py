@@ -6,9 +6,10 @@ from typing import Final
 from archstone import world
 from archstone.systems.exchange.desk.contract import Bucket, Latency
 from archstone.systems.exchange.matching import Commands, Events, Side
+from archstone.systems.exchange.sequencer import VenueClass
 from archstone.systems.exchange.venue import Standing, Venue
 
-__all__ = ["ClockedVenue", "Clocks", "Histogram"]
+__all__ = ["Clocked", "ClockedVenue", "Clocks", "Histogram"]
 
 _FIRST_NS: Final = 128
 _STEPS: Final = 80
@@ -29,6 +30,11 @@ class Histogram:
         self.count += times
         self.most_ns = max(self.most_ns, took_ns)
         self._counts[min(bisect_left(_BOUNDS, took_ns), _STEPS - 1)] += times
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self.count = self.most_ns = 0
+        self._counts = [0] * _STEPS
 
     def quantile(self, ratio: float) -> int:
         """Return the upper bound of the bucket in which `ratio` of all durations have come, ns. 0: none was counted."""
@@ -102,3 +108,19 @@ class ClockedVenue:
     def __len__(self) -> int:
         """Count the live orders."""
         return len(self.venue)
+
+
+class Clocked:
+    """A class of venues that count into one histogram; see `VenueClass`."""
+
+    def __init__(self, venue: VenueClass, took: Histogram) -> None:
+        self._class = venue
+        self._took = took
+
+    def __call__(self) -> Venue:
+        """Make one without books and accounts."""
+        return ClockedVenue(self._class(), self._took)
+
+    def load(self, dump: bytes, /) -> Venue:
+        """Make the one that was dumped."""
+        return ClockedVenue(self._class.load(dump), self._took)
