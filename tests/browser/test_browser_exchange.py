@@ -16,7 +16,7 @@ pytest.importorskip("websockets", reason="the server needs the package websocket
 @pytest.fixture(scope="module")
 def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShopProcess]:
     running = ShopProcess(
-        tmp_path_factory.mktemp("browser") / "exchange", system="exchange", options={"bots": "off"},
+        tmp_path_factory.mktemp("browser") / "exchange", system="exchange", options={"bots": "off", "sequencer": "memory"},
         settings={"RATE_LIMIT_PER_S": "100000"},
     )  # fmt: skip
     try:

@@ -1,6 +1,6 @@
 """Which System a name at the command line means; where it means none, what was probably meant.
 
-`shop` is a system that comes with Archstone. `package.module:attribute` is one of your own, found from the working
+`shop` and `exchange` come with Archstone. `package.module:attribute` is one of your own, found from the working
 directory.
 """
 
@@ -23,7 +23,7 @@ from archstone.services import System
 __all__ = ["TRACEBACK", "built_in", "find_system"]
 
 TRACEBACK: Final = "ARCHSTONE_TRACEBACK"
-_HOW: Final = "name `shop` or package.module:attribute"
+_HOW: Final = "name `shop`, `exchange` or package.module:attribute"
 _MODULE: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
@@ -97,7 +97,7 @@ def _without_attribute(name: str) -> str:
         return f"no system {name!r}: did you mean {near[0]}?"
     if _MODULE.fullmatch(name) and _is_module(name):
         return f"system {name!r} is a module; {_instead(_imported(name, name))}"
-    return f"no system {name!r}: {', '.join(built_in())} comes with Archstone; your own is package.module:attribute"
+    return f"no system {name!r}: {' and '.join(built_in())} come with Archstone; your own is package.module:attribute"
 
 
 def _is_module(name: str) -> bool:
