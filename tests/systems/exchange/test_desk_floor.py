@@ -30,7 +30,7 @@ class Broken(MemorySequencer):
 
     async def follow(self, after: int) -> AsyncGenerator[Batch]:
         async for batch in super().follow(after):
-            if batch.last > 11:
+            if batch.last > 10:
                 raise LookupError("not kept")
             yield batch
 
@@ -42,7 +42,7 @@ async def test_books_are_opened_once_and_what_was_there_is_read_first() -> None:
         await first.submit(HALT)
     async with Floor(sequencer, INSTRUMENTS) as second:
         assert second.board.books[1].phase == Phase.HALTED
-        assert second.board.sequence == first.board.sequence + 1
+        assert second.board.sequence == first.board.sequence
 
 
 async def test_what_was_submitted_has_been_read_when_it_returns() -> None:

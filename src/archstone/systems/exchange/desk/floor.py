@@ -89,10 +89,7 @@ class Floor:
         self._numbers: dict[int, int] = {}
 
     async def __aenter__(self) -> Self:
-        kept = None if self._checkpoint is None else load(self._checkpoint)
-        if kept is not None and not await self._leads_to(kept):
-            kept = None
-        self.board = kept or self.board
+        self.board = self._kept() or self.board
         with context.enter(Call()):
             self._work = [
                 asyncio.create_task(self._read(), name="exchange floor"),
@@ -100,8 +97,7 @@ class Floor:
             ]
             if self._checkpoint is not None:
                 self._work.append(asyncio.create_task(self._keep(self._checkpoint), name="exchange checkpoints"))
-        # Once this is read, so is all that was there before.
-        await self.submit(_NOTHING)
+        await self.reached(self.sequencer.last)
         for each in self.instruments.all:
             if each.book not in self.board.books:
                 await self.submit(rows(each.openings(), book=each.book))
@@ -117,22 +113,18 @@ class Floor:
         if self._checkpoint is not None:
             save(self._checkpoint, self.board)
 
-    async def _leads_to(self, kept: Board) -> bool:
-        """Return whether the stream goes on from a checkpoint: one of another stream, or of its future, does not."""
-        batch = await self.sequencer.submit(_NOTHING)
-        if batch.first > kept.sequence:
-            return True
-        _log.warning("a checkpoint is passed over: it is ahead of the stream", sequence=kept.sequence, last=batch.last)
-        return False
-
     async def submit(self, commands: Commands) -> Batch:
         """Have commands done; see `Sequencer.submit`. What came of them is on the board when this returns."""
         batch = await self.sequencer.submit(commands)
-        while self.board.sequence < batch.last:
+        await self.reached(batch.last)
+        return batch
+
+    async def reached(self, sequence: int) -> None:
+        """Return when the board has read command number `sequence`. FloorClosedError: it will not."""
+        while self.board.sequence < sequence:
             if not self.reads:
                 raise FloorClosedError
             await self._moved.wait()
-        return batch
 
     def next_number(self, account: int) -> int:
         """Return a number for a new order that the account has not used, and this floor has not given to another."""
@@ -183,6 +175,14 @@ class Floor:
                     with suppress(RejectedError, BackendError):  # it is tried again in a second
                         await self.sequencer.submit(rows([Command(Kind.TICK)], book=number))
 
+    def _kept(self) -> Board | None:
+        """Return the checkpoint, if the stream goes on from it: one of another stream is ahead of it."""
+        kept = None if self._checkpoint is None else load(self._checkpoint)
+        if kept is None or kept.sequence <= self.sequencer.last:
+            return kept
+        _log.warning("a checkpoint is passed over: it is ahead of the stream", sequence=kept.sequence)
+        return None
+
     async def _keep(self, path: Path) -> None:
         while True:
             await asyncio.sleep(CHECKPOINT_S)
@@ -201,7 +201,3 @@ def rows(commands: Iterable[Command], *, book: int = 0) -> Commands:
     made = rows_of(commands)
     made["book"] = book
     return made
-
-
-_NOTHING: Final = rows([Command(Kind.REFERENCE)])
-"""A command that no book takes."""
