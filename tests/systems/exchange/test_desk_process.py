@@ -7,7 +7,11 @@ from typing import Any
 
 import httpx
 import pytest
-from shop_process import ShopProcess
+from shop_process import ShopProcess, free_port
+
+from archstone.errors import DeniedError
+from archstone.systems.exchange.entry.binary import EntryClient, over_tcp
+from archstone.systems.exchange.matching import Side, Told
 
 websockets = pytest.importorskip("websockets.asyncio.client", reason="needs the package websockets")
 
@@ -58,6 +62,44 @@ async def test_two_accounts_trade_over_sockets_and_a_third_over_rest(tmp_path: P
                 with pytest.raises(Exception, match="1009"):
                     await until(bob, lambda _: False)
             assert (await http.get("/instruments")).status_code == 200
+        assert exchange.stop() == 0, exchange.log_tail()
+    finally:
+        exchange.kill()
+
+
+async def test_programs_trade_by_the_binary_protocol_with_whoever_is_in_a_browser(tmp_path: Path) -> None:
+    gate = free_port()
+    options = {"bots": "off", "sequencer": "memory", "binary": f"127.0.0.1:{gate}"}
+    exchange = ShopProcess(tmp_path / "exchange", system="exchange", options=options)
+    await exchange.start()
+    try:
+        async with httpx.AsyncClient(base_url=f"{exchange.url}/api/v1") as http:
+            ann, bob, carol = [
+                {"Authorization": f"Bearer {(await http.post('/trial')).json()['access_token']}"} for _ in range(3)
+            ]
+            key = (await http.post("/keys", json={"name": "bot"}, headers=carol)).json()["text"]
+            url = exchange.url.replace("http", "ws") + "/ws"
+            async with (
+                websockets.connect(url, additional_headers=ann) as first,
+                websockets.connect(url, additional_headers=bob) as second,
+                EntryClient(key, over_tcp("127.0.0.1", gate)) as machine,
+            ):
+                order = {"symbol": "ACME", "side": "sell", "quantity": 10, "price": 10_050}
+                assert (await asked(first, "place", order=order))["ok"]
+                bought = await machine.new(book=1, side=Side.BUY, price=10_060, quantity=4)
+                assert bought.kind == Told.ACCEPTED
+                sold = await machine.new(book=1, side=Side.SELL, price=10_049, quantity=2)
+                assert sold.kind == Told.ACCEPTED
+                taken = await asked(second, "place", order={**order, "side": "buy", "quantity": 8})
+                assert (taken["order"]["status"], taken["order"]["filled"]) == ("filled", 8)
+            fills = (await http.get("/fills", headers=carol)).json()["items"]
+            assert [(each["side"], each["lots"], each["price"]) for each in fills] == [
+                ("sell", 2, 10_049), ("buy", 4, 10_050),
+            ]  # fmt: skip
+            looking = await http.post("/keys", json={"name": "looks", "scopes": ["orders:read"]}, headers=carol)
+            with pytest.raises(DeniedError):
+                async with EntryClient(looking.json()["text"], over_tcp("127.0.0.1", gate)):
+                    pass
         assert exchange.stop() == 0, exchange.log_tail()
     finally:
         exchange.kill()

@@ -16,12 +16,13 @@ from archstone.systems.exchange.accounts.guard import Guard
 from archstone.systems.exchange.accounts.programs import Programs
 from archstone.systems.exchange.bots import Bots, Market
 from archstone.systems.exchange.desk.floor import Floor
+from archstone.systems.exchange.desk.gates import Address, Gates
 from archstone.systems.exchange.desk.latency import Clocked, Clocks
 from archstone.systems.exchange.instruments import INSTRUMENTS
 from archstone.systems.exchange.sequencer import DurableSequencer, MemorySequencer, VenueClass
 from archstone.systems.exchange.venue import venue
 
-__all__ = ["audits", "floor", "guard", "passwords", "programs", "tokens"]
+__all__ = ["audits", "floor", "gates", "guard", "passwords", "programs", "tokens"]
 
 _POLICY: Final = PasswordPolicy(words=("archstone", "exchange"))
 _TOKEN_S: Final = 8 * 3600
@@ -64,6 +65,12 @@ def _bots(environment: Environment) -> Bots | None:
         return None
     markets = [Market(book=each.book, price=each.opening, value=each.value) for each in INSTRUMENTS.all]
     return Bots(markets, seed=int(seed))
+
+
+def gates(environment: Environment) -> Gates:
+    """Return where programs come in besides HTTP."""
+    found = {name: _option(environment, name, "off") for name in ("binary", "fix", "feed")}
+    return Gates(**{name: Address.parse(text, called=f"option {name}") for name, text in found.items()})
 
 
 def audits(environment: Environment) -> Audits:

@@ -13,9 +13,10 @@ from archstone.systems.exchange.accounts.programs import Programs
 from archstone.systems.exchange.accounts.service import AccountsService
 from archstone.systems.exchange.desk.contract import Trading
 from archstone.systems.exchange.desk.floor import Floor
+from archstone.systems.exchange.desk.gates import Gates
 from archstone.systems.exchange.desk.risk import Risk
 from archstone.systems.exchange.desk.service import DeskService
-from archstone.systems.exchange.providers import audits, floor, guard, passwords, programs, tokens
+from archstone.systems.exchange.providers import audits, floor, gates, guard, passwords, programs, tokens
 from archstone.systems.exchange.roles import ROLES
 from archstone.systems.exchange.web.front import Front
 
@@ -35,6 +36,7 @@ exchange = System(
         Guard: guard,
         Programs: programs,
         Floor: floor,
+        Gates: gates,
     },
     contracts_snapshot=Path(__file__).with_name("contracts.json"),
     promote=AccountAdmin.grant,
@@ -48,5 +50,8 @@ exchange = System(
         ),
         Option("bots", about="Whether bots make a market.", default="on", choices=("on", "off")),
         Option("seed", about="What decides all that the bots do.", default="1"),
+        Option("binary", about="Where the binary protocol is spoken: HOST:PORT, or `off`.", default="off"),
+        Option("fix", about="Where FIX 4.4 is spoken: HOST:PORT, or `off`.", default="off"),
+        Option("feed", about="Where lost packets of multicast market data are sent again: HOST:PORT.", default="off"),
     ],
 )

@@ -2,13 +2,21 @@
 
 # ruff: noqa: FBT001, FBT002 - as the contracts have it
 
-from archstone.security import Audits
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Final
+
+from archstone.context import Principal
+from archstone.errors import DeniedError
+from archstone.security import Audits, Tokens
 from archstone.services import Service
+from archstone.systems.exchange.accounts.programs import Programs
 from archstone.systems.exchange.desk import contract, showing
 from archstone.systems.exchange.desk.board import Book
 from archstone.systems.exchange.desk.candles import STEPS_S
 from archstone.systems.exchange.desk.entry import Entry
 from archstone.systems.exchange.desk.floor import Floor, rows
+from archstone.systems.exchange.desk.gates import Gates, open_gates
 from archstone.systems.exchange.desk.ledger import Account, Order
 from archstone.systems.exchange.desk.risk import (
     AccountRisk,
@@ -23,12 +31,21 @@ from archstone.systems.exchange.matching import Command, Kind, Told
 
 __all__ = ["DeskService"]
 
+_TRADES: Final = "orders:write"
+
 
 class DeskService(Service, contract.Market, contract.Trading, Risk, name="desk"):
     """Keeps `Market`, `Trading` and `Risk`. It has no tables: what it shows is read from the sequencer's stream."""
 
     floor: Floor
+    gates: Gates
+    tokens: Tokens
+    programs: Programs
     audits: Audits
+
+    def companions(self) -> Sequence[AbstractAsyncContextManager[object]]:
+        """Return what lets programs in besides HTTP."""
+        return (open_gates(self.gates, self.floor, self._identified),)
 
     # Market
 
@@ -132,6 +149,19 @@ class DeskService(Service, contract.Market, contract.Trading, Risk, name="desk")
     @property
     def _entry(self) -> Entry:
         return Entry(self.floor)
+
+    async def _identified(self, credential: str) -> int:
+        """Return the account that an API key, or a token, stands for; it must be good for orders.
+
+        Raises:
+            DeniedError: It stands for none, or not for orders.
+        """
+        found = self.programs.verify(lambda text: self.tokens.verify(text).principal)(credential)
+        who = found if isinstance(found, Principal) else await found
+        if who.scopes is not None and _TRADES not in who.scopes:
+            raise DeniedError(f"the key was not given {_TRADES}")
+        await self.floor.open_account(int(who.id))
+        return int(who.id)
 
     async def _mine(self) -> int:
         """Return the account of who asks; the venue knows it from now on."""
