@@ -9,8 +9,7 @@ import httpx
 import pytest
 from shop_process import ShopProcess, free_port
 
-from archstone.errors import DeniedError
-from archstone.systems.exchange.entry.binary import EntryClient, over_tcp
+from archstone.systems.exchange.entry.binary import EntryClient, EntryClosedError, over_tcp
 from archstone.systems.exchange.matching import Side, Told
 
 websockets = pytest.importorskip("websockets.asyncio.client", reason="needs the package websockets")
@@ -97,7 +96,7 @@ async def test_programs_trade_by_the_binary_protocol_with_whoever_is_in_a_browse
                 ("sell", 2, 10_049), ("buy", 4, 10_050),
             ]  # fmt: skip
             looking = await http.post("/keys", json={"name": "looks", "scopes": ["orders:read"]}, headers=carol)
-            with pytest.raises(DeniedError):
+            with pytest.raises(EntryClosedError):
                 async with EntryClient(looking.json()["text"], over_tcp("127.0.0.1", gate)):
                     pass
         assert exchange.stop() == 0, exchange.log_tail()

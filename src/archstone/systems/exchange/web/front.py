@@ -1,8 +1,10 @@
 """The gateway with the pages at its root and the stream beside them; programs come with API keys too."""
 
+import importlib.util
 from dataclasses import replace
 
 from archstone.gateway import ASGIApp, Gateway, GatewayParts
+from archstone.observability import get_logger
 from archstone.systems.exchange.accounts.programs import Programs
 from archstone.systems.exchange.desk.floor import Floor
 from archstone.systems.exchange.web.asking import Hall
@@ -12,6 +14,8 @@ from archstone.systems.exchange.web.stream import Stream
 
 __all__ = ["Front"]
 
+_log = get_logger("archstone.exchange.web")
+
 
 class Front(Gateway):
     """A `Gateway` that shows pages. Its rate limit and its bound on requests inside hold for them too, each apart."""
@@ -20,6 +24,8 @@ class Front(Gateway):
 
     def build(self, parts: GatewayParts) -> ASGIApp:
         """Return the ASGI application; see `Gateway.build`."""
+        if importlib.util.find_spec("websockets") is None:
+            _log.warning("pages are not live: pip install websockets")
         floor: Floor = parts.provided[Floor]
         programs: Programs = parts.provided[Programs]
         clients = clients_of(parts.routes)
