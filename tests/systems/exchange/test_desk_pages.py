@@ -90,6 +90,13 @@ async def test_what_is_wrong_with_a_ticket_is_said_beside_it(stage: Stage, form:
     assert told in answer.text
 
 
+async def test_a_number_that_no_order_can_have_is_no_form_of_ours(stage: Stage) -> None:
+    visitor = await signed_up(stage)
+    assert (await visitor.post("/trade/ACME/cancel", number="9" * 30)).status == 400
+    assert (await visitor.post("/trade/ACME/cancel", number="x")).status == 400
+    assert (await visitor.post("/trade/ACME/cancel", number="77")).headers["location"].endswith("told=ended")
+
+
 async def test_a_form_of_another_site_does_nothing(stage: Stage) -> None:
     visitor = await signed_up(stage)
     visitor.origin = "https://evil.example"
@@ -102,12 +109,16 @@ async def test_the_risk_console_is_for_those_who_watch_over_risk(stage: Stage) -
     visitor = await signed_up(stage)
     assert (await visitor.get("/risk")).status == 403
     assert (await visitor.post("/risk/kill", on="yes")).status == 403
+    assert (await visitor.post("/risk/phase", symbol="ACME", phase="halted")).status == 403
     boss = await admin(stage)
     page = await boss.get("/risk")
     assert page.status == 200
     assert "Stop everybody" in page.text
     assert (await boss.post("/risk/phase", symbol="ACME", phase="halted")).headers["location"] == "/risk?told=moved"
     assert "auction" in (await boss.get("/risk")).text
+    for form in ({"symbol": "ACME", "phase": "odd"}, {"symbol": "acme", "phase": "halted"}, {}):
+        assert (await boss.post("/risk/phase", **form)).status == 400
+    assert (await boss.post("/risk/kill", on="perhaps")).status == 400
     assert (await boss.post("/risk/phase", symbol="ACME", phase="continuous")).headers["location"].endswith("no-move")
 
 
@@ -138,6 +149,15 @@ async def test_signing_in_and_out(stage: Stage) -> None:
     right = await visitor.post("/login", email="ann@example.org", password=PASSWORD, next="/account")
     assert right.headers["location"] == "/account"
     assert "Ann" in (await visitor.get("/account")).text
+
+
+async def test_an_address_is_the_same_however_it_is_written_and_must_be_one(stage: Stage) -> None:
+    visitor = Visitor(stage.run.asgi)
+    assert (await visitor.post("/register", email="nobody", password=PASSWORD, name="Ann")).status == 422
+    assert (await visitor.post("/register", email="Ann@Example.ORG", password=PASSWORD, name="Ann")).status == 303
+    again = Visitor(stage.run.asgi)
+    assert (await again.post("/register", email="ann@example.org", password=PASSWORD, name="Ann")).status == 422
+    assert (await again.post("/login", email="ANN@example.org", password=PASSWORD)).status == 303
 
 
 async def test_nobody_is_sent_elsewhere_after_signing_in(stage: Stage) -> None:

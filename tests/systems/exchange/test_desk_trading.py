@@ -11,11 +11,13 @@ from archstone.context import Principal
 from archstone.errors import ForbiddenError, NotSignedInError
 from archstone.security import Audits
 from archstone.services import check_contracts
+from archstone.systems.exchange.accounts import service
 from archstone.systems.exchange.accounts.contract import (
     AccountAdmin,
     Accounts,
     EmailTakenError,
     SignInError,
+    TooManyTriesError,
     WeakPasswordError,
 )
 from archstone.systems.exchange.desk.contract import (
@@ -206,6 +208,13 @@ async def test_an_account_by_e_mail_can_be_come_back_to(stage: Stage) -> None:
         await accounts.register("bob@example.org", "password", "Bob")
     granted = await stage.client(AccountAdmin, ADMIN).grant("ann@example.org", "admin")
     assert granted.role == "admin"
+
+
+async def test_there_are_no_more_accounts_than_fit(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "LAST_NUMBER", 1001)
+    await stage.trader()
+    with pytest.raises(TooManyTriesError):
+        await stage.trader()
 
 
 async def test_money_comes_once_however_many_ask_at_the_same_time(stage: Stage) -> None:

@@ -41,7 +41,8 @@ MOST_SESSIONS: Final = 20
 SWEEP_S: Final = 3600.0
 ANCHOR_S: Final = 60.0
 FIRST_NUMBER: Final = 1001
-"""Numbers below are for the house."""
+LAST_NUMBER: Final = 101_000
+"""A hundred thousand accounts, all of them in memory; numbers below and above are for the house."""
 _MICROS: Final = 1_000_000
 _TOKEN_BYTES: Final = 32
 _ROWS: Final = "SELECT a.number, a.email, a.name, a.password_hash, a.role FROM accounts a"
@@ -166,6 +167,8 @@ class AccountsService(Service, Accounts, Browsers, AccountAdmin, name="accounts"
 
     async def _opened(self, email: str | None, name: str, password_hash: str | None) -> Row:
         last = await self.tx.one(int, "SELECT coalesce(max(number), :before) FROM accounts", before=FIRST_NUMBER - 1)
+        if last >= LAST_NUMBER:
+            raise TooManyTriesError(SWEEP_S)
         row = Row(last + 1, email, name or f"Trader {last + 1}", password_hash, "trader")
         try:
             await self.tx.execute(

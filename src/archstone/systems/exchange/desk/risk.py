@@ -24,6 +24,7 @@ __all__ = [
     "AccountNumber",
     "AccountRisk",
     "AccountRiskPage",
+    "LimitValue",
     "PhaseRefusedError",
     "Reason",
     "Risk",
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 AccountNumber = Annotated[int, Field(ge=1, le=2**32 - 1)]
+LimitValue = Annotated[int, Field(ge=0, le=10**15)]
 Reason = Annotated[str, StringConstraints(max_length=200, strip_whitespace=True)]
 """Why, for the record."""
 
@@ -99,7 +101,7 @@ class Risk(Contract, version="1.0"):
         raises=(UnknownAccountError,), record=False, key_required=False,
     )  # fmt: skip
     async def set_limit(
-        self, account: AccountNumber, limit: LimitWord, to: Annotated[int, Field(ge=0, le=10**15)], reason: Reason = ""
+        self, account: AccountNumber, limit: LimitWord, to: LimitValue, reason: Reason = ""
     ) -> AccountRisk:
         """Bind an account to another limit from now on; orders that work are left alone."""
         ...

@@ -11,7 +11,7 @@ __all__ = ["Handler", "Route", "find"]
 
 Handler = Callable[[Hall, Request], Awaitable[Answer]]
 
-_PARTS: Final = {"symbol": "[A-Z][A-Z0-9-]{0,11}", "key": "[0-9a-f]{32}", "account": "[0-9]{1,10}"}
+_PARTS: Final = {"symbol": "[A-Z][A-Z0-9-]{0,11}", "key": "[0-9a-f]{32}", "account": "[1-9][0-9]{0,9}"}
 
 
 class Route(NamedTuple):

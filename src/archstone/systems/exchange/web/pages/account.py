@@ -1,10 +1,10 @@
 """One's own account: money, fills, limits, keys for programs, and how the pages look."""
 
 from archstone.security import HostCookie
-from archstone.services import RequestInvalidError
-from archstone.systems.exchange.accounts.contract import UnknownKeyError
+from archstone.systems.exchange.accounts.contract import Scope, UnknownKeyError
 from archstone.systems.exchange.web.asking import Answer, Hall, Page, Redirect, Request
 from archstone.systems.exchange.web.cookies import THEME
+from archstone.systems.exchange.web.forms import KeyForm, checked
 
 __all__ = ["end_key", "make_key", "show", "theme"]
 
@@ -20,13 +20,14 @@ async def show(hall: Hall, request: Request) -> Answer:
 
 async def make_key(hall: Hall, request: Request) -> Answer:
     """Make an API key and show its text, this once."""
-    trades = request.form.get("trades") == "on"
+    form = checked(KeyForm, request.form)
+    if form is None:
+        return await _page(hall, fault="Name the key, with at most 60 characters.")
+    scopes: tuple[Scope, ...] = ("orders:read", "orders:write") if form.trades else ("orders:read",)
     try:
-        made = await hall.clients.accounts.make_key(
-            request.form.get("name", "").strip(), ("orders:read", "orders:write") if trades else ("orders:read",)
-        )
-    except (UnknownKeyError, RequestInvalidError) as error:
-        return await _page(hall, fault=str(error) if isinstance(error, UnknownKeyError) else "Name the key.")
+        made = await hall.clients.accounts.make_key(form.name, scopes)
+    except UnknownKeyError as error:
+        return await _page(hall, fault=str(error))
     return await _page(hall, fresh=made.text)
 
 

@@ -1,12 +1,12 @@
 """The risk console: everybody's exposure, limits, halts, and the kill switches."""
 
-from typing import Any, Final, cast
+from typing import Final
 
-from archstone.services import RequestInvalidError
 from archstone.systems.exchange.desk.risk import PhaseRefusedError
 from archstone.systems.exchange.desk.words import PHASES
 from archstone.systems.exchange.matching import MOVES
-from archstone.systems.exchange.web.asking import Answer, Hall, Page, Redirect, Request
+from archstone.systems.exchange.web.asking import Answer, FormError, Hall, Page, Redirect, Request
+from archstone.systems.exchange.web.forms import KillForm, LimitForm, PhaseForm, checked
 from archstone.systems.exchange.web.pages.markets import quote
 
 __all__ = ["account", "enter", "kill", "kill_all", "set_limit", "show"]
@@ -40,42 +40,45 @@ async def account(hall: Hall, request: Request) -> Answer:
 
 async def set_limit(hall: Hall, request: Request) -> Answer:
     """Bind an account to another limit."""
-    number, to = _account(request), request.form.get("to", "").replace(",", "").strip()
-    told = "limit"
-    try:
-        if not to.isascii() or not to.isdigit():
-            told = "no-number"
-        else:
-            await hall.clients.risk.set_limit(
-                number, cast("Any", request.form.get("limit", "")), int(to), request.form.get("reason", "")
-            )
-    except RequestInvalidError:
-        told = "no-number"
-    return Redirect(to=f"/risk/accounts/{number}?told={told}")
+    number = _account(request)
+    form = checked(LimitForm, {**request.form, "to": request.form.get("to", "").replace(",", "")})
+    if form is None:
+        return Redirect(to=f"/risk/accounts/{number}?told=no-number")
+    await hall.clients.risk.set_limit(number, form.limit, form.to, form.reason)
+    return Redirect(to=f"/risk/accounts/{number}?told=limit")
 
 
 async def kill(hall: Hall, request: Request) -> Answer:
     """Turn the kill switch of an account."""
-    number, on = _account(request), request.form.get("on") == "yes"
-    await hall.clients.risk.kill(number, on, request.form.get("reason", "")[:200])
-    return Redirect(to=f"/risk/accounts/{number}?told={'killed' if on else 'released'}")
+    number, form = _account(request), _switch(request)
+    await hall.clients.risk.kill(number, form.on, form.reason)
+    return Redirect(to=f"/risk/accounts/{number}?told={'killed' if form.on else 'released'}")
 
 
 async def kill_all(hall: Hall, request: Request) -> Answer:
     """Turn the kill switch of everybody."""
-    on = request.form.get("on") == "yes"
-    await hall.clients.risk.kill_all(on, request.form.get("reason", "")[:200])
-    return Redirect(to=f"/risk?told={'all-killed' if on else 'all-released'}")
+    form = _switch(request)
+    await hall.clients.risk.kill_all(form.on, form.reason)
+    return Redirect(to=f"/risk?told={'all-killed' if form.on else 'all-released'}")
 
 
 async def enter(hall: Hall, request: Request) -> Answer:
     """Have an instrument enter another phase."""
-    form = request.form
+    form = checked(PhaseForm, request.form)
+    if form is None:
+        raise FormError(422)
     try:
-        await hall.clients.risk.enter(form.get("symbol", ""), cast("Any", form.get("phase", "")), "")
-    except (PhaseRefusedError, RequestInvalidError):
+        await hall.clients.risk.enter(form.symbol, form.phase)
+    except PhaseRefusedError:
         return Redirect(to="/risk?told=no-move")
     return Redirect(to="/risk?told=moved")
+
+
+def _switch(request: Request) -> KillForm:
+    form = checked(KillForm, request.form)
+    if form is None:
+        raise FormError(422)
+    return form
 
 
 def _account(request: Request) -> int:

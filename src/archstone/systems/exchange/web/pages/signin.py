@@ -1,10 +1,7 @@
 """Coming and going: a trial account by one click, or by e-mail and password."""
 
-from pydantic import ValidationError
-
 from archstone import context
 from archstone.security import HostCookie
-from archstone.services import RequestInvalidError
 from archstone.systems.exchange.accounts.contract import (
     EmailTakenError,
     Session,
@@ -17,6 +14,7 @@ from archstone.systems.exchange.accounts.service import SESSION_S
 from archstone.systems.exchange.web.asking import Answer, Hall, Page, Redirect, Request
 from archstone.systems.exchange.web.clients import PAGES
 from archstone.systems.exchange.web.cookies import SESSION
+from archstone.systems.exchange.web.forms import LoginForm, RegisterForm, checked
 
 __all__ = ["login", "login_form", "logout", "register", "register_form", "trial"]
 
@@ -34,11 +32,14 @@ async def login_form(hall: Hall, request: Request) -> Answer:
 
 async def login(hall: Hall, request: Request) -> Answer:
     """Sign in."""
-    form = request.form
+    form = checked(LoginForm, request.form)
+    wrong = _asked("login.html", request, "E-mail address or password is wrong.", status=422)
+    if form is None:
+        return wrong
     try:
-        session = await hall.clients.accounts.login(form.get("email", ""), form.get("password", ""))
-    except (SignInError, ValidationError, RequestInvalidError):
-        return _asked("login.html", request, "E-mail address or password is wrong.", status=422)
+        session = await hall.clients.accounts.login(form.email, form.password)
+    except SignInError:
+        return wrong
     except TooManyTriesError as error:
         return _asked(
             "login.html", request, f"Too many attempts: try again in {error.retry_after_s:.0f} s.", status=429
@@ -54,18 +55,16 @@ async def register_form(hall: Hall, request: Request) -> Answer:
 
 async def register(hall: Hall, request: Request) -> Answer:
     """Open an account that one can come back to."""
-    form = request.form
+    form = checked(RegisterForm, request.form)
+    if form is None:
+        told = "Write an e-mail address, and a password of at least 8 characters."
+        return _asked("register.html", request, told, status=422)
     try:
-        session = await hall.clients.accounts.register(
-            form.get("email", ""), form.get("password", ""), form.get("name", "").strip() or "Trader"
-        )
+        session = await hall.clients.accounts.register(form.email, form.password, form.name)
     except EmailTakenError:
         return _asked("register.html", request, "This address is registered: sign in.", status=422)
     except WeakPasswordError as error:
         return _asked("register.html", request, f"This password {error.reason}.", status=422)
-    except (ValidationError, RequestInvalidError):
-        told = "Write an e-mail address, and a password of at least 8 characters."
-        return _asked("register.html", request, told, status=422)
     return await _begun(hall, request, session)
 
 

@@ -13,7 +13,8 @@ from archstone.systems.exchange.desk.contract import (
     UnknownOrderError,
 )
 from archstone.systems.exchange.instruments import Instrument
-from archstone.systems.exchange.web.asking import Answer, Hall, Page, PageMissingError, Redirect, Request
+from archstone.systems.exchange.web.asking import Answer, FormError, Hall, Page, PageMissingError, Redirect, Request
+from archstone.systems.exchange.web.forms import CancelForm, checked
 from archstone.systems.exchange.web.pages.markets import quote
 
 __all__ = ["cancel", "cancel_all", "place", "show"]
@@ -46,11 +47,11 @@ async def place(hall: Hall, request: Request) -> Answer:
 async def cancel(hall: Hall, request: Request) -> Answer:
     """Cancel one order."""
     about = _about(hall, request)
-    number = request.form.get("number", "")
-    if not number.isascii() or not number.isdigit():
-        raise PageMissingError
+    form = checked(CancelForm, request.form)
+    if form is None:
+        raise FormError(422)
     try:
-        await hall.clients.trading.cancel(int(number))
+        await hall.clients.trading.cancel(form.number)
     except (OrderRefusedError, UnknownOrderError):
         return Redirect(to=f"/trade/{about.symbol}?told=ended")
     return Redirect(to=f"/trade/{about.symbol}?told=canceled")
