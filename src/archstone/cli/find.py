@@ -129,7 +129,8 @@ def _missing(name: str, module_name: str, error: ModuleNotFoundError) -> str:
     if top == module_name.partition(".")[0] != "archstone":
         return f"system {name!r}: {place or module_name} imports {missing}, which is not there: mend the import"
     if place is not None and str(Path(archstone.__path__[0])) in place:
-        return f"{wants}: pip install 'archstone[systems]'"
+        extras = "systems,exchange" if "/exchange/" in place else "systems"
+        return f"{wants}: pip install 'archstone[{extras}]'"
     return f"{wants}: install the package that has it, such as pip install {top}"
 
 

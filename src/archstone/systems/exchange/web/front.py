@@ -25,7 +25,7 @@ class Front(Gateway):
     def build(self, parts: GatewayParts) -> ASGIApp:
         """Return the ASGI application; see `Gateway.build`."""
         if importlib.util.find_spec("websockets") is None:
-            _log.warning("pages are not live: pip install websockets")
+            _log.warning("pages are not live, nothing speaks WebSocket: pip install 'archstone[exchange]'")
         floor: Floor = parts.provided[Floor]
         programs: Programs = parts.provided[Programs]
         clients = clients_of(parts.routes)
