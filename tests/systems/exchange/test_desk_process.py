@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -145,15 +146,20 @@ async def quotes(http: httpx.AsyncClient) -> list[dict[str, Any]]:
     return (await http.get("/instruments")).json()["items"]
 
 
-async def test_a_stranger_with_a_false_token_is_not_let_in(tmp_path: Path) -> None:
+async def test_strangers_are_let_in_without_a_token_and_sent_away_at_the_end(tmp_path: Path) -> None:
     exchange = ShopProcess(tmp_path / "exchange", system="exchange", options={"bots": "off"})
     await exchange.start()
+    url = exchange.url.replace("http", "ws") + "/ws"
     try:
         with pytest.raises(Exception, match="403"):
-            await websockets.connect(
-                exchange.url.replace("http", "ws") + "/ws", additional_headers={"Authorization": "Bearer false"}
-            )
+            await websockets.connect(url, additional_headers={"Authorization": "Bearer false"})
         async with httpx.AsyncClient() as http:
             assert (await http.get(f"{exchange.url}/ws")).status_code == 426
+        stays = await websockets.connect(url)
+        begun_s = time.monotonic()
+        assert await asyncio.to_thread(exchange.stop) == 0, exchange.log_tail()
+        assert time.monotonic() - begun_s < 10
+        with pytest.raises(Exception, match=r"1001|1012"):
+            await until(stays, lambda _: False)
     finally:
         exchange.kill()
