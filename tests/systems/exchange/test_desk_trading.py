@@ -21,9 +21,9 @@ from archstone.systems.exchange.accounts.contract import (
     WeakPasswordError,
 )
 from archstone.systems.exchange.desk.contract import (
-    Market,
     NewOrder,
     OrderRefusedError,
+    Quotes,
     Trading,
     UnknownInstrumentError,
     UnknownOrderError,
@@ -55,7 +55,7 @@ async def test_a_trial_account_trades_with_another_at_once(stage: Stage) -> None
     mine = await bob.trading.portfolio()
     assert mine.cash == mine.paid_in - 4 * 10_050
     assert [(each.symbol, each.lots, each.open_profit) for each in mine.positions] == [("ACME", 4, 0)]
-    depth = await stage.client(Market).depth("ACME")
+    depth = await stage.client(Quotes).depth("ACME")
     assert [(each.price, each.lots, each.orders) for each in depth.asks] == [(10_050, 6, 1)]
 
 
@@ -123,7 +123,7 @@ async def test_what_is_not_traded_is_refused(stage: Stage) -> None:
 
 
 async def test_strangers_see_the_market_and_nothing_else(stage: Stage) -> None:
-    assert len((await stage.client(Market).instruments()).items) == 5
+    assert len((await stage.client(Quotes).instruments()).items) == 5
     with pytest.raises(NotSignedInError):
         await stage.client(Trading).orders()
     with pytest.raises(NotSignedInError):
@@ -183,7 +183,7 @@ async def test_everybody_is_stopped_at_once(stage: Stage) -> None:
     await ann.place("sell", 10, 10_050)
     await bob.place("buy", 10, 9_950)
     assert (await risk.kill_all()).killed
-    assert (await stage.client(Market).depth("ACME")).bids == ()
+    assert (await stage.client(Quotes).depth("ACME")).bids == ()
     with pytest.raises(OrderRefusedError):
         await ann.place("sell", 1, 10_050)
     assert not (await risk.kill_all(on=False)).killed
@@ -226,6 +226,6 @@ async def test_money_comes_once_however_many_ask_at_the_same_time(stage: Stage) 
 async def test_the_engine_is_measured(stage: Stage) -> None:
     ann = await stage.trader()
     await ann.place("sell", 10, 10_050)
-    (told,) = (await stage.client(Market).latency()).items
+    (told,) = (await stage.client(Quotes).latency()).items
     assert told.count == sum(each.count for each in told.buckets)
     assert told.count > 10

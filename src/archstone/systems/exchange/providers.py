@@ -1,7 +1,6 @@
 """What the exchange's services are given besides databases and clients, made from the system's options.
 
-Which sequencer, and which venue behind it, is decided in `floor` and nowhere else. Whoever else reads the stream asks
-for a `Floor`, and follows its `sequencer`.
+Which sequencer, and which venue behind it, is decided in `sequencer` and nowhere else.
 """
 
 from collections.abc import AsyncGenerator, Mapping
@@ -19,10 +18,10 @@ from archstone.systems.exchange.desk.floor import Floor
 from archstone.systems.exchange.desk.gates import Address, Gates
 from archstone.systems.exchange.desk.latency import Clocked, Clocks
 from archstone.systems.exchange.instruments import INSTRUMENTS
-from archstone.systems.exchange.sequencer import DurableSequencer, MemorySequencer, VenueClass
+from archstone.systems.exchange.sequencer import DurableSequencer, MemorySequencer, Sequencer, VenueClass
 from archstone.systems.exchange.venue import venue
 
-__all__ = ["audits", "floor", "gates", "guard", "passwords", "programs", "tokens"]
+__all__ = ["audits", "clocks", "floor", "gates", "guard", "passwords", "programs", "sequencer", "tokens"]
 
 _POLICY: Final = PasswordPolicy(words=("archstone", "exchange"))
 _TOKEN_S: Final = 8 * 3600
@@ -30,30 +29,36 @@ _TOKEN_S: Final = 8 * 3600
 _AUDIT_S: Final = 730 * 86_400.0
 
 
+def clocks(environment: Environment) -> Clocks:  # noqa: ARG001 - as every provider
+    """Return what is measured."""
+    return Clocks()
+
+
 @asynccontextmanager
-async def floor(environment: Environment) -> AsyncGenerator[Floor]:
-    """Return where orders are handed in, over the sequencer; with bots that trade there, if the options want them."""
-    clocks = Clocks()
-    async with AsyncExitStack() as life:
-        sequencer = await _sequencer(environment, clocks, life)
-        kept = None if isinstance(sequencer, MemorySequencer) else environment.data / "board"
-        made = await life.enter_async_context(Floor(sequencer, INSTRUMENTS, checkpoint=kept, clocks=clocks))
-        if (bots := _bots(environment)) is not None:
-            await life.enter_async_context(bots.running(sequencer))
-        yield made
-
-
-async def _sequencer(
-    environment: Environment, clocks: Clocks, life: AsyncExitStack
-) -> "MemorySequencer | DurableSequencer":
+async def sequencer(environment: Environment) -> AsyncGenerator[Sequencer]:
+    """Return what takes commands: over the fastest venue that is installed, which is clocked."""
     kind = cast("VenueClass", type(venue()))
-    took = clocks.add("matching and risk, per command", getattr(kind, "__name__", "?"))
+    took = cast("Clocks", environment.provided[Clocks]).add("matching and risk, per command", _name(kind))
     clocked = Clocked(kind, took)
     if _option(environment, "sequencer", "disk") == "memory":
-        return MemorySequencer(clocked())
-    sequencer = await life.enter_async_context(DurableSequencer(environment.data / "sequencer", clocked))
-    took.clear()  # what was done again at the start is no figure of this run
-    return sequencer
+        yield MemorySequencer(clocked())
+        return
+    async with DurableSequencer(environment.data / "sequencer", clocked) as kept:
+        took.clear()  # what was done again at the start is no figure of this run
+        yield kept
+
+
+@asynccontextmanager
+async def floor(environment: Environment) -> AsyncGenerator[Floor]:
+    """Return where orders are handed in; with bots that trade there, if the options want them."""
+    below: MemorySequencer | DurableSequencer = environment.provided[Sequencer]
+    kept = environment.data / "board" if isinstance(below, DurableSequencer) else None
+    async with AsyncExitStack() as life:
+        made = Floor(below, INSTRUMENTS, checkpoint=kept, clocks=environment.provided[Clocks])
+        await life.enter_async_context(made)
+        if (bots := _bots(environment)) is not None:
+            await life.enter_async_context(bots.running(below))
+        yield made
 
 
 def _bots(environment: Environment) -> Bots | None:
@@ -105,3 +110,7 @@ def programs(environment: Environment) -> Programs:
 
 def _option(environment: Environment, name: str, default: str) -> str:
     return cast("Mapping[str, str]", environment.settings.get("options", {})).get(name, default)
+
+
+def _name(kind: VenueClass) -> str:
+    return str(getattr(kind, "__name__", "?"))

@@ -14,10 +14,22 @@ from archstone.systems.exchange.accounts.service import AccountsService
 from archstone.systems.exchange.desk.contract import Trading
 from archstone.systems.exchange.desk.floor import Floor
 from archstone.systems.exchange.desk.gates import Gates
+from archstone.systems.exchange.desk.latency import Clocks
 from archstone.systems.exchange.desk.risk import Risk
 from archstone.systems.exchange.desk.service import DeskService
-from archstone.systems.exchange.providers import audits, floor, gates, guard, passwords, programs, tokens
+from archstone.systems.exchange.providers import (
+    audits,
+    clocks,
+    floor,
+    gates,
+    guard,
+    passwords,
+    programs,
+    sequencer,
+    tokens,
+)
 from archstone.systems.exchange.roles import ROLES
+from archstone.systems.exchange.sequencer import Sequencer
 from archstone.systems.exchange.web.front import Front
 
 __all__ = ["URGENT", "exchange"]
@@ -35,6 +47,8 @@ exchange = System(
         Tokens: tokens,
         Guard: guard,
         Programs: programs,
+        Clocks: clocks,
+        Sequencer: sequencer,
         Floor: floor,
         Gates: gates,
     },

@@ -27,7 +27,6 @@ __all__ = [
     "Level",
     "Limits",
     "Lots",
-    "Market",
     "NewOrder",
     "Number",
     "Order",
@@ -37,6 +36,7 @@ __all__ = [
     "Portfolio",
     "Position",
     "Price",
+    "Quotes",
     "Symbol",
     "Trade",
     "TradePage",
@@ -330,7 +330,7 @@ class LatencyPage(Value):
     items: tuple[Latency, ...]
 
 
-class Market(Contract, version="1.0"):
+class Quotes(Contract, version="1.0"):
     """What everybody may see."""
 
     @query("/instruments", public=True, requires=ANYONE)

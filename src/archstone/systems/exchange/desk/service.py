@@ -34,8 +34,8 @@ __all__ = ["DeskService"]
 _TRADES: Final = "orders:write"
 
 
-class DeskService(Service, contract.Market, contract.Trading, Risk, name="desk"):
-    """Keeps `Market`, `Trading` and `Risk`. It has no tables: what it shows is read from the sequencer's stream."""
+class DeskService(Service, contract.Quotes, contract.Trading, Risk, name="desk"):
+    """Keeps `Quotes`, `Trading` and `Risk`. It has no tables: what it shows is read from the sequencer's stream."""
 
     floor: Floor
     gates: Gates
@@ -47,7 +47,7 @@ class DeskService(Service, contract.Market, contract.Trading, Risk, name="desk")
         """Return what lets programs in besides HTTP."""
         return (open_gates(self.gates, self.floor, self._identified),)
 
-    # Market
+    # Quotes
 
     async def instruments(self) -> contract.InstrumentPage:
         board = self.floor.board

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, TypeVar
 from archstone.context import Principal
 from archstone.services import Operation, Transport, client, operations
 from archstone.systems.exchange.accounts.contract import Accounts, Browsers
-from archstone.systems.exchange.desk.contract import Market, Trading
+from archstone.systems.exchange.desk.contract import Quotes, Trading
 from archstone.systems.exchange.desk.risk import Risk
 
 __all__ = ["PAGES", "Clients", "clients_of"]
@@ -24,7 +24,7 @@ class Clients(NamedTuple):
 
     accounts: Accounts
     browsers: Browsers
-    market: Market
+    market: Quotes
     trading: Trading
     risk: Risk
 
@@ -47,4 +47,4 @@ def clients_of(routes: Sequence[tuple[Operation, Transport]]) -> Clients:
     def made(contract: type[C]) -> C:
         return client(contract, _Routes({each.full_name: ways[each.full_name] for each in operations(contract)}))
 
-    return Clients(made(Accounts), made(Browsers), made(Market), made(Trading), made(Risk))
+    return Clients(made(Accounts), made(Browsers), made(Quotes), made(Trading), made(Risk))
