@@ -9,7 +9,7 @@ from bot_markets import MARKET, Made, make_market, open_book
 
 from archstone import simulation, world
 from archstone.errors import RejectedError
-from archstone.systems.exchange.bots import Bots, Market, Walk
+from archstone.systems.exchange.bots import Bots, Maker, Market, Walk
 from archstone.systems.exchange.invariants import Watch, disagreements
 from archstone.systems.exchange.matching import Command, Commands, Kind, Side, Told
 from archstone.systems.exchange.sequencer import Batch, MemorySequencer
@@ -152,6 +152,29 @@ async def test_who_falls_behind_what_is_kept_begins_again() -> None:
         await asyncio.sleep(30)
         assert bots.statistics().begun == 2
         assert sequencer.venue.depth(MARKET.book, Side.BUY, 1)
+
+
+class Late(Moody):
+    """A sequencer that tells the stream late."""
+
+    async def submit(self, commands: Commands) -> Batch:
+        return await self.inner.submit(commands)
+
+    async def follow(self, after: int):
+        async for batch in self.inner.follow(after):
+            await asyncio.sleep(2.5)
+            yield batch
+
+
+async def test_nothing_is_ordered_twice_when_the_stream_is_late() -> None:
+    sequencer = MemorySequencer(ReferenceVenue())
+    await sequencer.submit(open_book())
+    maker = Maker(walk=Walk(MARKET, seed=1), levels=2)
+    async with Bots([MARKET], crew=lambda *_: [maker]).running(Late(sequencer)):
+        for _ in range(20):
+            await asyncio.sleep(1)
+            assert len(sequencer.venue) <= 4
+        assert len(sequencer.venue) == 4
 
 
 async def test_markets_are_apart() -> None:
