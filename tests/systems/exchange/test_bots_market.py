@@ -2,6 +2,7 @@
 
 import asyncio
 import statistics
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from archstone.errors import RejectedError
 from archstone.systems.exchange.bots import Bots, Maker, Market, Walk
 from archstone.systems.exchange.invariants import Watch, disagreements
 from archstone.systems.exchange.matching import Command, Commands, Kind, Side, Told
-from archstone.systems.exchange.sequencer import Batch, MemorySequencer
+from archstone.systems.exchange.sequencer import Batch, DurableSequencer, MemorySequencer
 from archstone.systems.exchange.venue import ReferenceVenue
 
 
@@ -111,6 +112,33 @@ async def test_after_a_restart_old_orders_go_and_positions_stay() -> None:
         await asyncio.sleep(30)
         assert again.statistics().refused == 0
         assert again.statistics().open_orders == len(venue) > 4
+
+
+async def test_bots_go_on_after_a_restart_of_a_durable_exchange(tmp_path: Path) -> None:
+    async with DurableSequencer(tmp_path, ReferenceVenue) as sequencer:
+        await sequencer.submit(open_book())
+        bots = Bots([MARKET], seed=1)
+        async with bots.running(sequencer):
+            await asyncio.sleep(30)
+            bots._leave = lambda _: asyncio.sleep(0)
+    held = bots.statistics().positions
+    assert any(held.values())
+    async with DurableSequencer(tmp_path, ReferenceVenue) as sequencer:
+        assert len(sequencer.venue) > 4
+        again = Bots([MARKET], seed=1)
+        async with again.running(sequencer):
+            await asyncio.sleep(0.2)
+            assert again.statistics().positions == held
+            await asyncio.sleep(20)
+            assert again.statistics().refused == 0
+            assert again.statistics().traded > 0
+        watch = Watch()
+        async for batch in sequencer.follow(0):
+            watch.note(batch)
+            if batch.last == sequencer.last:
+                break
+        assert watch.faults == disagreements(watch, sequencer.venue) == []
+        assert len(sequencer.venue) == 0
 
 
 class Moody:
