@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 from enum import IntFlag
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -202,11 +202,9 @@ class Reports:
 
     def _places(self, batch: Batch) -> list[int]:
         """Return the book of each event: that of its order, since a command such as KILL names none."""
-        books: list[int] = batch.commands["book"].tolist()
+        books = _ints(batch.commands, "book")
         places: list[int] = []
-        columns: list[list[Any]] = [
-            batch.events[name].tolist() for name in ("command", "kind", "id", "other", "left", "other_left")
-        ]
+        columns = [_ints(batch.events, name) for name in _PLACED]
         for command, told, order, other, left, other_left in zip(*columns, strict=True):
             if told == Told.ACCEPTED:
                 self._live[order] = books[command]
@@ -265,6 +263,13 @@ class Reports:
                 del self._listeners[account]
 
         return end
+
+
+_PLACED: Final = ("command", "kind", "id", "other", "left", "other_left")
+
+
+def _ints(rows: Rows, name: str) -> list[int]:
+    return rows[name].tolist()
 
 
 def _told(batch: Batch, places: list[int]) -> tuple[npt.NDArray[np.uint32], Rows]:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from archstone.systems.exchange.feed.values import Changes, Depth, Level, Phased, Trade
-from archstone.systems.exchange.matching import Phase, Side, Told
+from archstone.systems.exchange.matching import Commands, Phase, Side, Told
 from archstone.systems.exchange.sequencer import Batch
 
 __all__ = ["BookImage", "ImageError"]
@@ -122,9 +122,8 @@ class BookImage:
             raise ValueError(f"image at {self.sequence}: the next batch begins with {batch.first}, some are missing")
         self._touched, self._trades, self._phases = {}, [], []
         rows = batch.commands
-        books: list[int] = rows["book"].tolist()
-        types: list[int] = rows["type"].tolist()
-        columns: list[list[Any]] = [batch.events[name].tolist() for name in _FIELDS]
+        books, types = _ints(rows, "book"), _ints(rows, "type")
+        columns = [_ints(batch.events, name) for name in _FIELDS]
         before, part = -1, 0
         for event in zip(*columns, strict=True):
             command = event[0]
@@ -233,6 +232,10 @@ class BookImage:
 
 
 _FIELDS: Final = ("command", "kind", "id", "other", "side", "price", "quantity", "left", "other_left")
+
+
+def _ints(rows: Commands, name: str) -> list[int]:
+    return rows[name].tolist()
 
 
 def _read(kept: bytes) -> tuple[Any, Any, int, int]:
