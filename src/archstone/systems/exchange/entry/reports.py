@@ -8,11 +8,11 @@ ask any of them for what came after it. The other side of a trade stays unnamed.
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import aclosing
 from enum import IntFlag
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -205,7 +205,8 @@ class Reports:
         books = _ints(batch.commands, "book")
         places: list[int] = []
         columns = [_ints(batch.events, name) for name in _PLACED]
-        for command, told, order, other, left, other_left in zip(*columns, strict=True):
+        events = cast("Iterable[tuple[int, ...]]", zip(*columns, strict=True))
+        for command, told, order, other, left, other_left in events:
             if told == Told.ACCEPTED:
                 self._live[order] = books[command]
             places.append(self._live.get(order, books[command]))

@@ -8,8 +8,9 @@ reader goes on from the last sequence that it has kept.
 import struct
 import zlib
 from bisect import bisect_left, insort
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 
@@ -125,7 +126,8 @@ class BookImage:
         books, types = _ints(rows, "book"), _ints(rows, "type")
         columns = [_ints(batch.events, name) for name in _FIELDS]
         before, part = -1, 0
-        for event in zip(*columns, strict=True):
+        events = cast("Iterable[tuple[int, ...]]", zip(*columns, strict=True))
+        for event in events:
             command = event[0]
             part = part + 1 if command == before else 0
             before = command
