@@ -78,12 +78,13 @@ async def trade(client: EntryClient, random: Random, over: asyncio.Event, done: 
             (done if isinstance(answer, Report) else refused).append(number)
 
 
+@pytest.mark.slow
 @pytest.mark.real_time
 async def test_an_exchange_that_starts_again_goes_on_where_it_was(tmp_path: Path) -> None:
     """Its log forgets what a snapshot holds: reports and depth go on from what the doors have kept."""
     port, random, over = free_port(), Random(7), asyncio.Event()
     settings = DoorSettings(binary_port=port, recovery_port=None)
-    small = SequencerSettings(segment_bytes=1 << 16, keep_segments=1, snapshot_commands=900, recent_commands=300)
+    small = SequencerSettings(segment_bytes=1 << 16, keep_segments=1, snapshot_commands=500, recent_commands=300)
     seen: dict[str, list[Report]] = {name: [] for name in ACCOUNTS}
     done: dict[str, list[int]] = {name: [] for name in ACCOUNTS}
     refused: dict[str, list[int]] = {name: [] for name in ACCOUNTS}
@@ -101,7 +102,7 @@ async def test_an_exchange_that_starts_again_goes_on_where_it_was(tmp_path: Path
                         work = trade(client, random, over, done[name], refused[name])
                         trading.append(asyncio.create_task(work))
                     async with asyncio.timeout(30):
-                        while sequencer.last < 800 * (begun + 1):
+                        while sequencer.last < 1_100 * (begun + 1):
                             await asyncio.sleep(0.01)
                         if begun == 2:
                             over.set()
