@@ -1,4 +1,4 @@
-"""All doors in front of the whole venue: risk, a sequencer that keeps its commands, and programs by both protocols."""
+"""In front of the whole venue: risk, a sequencer that keeps its commands, and programs by both protocols."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -11,10 +11,10 @@ from test_entry_binary import ACCOUNTS, identify
 from test_feed_recovery import free_port, same_depth
 
 from archstone.systems.exchange.entry import Position, Report, Reports, reports_of
-from archstone.systems.exchange.entry.binary import EntryClient, EntryRefusedError, over_tcp
-from archstone.systems.exchange.entry.doors import Doors, DoorSettings
-from archstone.systems.exchange.entry.fix import Listed
-from archstone.systems.exchange.feed import Group, MarketClient, multicast
+from archstone.systems.exchange.entry.binary import BinaryServer, EntryClient, EntryRefusedError, over_tcp
+from archstone.systems.exchange.entry.fix import FixServer, Listed
+from archstone.systems.exchange.entry.readers import Readers
+from archstone.systems.exchange.feed import Group, MarketClient, Publisher, Recovery, multicast
 from archstone.systems.exchange.feed import over_tcp as recovery_over_tcp
 from archstone.systems.exchange.matching import Command, Kind, Limit, Phase, Reason, Side, Told
 from archstone.systems.exchange.sequencer import DurableSequencer, MemorySequencer, Sequencer, SequencerSettings
@@ -40,14 +40,19 @@ async def test_programs_by_both_protocols_trade_and_everybody_sees_it() -> None:
     venue = ReferenceVenue()
     sequencer = MemorySequencer(venue)
     await open_venue(sequencer)
-    settings = DoorSettings(binary_port=0, fix_port=0, recovery_port=0, group=(group := Group(port=free_port())))
+    send, close = multicast.sender(group := Group(port=free_port()))
     async with AsyncExitStack() as life:
-        doors = await life.enter_async_context(Doors(sequencer, identify, LISTED, settings=settings))
-        market = await life.enter_async_context(MarketClient(recovery_over_tcp(port=doors.recovery.port)))
+        life.callback(close)
+        readers = await life.enter_async_context(Readers(sequencer))
+        publisher = await life.enter_async_context(Publisher(readers.feed, send))
+        recovery = await life.enter_async_context(Recovery(publisher, port=0))
+        binary = await life.enter_async_context(BinaryServer(sequencer, readers.reports, identify, port=0))
+        fix = await life.enter_async_context(FixServer(sequencer, readers.reports, identify, LISTED, port=0))
+        market = await life.enter_async_context(MarketClient(recovery_over_tcp(port=recovery.port)))
         life.callback((await multicast.join(group, market.receive)).close)
-        ann = await life.enter_async_context(EntryClient("ann", over_tcp("127.0.0.1", doors.binary.port)))
+        ann = await life.enter_async_context(EntryClient("ann", over_tcp("127.0.0.1", binary.port)))
         bob = Fix("BOB")
-        await asyncio.get_running_loop().create_connection(lambda: bob, "127.0.0.1", doors.fix.port)
+        await asyncio.get_running_loop().create_connection(lambda: bob, "127.0.0.1", fix.port)
         life.callback(bob.transport.close)
         bob.say("A", (98, 0), (108, 30), (554, "bob"))
         assert (await ann.new(book=1, side=Side.SELL, price=200, quantity=5)).reason == Reason.NONE
@@ -81,9 +86,8 @@ async def trade(client: EntryClient, random: Random, over: asyncio.Event, done: 
 @pytest.mark.slow
 @pytest.mark.real_time
 async def test_an_exchange_that_starts_again_goes_on_where_it_was(tmp_path: Path) -> None:
-    """Its log forgets what a snapshot holds: reports and depth go on from what the doors have kept."""
+    """Its log forgets what a snapshot holds: reports and depth go on from what was kept."""
     port, random, over = free_port(), Random(7), asyncio.Event()
-    settings = DoorSettings(binary_port=port, recovery_port=None)
     small = SequencerSettings(segment_bytes=1 << 16, keep_segments=1, snapshot_commands=500, recent_commands=300)
     seen: dict[str, list[Report]] = {name: [] for name in ACCOUNTS}
     done: dict[str, list[int]] = {name: [] for name in ACCOUNTS}
@@ -96,7 +100,10 @@ async def test_an_exchange_that_starts_again_goes_on_where_it_was(tmp_path: Path
             async with DurableSequencer(tmp_path / "log", ReferenceVenue, settings=small) as sequencer:
                 if not begun:
                     await open_venue(sequencer)
-                async with Doors(sequencer, identify, LISTED, folder=tmp_path / "doors", settings=settings) as doors:
+                async with (
+                    Readers(sequencer, tmp_path / "readers") as readers,
+                    BinaryServer(sequencer, readers.reports, identify, port=port),
+                ):
                     for name, client in clients.items() if not begun else ():
                         await life.enter_async_context(client)
                         work = trade(client, random, over, done[name], refused[name])
@@ -107,9 +114,8 @@ async def test_an_exchange_that_starts_again_goes_on_where_it_was(tmp_path: Path
                         if begun == 2:
                             over.set()
                             await asyncio.gather(*trading)
-                            same_depth(doors.feed.depth(1, levels=None), sequencer.venue)
-                            told = {name: reports_of(doors.reports.kept(account)) for name, account in ACCOUNTS.items()}
-                            with pytest.raises(LookupError, match="commands after 0: kept from"):
+                            same_depth(readers.feed.depth(1, levels=None), sequencer.venue)
+XX                            with pytest.raises(LookupError, match="commands after 0: kept from"):
                                 await anext(sequencer.follow(0))
     for name, reports in seen.items():
         kept = min(len(reports), len(told[name]))
@@ -139,3 +145,22 @@ async def test_reports_that_were_kept_are_those_that_were() -> None:
     for place in range(0, len(kept), 97):
         with pytest.raises(ValueError, match="reports of"):
             Reports(sequencer).load(kept[:place])
+
+
+@pytest.mark.parametrize("damage", ["cut", "of another stream", "none"])
+async def test_what_is_damaged_or_of_another_stream_is_passed_over(tmp_path: Path, damage: str) -> None:
+    sequencer = MemorySequencer(ReferenceVenue())
+    await open_venue(sequencer)
+    order = Command(Kind.NEW, 7 << 32 | 5, 7, Side.SELL, price=100, quantity=5)
+    await sequencer.submit(rows([(1, order)]))
+    async with Readers(sequencer, tmp_path):
+        pass
+    if damage == "cut":
+        for name in ("reports", "image"):
+            (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-7])
+    if damage == "of another stream":
+        sequencer = MemorySequencer(ReferenceVenue())
+        await open_venue(sequencer)
+    async with Readers(sequencer, tmp_path) as readers:
+        await asyncio.sleep(0)
+        assert len(readers.feed.depth(1).sells) == readers.reports.highest(7) // 5 == (damage != "of another stream")
