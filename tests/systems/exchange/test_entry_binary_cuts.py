@@ -128,7 +128,7 @@ async def test_each_request_is_done_once_or_refused(seed: int) -> None:
         async with asyncio.TaskGroup() as group:
             for program in programs:
                 for _ in range(3):
-                    group.create_task(program.trade(12))
+                    group.create_task(program.trade(8))
         over.set()
         await disturbing
         sequencer.calm = True

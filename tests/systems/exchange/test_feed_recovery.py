@@ -103,7 +103,7 @@ async def test_packets_lost_repeated_late_and_damaged(name: str, conflate_s: flo
     async with Market(seed=name, fault_ratio=0.2, conflate_s=conflate_s).serving() as market:
         random = Random(name)
         async with market.client(fails=random) as client:
-            commands = traffic(name, 3_000, seed=4)
+            commands = traffic(name, 2_000, seed=4)
             told: list[int] = []
             client.on_messages = lambda messages: told.append(len(messages))
             for start in range(0, len(commands), 20):

@@ -19,7 +19,7 @@ def test_depth_is_that_of_the_venue_after_any_batch(name: str) -> None:
     venue, image = ReferenceVenue(), BookImage()
     reports = Reports(MemorySequencer(venue))
     following = 1
-    for commands, at_ns in islice(flows.venue_flow(name, seed=1), 80):
+    for commands, at_ns in islice(flows.venue_flow(name, seed=1), 50):
         kept = commands.copy()
         kept["sequence"] = np.arange(following, following + len(kept))
         batch = Batch(following, at_ns, kept, venue.apply(kept, at_ns))
