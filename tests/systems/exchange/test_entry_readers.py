@@ -167,3 +167,17 @@ async def test_what_is_damaged_or_of_another_stream_is_passed_over(tmp_path: Pat
     async with Readers(sequencer, tmp_path) as readers:
         await asyncio.sleep(0)
         assert len(readers.feed.depth(1).sells) == readers.reports.highest(7) // 5 == (damage != "of another stream")
+
+
+async def test_what_was_read_already_is_told_once() -> None:
+    sequencer = MemorySequencer(ReferenceVenue())
+    await open_venue(sequencer)
+    order = Command(Kind.NEW, 7 << 32 | 5, 7, Side.SELL, price=100, quantity=5)
+    batch = await sequencer.submit(rows([(1, order)]))
+    reports = Reports(sequencer)
+    told: list[Report] = []
+    reports.listen(7, lambda found: told.extend(reports_of(found)))
+    for _ in range(2):
+        reports.take(batch)
+    assert [each.kind for each in told] == [Told.ACCEPTED, Told.RESTED]
+    assert reports_of(reports.kept(7)) == told

@@ -188,18 +188,20 @@ class Reports:
             await self._moved.wait()
 
     def take(self, batch: Batch) -> None:
-        """Take in a batch, and tell who listens."""
+        """Take in a batch, and tell who listens. Commands that are in it already are skipped."""
         self.books |= {*np.unique(batch.commands["book"]).tolist()}
         new = batch.commands[batch.commands["kind"] == Kind.NEW]
         for account, order in zip(new["account"].tolist(), new["id"].tolist(), strict=True):
             self._highest[account] = max(self._highest.get(account, 0), order & MAX_NUMBER)
         accounts, rows = _told(batch, self._places(batch))
+        fresh = rows["sequence"] > self.sequence
+        accounts, rows = accounts[fresh], rows[fresh]
         for account in np.unique(accounts).tolist():
             mine = rows[accounts == account]
             self._add(self._of(account), mine)
             for listener in self._listeners.get(account, ()):
                 listener(mine)
-        self.sequence = batch.last
+        self.sequence = max(self.sequence, batch.last)
         self._wake()
 
     def _places(self, batch: Batch) -> list[int]:
