@@ -31,7 +31,7 @@ POINTS = [
     *((point, passes) for point in BUS for passes in (1, 3)),
 ]
 SERVER = [
-    *((point, passes) for point in ("postgres.before_commit", "postgres.after_commit") for passes in (30, 60)),
+    *((point, passes) for point in ("postgres.before_commit", "postgres.after_commit") for passes in (15, 30)),
     *((point, 2) for point in BUS),
 ]
 FILES = [
