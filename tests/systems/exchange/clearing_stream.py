@@ -117,6 +117,10 @@ class Kept:
         self._more.set()
         self._more = asyncio.Event()
 
+    @property
+    def last(self) -> int:
+        return self.batches[-1].last if self.batches else 0
+
     async def submit(self, commands: Any) -> Batch:
         raise NotImplementedError
 

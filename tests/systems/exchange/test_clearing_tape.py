@@ -143,6 +143,16 @@ async def test_a_gap_is_never_skipped():
     assert reader.numbers == [*range(1, 10)]
 
 
+async def test_another_stream_than_the_one_that_was_read_is_refused():
+    reader = Noting()
+    async with Following(Kept(batches(5)), reader, name="test") as following:
+        await following.reached(9, timeout_s=1)
+    async with Following(Kept(batches(2)), reader, name="test") as following:
+        await asyncio.sleep(1)
+        assert "it has kept commands up to 9, and the stream ends at 3" in str(following.statistics().error)
+    assert reader.numbers == [*range(1, 10)]
+
+
 async def test_batches_cut_otherwise_than_before_are_no_gap():
     whole, reader = batches(4), Noting()
     async with Following(Kept(whole[:2]), reader, name="test") as following:

@@ -8,7 +8,7 @@
 Whoever reads orders by the thousand a second reads the stream itself; what moves money hears it from the tape.
 """
 
-from archstone.systems.exchange.tape.errors import StreamGapError, UnknownBookError
+from archstone.systems.exchange.tape.errors import OtherStreamError, StreamGapError, UnknownBookError
 from archstone.systems.exchange.tape.events import FactsTold
 from archstone.systems.exchange.tape.facts import Payment, Trade, books_of, payments_of, rest_of, trades_of
 from archstone.systems.exchange.tape.following import Following, FollowingStatistics, Reader
@@ -19,6 +19,7 @@ __all__ = [
     "FactsTold",
     "Following",
     "FollowingStatistics",
+    "OtherStreamError",
     "Payment",
     "Reader",
     "StreamGapError",

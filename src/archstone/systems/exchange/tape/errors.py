@@ -2,7 +2,7 @@
 
 from archstone.errors import BackendError, LostError
 
-__all__ = ["StreamGapError", "UnknownBookError"]
+__all__ = ["OtherStreamError", "StreamGapError", "UnknownBookError"]
 
 
 class StreamGapError(LostError, code="exchange.stream-gap"):
@@ -18,6 +18,22 @@ class StreamGapError(LostError, code="exchange.stream-gap"):
         return (
             f"{self.reader}: command {self.expected} should come next, and {self.found} came: nothing of it was taken: "
             "give the reader a sequencer that still keeps what it lacks"
+        )
+
+
+class OtherStreamError(LostError, code="exchange.other-stream"):
+    """A reader has kept commands that the stream does not have: it is another one. It has taken nothing of it."""
+
+    def __init__(self, reader: str, kept: int, last: int) -> None:
+        super().__init__(reader, kept, last)
+        self.reader = reader
+        self.kept = kept
+        self.last = last
+
+    def __str__(self) -> str:
+        return (
+            f"{self.reader}: it has kept commands up to {self.kept}, and the stream ends at {self.last}: nothing of it "
+            "was taken: give the reader the stream that it has read, or begin with an empty database"
         )
 
 

@@ -21,7 +21,7 @@ from archstone.errors import DeadlineError
 from archstone.observability import Alerts, get_logger
 from archstone.resilience import Exponential
 from archstone.systems.exchange.sequencer import Batch, Sequencer
-from archstone.systems.exchange.tape.errors import StreamGapError
+from archstone.systems.exchange.tape.errors import OtherStreamError, StreamGapError
 from archstone.systems.exchange.tape.facts import rest_of
 
 __all__ = ["Following", "FollowingStatistics", "Reader"]
@@ -143,6 +143,8 @@ class Following:
     async def _read(self) -> None:
         """Read on for ever; whatever goes wrong is raised."""
         after = await self._reader.last()
+        if after > self._sequencer.last:
+            raise OtherStreamError(self.name, after, self._sequencer.last)
         self._move(after)
         ready: asyncio.Queue[Batch | Exception] = asyncio.Queue(_AHEAD)
         pump = asyncio.create_task(self._pump(after, ready), name=f"reader {self.name}: ahead")
