@@ -27,15 +27,17 @@ BUS = (
     "services.after_handled_before_settle",
 )
 POINTS = [
-    *((point, passes) for point in ("data.before_commit", "data.after_commit") for passes in (25, 60, 110)),
-    *((point, passes) for point in BUS for passes in (1, 3)),
-]
-SERVER = [
-    *((point, passes) for point in ("postgres.before_commit", "postgres.after_commit") for passes in (15, 30)),
+    *((point, passes) for point in ("data.before_commit", "data.after_commit") for passes in (25, 110)),
     *((point, 2) for point in BUS),
 ]
+SERVER = [
+    ("postgres.before_commit", 15),
+    ("postgres.after_commit", 30),
+    ("messaging.after_send", 2),
+    ("services.after_handled_before_settle", 2),
+]
 FILES = [
-    *((archive.AFTER_PART, passes) for passes in (1, 3, 6)),
+    *((archive.AFTER_PART, passes) for passes in (1, 4)),
     *((archive.AFTER_PARTS, passes) for passes in (1, 2)),
     *((archive.AFTER_PROGRESS, passes) for passes in (1, 2)),
 ]

@@ -31,6 +31,7 @@ from archstone.systems.exchange.clearing import (
     differences,
     faults,
 )
+from archstone.systems.exchange.clearing.owners import STAFF_ONLY
 from archstone.systems.exchange.matching import Side
 from archstone.systems.exchange.tape import TapeService, trades_of
 from archstone.systems.exchange.venue import Standing
@@ -298,6 +299,7 @@ async def test_who_may_see_and_correct(tmp_path):
         day = date(2026, 3, 1)
         assert await ann.statement(2, day) == await staff.statement(2, day)
         assert (await ann.statement(3, day)).lines == ()
+        assert not STAFF_ONLY.holds(ANN, 2), "unless somebody says whose accounts are"
         with pytest.raises(ForbiddenError):
             await ann.trial_balance()
         with pytest.raises(ForbiddenError), as_(ANN, "key"):
