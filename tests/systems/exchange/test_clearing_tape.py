@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from clearing_stream import NOON_NS, Kept, deposited, following, made, opened, opening, placed, serving, traded
 
-from archstone.data import Database
+from archstone.data import Database, Lease
 from archstone.errors import DeadlineError
 from archstone.systems.exchange.matching import Side
 from archstone.systems.exchange.tape import (
@@ -191,6 +191,22 @@ async def test_the_tape_tells_each_fact_once_wherever_it_stops(url):
     assert [one for event in events for one in event.payments] == [one for each in whole for one in payments_of(each)]
     assert {value for event in events for value in event.values} == {(1, 10)}
     assert events[-1].through == whole[-1].last
+
+
+async def test_of_two_processes_one_reads_and_the_other_goes_on_when_it_ends(url):
+    stream = Kept(batches(3))
+    async with Database(url("tape"), migrations=TapeService.service_info.migrations) as db:
+        one, other = (Following(stream, Telling(db), name="tape", turn=Lease(db, "reader")) for _ in range(2))
+        async with one:
+            await one.reached(5, timeout_s=10)
+            async with other:
+                await asyncio.sleep(20)
+                assert other.statistics().last == 0
+                await one.__aexit__(None, None, None)
+                stream.add(made(6, deposited(1, 9)))
+                await other.reached(6, timeout_s=10)
+                assert (other.statistics().failures, one.statistics().failures) == (0, 0)
+        assert [event.number for event in await told(db)] == [1, 2]
 
 
 async def test_many_facts_are_several_events_that_say_how_far_they_go(url):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Final, Literal, NamedTuple
 
 from archstone import world
-from archstone.data import Snapshot
+from archstone.data import Lease, Snapshot
 from archstone.services import Service, every
 from archstone.systems.exchange.sequencer import Sequencer
 from archstone.systems.exchange.surveillance.candles import Candle, Interval, filled
@@ -113,7 +113,8 @@ class SurveillanceService(Service, Market, Surveillance, name="surveillance"):
 
     def companions(self) -> tuple[AbstractAsyncContextManager[object], ...]:
         """Return what reads the stream."""
-        return (Following(self.sequencer, Looking(self.db, self.rules), name="surveillance"),)
+        turn = Lease(self.db, "reader") if self.db.shared else None
+        return (Following(self.sequencer, Looking(self.db, self.rules), name="surveillance", turn=turn),)
 
     async def candles(
         self, symbol: str, interval: Interval = Interval.MINUTE, after: datetime | None = None, limit: int = 300

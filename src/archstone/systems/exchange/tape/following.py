@@ -10,13 +10,14 @@ A failure is told (log, `statistics`, an alert) and tried again from what the re
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Protocol, Self
 
 from archstone import context
 from archstone.context import Call
+from archstone.data import Lease
 from archstone.errors import DeadlineError
 from archstone.observability import Alerts, get_logger
 from archstone.resilience import Exponential
@@ -67,6 +68,7 @@ class Following:
         reader: Reader,
         *,
         name: str,
+        turn: Lease | None = None,
         most: int = 2_000,
         backoff: Exponential = Exponential(0.1, cap_s=10.0),  # noqa: B008 - a frozen value
     ) -> None:
@@ -76,10 +78,13 @@ class Following:
             sequencer: Whose stream.
             reader: Who is given the batches.
             name: Of the reader, for logs and alerts.
+            turn: Who holds it reads; others stand by. For readers of several processes that share a database; what the
+                reader keeps must be guarded by where it was, all the same. None: there is no other.
             most: Commands after which no batch is added to those that are given together. At least 1.
             backoff: Seconds between a failure and the next attempt.
         """
         self.name = name
+        self._turn = turn
         self._sequencer = sequencer
         self._reader = reader
         self._most = most
@@ -133,7 +138,8 @@ class Following:
         context.set_current(Call())
         while True:
             try:
-                await self._read()
+                async with self._turn or nullcontext():
+                    await self._read()
             except Exception as error:  # noqa: BLE001 - whatever it was, it is told and tried again
                 self._failures += 1
                 self._error = f"{type(error).__name__}: {error}"
@@ -142,6 +148,8 @@ class Following:
 
     async def _read(self) -> None:
         """Read on for ever; whatever goes wrong is raised."""
+        if self._turn is not None:
+            await self._turn.held()
         after = await self._reader.last()
         if after > self._sequencer.last:
             raise OtherStreamError(self.name, after, self._sequencer.last)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final, NamedTuple
 
-from archstone.data import Database, Transaction, TransactionLostError
+from archstone.data import Database, Lease, Transaction, TransactionLostError
 from archstone.services import Service
 from archstone.systems.exchange.sequencer import Batch, Sequencer
 from archstone.systems.exchange.tape.errors import StreamGapError, UnknownBookError
@@ -33,7 +33,8 @@ class TapeService(Service, name="tape"):
 
     def companions(self) -> tuple[AbstractAsyncContextManager[object], ...]:
         """Return what reads the stream."""
-        return (Following(self.sequencer, Telling(self.db), name="tape"),)
+        turn = Lease(self.db, "reader") if self.db.shared else None
+        return (Following(self.sequencer, Telling(self.db), name="tape", turn=turn),)
 
 
 class _Progress(NamedTuple):
