@@ -20,6 +20,7 @@ from archstone.systems.exchange.accounts.contract import (
     TooManyTriesError,
     WeakPasswordError,
 )
+from archstone.systems.exchange.clearing import Clearing
 from archstone.systems.exchange.desk.contract import (
     NewOrder,
     OrderRefusedError,
@@ -188,6 +189,21 @@ async def test_everybody_is_stopped_at_once(stage: Stage) -> None:
         await ann.place("sell", 1, 10_050)
     assert not (await risk.kill_all(on=False)).killed
     assert (await bob.place("buy", 1, 9_950)).status == "working"
+
+
+async def test_what_is_traded_is_in_the_ledger_and_everybody_sees_their_own(stage: Stage) -> None:
+    ann, bob = await stage.trader(), await stage.trader()
+    await ann.place("sell", 10, 10_050)
+    await bob.place("buy", 4, 10_060)
+    await asyncio.sleep(5)  # the tape, the bus, and the inbox of clearing
+    ledger = stage.client(Clearing, Principal(str(bob.account), frozenset({"trader"})))
+    mine = (await ledger.balances(bob.account)).balances
+    assert mine
+    assert (await ledger.balances(ann.account)).balances == ()
+    everybody = stage.client(Clearing, ADMIN)
+    assert (await everybody.balances(bob.account)).balances == mine
+    with pytest.raises(ForbiddenError):
+        await ledger.trial_balance()
 
 
 async def test_an_account_that_never_came_is_not_known(stage: Stage) -> None:

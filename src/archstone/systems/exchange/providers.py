@@ -14,14 +14,29 @@ from archstone.services import Environment
 from archstone.systems.exchange.accounts.guard import Guard
 from archstone.systems.exchange.accounts.programs import Programs
 from archstone.systems.exchange.bots import Bots, Market
+from archstone.systems.exchange.clearing import AccountRule
 from archstone.systems.exchange.desk.floor import Floor
 from archstone.systems.exchange.desk.gates import Address, Gates
 from archstone.systems.exchange.desk.latency import Clocked, Clocks
 from archstone.systems.exchange.instruments import INSTRUMENTS
+from archstone.systems.exchange.roles import OWN_ACCOUNT
 from archstone.systems.exchange.sequencer import DurableSequencer, MemorySequencer, Sequencer, VenueClass
+from archstone.systems.exchange.tape import Symbols
 from archstone.systems.exchange.venue import venue
 
-__all__ = ["audits", "clocks", "floor", "gates", "guard", "passwords", "programs", "sequencer", "tokens"]
+__all__ = [
+    "audits",
+    "clocks",
+    "floor",
+    "gates",
+    "guard",
+    "owners",
+    "passwords",
+    "programs",
+    "sequencer",
+    "symbols",
+    "tokens",
+]
 
 _POLICY: Final = PasswordPolicy(words=("archstone", "exchange"))
 _TOKEN_S: Final = 8 * 3600
@@ -29,7 +44,7 @@ _TOKEN_S: Final = 8 * 3600
 _AUDIT_S: Final = 730 * 86_400.0
 
 
-def clocks(environment: Environment) -> Clocks:  # noqa: ARG001 - as every provider
+def clocks(environment: Environment) -> Clocks:  # noqa: ARG001
     """Return what is measured."""
     return Clocks()
 
@@ -61,6 +76,16 @@ async def floor(environment: Environment) -> AsyncGenerator[Floor]:
         yield made
 
 
+def symbols(environment: Environment) -> Symbols:  # noqa: ARG001
+    """Return how books are called."""
+    return Symbols({each.book: each.symbol for each in INSTRUMENTS.all})
+
+
+def owners(environment: Environment) -> AccountRule:  # noqa: ARG001
+    """Return whose the account of a statement is."""
+    return OWN_ACCOUNT
+
+
 def _bots(environment: Environment) -> Bots | None:
     """Return the bots that make a market. None: they are not wanted."""
     seed = _option(environment, "seed", "1")
@@ -86,7 +111,7 @@ def audits(environment: Environment) -> Audits:
     return Audits(url, key=key, anchor=anchor, keep_s=_AUDIT_S)
 
 
-def passwords(environment: Environment) -> Passwords:  # noqa: ARG001 - as every provider
+def passwords(environment: Environment) -> Passwords:  # noqa: ARG001
     """Return what hashes and checks passwords."""
     return Passwords(policy=_POLICY)
 

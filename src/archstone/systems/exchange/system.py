@@ -11,6 +11,7 @@ from archstone.systems.exchange.accounts.contract import AccountAdmin
 from archstone.systems.exchange.accounts.guard import Guard
 from archstone.systems.exchange.accounts.programs import Programs
 from archstone.systems.exchange.accounts.service import AccountsService
+from archstone.systems.exchange.clearing import AccountRule, ClearingService
 from archstone.systems.exchange.desk.contract import Trading
 from archstone.systems.exchange.desk.floor import Floor
 from archstone.systems.exchange.desk.gates import Gates
@@ -23,13 +24,17 @@ from archstone.systems.exchange.providers import (
     floor,
     gates,
     guard,
+    owners,
     passwords,
     programs,
     sequencer,
+    symbols,
     tokens,
 )
 from archstone.systems.exchange.roles import ROLES
 from archstone.systems.exchange.sequencer import Sequencer
+from archstone.systems.exchange.surveillance import SurveillanceService
+from archstone.systems.exchange.tape import Symbols, TapeService
 from archstone.systems.exchange.web.front import Front
 
 __all__ = ["URGENT", "exchange"]
@@ -39,7 +44,7 @@ URGENT = (Trading.cancel, Trading.cancel_all, Risk.kill, Risk.kill_all, Risk.ent
 
 exchange = System(
     "exchange",
-    services=[AccountsService, DeskService],
+    services=[AccountsService, DeskService, TapeService, ClearingService, SurveillanceService],
     gateway=Front(urgent=URGENT),
     provide={
         Audits: audits,
@@ -49,6 +54,8 @@ exchange = System(
         Programs: programs,
         Clocks: clocks,
         Sequencer: sequencer,
+        Symbols: symbols,
+        AccountRule: owners,
         Floor: floor,
         Gates: gates,
     },
