@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tally import Tally, orders
 
 from archstone.errors import InvalidError
+from archstone.systems.exchange.node import main
 from archstone.systems.exchange.sequencer import (
     FrameTooLargeError,
     Node,
@@ -76,6 +77,22 @@ def test_a_mark_of_another_length_is_none() -> None:
     assert Mark.decode(mark.encode()) == mark
     with pytest.raises(ValueError, match="28 bytes, not 27"):
         Mark.decode(mark.encode()[:-1])
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--listen", "10.0.0.7:7101"], "10.0.0.7:7101 is not on this machine, and nothing is encrypted"),
+        (["--listen", "127.0.0.1:7101", "--peer", "example.org:1"], "example.org:1 is not on this machine"),
+        (["--listen", "localhost:7101"], "a leader needs --name, --peer and --witness"),
+    ],
+)
+def test_a_process_that_cannot_be_right_says_why_and_does_not_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], why: str
+) -> None:
+    assert main(["--role", "leader", "--data", str(tmp_path / "a"), *options]) == 1
+    assert why in capsys.readouterr().err
+    assert not (tmp_path / "a").exists()
 
 
 @pytest.mark.real_time
