@@ -16,6 +16,7 @@ from archstone import world
 from archstone.errors import ArchstoneError
 from archstone.systems.exchange.sequencer import (
     DurableSequencer,
+    LogBrokenError,
     LogsDifferError,
     Node,
     NodeSettings,
@@ -211,6 +212,23 @@ async def test_an_old_leader_that_was_cut_off_learns_that_it_leads_no_more_and_g
     await asyncio.sleep(0.2)
     assert leader.replica.venue.dump() == cluster.nodes["b"].replica.venue.dump()
     assert list(leader.replica.venue.taken) == [1, 2, 3]
+
+
+async def test_a_leader_whose_disk_fails_ends_and_the_standby_leads(cluster: Cluster) -> None:
+    leader = await cluster.paired()
+    await cluster.submit(leader)
+
+    def refuse() -> None:
+        raise LogBrokenError("log", "Input/output error")
+
+    leader.replica.log.sync = refuse  # type: ignore[method-assign]
+    with pytest.raises(UnavailableError, match="Input/output error"):
+        await cluster.submit(leader)
+    with pytest.raises(LogBrokenError, match="mend the disk and start it again"):
+        await leader.wait()
+    await cluster.until(lambda: [node.name for node in cluster.leaders] == ["b"], limit_s=1.0)
+    # The standby had the frame, and nobody knew: now it is kept.
+    assert list(cluster.nodes["b"].replica.venue.taken) == [1, 2]
 
 
 async def test_a_standby_far_behind_begins_with_a_snapshot(tmp_path: Path) -> None:

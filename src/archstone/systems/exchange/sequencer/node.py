@@ -187,8 +187,9 @@ class Node:
         try:
             await self._lead_or_follow()
         except Exception as error:
-            _log.error("node cannot go on", node=self.name, exc_info=error)
-            raise
+            why = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
+            _log.error("node cannot go on", node=self.name, exc_info=why)
+            raise why from error
 
     async def _lead_or_follow(self) -> None:
         claims = self._eager
