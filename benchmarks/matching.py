@@ -25,7 +25,6 @@ bench = Bench(
 )
 
 ACCOUNTS, BATCH, RESTING = 50, 1_000, 1_000
-SECONDS_QUICK, SECONDS = 0.7, 4.0
 
 
 class Step(NamedTuple):
@@ -165,11 +164,14 @@ class Journal:
     """Frames in memory: sequence, checksum, commands. Bounded, as a log is by its segments."""
 
     def __init__(self) -> None:
+        import numpy as np
+
+        self.arange = np.arange
         self.frames: list[tuple[int, bytes]] = []
         self.next = 1
 
     def keep(self, commands: Any) -> None:
-        commands["sequence"] = range(self.next, self.next + len(commands))
+        commands["sequence"] = self.arange(self.next, self.next + len(commands))
         self.next += len(commands)
         frame = commands.tobytes()
         self.frames.append((zlib.crc32(frame), frame))
@@ -365,13 +367,16 @@ def entered(part: str, *, venue: bool) -> Callable[[bool], Measured]:
 def archstone_memory(quick: bool) -> float:
     import numpy as np
 
-    count = 100_000 if quick else 1_000_000
-    chance, venue = np.random.default_rng(3), opened()
-    steps = [
-        Step(False, n + 1, n % ACCOUNTS + 1, n % 2 == 0, 9_900 - p if n % 2 == 0 else 10_100 + p, 1)
-        for n, p in enumerate(chance.integers(0, 800, count).tolist())
-    ]
-    venue.apply(rows_of_steps(steps), 1)
+    from archstone.systems.exchange.matching import COMMAND, Kind
+
+    count, chance, venue = 1_000_000, np.random.default_rng(3), opened()
+    rows, numbers = np.zeros(count, COMMAND), np.arange(1, count + 1)
+    rows["kind"], rows["book"], rows["quantity"] = Kind.NEW, 1, 1
+    rows["account"] = numbers % ACCOUNTS + 1
+    rows["id"] = rows["account"].astype("u8") << np.uint64(32) | numbers.astype("u8")
+    rows["side"] = numbers % 2 + 1
+    rows["price"] = 10_000 + chance.integers(1, 800, count) * np.where(numbers % 2, 1, -1)
+    venue.apply(rows, 1)
     if len(venue) != count:
         raise RuntimeError(f"{len(venue)} of {count} orders rest")
     return venue.memory_bytes / count
