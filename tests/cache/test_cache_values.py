@@ -200,7 +200,7 @@ async def test_a_decorated_function_takes_what_it_took_before(template):
             for _ in range(3):
                 assert await decorated(*args, **named) == await all_kinds(*args, **named)
             for wrong, by_name in (((1,), {"key": "k"}), ((1, "s"), {}), ((), {})):
-                with pytest.raises(TypeError, match="missing 1 required|missing 2 required"):
+                with pytest.raises(TypeError, match=r"missing \d required"):
                     await decorated(*wrong, **by_name)
 
 
