@@ -11,7 +11,7 @@ from test_matching_invariants import COMMANDS, made
 from venues import SECOND, total
 
 from archstone.systems.exchange.matching import Command, Events, Kind, Limit, Reason, Side, Told
-from archstone.systems.exchange.venue import DumpError, ReferenceVenue, order_id
+from archstone.systems.exchange.venue import DumpError, ReferenceVenue, order_id, venue
 from archstone.systems.exchange.venue.accounts import Account
 from archstone.systems.exchange.venue.flows import VENUE_FLOWS, rows, venue_flow
 
@@ -206,6 +206,21 @@ class TestDumps:
         desk.sell(101, 5, 10, display=2), desk.sell(201, 5, 10), desk.buy(102, 3, 10)
         desk = Desk(ReferenceVenue.load(desk.venue.dump()))
         assert desk.buy(301, 7, 10) == ["301x201 4@10", "301x101 2@10", "~101 1@10", "301x101 1@10"]
+
+
+@pytest.mark.parametrize("name", VENUE_FLOWS)
+def test_the_stream_alone_tells_what_the_venue_has(name: str) -> None:
+    """`invariants` knows the events, and nothing of the code here."""
+    from archstone.systems.exchange.invariants import Watch, disagreements
+    from archstone.systems.exchange.sequencer import Batch
+
+    watch, one, next_number = Watch(), venue(), 1
+    for commands, at_ns in islice(venue_flow(name, seed=9), 80):
+        commands["sequence"] = range(next_number, next_number + len(commands))
+        watch.note(Batch(next_number, at_ns, commands, one.apply(commands, at_ns)))
+        next_number += len(commands)
+    assert watch.faults == []
+    assert disagreements(watch, one) == []
 
 
 def test_an_empty_batch_is_nothing() -> None:
