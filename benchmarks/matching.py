@@ -185,7 +185,7 @@ class Journal:
 
 @bench.contender("archstone-matching")
 def archstone_batches(quick: bool) -> Measured:
-    rows = rows_of_steps(first_steps(100_000 if quick else 1_000_000))
+    rows = rows_of_steps(first_steps(100_000 if quick else 400_000))
     venue, journal, took = opened(), Journal(), list[int]()
     begun = time.process_time_ns()
     for at in range(0, len(rows), BATCH):
@@ -340,20 +340,13 @@ def latency(quick: bool, *, venue: bool) -> dict[str, Any]:
     """Return what the program `latency` says of the steps, by the C API."""
     import numpy as np
 
-    compiler = shutil.which("c++")
-    if compiler is None:
-        raise ImportError("there is no C++ compiler here")
-    source, rows = ROOT / "native" / "matching" / "src", rows_of_steps(first_steps(100_000 if quick else 1_000_000))
+    program, rows = compiled(), rows_of_steps(first_steps(100_000 if quick else 400_000))
     first = opening() if venue else rows[:0]
     with tempfile.TemporaryDirectory() as folder:
-        program, file = Path(folder) / "latency", Path(folder) / "commands"
+        file = Path(folder) / "commands"
         np.concatenate([first, rows]).tofile(file)
-        options = ["-std=c++20", "-O3", "-DNDEBUG", f"-I{source}", f"-I{source / 'core'}"]
-        command = [compiler, *options, source / "latency.cpp", source / "c_api.cpp", "-o", program]
-        subprocess.run(command, check=True, timeout=300)
-        told = subprocess.run(
-            [program, file, *([str(len(first))] * venue)], check=True, capture_output=True, timeout=300
-        )
+        asked = [program, file, *([str(len(first))] * venue)]
+        told = subprocess.run(asked, check=True, capture_output=True, timeout=300)
     said: dict[str, Any] = json.loads(told.stdout)
     return said
 
