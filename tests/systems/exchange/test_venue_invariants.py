@@ -5,7 +5,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_matching_invariants import COMMANDS, made
 from venues import SECOND, total
@@ -97,6 +97,7 @@ def opened() -> tuple[ReferenceVenue, int]:
     return venue, paid(venue.apply(rows(commands), SECOND))
 
 
+@settings(deadline=None)  # long examples, on machines that do something else
 @given(STEPS)
 def test_no_limit_is_passed_and_nothing_is_lost(steps: list[tuple[int, tuple[int, Command]]]) -> None:
     venue, money = opened()
@@ -107,6 +108,7 @@ def test_no_limit_is_passed_and_nothing_is_lost(steps: list[tuple[int, tuple[int
         check(venue, money, limits=True)
 
 
+@settings(deadline=None)
 @given(STEPS)
 def test_what_is_refused_changes_nothing_but_what_counts_tries(steps: list[tuple[int, tuple[int, Command]]]) -> None:
     venue, _ = opened()
@@ -121,6 +123,7 @@ def test_what_is_refused_changes_nothing_but_what_counts_tries(steps: list[tuple
             assert venue.digest() == digest
 
 
+@settings(deadline=None)
 @given(STEPS, st.integers(0, 50))
 def test_a_venue_loaded_from_a_dump_goes_on_as_the_one_that_was_dumped(
     steps: list[tuple[int, tuple[int, Command]]], where: int
