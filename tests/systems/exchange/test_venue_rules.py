@@ -255,6 +255,15 @@ class TestMoney:
         assert desk.replace(101, 10, 10) == ["=101 10@10", "101x201 4@9", "+101 6@10"]
         assert desk.money(1) == (64, 60)
 
+    def test_who_has_no_money_left_may_still_ask_for_less(self, desk: Desk) -> None:
+        desk.open()
+        desk.account(1, 0, credit=100)
+        desk.buy(101, 10, 10)
+        desk.account(1, 0, credit=10)
+        assert desk.replace(101, 9, 11) == ["=101 9@11", "+101 9@11"]
+        assert desk.replace(101, 9, 12) == ["!101 CREDIT"]
+        assert desk.replace(101, 10, 8) == ["!101 CREDIT"]
+
     def test_making_an_order_smaller_is_refused_by_nothing(self, desk: Desk) -> None:
         desk.open(collar=100)
         desk.account(1, 1_000, credit=1_000)
