@@ -21,7 +21,8 @@ bench = Bench(
     "Contracts: ours does all checks of the exchange before each order, knows every order by its id, tells every fill, "
     "and keeps a journal of the batch with its checksum in memory. limit-order-book tells no fills; "
     "lightmatchingengine and pyorderbook know no accounts; order-matching wants a time with each order and names "
-    "trades. No peer checks risk or keeps a journal, and none is asked to",
+    "trades. No peer checks risk or keeps a journal, and none is asked to. "
+    "By the C API: a book alone without risk, and beside it a venue with all of it",
 )
 
 ACCOUNTS, BATCH, RESTING = 50, 1_000, 1_000
