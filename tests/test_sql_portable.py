@@ -19,7 +19,7 @@ from archstone.data.portable import portable
 from archstone.data.schema import LEDGER
 
 SOURCE = Path(__file__).parents[1] / "src" / "archstone"
-SHOP = SOURCE / "systems" / "shop"
+SYSTEMS = SOURCE / "systems"
 
 NOT_THE_SAME: dict[str, str] = {}
 """Files, or folders of migrations, with texts that need a variant for PostgreSQL and have none, and why."""
@@ -72,10 +72,10 @@ def texts(path: Path, module: ModuleType) -> dict[str, int]:
 
 
 def folder_of(path: Path) -> Path | None:
-    """Return the migrations of the service to which a file of the shop belongs."""
-    if not path.is_relative_to(SHOP) or path.parent == SHOP:
+    """Return the migrations of the service of a system to which a file belongs."""
+    if not path.is_relative_to(SYSTEMS) or len(path.relative_to(SYSTEMS).parts) < 3:
         return None
-    folder = SHOP / path.relative_to(SHOP).parts[0]
+    folder = SYSTEMS.joinpath(*path.relative_to(SYSTEMS).parts[:2])
     return folder / ("bank_migrations" if path.name == "bank.py" else "migrations")
 
 

@@ -20,10 +20,11 @@ _not_run = gauge(
 
 
 async def watch(alerts: Alerts, parts: Parts) -> None:
-    """Have `alerts` look at every service, and at what is provided and asks for it."""
-    for provided in parts.provided.values():
-        if isinstance(provided, Watched):
-            provided.watched_by(alerts)
+    """Have `alerts` look at every service, and at what is provided or runs beside one and asks for it."""
+    companions = [each for part in parts.services.values() for each in part.dispatcher.companions]
+    for asking in (*parts.provided.values(), *companions):
+        if isinstance(asking, Watched):
+            asking.watched_by(alerts)
     for name, part in parts.services.items():
         alerts.watch(
             f"relay of {name}", _relay(part),

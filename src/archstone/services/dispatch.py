@@ -101,6 +101,8 @@ class Dispatcher:
         self._access = vars(service)["_archstone_access"] = access
         self.projectors = service.projectors()
         """What makes its read models."""
+        self.companions = service.companions()
+        """What else runs as long as it does."""
         self._projecting = AsyncExitStack()
         self._entries = {each: self._entry(each) for each in info.operations}
         self._tasks: set[asyncio.Task[object]] = set()
@@ -123,11 +125,14 @@ class Dispatcher:
             await self.inbox.open()
 
     async def start(self) -> None:
-        """Go on with the sagas that were running, and with the read models. Whoever steps call must be reachable."""
+        """Go on with the sagas that were running, with the read models and what else runs beside.
+
+        Whoever steps call must be reachable.
+        """
         if self.sagas is not None:
             await self.sagas.open()
-        for projector in self.projectors:
-            await self._projecting.enter_async_context(projector)
+        for beside in (*self.projectors, *self.companions):
+            await self._projecting.enter_async_context(beside)
 
     async def drain(self) -> None:
         """Begin no more steps, and wait until the commands and effects in flight have ended. Stop the intake before.
