@@ -66,7 +66,7 @@ def check(book: ReferenceEngine, ledger: Ledger) -> None:
         elif book.phase == Phase.CONTINUOUS and book.last:
             assert not book._sleeping[Side(order.side)].wakes(order, book.last)
     low, high = book.band
-    assert not high or all(low <= each.price <= high for each in book._live.values() if each.price)
+    assert not high or all(low <= each.price <= high for each in book._live.values() if each.type == Type.LIMIT)
 
 
 def made(kind: Kind, **fields: st.SearchStrategy[int]) -> st.SearchStrategy[Command]:
@@ -82,7 +82,7 @@ COMMANDS = st.one_of(
         side=st.sampled_from(Side),
         type=st.sampled_from(Type),
         tif=st.sampled_from(TimeInForce),
-        flags=st.sampled_from([0, 0, 0, Flag.POST_ONLY]),
+        flags=st.sampled_from([0, 0, 0, Flag.POST_ONLY, Flag.PROTECTED]),
         stp=st.sampled_from(SelfTrade),
         price=st.integers(0, 8),
         quantity=st.integers(1, 9),

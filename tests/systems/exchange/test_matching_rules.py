@@ -41,6 +41,12 @@ def test_a_market_order_takes_any_price_and_does_not_wait(book: ReferenceEngine)
     assert len(book) == 0
 
 
+def test_a_protected_market_order_takes_no_worse_price_than_its_own(book: ReferenceEngine) -> None:
+    play(book, sell(1, 5, 101), sell(2, 5, 103))
+    order = buy(9, 8, flags=Flag.PROTECTED)._replace(price=102)
+    assert play(book, order) == ["9x1 5@101", "-9 3 UNFILLED"]
+
+
 def test_ioc_cancels_what_it_does_not_get(book: ReferenceEngine) -> None:
     play(book, sell(1, 5, 101), sell(2, 5, 103))
     assert play(book, buy(9, 8, 102, tif=IOC)) == ["9x1 5@101", "-9 3 UNFILLED"]
@@ -229,6 +235,8 @@ def test_a_sleeping_stop_can_be_changed_and_cancelled(book: ReferenceEngine) -> 
         buy(1, 2, 1, flags=POST, tif=FOK),
         buy(1, 2, 1, flags=POST, trigger=3),
         buy(1, 2, 1, flags=2),
+        buy(1, 2, flags=Flag.PROTECTED),
+        buy(1, 2, flags=3)._replace(price=1),
         buy(1, 2, 1, tif=4),
         buy(1, 2, 1, stp=4),
         buy(1, 2, 1, trigger=-1),

@@ -196,6 +196,24 @@ async def test_a_disk_that_fails_leaves_nobody_in_the_dark(tmp_path: Path, monke
         assert list(it.venue.taken) == [1]  # type: ignore[attr-defined]
 
 
+async def test_a_snapshot_that_cannot_be_kept_is_told_and_the_work_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with sequencer(tmp_path, snapshot_commands=2) as it:
+        monkeypatch.setattr(it._replica.snapshots, "write", refuse)
+        await it.submit(orders(1, 2))
+        with pytest.raises(OSError, match="No space left"):
+            await it.snapshot()
+        assert (await it.submit(orders(3))).first == 3
+        monkeypatch.undo()
+        await it.submit(orders(4, 2))
+    assert "no snapshot was kept" in capfd.readouterr().err
+    assert [int(path.stem) for path in tmp_path.rglob("*.snapshot")] == [5]
+
+
 async def test_a_second_one_on_the_same_folder_is_refused(tmp_path: Path) -> None:
     async with sequencer(tmp_path):
         with pytest.raises(FolderTakenError, match="in use by another process"):

@@ -5,13 +5,13 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_matching_invariants import COMMANDS, made
 from venues import SECOND, total
 
 from archstone.systems.exchange.matching import Command, Events, Kind, Limit, Reason, Side, Told
-from archstone.systems.exchange.venue import DumpError, ReferenceVenue, order_id
+from archstone.systems.exchange.venue import DumpError, ReferenceVenue, order_id, venue
 from archstone.systems.exchange.venue.accounts import Account
 from archstone.systems.exchange.venue.flows import VENUE_FLOWS, rows, venue_flow
 
@@ -97,6 +97,7 @@ def opened() -> tuple[ReferenceVenue, int]:
     return venue, paid(venue.apply(rows(commands), SECOND))
 
 
+@settings(deadline=None)  # long examples, on machines that do something else
 @given(STEPS)
 def test_no_limit_is_passed_and_nothing_is_lost(steps: list[tuple[int, tuple[int, Command]]]) -> None:
     venue, money = opened()
@@ -107,6 +108,7 @@ def test_no_limit_is_passed_and_nothing_is_lost(steps: list[tuple[int, tuple[int
         check(venue, money, limits=True)
 
 
+@settings(deadline=None)
 @given(STEPS)
 def test_what_is_refused_changes_nothing_but_what_counts_tries(steps: list[tuple[int, tuple[int, Command]]]) -> None:
     venue, _ = opened()
@@ -121,6 +123,7 @@ def test_what_is_refused_changes_nothing_but_what_counts_tries(steps: list[tuple
             assert venue.digest() == digest
 
 
+@settings(deadline=None)
 @given(STEPS, st.integers(0, 50))
 def test_a_venue_loaded_from_a_dump_goes_on_as_the_one_that_was_dumped(
     steps: list[tuple[int, tuple[int, Command]]], where: int
@@ -206,6 +209,21 @@ class TestDumps:
         desk.sell(101, 5, 10, display=2), desk.sell(201, 5, 10), desk.buy(102, 3, 10)
         desk = Desk(ReferenceVenue.load(desk.venue.dump()))
         assert desk.buy(301, 7, 10) == ["301x201 4@10", "301x101 2@10", "~101 1@10", "301x101 1@10"]
+
+
+@pytest.mark.parametrize("name", VENUE_FLOWS)
+def test_the_stream_alone_tells_what_the_venue_has(name: str) -> None:
+    """`invariants` knows the events, and nothing of the code here."""
+    from archstone.systems.exchange.invariants import Watch, disagreements
+    from archstone.systems.exchange.sequencer import Batch
+
+    watch, one, next_number = Watch(), venue(), 1
+    for commands, at_ns in islice(venue_flow(name, seed=9), 80):
+        commands["sequence"] = range(next_number, next_number + len(commands))
+        watch.note(Batch(next_number, at_ns, commands, one.apply(commands, at_ns)))
+        next_number += len(commands)
+    assert watch.faults == []
+    assert disagreements(watch, one) == []
 
 
 def test_an_empty_batch_is_nothing() -> None:

@@ -6,7 +6,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from test_venue_invariants import ACCOUNTS, STEPS, numbered, opened
 
 from archstone.systems.exchange.matching import COMMAND, Command, Events, Kind, Side, commands_of
@@ -64,6 +64,7 @@ def test_both_say_the_same_for_long(name: str) -> None:
     same(name, seed=2, batches=commands // 25, look_every=200)
 
 
+@settings(deadline=None)  # long examples, on machines that do something else
 @given(STEPS)
 def test_both_say_the_same_of_commands_that_hypothesis_makes(steps: list[tuple[int, tuple[int, Command]]]) -> None:
     slow, _ = opened()

@@ -155,6 +155,7 @@ class TestLimits:
         assert desk.buy(102, 5, 10) == ["!102 POSITION"]
         assert desk.buy(103, 4, 9) == ["+103 4@9"]
         assert desk.replace(103, 5, 9) == ["!103 POSITION"]
+        assert desk.replace(103, 4, 8) == ["=103 4@8", "+103 4@8"]
         assert desk.sell(104, 10, 20) == ["+104 10@20"]
         assert desk.sell(105, 1, 20) == ["!105 POSITION"]
         desk.sell(201, 6, 10)
@@ -253,6 +254,15 @@ class TestMoney:
         desk.sell(201, 4, 9)
         assert desk.replace(101, 10, 10) == ["=101 10@10", "101x201 4@9", "+101 6@10"]
         assert desk.money(1) == (64, 60)
+
+    def test_who_has_no_money_left_may_still_ask_for_less(self, desk: Desk) -> None:
+        desk.open()
+        desk.account(1, 0, credit=100)
+        desk.buy(101, 10, 10)
+        desk.account(1, 0, credit=10)
+        assert desk.replace(101, 9, 11) == ["=101 9@11", "+101 9@11"]
+        assert desk.replace(101, 9, 12) == ["!101 CREDIT"]
+        assert desk.replace(101, 10, 8) == ["!101 CREDIT"]
 
     def test_making_an_order_smaller_is_refused_by_nothing(self, desk: Desk) -> None:
         desk.open(collar=100)
@@ -413,8 +423,7 @@ class TestBreaker:
         desk.accounts(1, 2)
         desk.trade(100)
         desk.trade(91)
-        assert desk.phase(Phase.CONTINUOUS) == ["!0 PHASE"]
-        desk.buy(101, 1, 90)
+        assert desk.buy(101, 1, 90) == ["+101 1@90"]
         assert desk.sell(201, 1, 90) == ["201x101 1@90", "HALTED BREAKER"]
 
     def test_the_window_forgets(self, desk: Desk) -> None:
@@ -424,7 +433,8 @@ class TestBreaker:
         desk.trade(105)
         desk.wait(10)
         desk.trade(114)
-        assert desk.phase(Phase.CONTINUOUS) == ["!0 PHASE"]
+        desk.accounts(1)
+        assert desk.buy(101, 1, 50) == ["+101 1@50"]
 
     def test_the_window_looks_back_as_far_as_it_says(self, desk: Desk) -> None:
         desk.open(halt=1_000)
@@ -445,6 +455,18 @@ class TestBreaker:
         desk.wait(1_000)
         assert desk.tick() == []
         assert desk.phase(Phase.CONTINUOUS) == ["CONTINUOUS"]
+
+    def test_the_window_begins_anew_with_an_auction(self, desk: Desk) -> None:
+        desk.open(halt=1_000)
+        desk.accounts(1, 2)
+        desk.trade(100)
+        desk.phase(Phase.AUCTION)
+        desk.buy(101, 1, 120), desk.sell(201, 1, 120)
+        assert desk.phase(Phase.CONTINUOUS) == ["auction 1@120 over 0", "101x201 1@120", "CONTINUOUS"]
+        desk.trade(121)
+        assert desk.buy(102, 1, 50) == ["+102 1@50"]
+        desk.sell(202, 1, 132)
+        assert desk.buy(103, 1, 132) == ["103x202 1@132", "HALTED BREAKER"]
 
     def test_books_halt_each_for_itself(self, desk: Desk) -> None:
         desk.open(halt=1_000)

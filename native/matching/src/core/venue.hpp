@@ -273,7 +273,9 @@ private:
         Money need = 0;
         if (wish.side == Side::buy) need = worth - Money{wish.old_price} * wish.old_quantity * market.terms.value;
         bool pays;
-        if (lots <= holding.closing(wish.side))
+        if (need <= 0 && wish.quantity <= wish.old_quantity)
+            pays = true;
+        else if (lots <= holding.closing(wish.side))
             pays = wish.side == Side::sell || need <= std::max<Money>(0, account.payable());
         else
             pays = need <= account.payable() - (account.shorts ? this->worth(account).second : 0);

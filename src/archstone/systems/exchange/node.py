@@ -36,13 +36,13 @@ _VENUE = "archstone.systems.exchange.venue:ReferenceVenue"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one process until it is stopped; return its exit code."""
     chosen = _parser().parse_args(arguments)
-    configure_logging(level="info")
     strange = [each for each in (chosen.listen, chosen.peer, chosen.witness) if each and not _of_this_machine(each)]
     if strange and not chosen.private_network:
         why = "is not on this machine, and nothing is encrypted: say --private-network if nobody else is there"
         return _refused(f"{strange[0]} {why}")
     if chosen.role != "witness" and not (chosen.name and chosen.peer and chosen.witness):
         return _refused(f"a {chosen.role} needs --name, --peer and --witness")
+    configure_logging(level="info")
     try:
         asyncio.run(_witness(chosen) if chosen.role == "witness" else _node(chosen))
     except ArchstoneError as error:

@@ -110,9 +110,12 @@ class DurableSequencer:
         return self._replica.follow(after)
 
     async def snapshot(self) -> None:
-        """Take a snapshot now; return when it is on disk."""
-        self._replica.snapshot()
-        await self._replica.settle()
+        """Take a snapshot now; return when it is on disk.
+
+        Raises:
+            LogBrokenError, OSError: The disk cannot.
+        """
+        await self._replica.snapshot()
 
     async def _keep(self, frame: Frame) -> None:
         self._replica.append(frame)

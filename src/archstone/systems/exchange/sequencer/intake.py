@@ -10,7 +10,7 @@ import numpy as np
 from archstone.systems.exchange.matching import COMMAND, Commands
 from archstone.systems.exchange.sequencer.errors import FrameTooLargeError, SequencerFullError
 from archstone.systems.exchange.sequencer.port import Batch
-from archstone.systems.exchange.sequencer.recent import part_of
+from archstone.systems.exchange.sequencer.recent import parts
 from archstone.systems.exchange.sequencer.settings import SequencerSettings
 
 __all__ = ["Intake", "Waiting", "answer", "fail", "joined"]
@@ -43,7 +43,7 @@ class Intake:
             FrameTooLargeError: More than fit into a frame, or none.
             SequencerFullError: Too many wait.
         """
-        if commands.dtype != COMMAND:
+        if commands.dtype is not COMMAND and commands.dtype != COMMAND:
             raise TypeError(f"commands have the dtype COMMAND, not {commands.dtype}")
         count, settings = len(commands), self._settings
         if not 1 <= count <= settings.max_frame:
@@ -95,17 +95,14 @@ class Intake:
 
 def joined(waiting: Sequence[Waiting]) -> Commands:
     """Return all commands in an array of their own."""
-    return np.concatenate([each.commands for each in waiting])
+    return np.frombuffer(bytearray().join(each.commands.tobytes() for each in waiting), COMMAND)
 
 
 def answer(waiting: Sequence[Waiting], batch: Batch) -> None:
     """Tell each what came of its own commands."""
-    first = batch.first
-    for each in waiting:
-        last = first + len(each.commands) - 1
+    for each, part in zip(waiting, parts(batch, [len(each.commands) for each in waiting]), strict=True):
         if not each.answer.done():
-            each.answer.set_result(part_of(batch, first, last))
-        first = last + 1
+            each.answer.set_result(part)
 
 
 def fail(waiting: Sequence[Waiting] | deque[Waiting], error: Exception) -> None:

@@ -20,10 +20,11 @@ Not for two processes at once: the folder is locked by whoever opens it.
 import os
 import struct
 import zlib
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -55,7 +56,8 @@ AFTER_CUT: Final = world.declare_point(
 _HEADER: Final = struct.Struct("<8sQQqI24xI")
 _MAGIC: Final = b"AFRLOG\x00\x01"
 _HEADER_BYTES: Final = 64
-_READ_BYTES: Final = 1 << 20
+_READ_BYTES: Final = 1 << 16
+_INDEX_BYTES: Final = 1 << 16
 _RESET: Final = "reset"
 """A note in the folder: all files are to go, and the log to begin anew after the mark in it."""
 
@@ -80,6 +82,19 @@ class _Segment:
     begin: Mark
     end: Mark
     size: int
+    index: list[tuple[Position, int]] = field(default_factory=list[tuple[Position, int]])
+    """What is before some of its frames, and where they begin, so that nobody reads a whole file to find one."""
+
+    def note(self, frame: Frame) -> None:
+        """Count a frame that is at the end now."""
+        if self.size - (self.index[-1][1] if self.index else 0) >= _INDEX_BYTES:
+            self.index.append((self.end.position, self.size))
+        self.end, self.size = frame.mark, self.size + len(frame)
+
+    def offset(self, position: Position, *, with_end: bool = False) -> int:
+        """Return where to begin to read what is after a position; `with_end`: and the frame that ends there."""
+        found = (bisect_left if with_end else bisect_right)(self.index, position, key=itemgetter(0))
+        return self.index[found - 1][1] if found else _HEADER_BYTES
 
 
 class CommandLog:
@@ -157,8 +172,8 @@ class CommandLog:
             self._write(frame)
         except OSError as error:
             raise self._broke(error) from error
-        self._last.size += len(frame)
-        self._last.end = self.end = frame.mark
+        self._last.note(frame)
+        self.end = frame.mark
         self._ends[frame.epoch] = frame.last
         world.point(AFTER_WRITE)
 
@@ -187,8 +202,8 @@ class CommandLog:
         number = bisect_right([segment.begin.position for segment in self._segments], after) - 1
         segment: _Segment | None = self._segments[number]
         while segment is not None:
-            end = _HEADER_BYTES
-            for offset, frame in self._frames(segment):
+            end = segment.offset(after)
+            for offset, frame in self._frames(segment, end):
                 end = offset + len(frame)
                 if frame.mark.position > after:
                     yield frame
@@ -203,7 +218,8 @@ class CommandLog:
             return self.begin
         for segment in reversed(self._segments):
             if segment.begin.position < position:
-                marks = (frame.mark for _, frame in self._frames(segment))
+                begin = segment.offset(position, with_end=True)
+                marks = (frame.mark for _, frame in self._frames(segment, begin))
                 return next((mark for mark in marks if mark.position == position), None)
         return None
 
@@ -228,9 +244,9 @@ class CommandLog:
             self._last.path.unlink()
             self._segments.pop()
         last = self._last
-        last.size = _HEADER_BYTES + sum(
-            len(frame) for _, frame in self._frames(last) if last.begin.position < frame.mark.position <= position
-        )
+        frames = self._frames(last, last.offset(position))
+        last.size = next((offset for offset, frame in frames if frame.mark.position > position), last.size)
+        last.index = [each for each in last.index if each[1] < last.size]
         last.end = self.end = mark
         self._truncate(last)
         self._ends = {epoch: min(end, mark.sequence) for epoch, end in self._ends.items() if epoch <= mark.epoch}
@@ -338,24 +354,23 @@ class CommandLog:
         if begin is None:
             raise LogDamagedError(str(path), 0, "its header is damaged")
         total = path.stat().st_size
-        found, size = _Segment(path, begin, begin, total), _HEADER_BYTES
-        for offset, frame in self._frames(found):
+        whole_file = _Segment(path, begin, begin, total)
+        found = _Segment(path, begin, begin, _HEADER_BYTES)
+        for offset, frame in self._frames(whole_file, _HEADER_BYTES):
             if (problem := fault(frame, found.end)) is not None:
                 raise LogDamagedError(str(path), offset, problem)
-            found.end, size = frame.mark, offset + len(frame)
+            found.note(frame)
             self._ends[frame.epoch] = frame.last
-        if size < total:
+        if (size := found.size) < total:
             whole = _whole_frame(path, size)
             if whole is not None:
                 raise LogDamagedError(str(path), size, f"a damaged frame, and a whole one behind it at byte {whole}")
             if not last:
                 raise LogDamagedError(str(path), size, "a damaged frame, and another file follows")
-        found.size = size
         return found
 
-    def _frames(self, segment: _Segment) -> Iterator[tuple[int, Frame]]:
-        """Give the frames of a file with their offsets, up to its size or to the first that is not whole."""
-        offset = _HEADER_BYTES
+    def _frames(self, segment: _Segment, offset: int) -> Iterator[tuple[int, Frame]]:
+        """Give the frames of a file from an offset on, with theirs, up to its size or the first that is not whole."""
         with segment.path.open("rb", buffering=_READ_BYTES) as file:
             file.seek(offset)
             while offset < segment.size:

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, cast
 
 import numpy as np
 
@@ -187,8 +187,9 @@ class Node:
         try:
             await self._lead_or_follow()
         except Exception as error:
-            _log.error("node cannot go on", node=self.name, exc_info=error)
-            raise
+            why = _cause(error)
+            _log.error("node cannot go on", node=self.name, exc_info=why)
+            raise why from error
 
     async def _lead_or_follow(self) -> None:
         claims = self._eager
@@ -260,3 +261,9 @@ class Node:
             link.send(Message(Say.REFUSED, self._known, body=self._leader.encode()))
         else:
             await self._quorum.serve(link, *followed(message))
+
+
+def _cause(error: Exception) -> Exception:
+    """Return the error itself where tasks that ran together have failed."""
+    failed = cast("tuple[Exception, ...]", getattr(error, "exceptions", ()))  # of a group
+    return failed[0] if failed else error

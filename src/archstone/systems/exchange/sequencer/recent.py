@@ -2,10 +2,14 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+
+import numpy as np
 
 from archstone.systems.exchange.sequencer.port import Batch
 
-__all__ = ["Recent", "part_of"]
+__all__ = ["Recent", "part_of", "parts"]
 
 
 class Recent:
@@ -57,6 +61,21 @@ class Recent:
     def _wake(self) -> None:
         self._more.set()
         self._more = asyncio.Event()
+
+
+def parts(batch: Batch, sizes: Sequence[int]) -> list[Batch]:
+    """Return a batch in pieces of so many commands, each with what came of them."""
+    if len(sizes) == 1:
+        return [batch]
+    bounds = [0, *accumulate(sizes)]
+    events = batch.events.copy()
+    edges = events["command"].searchsorted(bounds)
+    events["command"] -= np.repeat(np.array(bounds[:-1], "<u4"), np.diff(edges))
+    told = edges.tolist()
+    return [
+        Batch(batch.first + begin, batch.at_ns, batch.commands[begin:end], events[low:high])
+        for (begin, end), (low, high) in zip(pairwise(bounds), pairwise(told), strict=True)
+    ]
 
 
 def part_of(batch: Batch, first: int, last: int) -> Batch:

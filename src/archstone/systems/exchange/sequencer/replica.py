@@ -193,27 +193,32 @@ class Replica:
         if due and (self._snapshotting is None or self._snapshotting.done()):
             self.snapshot()
 
-    def snapshot(self) -> None:
-        """Dump the venue, which nothing else can use meanwhile; the rest happens beside the work. See `settle`."""
+    def snapshot(self) -> asyncio.Task[None]:
+        """Dump the venue, which nothing else can use meanwhile; return what does the rest beside the work.
+
+        Of one that fails the log tells, and the next one tries again.
+        """
         begin_s = world.monotonic()
         snapshot = self.dumped()
         self._snapshot_at = (self.done.sequence, begin_s)
         _log.info("snapshot", after=self.done.sequence, held_up_s=round(world.monotonic() - begin_s, 6))
         self._snapshotting = asyncio.create_task(self._finish(snapshot), name="snapshot")
+        self._snapshotting.add_done_callback(_tell_failed)
+        return self._snapshotting
 
     def dumped(self) -> Snapshot:
         """Return the venue as it is now."""
         return Snapshot(self.done, self.venue.digest(), self.venue.dump())
 
     async def settle(self) -> None:
-        """Wait until the disk has all that was appended, and the snapshot that is under way.
+        """Wait until the disk has all that was appended, and for the snapshot that is under way.
 
         Raises:
-            LogBrokenError, OSError: It cannot.
+            LogBrokenError: The disk cannot.
         """
         await self.sync_now()
         if self._snapshotting is not None:
-            await self._snapshotting
+            await asyncio.wait([self._snapshotting])
 
     async def _finish(self, snapshot: Snapshot) -> None:
         """Write a snapshot, and let go of the files of the log that nobody needs any more."""
@@ -343,3 +348,8 @@ class Replica:
                 taken.append(clock() - begin_s)
         path.unlink()
         return min(taken)
+
+
+def _tell_failed(snapshotting: asyncio.Task[None]) -> None:
+    if not snapshotting.cancelled() and (error := snapshotting.exception()) is not None:
+        _log.error("no snapshot was kept", exc_info=error)

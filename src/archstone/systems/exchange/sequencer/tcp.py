@@ -3,7 +3,6 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable
-from contextlib import suppress
 from typing import Final, cast
 
 from archstone.observability import get_logger
@@ -133,8 +132,11 @@ class _Opened:
 
 async def _served(talk: Awaitable[None], link: Link) -> None:
     try:
-        with suppress(ConnectionError, TimeoutError):
-            await talk
+        await talk
+    except (ConnectionError, TimeoutError):
+        pass  # whoever it was is gone
+    except Exception as error:  # noqa: BLE001  whatever a stranger says, the others are served
+        _log.warning("connection ended", why=repr(error))
     finally:
         link.close()
 

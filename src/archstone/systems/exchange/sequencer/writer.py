@@ -38,7 +38,7 @@ async def write(replica: Replica, intake: Intake, keep: Keep) -> None:
             world.point(AFTER_KEEP)
             batch = replica.do(frame.last)
         except BaseException as error:
-            why = "this node was stopped" if isinstance(error, asyncio.CancelledError) else str(error)
+            why = "this node has stopped" if isinstance(error, asyncio.CancelledError) else str(error)
             fail(waiting, UnavailableError(why))
             raise
         world.point(AFTER_DO)

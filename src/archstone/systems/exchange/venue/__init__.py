@@ -1,7 +1,7 @@
 """All books and all accounts of the exchange as one state machine: what risk allows is matched.
 
     Venue               the port: commands at a time in, events out
-    venue               the fastest that is installed: its class says which
+    venue, fastest      the fastest that is installed, and its class
     ReferenceVenue      the rules, to be read; the oracle of every faster one
     NativeVenue         the same in C++, by `archstone-matching`
     order_id            how orders are named
@@ -11,9 +11,19 @@ The same commands at the same times make the same events and the same state, on 
 and a restart live by.
 """
 
-from archstone.systems.exchange.venue.native import NativeVenue, venue
+from archstone.systems.exchange.venue.native import NativeVenue, fastest, venue
 from archstone.systems.exchange.venue.port import Standing, Venue, order_id, order_of
 from archstone.systems.exchange.venue.reference import ReferenceVenue
 from archstone.systems.exchange.venue.state import DumpError
 
-__all__ = ["DumpError", "NativeVenue", "ReferenceVenue", "Standing", "Venue", "order_id", "order_of", "venue"]
+__all__ = [
+    "DumpError",
+    "NativeVenue",
+    "ReferenceVenue",
+    "Standing",
+    "Venue",
+    "fastest",
+    "order_id",
+    "order_of",
+    "venue",
+]

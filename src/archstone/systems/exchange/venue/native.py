@@ -8,7 +8,7 @@ from archstone.systems.exchange.venue.port import Standing, Venue
 from archstone.systems.exchange.venue.reference import ReferenceVenue
 from archstone.systems.exchange.venue.state import DumpError, body_of, wrapped
 
-__all__ = ["NativeVenue", "venue"]
+__all__ = ["NativeVenue", "fastest", "venue"]
 
 _Halves = tuple[int, int]
 
@@ -101,13 +101,20 @@ class NativeVenue:
         return len(self._venue)
 
 
+def fastest() -> type[NativeVenue] | type[ReferenceVenue]:
+    """Return the class of the fastest venue that is installed: what is given to whoever makes and loads venues."""
+    try:
+        NativeVenue()
+    except ImportError:
+        return ReferenceVenue
+    return NativeVenue
+
+
 def venue(state: bytes | None = None) -> Venue:
     """Return the fastest venue that is installed, empty or that of a dump; its class says which.
 
     Raises:
         DumpError: The dump is damaged, or of a version that is not known here.
     """
-    try:
-        return NativeVenue() if state is None else NativeVenue.load(state)
-    except ImportError:
-        return ReferenceVenue() if state is None else ReferenceVenue.load(state)
+    made = fastest()
+    return made() if state is None else made.load(state)

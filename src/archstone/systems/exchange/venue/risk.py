@@ -18,7 +18,8 @@ In this order, and the first that says no is the answer:
 Who may pay what: open buys reserve what they cost at worst, and what is reserved is never more than cash and credit.
 What a short sale brings is in the cash, but must not be spent on other positions: an order that opens or enlarges one,
 be it a sale, needs cash and credit that suffice after what is reserved and what all that is owed would cost now. An
-order that closes one needs the cash only. POSITION bounds how much may be owed.
+order that closes one needs the cash only, and a replace that asks for no more lots and no more money needs none.
+POSITION bounds how much may be owed.
 
 A replace that makes an order smaller at its price is never refused by any of this but RATE.
 """
@@ -69,6 +70,8 @@ def _can_pay(account: Account, market: Market, wish: Wish, markets: Mapping[int,
     need = 0
     if wish.side == Side.BUY:
         need = (wish.price * wish.quantity - wish.old_price * wish.old_quantity) * market.value
+    if need <= 0 and wish.quantity <= wish.old_quantity:
+        return True
     holding = account.holdings.get(market.book, _NOTHING)
     lots = holding.open(wish.side) - wish.old_quantity + wish.quantity
     if lots <= holding.closing(wish.side):

@@ -1,0 +1,132 @@
+"""What travels between nodes: each message is read as it was sent, and nothing else is taken for one."""
+
+import asyncio
+import socket
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tally import Tally, orders
+
+from archstone.errors import InvalidError
+from archstone.systems.exchange.node import main
+from archstone.systems.exchange.sequencer import (
+    FrameTooLargeError,
+    Node,
+    Place,
+    RemoteSequencer,
+    SequencerSettings,
+    TcpNetwork,
+    Witness,
+)
+from archstone.systems.exchange.sequencer.frames import Mark
+from archstone.systems.exchange.sequencer.network import MAX_BODY_BYTES, Message, Say, decode, encode
+from archstone.systems.exchange.sequencer.snapshots import Snapshot
+
+NUMBERS = st.integers(0, 2**64 - 1)
+MESSAGES = st.builds(Message, st.sampled_from(Say), NUMBERS, NUMBERS, NUMBERS, st.binary(max_size=200))
+
+
+@given(message=MESSAGES, behind=st.binary(max_size=60))
+def test_a_message_is_read_as_it_was_sent_whatever_follows(message: Message, behind: bytes) -> None:
+    data = encode(message)
+    assert decode(memoryview(data + behind)) == message
+    assert all(decode(memoryview(data[:size])) is None for size in (0, 39, len(data) - 1))
+
+
+@given(message=MESSAGES, where=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255))
+def test_a_message_with_any_byte_changed_is_not_taken(message: Message, where: float, flip: int) -> None:
+    data = bytearray(encode(message))
+    data[int(where * len(data))] ^= flip
+    with suppress(ConnectionError):
+        assert decode(memoryview(data)) is None  # its length says that more is to come
+
+
+def test_a_body_that_is_too_long_is_refused_before_it_has_come() -> None:
+    head = bytearray(encode(Message(Say.FRAME))[:40])
+    head[4:8] = (MAX_BODY_BYTES + 1).to_bytes(4, "little")
+    with pytest.raises(ConnectionError, match="at most 16777216"):
+        decode(memoryview(head))
+    head[4:8] = MAX_BODY_BYTES.to_bytes(4, "little")
+    assert decode(memoryview(head)) is None
+
+
+@given(
+    epoch=NUMBERS,
+    sequence=NUMBERS,
+    digest=NUMBERS,
+    dump=st.binary(max_size=100),
+    where=st.floats(0, 1),
+    flip=st.integers(1, 255),
+)
+def test_a_snapshot_is_read_as_it_was_written_and_never_otherwise(
+    epoch: int, sequence: int, digest: int, dump: bytes, where: float, flip: int
+) -> None:
+    snapshot = Snapshot(Mark(epoch, sequence, 5, 77), digest, dump)
+    data = bytearray(snapshot.head + dump)
+    assert Snapshot.decode(bytes(data)) == snapshot
+    assert Snapshot.decode(bytes(data[:-1])) is None
+    data[min(int(where * len(data)), len(data) - 1)] ^= flip
+    assert Snapshot.decode(bytes(data)) is None
+
+
+def test_a_mark_of_another_length_is_none() -> None:
+    mark = Mark(1, 2, 3, 4)
+    assert Mark.decode(mark.encode()) == mark
+    with pytest.raises(ValueError, match="28 bytes, not 27"):
+        Mark.decode(mark.encode()[:-1])
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--listen", "10.0.0.7:7101"], "10.0.0.7:7101 is not on this machine, and nothing is encrypted"),
+        (["--listen", "127.0.0.1:7101", "--peer", "example.org:1"], "example.org:1 is not on this machine"),
+        (["--listen", "localhost:7101"], "a leader needs --name, --peer and --witness"),
+    ],
+)
+def test_a_process_that_cannot_be_right_says_why_and_does_not_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], why: str
+) -> None:
+    assert main(["--role", "leader", "--data", str(tmp_path / "a"), *options]) == 1
+    assert why in capsys.readouterr().err
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.real_time
+async def test_whoever_talks_nonsense_is_cut_off_and_the_others_are_served(tmp_path: Path) -> None:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+    witness, mine, other = (f"127.0.0.1:{each.getsockname()[1]}" for each in sockets)
+    for each in sockets:
+        each.close()
+    place = Place(name="a", listen=mine, peer=other, witness=witness)
+    network, small = TcpNetwork(), SequencerSettings(max_frame=10)
+    async with (
+        Witness(tmp_path / "w", network=network, listen=witness),
+        Node(place, tmp_path / "a", Tally, network=network, eager=True, settings=small),
+        RemoteSequencer(network, (other, mine), patience_s=20) as remote,
+    ):
+        for address in (witness, mine):
+            for said in (
+                b"GET / HTTP/1.1\r\n\r\n" * 10,
+                encode(Message(Say.FOLLOW, body=b"{")),
+                encode(Message(Say.ASK, body=b"[]")),
+                encode(Message(Say.SUBMIT, body=b"x")),
+            ):
+                reader, writer = await asyncio.open_connection(*address.split(":"))
+                writer.write(said)
+                if not said.endswith(b"x"):
+                    writer.write_eof()
+                    await reader.read()
+                writer.close()
+                await writer.wait_closed()
+        batch = await remote.submit(orders(1, 3))
+        assert batch.events["id"].tolist() == [1, 2, 3]
+        with pytest.raises(InvalidError, match="11 commands at once: submit from 1 to 10"):
+            await remote.submit(orders(4, 11))
+        assert issubclass(FrameTooLargeError, InvalidError)
+        stream = remote.follow(1)
+        assert (await anext(stream)).commands["id"].tolist() == [2, 3]
+        await stream.aclose()
