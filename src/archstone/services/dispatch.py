@@ -101,7 +101,8 @@ class Dispatcher:
         self._access = vars(service)["_archstone_access"] = access
         self.projectors = service.projectors()
         """What makes its read models."""
-        self._projecting = AsyncExitStack()
+        self._acting = AsyncExitStack()
+        """Its companions and projectors."""
         self._entries = {each: self._entry(each) for each in info.operations}
         self._tasks: set[asyncio.Task[object]] = set()
         self._waits: set[asyncio.Task[object]] = set()
@@ -124,10 +125,12 @@ class Dispatcher:
 
     async def start(self) -> None:
         """Go on with the sagas that were running, and with the read models. Whoever steps call must be reachable."""
+        for companion in self.service.companions():
+            await self._acting.enter_async_context(companion)
         if self.sagas is not None:
             await self.sagas.open()
         for projector in self.projectors:
-            await self._projecting.enter_async_context(projector)
+            await self._acting.enter_async_context(projector)
 
     async def drain(self) -> None:
         """Begin no more steps, and wait until the commands and effects in flight have ended. Stop the intake before.
@@ -139,7 +142,7 @@ class Dispatcher:
             await asyncio.wait(working)
         if self.sagas is not None:
             await self.sagas.drain()
-        await self._projecting.aclose()
+        await self._acting.aclose()
 
     def hold(self) -> None:
         """Begin no more steps of sagas. Of services that call each other, hold all before one of them closes."""
@@ -159,7 +162,7 @@ class Dispatcher:
             await asyncio.wait(self._tasks)
         if self.sagas is not None:
             await self.sagas.close()
-        await self._projecting.aclose()
+        await self._acting.aclose()
 
     async def __aenter__(self) -> Self:
         await self.open()

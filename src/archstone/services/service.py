@@ -17,6 +17,7 @@ test needs no System: `InventoryService(db=db, catalog=fake)`, with a `Dispatche
 import inspect
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, NamedTuple, dataclass_transform, get_origin, get_type_hints
 
@@ -117,6 +118,10 @@ class Service(_Fields):
 
     def projectors(self) -> Sequence[Projector]:
         """Return what makes the service's read models, to run as long as it does. Asked once, when it is opened."""
+        return ()
+
+    def companions(self) -> Sequence[AbstractAsyncContextManager[Any]]:
+        """Return what is to be open as long as the service acts. Asked once, when it starts; its tables are there."""
         return ()
 
     @property
