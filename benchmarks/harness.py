@@ -100,12 +100,15 @@ class Bench:
         parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{self.name}", description=self.shows)
         parser.add_argument("--quick", action="store_true", help="fewer repeats: a smoke test, ends within 50 s")
         parser.add_argument("--contender", metavar="NAME", choices=sorted(self._contenders), help="run this one here")
+        parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"processes of each contender, default {ROUNDS}")
         parser.add_argument("--save", action="store_true", help="keep the output in benchmarks/results/")
         chosen = parser.parse_args(arguments)
         if chosen.contender:
             print(json.dumps(self._run_here(chosen.contender, quick=chosen.quick)))
             return
-        text = self._report(self._run_all(quick=chosen.quick), quick=chosen.quick)
+        rounds = QUICK_ROUNDS if chosen.quick else chosen.rounds
+        runs = self._run_all(rounds, quick=chosen.quick)
+        text = self._report(runs, "quick, a smoke test" if chosen.quick else f"medians of {rounds} processes each")
         print(text)
         if chosen.save:
             results = ROOT / "benchmarks" / "results"
@@ -124,10 +127,10 @@ class Bench:
         versions = {name: _version(name) for name in distributions}
         return {"figure": measured.figure, "details": measured.details, "mb": round(peak), "versions": versions}
 
-    def _run_all(self, *, quick: bool) -> dict[str, Runs]:
+    def _run_all(self, rounds: int, *, quick: bool) -> dict[str, Runs]:
         names = list(dict.fromkeys(n for _, ours, peers, beside in self._rows for n in (ours, *peers, *beside)))
         runs = {name: Runs() for name in names}
-        for _ in range(QUICK_ROUNDS if quick else ROUNDS):
+        for _ in range(rounds):
             for name in names:
                 if runs[name].absent is None:
                     self._run_once(name, runs[name], quick=quick)
@@ -145,9 +148,7 @@ class Bench:
             runs.figures.append(said["figure"])
             runs.said = said
 
-    def _report(self, runs: dict[str, Runs], *, quick: bool) -> str:
-        rounds = QUICK_ROUNDS if quick else ROUNDS
-        kind = "quick, a smoke test" if quick else f"medians of {rounds} processes each"
+    def _report(self, runs: dict[str, Runs], kind: str) -> str:
         lines = [f"{self.name}: {self.shows}", f"Does not show: {self.hides}", machine(), f"({kind})", ""]
         rows = []
         for row, ours, peers, beside in self._rows:
@@ -159,17 +160,17 @@ class Bench:
         return "\n".join([*lines, *(json.dumps(one) for one in rows)])
 
 
-def nanoseconds_per_call(run: Callable[[int], object], *, quick: bool, repeats: int = 5) -> float:
+def nanoseconds_per_call(run: Callable[[int], object], *, quick: bool) -> float:
     """Return the time of one of the `n` calls that `run(n)` makes, `n` chosen so that a run lasts: the best run.
 
     Time of the processor, of all threads of this process: for calls that wait for nothing, what else the machine does
-    must not count, and it can only add.
+    must not count, and it can only add. Many short runs: on a shared machine some of them meet it undisturbed.
     """
-    wanted_s, calls = (0.05 if quick else 0.3), 100
+    wanted_s, calls = 0.03, 100
     while (took := _seconds(run, calls)) < wanted_s / 4:
         calls *= 4
     calls = max(1, int(calls * wanted_s / took))
-    return min(_seconds(run, calls) for _ in range(3 if quick else repeats)) / calls * 1e9
+    return min(_seconds(run, calls) for _ in range(5 if quick else 50)) / calls * 1e9
 
 
 def machine() -> str:

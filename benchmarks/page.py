@@ -7,7 +7,7 @@ from benchmarks.harness import ROOT
 
 ORDER = (
     "shop", "saga", "two_phase", "events", "queue", "cache", "cache_traces", "cache_redis", "services", "resilience",
-    "search", "observe",
+    "tokens", "encryption", "permissions", "search", "observe",
 )  # fmt: skip
 HEAD = """# Benchmarks
 
@@ -15,8 +15,8 @@ What these figures do **not** show: other machines (two cores of a virtual machi
 microseconds, which favours whoever syncs most often), networks, long runs, large data, or your application. Peers do
 less or more than what is measured here, each in its own way; the scripts say how each was set up. Absolute figures
 move by 10 to 50 per cent between runs on a shared machine, so a goal is a **ratio** in one run, every contender in a
-process of its own, medians of five processes. A ratio above 1 means that Archstone is better. Rows without a peer are
-compared with a figure to reach.
+process of its own, medians of five processes or more. A ratio above 1 means that Archstone is better. Rows without a
+peer are compared with a figure to reach.
 
 Each table is made of the file in [benchmarks/results](../benchmarks/results) named above it, which also holds the
 spread, the versions and the memory of each contender. To measure yourself: `make bench`, or

@@ -1,6 +1,7 @@
 """Keys from templates, values by type, the small verbs, and what a cache says when it is described wrongly."""
 
 import asyncio
+import inspect
 import pickle
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -176,6 +177,31 @@ async def test_a_method_is_decorated_as_well():
         ]  # fmt: skip
         assert catalog.loads == 2
         assert catalog.product.__name__ == "product"
+
+
+async def all_kinds(a: int, str: str, /, type: str = "t", *more: int, key: str, names: str = "n", **rest: int) -> str:
+    return f"{a} {str} {type} {more} {key} {names} {rest}"
+
+
+@pytest.mark.parametrize("template", ["k:{str}", "k:{names}", "{type}:k", "{a}:{key}:{type}"])
+async def test_a_decorated_function_takes_what_it_took_before(template):
+    """Whatever the parameters are called, and however they are given."""
+    calls = (
+        ((1, "s"), {"key": "k"}),
+        ((1, "s", "u"), {"key": "k", "names": "é-1"}),
+        ((1, "s", "u", 2, 3), {"key": "l", "extra": 4}),
+        ((2, "s:s"), {"type": "v", "key": "k"}),
+    )
+    for args, named in calls:
+        async with Cache("memory:") as cache:
+            decorated = cache.aside(template)(all_kinds)
+            assert inspect.iscoroutinefunction(decorated)
+            assert inspect.signature(decorated) == inspect.signature(all_kinds)
+            for _ in range(3):
+                assert await decorated(*args, **named) == await all_kinds(*args, **named)
+            for wrong, by_name in (((1,), {"key": "k"}), ((1, "s"), {}), ((), {})):
+                with pytest.raises(TypeError, match=r"missing \d required"):
+                    await decorated(*wrong, **by_name)
 
 
 def test_what_cannot_be_decorated_is_refused_when_applied():

@@ -25,7 +25,7 @@ EARLY = ("bank", "inventory", "payments")
 
 
 class Load:
-    """People who place orders and cancel some, until told to stop."""
+    """People who place orders, await what their good cards pay for, and cancel some, until told to stop."""
 
     def __init__(self, http: httpx.Client, people: list[Person]) -> None:
         self.over = threading.Event()
@@ -37,8 +37,11 @@ class Load:
         number = 0
         while not self.over.is_set():
             number += 1
-            order_id = person.buy((names[number % 20], 1 + number % 3), token=TOKENS[number % len(TOKENS)])
+            token = TOKENS[number % len(TOKENS)]
+            order_id = person.buy((names[number % 20], 1 + number % 3), token=token)
             self.placed += 1
+            if token == "tok_ok":
+                person.settled(order_id, within_s=120)
             if number % 5 == 0:
                 person.send("POST", f"/orders/{order_id}/cancel")
 

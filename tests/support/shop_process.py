@@ -1,4 +1,4 @@
-"""The shop as a stranger runs it: a subprocess of the command line, driven over HTTP."""
+"""The shop, or another system, as a stranger runs it: a subprocess of the command line, driven over HTTP."""
 
 import asyncio
 import contextlib
@@ -39,6 +39,7 @@ class ShopProcess:
     """Framework settings, by name in capitals: they go into the environment."""
     cold: bool = False
     """Whether each process begins with nothing imported, as that of a user does."""
+    system: str = "shop"
     process: subprocess.Popen[bytes] | warm.Child | None = None
 
     @property
@@ -51,7 +52,7 @@ class ShopProcess:
 
     def spawn(self, **environment: str) -> Self:
         sets = [f"--set={name}={value}" for name, value in self.options.items()]
-        words = ["-m", "archstone.cli", "up", "shop", "--port", str(self.port), "--data", str(self.data), *sets]
+        words = ["-m", "archstone.cli", "up", self.system, "--port", str(self.port), "--data", str(self.data), *sets]
         env = {**os.environ, **self._environment(), **environment}
         with self.log.open("ab") as log:
             if self.cold:

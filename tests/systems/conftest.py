@@ -29,7 +29,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if PLACES not in metafunc.fixturenames or not starts_a_shop(metafunc):
+    if PLACES not in metafunc.fixturenames or "exchange" in metafunc.definition.path.parts:
+        return
+    if not starts_a_shop(metafunc):
         return
     marks = [mark.name for mark in metafunc.definition.iter_markers()]
     if "sqlite_only" not in marks:

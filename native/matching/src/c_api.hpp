@@ -1,4 +1,4 @@
-/* The book in C. A command and an event have 64 bytes each, see core/records.hpp. No function throws. */
+/* The book and the venue in C. A command and an event have 64 bytes each, see core/records.hpp. No function throws. */
 #pragma once
 
 #include <cstddef>
@@ -17,4 +17,12 @@ void am_free(am_book* book);
 long am_apply(am_book* book, const void* command, const void** events);
 
 uint64_t am_digest(const am_book* book);
+
+typedef struct am_venue am_venue;
+
+/* The same of a venue, whose books and accounts are made by commands. `at_ns` is when, since 1970. */
+am_venue* am_venue_new(void);
+void am_venue_free(am_venue* venue);
+long am_venue_apply(am_venue* venue, const void* command, int64_t at_ns, const void** events);
+uint64_t am_venue_digest(const am_venue* venue);
 }

@@ -1,13 +1,17 @@
-// The book in Python.
+// The book and the venue in Python.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <stdexcept>
+#include <string>
 
 #include "book.hpp"
+#include "dump.hpp"
+#include "venue.hpp"
 
 namespace nb = nanobind;
 using namespace matching;
@@ -44,7 +48,43 @@ Bytes copied(std::span<const Event> told) {
     return Bytes(bytes, {size}, nb::capsule(bytes, [](void* p) noexcept { delete[] static_cast<uint8_t*>(p); }));
 }
 
-// One thread at a time: a second one is told, instead of spoiling the book.
+// One thread at a time: a second one is told, instead of spoiling the state.
+class Use {
+public:
+    explicit Use(bool& busy) : busy_(busy) {
+        if (busy) throw std::runtime_error("it is in use by another thread");
+        busy_ = true;
+    }
+    ~Use() { busy_ = false; }
+    Use(const Use&) = delete;
+    Use& operator=(const Use&) = delete;
+
+private:
+    bool& busy_;  // written while the interpreter's lock is held
+};
+
+// Without the interpreter's lock.
+template <typename Machine>
+Bytes apply_all(Machine& machine, const View& view) {
+    {
+        const nb::gil_scoped_release released;
+        machine.clear();
+        Command command;  // a copy: the buffer may lie anywhere
+        for (size_t i = 0; i < view.count(); ++i) {
+            std::memcpy(&command, view.data() + i * sizeof command, sizeof command);
+            machine.apply(command, static_cast<uint32_t>(i));
+        }
+    }
+    return copied(machine.told());
+}
+
+template <typename Levels>
+nb::list listed(const Levels& levels) {
+    nb::list found;
+    for (const auto& level : levels) found.append(nb::make_tuple(level.price, level.shown, level.orders));
+    return found;
+}
+
 class Guarded {
 public:
     Guarded(uint8_t phase, size_t capacity) : book_(static_cast<Phase>(phase), capacity) {
@@ -54,16 +94,7 @@ public:
     Bytes apply_batch(nb::handle commands) {
         const View view(commands);
         const Use use(busy_);
-        {
-            const nb::gil_scoped_release released;
-            book_.clear();
-            Command command;  // a copy: the buffer may lie anywhere
-            for (size_t i = 0; i < view.count(); ++i) {
-                std::memcpy(&command, view.data() + i * sizeof command, sizeof command);
-                book_.apply(command, static_cast<uint32_t>(i));
-            }
-        }
-        return copied(book_.told());
+        return apply_all(book_, view);
     }
 
     nb::list apply(uint8_t kind, uint64_t id, uint32_t account, uint8_t side, uint8_t type, uint8_t tif, uint8_t flags,
@@ -80,10 +111,7 @@ public:
 
     nb::list depth(uint8_t side, size_t levels) {
         const Use use(busy_);
-        nb::list found;
-        for (const auto& level : book_.depth(static_cast<Side>(side), levels))
-            found.append(nb::make_tuple(level.price, level.shown, level.orders));
-        return found;
+        return listed(book_.depth(static_cast<Side>(side), levels));
     }
 
     uint64_t digest() {
@@ -95,20 +123,71 @@ public:
     size_t bytes() const { return book_.bytes(); }
 
 private:
-    class Use {
-    public:
-        explicit Use(bool& busy) : busy_(busy) {
-            if (busy) throw std::runtime_error("the book is in use by another thread");
-            busy_ = true;
-        }
-        ~Use() { busy_ = false; }
-
-    private:
-        bool& busy_;
-    };
-
     Book book_;
-    bool busy_ = false;  // written while the interpreter's lock is held
+    bool busy_ = false;
+};
+
+// Of 128 bits, in two halves.
+nb::tuple halves(Money amount) {
+    return nb::make_tuple(static_cast<int64_t>(amount >> 64), static_cast<uint64_t>(amount));
+}
+
+class GuardedVenue {
+public:
+    GuardedVenue() : venue_(std::make_unique<Venue>()) {}
+    explicit GuardedVenue(nb::bytes body)
+        : venue_(load({static_cast<const uint8_t*>(body.data()), body.size()})) {}
+
+    Bytes apply_batch(nb::handle commands, int64_t at_ns) {
+        const View view(commands);
+        const Use use(busy_);
+        venue_->at(at_ns);
+        return apply_all(*venue_, view);
+    }
+
+    nb::list depth(uint32_t book, uint8_t side, size_t levels) {
+        const Use use(busy_);
+        const Market* const market = venue_->find(book);
+        if (!market) throw nb::key_error(std::to_string(book).c_str());
+        return listed(market->book.depth(static_cast<Side>(side), levels));
+    }
+
+    nb::tuple standing(uint32_t number) {
+        const Use use(busy_);
+        const Account* const account = venue_->account(number);
+        if (!account) throw nb::key_error(std::to_string(number).c_str());
+        nb::list positions;
+        for (const Holding& each : account->holdings)
+            if (each.position) positions.append(nb::make_tuple(each.book, each.position));
+        const auto [held, owed] = venue_->worth(*account);
+        return nb::make_tuple(halves(account->cash), halves(account->reserved), halves(held + owed),
+                              halves(account->cash + held - owed - account->paid_in), positions,
+                              account->killed || venue_->killed());
+    }
+
+    uint64_t digest() {
+        const Use use(busy_);
+        return venue_->digest();
+    }
+
+    nb::bytes dump() {
+        const Use use(busy_);
+        const auto bytes = matching::dump(*venue_);
+        return nb::bytes(bytes.data(), bytes.size());
+    }
+
+    size_t size() {
+        const Use use(busy_);
+        return venue_->size();
+    }
+    size_t bytes() {
+        const Use use(busy_);
+        return venue_->bytes();
+    }
+
+private:
+    std::unique_ptr<Venue> venue_;
+    bool busy_ = false;
 };
 
 }  // namespace
@@ -122,4 +201,14 @@ NB_MODULE(_core, module) {
         .def("digest", &Guarded::digest)
         .def_prop_ro("bytes", &Guarded::bytes)
         .def("__len__", &Guarded::size);
+    nb::class_<GuardedVenue>(module, "Venue")
+        .def(nb::init<>())
+        .def(nb::init<nb::bytes>())
+        .def("apply_batch", &GuardedVenue::apply_batch)
+        .def("depth", &GuardedVenue::depth)
+        .def("standing", &GuardedVenue::standing)
+        .def("digest", &GuardedVenue::digest)
+        .def("dump", &GuardedVenue::dump)
+        .def_prop_ro("memory_bytes", &GuardedVenue::bytes)
+        .def("__len__", &GuardedVenue::size);
 }

@@ -16,7 +16,6 @@ about to be spent): read that from the database.
 """
 
 import inspect
-import sys
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import wraps
@@ -25,7 +24,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, get_typ
 
 from archstone.cache.codec import Codec, codec_for
 from archstone.cache.errors import CacheClosedError, CacheConfigError
-from archstone.cache.keys import KeyMaker, compile_key, only_field
+from archstone.cache.hits import near_first
+from archstone.cache.keys import compile_key, only_field
 from archstone.cache.life import Life, LifeChanges, Verdict
 from archstone.cache.loading import Loading, Plan
 from archstone.cache.registry import find_store, find_stores
@@ -175,19 +175,8 @@ class Cache:
                 carried = tuple(make(args, named) for make in make_tags)
                 return self._loading.value(made, plan, lambda: function(*args, **named), carried)
 
-            return self._around(function, make_key, miss, only_field(key, function))
-
-        return decorate
-
-    def _around(
-        self,
-        function: Callable[P, Coroutine[Any, Any, T]],
-        make_key: KeyMaker,
-        miss: Callable[[str, tuple[Any, ...], Mapping[str, Any]], Coroutine[Any, Any, T]],
-        only: tuple[str, int, str] | None,
-    ) -> Callable[P, Coroutine[Any, Any, T]]:
-        near = self._near
-        if near is None:
+            if self._near is not None:
+                return near_first(function, self._near, make_key, miss, only_field(key))
 
             @wraps(function)
             async def cached(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -195,26 +184,7 @@ class Cache:
 
             return cached
 
-        (before, place, after), known = only or ("", sys.maxsize, ""), near.known
-
-        @wraps(function)
-        async def cached_in_memory(*args: P.args, **kwargs: P.kwargs) -> T:
-            # The most common key and the most common hit, done here: a call to do each would cost a fifth of it.
-            try:
-                value = args[place]
-                common = type(value) is str and value.isalnum() and not kwargs
-                key = f"{before}{value}{after}" if common else make_key(args, kwargs)
-            except IndexError:
-                key = make_key(args, kwargs)
-            kept = known(key)
-            if kept is not None and near.clock() < kept.soon_s and kept.checked == near.number:
-                kept.hits += 1
-                return kept.value
-            if (kept := near.peek(key)) is not None:
-                return kept.value
-            return await miss(key, args, kwargs)
-
-        return cached_in_memory
+        return decorate
 
     def _codec_of(self, function: Callable[..., Any]) -> Codec:
         if self._codec is not None:

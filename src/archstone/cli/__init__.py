@@ -4,6 +4,7 @@ find.py     which System a name means, and what is wrong where it means none
 verbs.py    the verbs
 surge.py    one more, with what it shows
 lab.py      experiments that need no system
+replay.py   historical files through an exchange
 show.py     tables, fields and JSON
 """
 

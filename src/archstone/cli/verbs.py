@@ -34,6 +34,7 @@ from archstone.cli.audit import add_to as add_audit
 from archstone.cli.find import TRACEBACK, built_in, find_system
 from archstone.cli.lab import add_to as add_lab
 from archstone.cli.live import LiveView, wants_view
+from archstone.cli.replay import add_to as add_replay
 from archstone.cli.roles import add_to as add_roles
 from archstone.cli.sagas import add_to as add_sagas
 from archstone.cli.show import err, out, print_fields, print_json, print_table, say
@@ -301,6 +302,7 @@ def restore_command(
 
 
 add_audit(app)
+add_replay(app)
 add_roles(app)
 add_sagas(app)
 add_surge(app)

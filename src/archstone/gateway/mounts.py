@@ -2,7 +2,8 @@
 
 Promise: the longest prefix wins; the application sees its prefix as `root_path`; its answers get the request id and
 the security headers that it did not set itself, no content policy (pages have their own); its failure becomes a
-problem document if it has not begun to answer. It is neither shed nor limited: a stream may stay for hours.
+problem document if it has not begun to answer. It is neither shed nor limited: a stream may stay for hours. A web
+socket is its own from the first message on: it decides whom it accepts, and nothing is added.
 """
 
 from collections.abc import Callable, Mapping
@@ -56,6 +57,9 @@ async def serve_mount(
 ) -> None:
     """Let a mounted application answer, with the headers of `extra` that it does not set itself."""
     prefix, app = mount
+    if scope["type"] == "websocket":
+        await app({**scope, "root_path": scope.get("root_path", "") + prefix}, receive, send)
+        return
     started = False
 
     async def guarded_send(message: Message) -> None:

@@ -31,7 +31,7 @@ try:
     import uvloop
 
     from archstone.runtime.tls import Tls, TlsConfig
-    from archstone.runtime.wire import Connection, doors, take_over_log
+    from archstone.runtime.wire import Connection, doors, sockets, take_over_log
     from archstone.security.http import HttpsRedirect
 except ImportError as error:  # pragma: no cover: shown by the test of the core install
     message = "serving needs an HTTP server: pip install 'archstone[systems]'"
@@ -217,9 +217,9 @@ def _servers(embedded: Embedded, door: Door) -> list[tuple[_Server, list[socket.
 
 def _server(app: Any, settings: Settings, *, tls: Tls | None = None) -> _Server:
     config = TlsConfig(
-        app, log_config=None, access_log=False, lifespan="off", http=Connection, loop="none", ws="none",
+        app, log_config=None, access_log=False, lifespan="off", http=Connection, loop="none",
         server_header=False, proxy_headers=bool(settings.trusted_proxies), forwarded_allow_ips=settings.trusted_proxies,
-        backlog=_BACKLOG, timeout_graceful_shutdown=max(1, round(settings.drain_s)),
+        backlog=_BACKLOG, timeout_graceful_shutdown=max(1, round(settings.drain_s)), **sockets(),
     )  # fmt: skip
     config.context = None if tls is None else tls.context
     return _Server(config)

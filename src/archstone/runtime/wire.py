@@ -1,23 +1,28 @@
 """The server's side of a connection, where uvicorn's own words are not ours: broken HTTP, and its log.
 
 Promise: what cannot be parsed gets a problem document as any other bad request does, and the connection is closed;
-a head is bounded in bytes and in time (`gateway.heads`); what uvicorn logs goes where all log lines go, in their form.
+a head is bounded in bytes and in time (`gateway.heads`); a message of a web socket is bounded in bytes, and a socket
+whose other end is silent is closed; what uvicorn logs goes where all log lines go, in their form.
 """
 
+import importlib.util
 import logging
 import socket
-from typing import Final
+from typing import Any, Final
 
 from archstone.gateway.heads import BoundedHttp
 from archstone.observability import get_logger
 from archstone.services.http import BadRequestError
 
-__all__ = ["Connection", "doors", "take_over_log"]
+__all__ = ["Connection", "doors", "sockets", "take_over_log"]
 
 _WRONG: Final = BadRequestError("request", "is not HTTP/1.1 as RFC 9112 has it; the connection is closed")
 
 
 _DOORS: Final = 16
+_LONGEST_MESSAGE: Final = 65_536
+"""Bytes of a message that comes over a web socket."""
+_PING_S: Final = 20.0
 
 
 def doors(listener: socket.socket) -> list[socket.socket]:
@@ -28,6 +33,19 @@ def doors(listener: socket.socket) -> list[socket.socket]:
     at each turn; that costs a new connection some microseconds where none else waits.
     """
     return [listener, *(listener.dup() for _ in range(_DOORS - 1))]
+
+
+def sockets() -> dict[str, Any]:
+    """Return how uvicorn speaks WebSocket: by `websockets`, or not at all where that is not installed.
+
+    Messages are not compressed: that is 300 KB of memory for each connection, and most of them are a hundred bytes.
+    """
+    if importlib.util.find_spec("websockets") is None:
+        return {"ws": "none"}
+    return {
+        "ws": "websockets-sansio", "ws_max_size": _LONGEST_MESSAGE, "ws_ping_interval": _PING_S,
+        "ws_ping_timeout": _PING_S, "ws_per_message_deflate": False,
+    }  # fmt: skip
 
 
 class Connection(BoundedHttp):

@@ -136,6 +136,7 @@ def test_flows_reach_all_that_can_happen_and_keep_the_rules(name: str) -> None:
             seen[Told(event.kind)] += 1
         if number % 50 == 0:
             check(book, ledger)
-    always = {*Told} - {Told.UNCROSSED, Told.PHASED, Told.BANDED, Told.REFERRED}
-    assert set(seen) == (set(Told) if name == "auction" else always)
+    of_a_book = {each for each in Told if each < Told.OPENED}
+    always = of_a_book - {Told.UNCROSSED, Told.PHASED, Told.BANDED, Told.REFERRED}
+    assert set(seen) == (of_a_book if name == "auction" else always)
     assert seen[Told.TRADED] > 300

@@ -8,8 +8,10 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
+#include "digest.hpp"
 #include "ladder.hpp"
 #include "pool.hpp"
 #include "records.hpp"
@@ -48,13 +50,25 @@ struct Cross {
     int64_t price, volume, surplus;
 };
 
-class Book {
+// Whoever must know what becomes of orders while it happens has these functions. The orders are as they are afterwards.
+struct Nobody {
+    void accepted(const Order&) {}
+    void replaced(const Order&, int32_t /*price before*/, uint32_t /*lots before*/) {}
+    void canceled(const Order&) {}
+    void traded(const Order& /*taker or buyer*/, const Order&, int32_t /*price*/, uint32_t /*lots*/, uint8_t /*side*/) {}
+};
+
+template <typename Listener = Nobody>
+class BookFor {
 public:
-    explicit Book(Phase phase = Phase::continuous, size_t capacity = 1024) : pool_(capacity), ids_(capacity), phase_(phase) {
-        told_.reserve(4096);
+    // Events go to `tape`, and the book keeps one itself if there is none.
+    explicit BookFor(Phase phase = Phase::continuous, size_t capacity = 1024, Listener listener = {},
+                     std::vector<Event>* tape = nullptr)
+        : pool_(capacity), ids_(capacity), told_(tape ? *tape : own_), listener_(listener), phase_(phase) {
+        if (!tape) own_.reserve(4096);
     }
-    Book(const Book&) = delete;
-    Book& operator=(const Book&) = delete;
+    BookFor(const BookFor&) = delete;
+    BookFor& operator=(const BookFor&) = delete;
 
     // Forget the events told so far. Their place is used again.
     void clear() { told_.clear(); }
@@ -80,15 +94,29 @@ public:
     size_t bytes() const { return pool_.bytes() + ids_.bytes(); }
     Phase phase() const { return phase_; }
     int64_t last() const { return last_; }
+    int64_t reference() const { return reference_; }
+    std::pair<int64_t, int64_t> band() const { return {low_band_, high_band_}; }
+
+    // nullptr: none.
+    const Order* find(uint64_t id) const {
+        const Place at = ids_.find(id);
+        return at ? &pool_[at] : nullptr;
+    }
+
+    // 0: it does not sleep.
+    int32_t trigger(const Order& order) const { return order.sleeping ? pool_.extra(ids_.find(order.id)).trigger : 0; }
+
+    int32_t best(Side side) const { return side == Side::buy ? buys_.ladder.best() : sells_.ladder.best(); }
+
+    // Cancel all orders of an account; 0: everybody's.
+    void sweep(uint32_t account, Reason reason, uint32_t index) {
+        index_ = index;
+        drop_all(reason, [&](const Order& order) { return !account || order.account == account; });
+    }
 
     uint64_t digest() const {
-        uint64_t state = 0;
-        const auto mix = [&state](uint64_t word) {
-            state = (state + 0x9E3779B97F4A7C15u) ^ word;
-            state = (state ^ state >> 30) * 0xBF58476D1CE4E5B9u;
-            state = (state ^ state >> 27) * 0x94D049BB133111EBu;
-            state ^= state >> 31;
-        };
+        Digest digest;
+        const auto mix = [&digest](uint64_t word) { digest.mix(word); };
         for (const int64_t word : {int64_t(phase_), int64_t(last_), int64_t(reference_), int64_t(low_band_), int64_t(high_band_)})
             mix(word);
         const auto words = [&](Place at) {
@@ -108,7 +136,47 @@ public:
         sells_.each(pool_, words), mix(0);
         buy_stops_.each(pool_, words), mix(0);
         sell_stops_.each(pool_, words), mix(0);
-        return state;
+        return digest.value();
+    }
+
+    // Visit the orders that buy, those that sell, and the stops of either: each as they trade, or wake.
+    template <typename F>
+    void each(size_t queue, F&& visit) const {
+        const auto one = [&](Place at) {
+            const Order& order = pool_[at];
+            const Extra& extra = pool_.extra(at);
+            visit(order, order.iceberg ? extra.display : 0, order.sleeping ? extra.trigger : 0,
+                  order.sleeping ? 0 : shown(at));
+        };
+        switch (queue) {
+            case 0: return buys_.each(pool_, one);
+            case 1: return sells_.each(pool_, one);
+            case 2: return buy_stops_.each(pool_, one);
+            default: return sell_stops_.each(pool_, one);
+        }
+    }
+
+    // Put an order at the end of its queue, as `each` gave it. False: there is one with that id.
+    bool restore(const Order& given, uint32_t display, int32_t trigger, uint32_t shown) {
+        if (ids_.find(given.id)) return false;
+        const Place at = pool_.take();
+        pool_[at] = given;
+        if (display || trigger) pool_.extra(at) = {display, shown, trigger};
+        ids_.add(given.id, at);
+        if (given.sleeping)
+            sleep(at);
+        else if (given.side == static_cast<uint8_t>(Side::buy))
+            buys_.push(pool_, given.price, at);
+        else
+            sells_.push(pool_, given.price, at);
+        return true;
+    }
+
+    void restore(int64_t last, int64_t reference, int64_t low_band, int64_t high_band) {
+        last_ = static_cast<int32_t>(last);
+        reference_ = static_cast<int32_t>(reference);
+        low_band_ = low_band;
+        high_band_ = high_band;
     }
 
     struct Level {
@@ -170,16 +238,19 @@ private:
 
     // New orders
 
+public:
     static bool sound(const Command& c) {
         const bool in_range = c.id && c.account && c.side >= 1 && c.side <= 2 && c.type <= market && c.tif <= 3 &&
-                              c.stp <= 3 && c.flags <= post_only && c.price >= 0 && c.price <= max_price &&
+                              c.stp <= 3 && c.flags <= guarded && c.price >= 0 && c.price <= max_price &&
                               c.quantity > 0 && c.quantity <= max_quantity && c.display >= 0 &&
                               c.display <= c.quantity && c.trigger >= 0 && c.trigger <= max_price;
-        if (!in_range || (c.type == market) != (c.price == 0)) return false;
+        const bool takes_any = c.type == market && c.flags != guarded;
+        if (!in_range || takes_any != (c.price == 0) || (c.flags == guarded && c.type != market)) return false;
         const bool never_waits = c.type == market || at_once(c.tif);
-        return !(c.display && never_waits) && !(c.flags && (never_waits || c.trigger));
+        return !(c.display && never_waits) && !(c.flags == post_only && (never_waits || c.trigger));
     }
 
+private:
     static bool at_once(uint8_t tif) { return tif >= static_cast<uint8_t>(TimeInForce::ioc); }
 
     Reason refusal(const Command& c) const {
@@ -193,8 +264,8 @@ private:
     bool outside(int64_t price) const { return high_band_ && (price < low_band_ || price > high_band_); }
 
     Reason misplaced(uint8_t side, int64_t price, uint8_t flags) const {
-        if (price && outside(price)) return Reason::band;
-        if (flags && phase_ == Phase::continuous) {
+        if (price && flags != guarded && outside(price)) return Reason::band;
+        if (flags == post_only && phase_ == Phase::continuous) {
             const bool buy = side == static_cast<uint8_t>(Side::buy);
             const int32_t best = buy ? sells_.ladder.best() : buys_.ladder.best();
             if (best && (!price || (buy ? best <= price : best >= price))) return Reason::post_only;
@@ -214,7 +285,7 @@ private:
         order.side = c.side;
         order.type = c.type & 1;
         order.tif = c.tif & 3;
-        order.flags = c.flags & 1;
+        order.flags = c.flags & 3;
         order.stp = c.stp & 3;
         order.iceberg = c.display != 0;
         order.sleeping = c.trigger != 0;
@@ -222,6 +293,7 @@ private:
             pool_.extra(at) = {static_cast<uint32_t>(c.display), 0, static_cast<int32_t>(c.trigger)};
         ids_.add(c.id, at);
         tell(Told::accepted, order, order.price, order.left);
+        listener_.accepted(order);
         if (!order.sleeping) return arrive(at);
         sleep(at);
         if (phase_ == Phase::continuous && last_) low_ = high_ = last_;
@@ -249,7 +321,7 @@ private:
             if (order.tif == static_cast<uint8_t>(TimeInForce::fok) && !fills<S>(order))
                 return drop(at, Reason::not_in_full);
             if (!match<S>(at)) return;
-            if (!order.price || order.tif == static_cast<uint8_t>(TimeInForce::ioc)) return drop(at, Reason::unfilled);
+            if (order.type == market || order.tif == static_cast<uint8_t>(TimeInForce::ioc)) return drop(at, Reason::unfilled);
         }
         rest(at, Told::rested);
     }
@@ -357,6 +429,7 @@ private:
         event.quantity = lots;
         event.left = taker.left;
         event.other_left = maker.left;
+        listener_.traded(taker, maker, price, lots, aggressor);
     }
 
     void wake() {
@@ -410,9 +483,10 @@ private:
         Order& order = pool_[at];
         const bool keeps = order.sleeping || (c.price == order.price && c.quantity <= int64_t{order.left});
         if (!keeps) take_out(at);
-        order.price = static_cast<int32_t>(c.price);
-        order.left = static_cast<uint32_t>(c.quantity);
+        const int32_t price = std::exchange(order.price, static_cast<int32_t>(c.price));
+        const uint32_t left = std::exchange(order.left, static_cast<uint32_t>(c.quantity));
         tell(Told::replaced, order, order.price, order.left).other = keeps;
+        listener_.replaced(order, price, left);
         if (!keeps) return arrive(at);
         if (order.iceberg && !order.sleeping) pool_.extra(at).shown = std::min(pool_.extra(at).shown, order.left);
     }
@@ -465,6 +539,7 @@ private:
     void drop(Place at, Reason reason) {
         const Order& order = pool_[at];
         tell(Told::canceled, order, order.price, 0, order.left).reason = reason;
+        listener_.canceled(order);
         release(at);
     }
 
@@ -507,14 +582,16 @@ private:
             event.left = cross->surplus;
             trade_at(static_cast<int32_t>(cross->price), cross->volume);
         }
-        const auto unpriced = [&](auto& half) {
-            while (const Place at = half.market.head) {
-                half.market.remove(pool_, at);
-                drop(at, Reason::unfilled);
-            }
+        picked_.clear();
+        const auto pick = [&](Place at) {
+            if (pool_[at].type == market) picked_.push_back(at);
         };
-        unpriced(buys_);
-        unpriced(sells_);
+        buys_.each(pool_, pick);
+        sells_.each(pool_, pick);
+        for (const Place at : picked_) {
+            take_out(at);
+            drop(at, Reason::unfilled);
+        }
     }
 
     // See `crossing` in auction.py.
@@ -522,16 +599,29 @@ private:
         struct Step {
             int32_t price;
             int64_t bought, sold;
+            bool limit;  // or only market orders, whose prices are no candidates
         };
         const auto lots = [&](Place head) {
             int64_t sum = 0;
             for (Place at = head; at; at = pool_[at].next) sum += pool_[at].left;
             return sum;
         };
+        const auto limit = [&](Place head) {
+            for (Place at = head; at; at = pool_[at].next)
+                if (pool_[at].type != market) return true;
+            return false;
+        };
         std::vector<Step> steps;
-        for (int32_t p = buys_.ladder.best(); p; p = buys_.ladder.next(p)) steps.push_back({p, lots(buys_.ladder.first(p)), 0});
-        for (int32_t p = sells_.ladder.best(); p; p = sells_.ladder.next(p)) steps.push_back({p, 0, lots(sells_.ladder.first(p))});
-        if (steps.empty() && reference_) steps.push_back({reference_, 0, 0});
+        for (int32_t p = buys_.ladder.best(); p; p = buys_.ladder.next(p)) {
+            const Place head = buys_.ladder.first(p);
+            steps.push_back({p, lots(head), 0, limit(head)});
+        }
+        for (int32_t p = sells_.ladder.best(); p; p = sells_.ladder.next(p)) {
+            const Place head = sells_.ladder.first(p);
+            steps.push_back({p, 0, lots(head), limit(head)});
+        }
+        if (reference_ && std::none_of(steps.begin(), steps.end(), [](const Step& each) { return each.limit; }))
+            steps.push_back({reference_, 0, 0, true});
         std::sort(steps.begin(), steps.end(), [](const Step& a, const Step& b) { return a.price < b.price; });
 
         int64_t bought = lots(buys_.market.head), sold = lots(sells_.market.head);
@@ -540,8 +630,14 @@ private:
         for (size_t i = 0; i < steps.size();) {
             const int32_t price = steps[i].price;
             int64_t leaving = 0;
-            for (; i < steps.size() && steps[i].price == price; ++i) sold += steps[i].sold, leaving += steps[i].bought;
-            if (const int64_t volume = std::min(bought, sold)) found.push_back({price, volume, bought - sold});
+            bool candidate = false;
+            for (; i < steps.size() && steps[i].price == price; ++i) {
+                sold += steps[i].sold;
+                leaving += steps[i].bought;
+                candidate |= steps[i].limit;
+            }
+            if (const int64_t volume = std::min(bought, sold); volume && candidate)
+                found.push_back({price, volume, bought - sold});
             bought -= leaving;
         }
         if (found.empty()) return std::nullopt;
@@ -599,7 +695,7 @@ private:
         Event& event = say(Told::banded);
         event.price = c.price;
         event.left = c.trigger;
-        drop_all(Reason::band, [&](const Order& order) { return order.price && outside(order.price); });
+        drop_all(Reason::band, [&](const Order& order) { return order.type != market && outside(order.price); });
     }
 
     void refer(const Command& c) {
@@ -614,7 +710,9 @@ private:
     Half<true> sells_;
     Half<true> buy_stops_;    // the lowest trigger wakes first
     Half<false> sell_stops_;
-    std::vector<Event> told_;
+    std::vector<Event> own_;
+    std::vector<Event>& told_;
+    [[no_unique_address]] Listener listener_;
     std::vector<Place> woken_, picked_;
     size_t next_woken_ = 0;
     uint32_t index_ = 0;
@@ -623,5 +721,7 @@ private:
     int64_t low_band_ = 0, high_band_ = 0;
     Phase phase_;
 };
+
+using Book = BookFor<>;
 
 }  // namespace matching

@@ -15,11 +15,11 @@ using Place = uint32_t;  // of an order in the pool; 0 is nobody
 struct Order {
     uint64_t id;
     uint32_t account;
-    int32_t price;  // 0: market
+    int32_t price;  // 0: a market order that takes any
     uint32_t left;
     Place next, prev;
     uint8_t side;
-    uint8_t type : 1, tif : 2, flags : 1, stp : 2, sleeping : 1;
+    uint8_t type : 1, tif : 2, flags : 2, stp : 2, sleeping : 1;
     uint8_t iceberg;
     uint8_t spare;
 };

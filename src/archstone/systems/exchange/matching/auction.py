@@ -6,13 +6,15 @@ All orders gather; at the end one price is found at which the most lots change h
 2. if buyers are left over at all of these the highest of them, if sellers are the lowest: the surplus pulls the price;
 3. the one nearest to the reference price, or the highest of them where there is no reference or two are as near.
 
-Candidates are the prices of orders; if none has a price, the reference is the only one.
+Candidates are the prices of limit orders; if there are none, the reference is the only one. A market order that takes
+no worse price than its own counts up to that price, and does not pull.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from archstone.systems.exchange.matching.book import Half
+from archstone.systems.exchange.matching.commands import Type
 
 __all__ = ["Cross", "crossing"]
 
@@ -29,7 +31,7 @@ class Cross(NamedTuple):
 
 def crossing(buys: Half, sells: Half, reference: int) -> Cross | None:
     """Return at which price an auction ends; None: nobody can trade. `reference` 0: there is none."""
-    prices = sorted({*buys.prices(), *sells.prices()}) or [reference][: reference > 0]
+    prices = sorted({*_limits(buys), *_limits(sells)}) or [reference][: reference > 0]
     found = [cross for cross in (_at(price, buys, sells) for price in prices) if cross.volume]
     if not found:
         return None
@@ -42,6 +44,10 @@ def crossing(buys: Half, sells: Half, reference: int) -> Cross | None:
     if all(each.surplus < 0 for each in found):
         return found[0]
     return min(found, key=lambda each: (abs(each.price - reference) if reference else 0, -each.price))
+
+
+def _limits(half: Half) -> Iterator[int]:
+    return (price for price in half.prices() if any(order.type == Type.LIMIT for order in half.at(price)))
 
 
 def _at(price: int, buys: Half, sells: Half) -> Cross:

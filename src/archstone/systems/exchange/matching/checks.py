@@ -20,6 +20,7 @@ _SIDES: Final = frozenset(Side)
 _TYPES: Final = frozenset(Type)
 _TIMES: Final = frozenset(TimeInForce)
 _CHOICES: Final = frozenset(SelfTrade)
+_FLAGS: Final = frozenset({Flag.NONE, Flag.POST_ONLY, Flag.PROTECTED})
 _AT_ONCE: Final = frozenset({TimeInForce.IOC, TimeInForce.FOK})
 
 
@@ -36,7 +37,7 @@ def _in_range(command: Command) -> bool:
         and command.type in _TYPES
         and command.tif in _TIMES
         and command.stp in _CHOICES
-        and command.flags in {0, Flag.POST_ONLY}
+        and command.flags in _FLAGS
         and 0 <= command.price <= MAX_PRICE
         and 0 < command.quantity <= MAX_QUANTITY
         and 0 <= command.display <= command.quantity
@@ -46,7 +47,8 @@ def _in_range(command: Command) -> bool:
 
 def _makes_sense(command: Command) -> bool:
     market = command.type == Type.MARKET
-    if market != (command.price == 0):
+    protected = bool(command.flags & Flag.PROTECTED)
+    if protected > market or (market and not protected) != (command.price == 0):
         return False
     never_waits = market or command.tif in _AT_ONCE
     if command.display and never_waits:

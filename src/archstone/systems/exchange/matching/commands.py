@@ -12,13 +12,16 @@ Which fields a command uses; all others are 0:
 
 and those that a venue does by itself, before any book (an engine refuses them):
 
-    OPEN         book  type price quantity display trigger
+    OPEN         book  type price quantity display trigger  tif flags stp
                                                        a new book: the `Phase` it begins with, what a lot is worth per
                                                        tick, lots of an order at most, collar and halt in basis points
+                                                       (0: none); and seconds of the breaker: its window, how long it
+                                                       halts, how long the auction gathers after that (0: 60, 30, 30)
     LIMIT        account  type quantity                 the `Limit`, and what it is from now on; a new account is made
     DEPOSIT      account  quantity                      money comes in; below 0: goes out
     KILL         account  type                          1: orders are refused and all that rest are cancelled; 0: again;
                                                        account 0: everybody's
+    TICK         book                                  nothing but that time passes: what is due in the book happens
 
 Prices are whole ticks, quantities whole lots: nothing here is rounded.
 """
@@ -60,6 +63,7 @@ class Kind(IntEnum):
     LIMIT = 17
     DEPOSIT = 18
     KILL = 19
+    TICK = 20
 
 
 class Side(IntEnum):
@@ -95,6 +99,8 @@ class Flag(IntFlag):
     NONE = 0
     POST_ONLY = 1
     """Refused rather than filled on arrival."""
+    PROTECTED = 2
+    """Of a market order: it has a price, and takes no worse one. What is not filled is cancelled all the same."""
 
 
 class SelfTrade(IntEnum):
@@ -134,7 +140,7 @@ class Limit(IntEnum):
     POSITION = 4
     """Lots of one book that are held, or owed, once all that is open were done."""
     RATE = 5
-    """Commands within a second."""
+    """New orders and replaces within a second of the clock. Cancelling is free."""
 
 
 class Command(NamedTuple):
@@ -151,7 +157,7 @@ class Command(NamedTuple):
     flags: int = 0
     stp: int = 0
     price: int = 0
-    """The worst price that is taken, in ticks; 0 for market orders."""
+    """The worst price that is taken, in ticks; 0 for market orders that are not PROTECTED."""
     quantity: int = 0
     """Lots."""
     display: int = 0

@@ -14,6 +14,17 @@
     REFERRED    price                                       the reference price
     SWEPT       account quantity                            a mass cancel is through; so many orders
 
+and a venue besides
+
+    OPENED      other price quantity left other_left    a book: its `Phase`, a lot's worth per tick, lots of an order at
+                                                        most, collar and halt
+    LIMITED     account other quantity                  the `Limit` `other` is `quantity` now
+    DEPOSITED   account quantity                        money came in; below 0: went out
+    KILLED      account quantity                        1: the kill switch is on, 0: off; account 0: everybody's
+
+An event concerns the book of its command; CANCELED with the reason KILL says its book in `other`. The price of a market
+order that a venue accepts is the worst that it takes. PHASED with the reason BREAKER is the circuit breaker's doing.
+
 All that orders and trades became can be rebuilt from these alone.
 """
 

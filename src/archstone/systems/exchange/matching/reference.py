@@ -9,12 +9,13 @@ The rules where venues differ:
 - An iceberg's next part goes to the end of its queue. All of it counts for FOK and in auctions.
 - A replaced order keeps its place if its price stays and its quantity does not grow; else it arrives anew.
 - FOK looks at whole prices: an order of its own account at a price that it needs kills it, unless it cancels makers.
+- A PROTECTED market order waits for an auction at its price, among the others, and bands do not touch it.
 - Stops wake by any trade, in the order nearest trigger first, buys before sells, and then one after another.
 - A band cancels what lies outside it, so that there is never a trade outside.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Final
 
@@ -32,6 +33,7 @@ from archstone.systems.exchange.matching.commands import (
     SelfTrade,
     Side,
     TimeInForce,
+    Type,
 )
 from archstone.systems.exchange.matching.digest import digest_of
 from archstone.systems.exchange.matching.events import Event, Reason, Told
@@ -92,7 +94,7 @@ class ReferenceEngine:
     def digest(self) -> int:
         """Return 64 bits that two books share if all that decides about their future is the same."""
         words = (self.phase, self.last, self.reference, *self.band)
-        return digest_of(words, [*self._halves.values(), *self._sleeping.values()])
+        return digest_of(words, self.queues())
 
     def depth(self, side: Side, levels: int) -> list[tuple[int, int, int]]:
         """Return the best `levels` prices of a side: price, lots shown, orders."""
@@ -103,6 +105,29 @@ class ReferenceEngine:
     def __len__(self) -> int:
         """Count the live orders, sleeping stops too."""
         return len(self._live)
+
+    # What a venue needs besides
+
+    def find(self, id: int) -> Order | None:
+        """Return a live order."""
+        return self._live.get(id)
+
+    def sweep(self, account: int, reason: Reason) -> list[Event]:
+        """Cancel all orders of an account, or everybody's if it is 0, and return what came of it."""
+        self._told = []
+        self._drop_all([each for each in self._all() if account in {0, each.account}], reason)
+        return self._told
+
+    def queues(self) -> tuple[list[Order], ...]:
+        """Return the orders that buy, those that sell, and the stops of either: each as they trade, or wake."""
+        return tuple([*queue] for queue in (*self._halves.values(), *self._sleeping.values()))
+
+    def restore(self, queues: Sequence[Iterable[Order]]) -> None:
+        """Put orders, as `queues` gives them, into this empty book."""
+        for queue, orders in zip((*self._halves.values(), *self._sleeping.values()), queues, strict=True):
+            for order in orders:
+                queue.add(order)
+                self._live[order.id] = order
 
     # New orders
 
@@ -134,7 +159,7 @@ class ReferenceEngine:
 
     def _misplaced(self, side: int, price: int, flags: int) -> Reason:
         low, high = self.band
-        if price and high and not low <= price <= high:
+        if price and high and not low <= price <= high and not flags & Flag.PROTECTED:
             return Reason.BAND
         if flags & Flag.POST_ONLY and self.phase == Phase.CONTINUOUS:
             other = self._other(side)
@@ -151,7 +176,7 @@ class ReferenceEngine:
             self._match(order)
             if order.id not in self._live:
                 return
-            if not order.price or order.tif == TimeInForce.IOC:
+            if order.type == Type.MARKET or order.tif == TimeInForce.IOC:
                 self._drop(order, Reason.UNFILLED)
                 return
         self._rest(order, Told.RESTED)
@@ -306,7 +331,7 @@ class ReferenceEngine:
         if cross is not None and not self._is_outside(cross.price):
             self._told.append(Event(Told.UNCROSSED, price=cross.price, quantity=cross.volume, left=cross.surplus))
             self._cross(iter([*buys]), iter([*sells]), cross.price, cross.volume)
-        self._drop_all([*buys.market.values(), *sells.market.values()], Reason.UNFILLED)
+        self._drop_all([each for each in chain(buys, sells) if each.type == Type.MARKET], Reason.UNFILLED)
 
     def _is_outside(self, price: int) -> bool:
         low, high = self.band
@@ -337,7 +362,8 @@ class ReferenceEngine:
             return
         self.band = (low, high)
         self._told.append(Event(Told.BANDED, price=low, left=high))
-        self._drop_all([each for each in self._all() if each.price and self._is_outside(each.price)], Reason.BAND)
+        outside = [each for each in self._all() if each.type == Type.LIMIT and self._is_outside(each.price)]
+        self._drop_all(outside, Reason.BAND)
 
     def _refer(self, command: Command) -> None:
         if not 0 < command.price <= MAX_PRICE:

@@ -30,6 +30,11 @@ class MemorySequencer:
         self._next = 1
         self._more = asyncio.Event()
 
+    @property
+    def last(self) -> int:
+        """Number of the last command; see `Sequencer.last`."""
+        return self._next - 1
+
     async def submit(self, commands: Commands) -> Batch:
         """Have commands done; see `Sequencer.submit`."""
         kept = commands.copy()

@@ -29,6 +29,11 @@ class Batch(NamedTuple):
 class Sequencer(Protocol):
     """Takes commands of all, and tells all."""
 
+    @property
+    def last(self) -> int:
+        """Number of the last command that is kept. 0: there is none."""
+        ...
+
     async def submit(self, commands: Commands) -> Batch:
         """Have commands done, at least one, in this order and without others in between; return when they are kept.
 

@@ -1,38 +1,73 @@
-"""The rules of a venue, as plain Python."""
+"""The rules of a venue, as plain Python. It is the oracle for every faster one.
 
-import pickle
+What may be ordered stands in `risk`, what came of it in `accounts`, when trading stops in `breaker`. Each command is
+done whole before the next: risk, the book, what its events mean for accounts, and at last, if one of its trades moved
+the price too far, the halt. Before a command for a book, what was due in that book by time is done, and told as its
+first events.
+
+KILL cancels in all books, lowest number first, and in each as a mass cancel does. It does not close positions.
+"""
+
 from collections.abc import Callable
+from typing import Self
 
 import numpy as np
 
 from archstone.systems.exchange.matching import (
     EVENT,
+    MAX_PRICE,
+    MAX_QUANTITY,
     Command,
     Commands,
     Event,
     Events,
+    Flag,
     Kind,
+    Limit,
+    Phase,
     Reason,
-    ReferenceEngine,
     Side,
     Told,
+    Type,
     commands_of,
 )
-from archstone.systems.exchange.venue.port import Standing
+from archstone.systems.exchange.matching.checks import fault_of
+from archstone.systems.exchange.matching.digest import digest_of
+from archstone.systems.exchange.venue.accounts import NO_LIMIT, Account, Open
+from archstone.systems.exchange.venue.market import Market, market_of
+from archstone.systems.exchange.venue.port import Standing, order_of
+from archstone.systems.exchange.venue.risk import Wish, owed, refusal
+from archstone.systems.exchange.venue.state import DumpError, State, dumped, loaded, words_of
 
 __all__ = ["ReferenceVenue"]
+
+_SECOND_NS = 1_000_000_000
 
 
 class ReferenceVenue:
     """See `Venue`."""
 
-    def __init__(self) -> None:
-        """Make one without books and accounts."""
-        self._books: dict[int, ReferenceEngine] = {}
-        self._standings: dict[int, Standing] = {}
+    def __init__(self, state: State | None = None) -> None:
+        """Make one with that state; None: without books and accounts."""
+        self.state = state or State()
+        self._verbs: dict[int, Callable[[int, Command], list[Event]]] = {
+            Kind.OPEN: self._open,
+            Kind.LIMIT: self._limit,
+            Kind.DEPOSIT: self._deposit,
+            Kind.KILL: self._kill,
+        }
+        self._book_verbs: dict[int, Callable[[Market, Command], list[Event]]] = {
+            Kind.CANCEL: self._owned,
+            Kind.MASS_CANCEL: self._owned,
+            Kind.PHASE: self._enter,
+            Kind.BAND: self._ruled,
+            Kind.REFERENCE: self._ruled,
+            Kind.TICK: self._tick,
+        }
 
     def apply(self, commands: Commands, at_ns: int) -> Events:
         """Do commands; see `Venue.apply`."""
+        self.state.now_ns = max(self.state.now_ns, at_ns)
         told: list[tuple[int, Event]] = []
         books = commands["book"].tolist()
         for index, (book, command) in enumerate(zip(books, commands_of(commands), strict=True)):
@@ -44,34 +79,254 @@ class ReferenceVenue:
         return events
 
     def _do(self, book: int, command: Command) -> list[Event]:
-        own: dict[int, Callable[[int, Command], list[Event]]] = {Kind.OPEN: self._open}
-        if (act := own.get(command.kind)) is not None:
-            return act(book, command)
-        engine = self._books.get(book)
-        if engine is None:
-            return [Event(Told.REJECTED, command.id, account=command.account, reason=Reason.NO_BOOK)]
-        return engine.apply(command)
+        if (verb := self._verbs.get(command.kind)) is not None:
+            return verb(book, command)
+        market = self.state.markets.get(book)
+        due = self._due(market) if market is not None else []
+        if command.kind in {Kind.NEW, Kind.REPLACE}:
+            return due + self._order(market, command)
+        act = self._book_verbs.get(command.kind)
+        if act is None:
+            return due + _rejected(command, Reason.FIELD)
+        if market is None:
+            return _rejected(command, Reason.NO_BOOK)
+        return due + self._settled(market, act(market, command))
+
+    # Orders
+
+    def _order(self, market: Market | None, command: Command) -> list[Event]:
+        reason = self._gate(command)
+        if not reason and market is None:
+            reason = Reason.NO_BOOK
+        if reason or market is None:
+            return _rejected(command, reason)
+        ask = self._new if command.kind == Kind.NEW else self._replace
+        asked = ask(market, command)
+        if isinstance(asked, Reason):
+            return _rejected(command, asked)
+        return self._settled(market, market.engine.apply(asked))
+
+    def _gate(self, command: Command) -> Reason:
+        """Return why an account may not send an order at all, and count it."""
+        account = self.state.accounts.get(command.account)
+        if account is None:
+            return Reason.NO_ACCOUNT
+        if command.kind == Kind.NEW:
+            owner, number = order_of(command.id)
+            if owner != account.number or not number:
+                return Reason.FIELD
+            if number <= account.last_number:
+                return Reason.NUMBER
+            account.last_number = number
+        if account.killed or self.state.killed:
+            return Reason.KILL
+        if account.count(self.state.now_ns // _SECOND_NS) > account.limits[Limit.RATE]:
+            return Reason.RATE
+        return Reason.NONE
+
+    def _new(self, market: Market, command: Command) -> Command | Reason:
+        """Return what the book is to do, or why it is not asked."""
+        if reason := fault_of(command):
+            return reason
+        if command.type == Type.MARKET and not command.price:
+            worst = market.worst(command.side, command.trigger)
+            if not worst:
+                return Reason.COLLAR
+            command = command._replace(price=worst, flags=command.flags | Flag.PROTECTED)
+        wish = Wish(command.side, command.price, command.quantity, command.trigger)
+        return refusal(self.state.accounts[command.account], market, wish, self.state.markets) or command
+
+    def _replace(self, market: Market, command: Command) -> Command | Reason:
+        """Return what the book is to do, or why it is not asked; what is no live order it refuses itself."""
+        old = market.engine.find(command.id)
+        if old is None or old.account != command.account:
+            return command
+        if old.type == Type.MARKET:
+            if command.price:
+                return Reason.FIELD
+            command = command._replace(price=old.price)
+        in_range = 0 < command.quantity <= MAX_QUANTITY and 0 < command.price <= MAX_PRICE
+        if not in_range or (command.price == old.price and command.quantity <= old.left):
+            return command
+        wish = Wish(old.side, command.price, command.quantity, old.trigger, old.price, old.left)
+        return refusal(self.state.accounts[command.account], market, wish, self.state.markets) or command
+
+    def _owned(self, market: Market, command: Command) -> list[Event]:
+        if command.account not in self.state.accounts:
+            return _rejected(command, Reason.NO_ACCOUNT)
+        return market.engine.apply(command)
+
+    def _ruled(self, market: Market, command: Command) -> list[Event]:
+        return market.engine.apply(command)
+
+    def _tick(self, market: Market, command: Command) -> list[Event]:
+        return []
+
+    # What came of it
+
+    def _settled(self, market: Market, events: list[Event]) -> list[Event]:
+        """Note what the events of a book mean for accounts; return them, and the halt if they come to one."""
+        tripped = False
+        for event in events:
+            match event.kind:
+                case Told.ACCEPTED:
+                    order = market.orders[event.id] = Open(event.account, event.side, event.price, event.quantity)
+                    self.state.accounts[order.account].bind(market.book, order, order.left, market.value)
+                case Told.REPLACED:
+                    order = self._released(market, event.id)
+                    order.price, order.left = event.price, event.quantity
+                    self.state.accounts[order.account].bind(market.book, order, order.left, market.value)
+                case Told.CANCELED:
+                    self._released(market, event.id)
+                    del market.orders[event.id]
+                case Told.TRADED:
+                    tripped |= self._traded(market, event)
+                case _:
+                    pass
+        return events + self._move(market, Phase.HALTED) if tripped else events
+
+    def _released(self, market: Market, id: int) -> Open:
+        order = market.orders[id]
+        self.state.accounts[order.account].bind(market.book, order, -order.left, market.value)
+        return order
+
+    def _traded(self, market: Market, event: Event) -> bool:
+        """Note a trade, and return whether it trips the breaker. What an auction trades never does."""
+        taker = event.side or Side.BUY
+        maker = Side.SELL if taker == Side.BUY else Side.BUY
+        for key, number, side in ((event.id, event.account, taker), (event.other, event.other_account, maker)):
+            order, account = market.orders[key], self.state.accounts[number]
+            account.bind(market.book, order, -event.quantity, market.value)
+            account.trade(market.book, side, event.quantity, event.price * event.quantity * market.value)
+            order.left -= event.quantity
+            if not order.left:
+                del market.orders[key]
+        if not event.side:
+            market.breaker.restart()
+        return market.breaker.trips(event.price, self.state.now_ns)
+
+    # Phases
+
+    def _due(self, market: Market) -> list[Event]:
+        """Do what is due by time."""
+        phase = market.breaker.next_phase(market.engine.phase, self.state.now_ns)
+        return [] if phase is None else self._settled(market, self._move(market, phase))
+
+    def _move(self, market: Market, phase: Phase) -> list[Event]:
+        """Have the breaker enter a phase."""
+        if phase == Phase.HALTED:
+            market.breaker.trip(self.state.now_ns)
+        events = market.engine.apply(Command(Kind.PHASE, type=phase))
+        return [each._replace(reason=Reason.BREAKER) if each.kind == Told.PHASED else each for each in events]
+
+    def _enter(self, market: Market, command: Command) -> list[Event]:
+        events = market.engine.apply(command)
+        if any(each.kind == Told.PHASED for each in events):
+            market.breaker.due_ns = 0  # from now on whoever said so decides
+        return events
+
+    # What concerns the whole venue
 
     def _open(self, book: int, command: Command) -> list[Event]:
-        self._books[book] = ReferenceEngine()
-        return [Event(Told.OPENED, price=command.price)]
+        if book in self.state.markets:
+            return _rejected(command, Reason.DUPLICATE)
+        market = market_of(command, book)
+        if market is None:
+            return _rejected(command, Reason.FIELD)
+        self.state.markets = dict(sorted([*self.state.markets.items(), (book, market)]))
+        return [
+            Event(
+                Told.OPENED,
+                other=command.type,
+                price=market.value,
+                quantity=market.most,
+                left=market.collar,
+                other_left=market.breaker.halt,
+            )
+        ]
+
+    def _limit(self, book: int, command: Command) -> list[Event]:
+        if not command.account or command.type not in {*Limit} or not 0 <= command.quantity <= NO_LIMIT:
+            return _rejected(command, Reason.FIELD)
+        account = self.state.accounts.setdefault(command.account, Account(command.account))
+        account.limits[command.type] = command.quantity
+        return [Event(Told.LIMITED, other=command.type, account=account.number, quantity=command.quantity)]
+
+    def _deposit(self, book: int, command: Command) -> list[Event]:
+        """Take money in, or give it out: what is neither reserved nor borrowed nor needed to buy back what is owed."""
+        account = self.state.accounts.get(command.account)
+        if account is None:
+            return _rejected(command, Reason.NO_ACCOUNT)
+        if not command.quantity:
+            return _rejected(command, Reason.FIELD)
+        own = account.cash - account.reserved - owed(account, self.state.markets)
+        if command.quantity < 0 and own + command.quantity < 0:
+            return _rejected(command, Reason.CREDIT)
+        account.cash += command.quantity
+        account.paid_in += command.quantity
+        return [Event(Told.DEPOSITED, account=account.number, quantity=command.quantity)]
+
+    def _kill(self, book: int, command: Command) -> list[Event]:
+        account = self.state.accounts.get(command.account)
+        if command.type not in {0, 1}:
+            return _rejected(command, Reason.FIELD)
+        if account is None and command.account:
+            return _rejected(command, Reason.NO_ACCOUNT)
+        if account is None:
+            self.state.killed = bool(command.type)
+        else:
+            account.killed = bool(command.type)
+        told = [Event(Told.KILLED, account=command.account, quantity=command.type)]
+        for number, market in self.state.markets.items() if command.type else ():
+            events = self._settled(market, market.engine.sweep(command.account, Reason.KILL))
+            told += [each._replace(other=number) for each in events]
+        return told
+
+    # What one may ask
 
     def depth(self, book: int, side: Side, levels: int) -> list[tuple[int, int, int]]:
         """Return the best prices of a side; see `Venue.depth`."""
-        return self._books[book].depth(side, levels)
+        return self.state.markets[book].engine.depth(side, levels)
 
     def standing(self, account: int) -> Standing:
         """Return an account; see `Venue.standing`."""
-        return self._standings[account]
+        found = self.state.accounts[account]
+        held, owes = found.worth(lambda book: self.state.markets[book].worth)
+        return Standing(
+            account=account,
+            cash=found.cash,
+            reserved=found.reserved,
+            positions={book: each.position for book, each in sorted(found.holdings.items()) if each.position},
+            exposure=held + owes,
+            profit=found.cash + held - owes - found.paid_in,
+            killed=found.killed or self.state.killed,
+        )
 
     def digest(self) -> int:
         """Return 64 bits of the state; see `Venue.digest`."""
-        return sum(engine.digest() for engine in self._books.values()) & (2**64 - 1)
+        return digest_of(words_of(self.state), [])
 
     def dump(self) -> bytes:
-        """Return the whole state; see `Venue.dump`."""
-        return pickle.dumps(self)
+        """Return the whole state; see `Venue.dump`, and `state` for its form."""
+        return dumped(self.state, self.digest())
+
+    @classmethod
+    def load(cls, state: bytes) -> Self:
+        """Return the venue that was dumped, by whichever class of venue.
+
+        Raises:
+            DumpError: It is damaged, or of a version that is not known here. Take an older one.
+        """
+        found, digest = loaded(state)
+        venue = cls(found)
+        if venue.digest() != digest:
+            raise DumpError(f"the dump makes a venue of digest {venue.digest():016x}, not {digest:016x}")
+        return venue
 
     def __len__(self) -> int:
         """Count the live orders."""
-        return sum(len(engine) for engine in self._books.values())
+        return sum(len(market.engine) for market in self.state.markets.values())
+
+
+def _rejected(command: Command, reason: Reason) -> list[Event]:
+    return [Event(Told.REJECTED, command.id, account=command.account, reason=reason)]

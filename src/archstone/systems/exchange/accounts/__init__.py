@@ -1,0 +1,3 @@
+"""Who may come to the exchange, and how they prove who they are."""
+
+__all__: list[str] = []

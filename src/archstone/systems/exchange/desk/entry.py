@@ -1,0 +1,141 @@
+"""Orders of accounts on their way to the sequencer, for the contracts and the stream alike.
+
+Promise: an order with a number is placed once. One that was refused can be sent again under a higher number. What the
+caller gets is how the order stands when everything that came of the command has been read.
+"""
+
+from typing import Final
+
+from archstone.systems.exchange.desk import contract
+from archstone.systems.exchange.desk.floor import Floor, rows
+from archstone.systems.exchange.desk.ledger import Account, Order
+from archstone.systems.exchange.desk.words import SELF_TRADES, SIDES, TIFS, said, why
+from archstone.systems.exchange.instruments import Instrument
+from archstone.systems.exchange.matching import Command, Flag, Kind, Reason, TimeInForce, Told, Type
+from archstone.systems.exchange.sequencer import Batch
+from archstone.systems.exchange.venue import order_id
+
+__all__ = ["MOST_ORDERS", "Entry"]
+
+MOST_ORDERS: Final = 1_000
+"""Orders of one account that work or sleep."""
+
+
+class Entry:
+    """Takes orders of all accounts."""
+
+    def __init__(self, floor: Floor) -> None:
+        self.floor = floor
+
+    def account(self, number: int) -> Account:
+        """Return an account; an empty one if it has never been here."""
+        return self.floor.board.accounts.get(number) or Account(number)
+
+    def instrument(self, symbol: str) -> Instrument:
+        """Return what a symbol stands for.
+
+        Raises:
+            UnknownInstrumentError: Nothing.
+        """
+        found = self.floor.instruments.named(symbol)
+        if found is None:
+            raise contract.UnknownInstrumentError(symbol)
+        return found
+
+    def symbol(self, book: int) -> str:
+        """Return the symbol of a book; its number where it is none of ours."""
+        found = self.floor.instruments.of(book)
+        return f"B{book}" if found is None else found.symbol
+
+    def order(self, account: int, number: int) -> Order:
+        """Return an order of an account.
+
+        Raises:
+            UnknownOrderError: There is none, or it ended long ago.
+        """
+        found = self.account(account).order(number)
+        if found is None:
+            raise contract.UnknownOrderError(number)
+        return found
+
+    async def place(self, account: int, new: contract.NewOrder) -> tuple[int, Order]:
+        """Place an order; return the sequence and how it stands.
+
+        Raises:
+            OrderRefusedError: It was refused, or the order of this number is another, or too many work already.
+            UnknownInstrumentError: This is not traded.
+        """
+        about = self.instrument(new.symbol)
+        owner = self.account(account)
+        if new.number is not None and (known := owner.order(new.number)) is not None:
+            if known.book != about.book or known.side != SIDES[new.side] or known.type != _type_of(new):
+                raise _refused(new.number, Reason.NUMBER)
+            return self.floor.board.sequence, known
+        number = self.floor.next_number(account) if new.number is None else new.number
+        if len(owner.live) >= MOST_ORDERS:
+            text = f"{MOST_ORDERS} of yours work already, as many as one may have"
+            raise contract.OrderRefusedError(number, "too_many", text)
+        batch = await self._submit(account, _command(account, number, new), about.book)
+        _check(batch, number)
+        return batch.last, self.order(account, number)
+
+    async def cancel(self, account: int, number: int) -> tuple[int, Order]:
+        """Cancel an order; one that has ended stays as it is."""
+        order = self.order(account, number)
+        if order.status in {"filled", "canceled"}:
+            return self.floor.board.sequence, order
+        batch = await self._submit(account, Command(Kind.CANCEL, id=order.id, account=account), order.book)
+        if order.status not in {"filled", "canceled"}:  # it may have ended before the sequencer came to it
+            _check(batch, number)
+        return batch.last, order
+
+    async def replace(self, account: int, number: int, *, quantity: int, price: int | None) -> tuple[int, Order]:
+        """Change what is open of an order, and its price. None: the price that it has."""
+        order = self.order(account, number)
+        wanted = order.price if price is None else price
+        command = Command(Kind.REPLACE, id=order.id, account=account, price=wanted, quantity=quantity)
+        batch = await self._submit(account, command, order.book)
+        _check(batch, number)
+        return batch.last, order
+
+    async def cancel_all(self, account: int, symbol: str | None, side: str | None) -> tuple[int, list[Order]]:
+        """Cancel all orders, or those of an instrument or a side; return those that were canceled."""
+        books = [about.book for about in self.floor.instruments.all] if symbol is None else [
+            self.instrument(symbol).book
+        ]  # fmt: skip
+        before = [*self.account(account).live.values()]
+        made = [
+            rows([Command(Kind.MASS_CANCEL, account=account, side=SIDES[side] if side else 0)], book=book)
+            for book in books
+            if any(order.book == book for order in before)
+        ]
+        for each in made:
+            await self.floor.submit(each)
+        return self.floor.board.sequence, [order for order in before if order.status == "canceled"]
+
+    async def _submit(self, account: int, command: Command, book: int) -> Batch:
+        return await self.floor.submit(rows([command._replace(account=account)], book=book))
+
+
+def _type_of(new: contract.NewOrder) -> Type:
+    return Type.MARKET if new.price is None else Type.LIMIT
+
+
+def _command(account: int, number: int, new: contract.NewOrder) -> Command:
+    tif = TIFS[new.tif] if new.tif else TimeInForce.IOC if new.price is None else TimeInForce.GTC
+    return Command(
+        Kind.NEW, id=order_id(account, number), account=account, side=SIDES[new.side], type=_type_of(new), tif=tif,
+        flags=Flag.POST_ONLY if new.post_only else 0, stp=SELF_TRADES[new.self_trade], price=new.price or 0,
+        quantity=new.quantity, display=new.display or 0, trigger=new.trigger or 0,
+    )  # fmt: skip
+
+
+def _check(batch: Batch, number: int) -> None:
+    """Refuse what the venue has refused."""
+    refused = batch.events[batch.events["kind"] == Told.REJECTED]
+    if len(refused):
+        raise _refused(number, int(refused["reason"][0]))
+
+
+def _refused(number: int, reason: int) -> contract.OrderRefusedError:
+    return contract.OrderRefusedError(number, said(Reason, reason), why(reason))

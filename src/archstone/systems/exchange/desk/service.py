@@ -1,0 +1,167 @@
+"""The desk as a service: it keeps what `contract` and `risk` promise, from the board, and through the sequencer."""
+
+# ruff: noqa: FBT001, FBT002 - as the contracts have it
+
+from archstone.security import Audits
+from archstone.services import Service
+from archstone.systems.exchange.desk import contract, showing
+from archstone.systems.exchange.desk.board import Book
+from archstone.systems.exchange.desk.candles import STEPS_S
+from archstone.systems.exchange.desk.entry import Entry
+from archstone.systems.exchange.desk.floor import Floor, rows
+from archstone.systems.exchange.desk.ledger import Account, Order
+from archstone.systems.exchange.desk.risk import (
+    AccountRisk,
+    AccountRiskPage,
+    PhaseRefusedError,
+    Risk,
+    UnknownAccountError,
+)
+from archstone.systems.exchange.desk.words import LIMITS, PHASES, LimitWord, PhaseWord, SideWord
+from archstone.systems.exchange.instruments import Instrument
+from archstone.systems.exchange.matching import Command, Kind, Told
+
+__all__ = ["DeskService"]
+
+
+class DeskService(Service, contract.Market, contract.Trading, Risk, name="desk"):
+    """Keeps `Market`, `Trading` and `Risk`. It has no tables: what it shows is read from the sequencer's stream."""
+
+    floor: Floor
+    audits: Audits
+
+    # Market
+
+    async def instruments(self) -> contract.InstrumentPage:
+        board = self.floor.board
+        shown = [showing.instrument(each, board.books[each.book]) for each in self.floor.instruments.all]
+        return contract.InstrumentPage(items=tuple(shown))
+
+    async def depth(self, symbol: str, levels: int = 20) -> contract.Depth:
+        about, book = self._book(symbol)
+        return showing.depth(about.symbol, book, sequence=self.floor.board.sequence, levels=levels)
+
+    async def trades(self, symbol: str, limit: int = 100) -> contract.TradePage:
+        _, book = self._book(symbol)
+        newest = [*reversed(book.trades)][:limit]
+        return contract.TradePage(items=tuple(map(showing.trade, newest)))
+
+    async def candles(self, symbol: str, step_s: int = 60) -> contract.CandlePage:
+        _, book = self._book(symbol)
+        found = book.candles.of(step_s) if step_s in STEPS_S else []
+        return contract.CandlePage(items=tuple(contract.Candle(**each._asdict()) for each in found))
+
+    async def latency(self) -> contract.LatencyPage:
+        return contract.LatencyPage(items=self.floor.clocks.told())
+
+    # Trading
+
+    async def place(self, order: contract.NewOrder) -> contract.Outcome:
+        return self._outcome(*await self._entry.place(await self._mine(), order))
+
+    async def cancel(self, number: int) -> contract.Outcome:
+        return self._outcome(*await self._entry.cancel(await self._mine(), number))
+
+    async def replace(self, number: int, quantity: int, price: int | None = None) -> contract.Outcome:
+        return self._outcome(*await self._entry.replace(await self._mine(), number, quantity=quantity, price=price))
+
+    async def cancel_all(self, symbol: str | None = None, side: SideWord | None = None) -> contract.OrderPage:
+        _, canceled = await self._entry.cancel_all(await self._mine(), symbol, side)
+        return self._page(canceled)
+
+    async def orders(self, symbol: str | None = None, ended: bool = False) -> contract.OrderPage:
+        owner = self._entry.account(await self._mine())
+        found = [*owner.ended] if ended else [*owner.live.values()]
+        about = None if symbol is None else self.floor.instruments.named(symbol)
+        return self._page([each for each in found if symbol is None or (about and each.book == about.book)])
+
+    async def order(self, number: int) -> contract.Order:
+        found = self._entry.order(await self._mine(), number)
+        return showing.order(found, self._entry.symbol(found.book))
+
+    async def fills(self, limit: int = 100) -> contract.FillPage:
+        newest = [*reversed(self._entry.account(await self._mine()).fills)][:limit]
+        return contract.FillPage(items=tuple(showing.fill(each, self._entry.symbol(each.book)) for each in newest))
+
+    async def portfolio(self) -> contract.Portfolio:
+        return self._portfolio(self._entry.account(await self._mine()))
+
+    async def limits(self) -> contract.Limits:
+        return showing.limits(self._entry.account(await self._mine()))
+
+    # Risk
+
+    async def accounts(self, limit: int = 100) -> AccountRiskPage:
+        board = self.floor.board
+        found = sorted(map(self._risk, board.accounts.values()), key=lambda each: -each.portfolio.exposure)
+        return AccountRiskPage(killed=board.killed, items=tuple(found[:limit]), total=len(found))
+
+    async def account(self, account: int) -> AccountRisk:
+        return self._risk(self._known(account))
+
+    async def account_orders(self, account: int) -> contract.OrderPage:
+        return self._page([*self._known(account).live.values()])
+
+    async def set_limit(self, account: int, limit: LimitWord, to: int, reason: str = "") -> AccountRisk:
+        self._known(account)
+        await self._recorded("risk.limit", str(account), {"limit": limit, "to": to, "reason": reason})
+        await self.floor.submit(rows([Command(Kind.LIMIT, account=account, type=LIMITS[limit], quantity=to)]))
+        return await self.account(account)
+
+    async def kill(self, account: int, on: bool = True, reason: str = "") -> AccountRisk:
+        self._known(account)
+        await self._recorded("risk.kill", str(account), {"on": on, "reason": reason})
+        await self.floor.submit(rows([Command(Kind.KILL, account=account, type=int(on))]))
+        return await self.account(account)
+
+    async def kill_all(self, on: bool = True, reason: str = "") -> AccountRiskPage:
+        await self._recorded("risk.kill-all", "everybody", {"on": on, "reason": reason})
+        await self.floor.submit(rows([Command(Kind.KILL, type=int(on))]))
+        return await self.accounts()
+
+    async def enter(self, symbol: str, phase: PhaseWord, reason: str = "") -> contract.Instrument:
+        about, book = self._book(symbol)
+        await self._recorded("risk.phase", symbol, {"phase": phase, "reason": reason})
+        batch = await self.floor.submit(rows([Command(Kind.PHASE, type=PHASES[phase])], book=about.book))
+        if Told.REJECTED in batch.events["kind"].tolist():
+            raise PhaseRefusedError(symbol, phase)
+        return showing.instrument(about, book)
+
+    # What all of them need
+
+    @property
+    def _entry(self) -> Entry:
+        return Entry(self.floor)
+
+    async def _mine(self) -> int:
+        """Return the account of who asks; the venue knows it from now on."""
+        account = int(self.principal.id)
+        await self.floor.open_account(account)
+        return account
+
+    def _book(self, symbol: str) -> tuple[Instrument, Book]:
+        about = self._entry.instrument(symbol)
+        return about, self.floor.board.books[about.book]
+
+    def _known(self, account: int) -> Account:
+        found = self.floor.board.accounts.get(account)
+        if found is None:
+            raise UnknownAccountError(account)
+        return found
+
+    def _outcome(self, sequence: int, order: Order) -> contract.Outcome:
+        return contract.Outcome(sequence=sequence, order=showing.order(order, self._entry.symbol(order.book)))
+
+    def _page(self, orders: list[Order]) -> contract.OrderPage:
+        newest = sorted(orders, key=lambda each: -each.number)
+        return contract.OrderPage(items=tuple(showing.order(each, self._entry.symbol(each.book)) for each in newest))
+
+    def _portfolio(self, owner: Account) -> contract.Portfolio:
+        return showing.portfolio(owner, self.floor.board, self.floor.instruments)
+
+    def _risk(self, owner: Account) -> AccountRisk:
+        return AccountRisk(portfolio=self._portfolio(owner), limits=showing.limits(owner), orders=len(owner.live))
+
+    async def _recorded(self, action: str, subject: str, details: dict[str, object]) -> None:
+        """Put on record who is about to do what, before it is done: what cannot be recorded is not done."""
+        await self.audits.system.record(action, subject=subject, details=details)

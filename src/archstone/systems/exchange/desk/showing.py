@@ -1,0 +1,82 @@
+"""What the board holds, as the values of the contracts."""
+
+from typing import cast
+
+from archstone.systems.exchange import instruments as table
+from archstone.systems.exchange.desk import board, contract, ledger
+from archstone.systems.exchange.desk.words import LIMITS, PhaseWord, SideWord, TifWord, said
+from archstone.systems.exchange.matching import Flag, Phase, Reason, Side, TimeInForce
+
+__all__ = ["depth", "fill", "instrument", "limits", "order", "portfolio", "trade"]
+
+
+def instrument(about: table.Instrument, book: board.Book) -> contract.Instrument:
+    """Return what is traded, and how it stands."""
+    bids, asks = book.depth(Side.BUY, 1), book.depth(Side.SELL, 1)
+    return contract.Instrument(
+        symbol=about.symbol, name=about.name, lot=about.lot, tick=about.tick, decimals=about.decimals,
+        value=about.value, most_lots=about.most_lots, phase=cast("PhaseWord", said(Phase, book.phase)),
+        last=book.last, first=book.first, high=book.high, low=book.low, lots=book.lots,
+        bid=bids[0].price if bids else 0, ask=asks[0].price if asks else 0,
+    )  # fmt: skip
+
+
+def depth(symbol: str, book: board.Book, *, sequence: int, levels: int) -> contract.Depth:
+    """Return the best prices of both sides."""
+    bids, asks = (
+        tuple(contract.Level(price=each.price, lots=each.lots, orders=each.orders) for each in book.depth(side, levels))
+        for side in (Side.BUY, Side.SELL)
+    )
+    return contract.Depth(symbol=symbol, sequence=sequence, bids=bids, asks=asks)
+
+
+def trade(one: board.Trade) -> contract.Trade:
+    """Return a trade, as everybody sees it."""
+    side = cast("SideWord", said(Side, one.side)) if one.side else None
+    return contract.Trade(sequence=one.sequence, at_ns=one.at_ns, price=one.price, lots=one.lots, side=side)
+
+
+def order(one: ledger.Order, symbol: str) -> contract.Order:
+    """Return an order of an account."""
+    return contract.Order(
+        number=one.number, symbol=symbol, side=cast("SideWord", said(Side, one.side)), price=one.price,
+        quantity=one.quantity, left=0 if one.status == "filled" else one.left, filled=one.filled,
+        tif=cast("TifWord", said(TimeInForce, one.tif)), display=one.display, trigger=one.trigger,
+        post_only=bool(one.flags & Flag.POST_ONLY), status=one.status,
+        reason=said(Reason, one.reason) if one.reason else "", at_ns=one.at_ns,
+    )  # fmt: skip
+
+
+def fill(one: ledger.Fill, symbol: str) -> contract.Fill:
+    """Return a fill of an account."""
+    return contract.Fill(
+        sequence=one.sequence, at_ns=one.at_ns, number=one.number, symbol=symbol,
+        side=cast("SideWord", said(Side, one.side)), price=one.price, lots=one.lots, role=one.role,
+    )  # fmt: skip
+
+
+def limits(owner: ledger.Account) -> contract.Limits:
+    """Return what an account is bound to."""
+    return contract.Limits(**{word: owner.limits.get(which) for word, which in LIMITS.items()})
+
+
+def portfolio(owner: ledger.Account, shown: board.Board, symbols: table.Instruments) -> contract.Portfolio:
+    """Return how an account stands at the last prices."""
+    positions: list[contract.Position] = []
+    worth, exposure = owner.cash, 0
+    for number, held in sorted(owner.positions.items()):
+        book, about = shown.books[number], symbols.of(number)
+        each = book.last * book.value
+        worth += held.lots * each
+        exposure += abs(held.lots) * each
+        if about is not None and (held.lots or held.realised):
+            positions.append(
+                contract.Position(
+                    symbol=about.symbol, lots=held.lots, cost=held.cost, realised=held.realised,
+                    open_profit=held.open_profit(each),
+                )
+            )  # fmt: skip
+    return contract.Portfolio(
+        account=owner.number, cash=owner.cash, paid_in=owner.paid_in, worth=worth, profit=worth - owner.paid_in,
+        exposure=exposure, killed=owner.killed or shown.killed, positions=tuple(positions),
+    )  # fmt: skip

@@ -1,0 +1,22 @@
+"""How programs enter orders, and what they are told.
+
+Reports             what each account is told, made of the sequencer's batches alone
+Identify            the port: which account a credential stands for
+binary/             a binary protocol over TCP, and a client of it
+fix/                FIX 4.4 over TCP
+
+An order is named by account and number, and an account's numbers rise: what is sent twice is refused the second time.
+"""
+
+from archstone.systems.exchange.entry.reports import (
+    REPORT,
+    Flags,
+    ForgottenError,
+    Position,
+    Report,
+    Reports,
+    reports_of,
+)
+from archstone.systems.exchange.entry.who import Identify
+
+__all__ = ["REPORT", "Flags", "ForgottenError", "Identify", "Position", "Report", "Reports", "reports_of"]

@@ -1,0 +1,256 @@
+"""What one connection is to the exchange: a logon, what had happened meanwhile, and then requests.
+
+    NEW ──logon──> CHECKED ──reports from before──> OPEN ──> over
+      └───────────────┴───────────── BYE ─────────────┴───> over
+
+A session ends before the next one of its account begins: what it had submitted is done and reported by then, or never
+will be. So a client that has logged on again and read RESUMED knows of each of its requests whether it was done.
+"""
+
+import asyncio
+from math import ceil
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from archstone.errors import DeniedError, RejectedError
+from archstone.observability import get_logger
+from archstone.systems.exchange.entry.binary.messages import (
+    SIZE,
+    Choice,
+    Fault,
+    Logon,
+    Say,
+    faulty,
+    read_logon,
+    said,
+)
+from archstone.systems.exchange.entry.binary.wire import Wire
+from archstone.systems.exchange.entry.cancelling import cancel_all
+from archstone.systems.exchange.entry.reports import ForgottenError, Position, Rows
+from archstone.systems.exchange.matching import COMMAND, Commands, Kind
+from archstone.systems.exchange.venue import order_id
+
+if TYPE_CHECKING:
+    from archstone.systems.exchange.entry.binary.server import BinaryServer
+
+__all__ = ["Session"]
+
+Numbers = npt.NDArray[np.uint64]
+"""Of requests, shape (n,)."""
+
+_log: Final = get_logger("archstone.systems.exchange")
+_TAG: Final = 0xFFFF
+
+
+class _ByeError(Exception):
+    """The connection is to be closed, and why."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault)
+        self.fault = fault
+
+
+class Session:
+    """One connection."""
+
+    def __init__(self, server: "BinaryServer") -> None:
+        self.account = 0
+        """0: it has not logged on."""
+        self.ended = asyncio.Event()
+        """Nothing that it has submitted is under way any more."""
+        self.wire = Wire(self._take, self._wake, unsent_bytes=server.bounds.unsent_bytes)
+        self._server = server
+        self._logon: asyncio.Future[tuple[Logon, str] | None] = asyncio.get_running_loop().create_future()
+        self._awake = asyncio.Event()
+        self._is_open = self._leaves = self._cancels = False
+        self._request = 0
+        self._waiting: list[Commands] = []
+        self._unacknowledged = 0
+        self._unlisten = lambda: None
+
+    async def run(self) -> None:
+        """Serve it until it ends."""
+        try:
+            await self._log_on()
+            while not self.wire.is_closed and not (self._leaves and not self._waiting):
+                await self._submit()
+        except Exception as error:  # noqa: BLE001 - one connection must not take others with it
+            _log.exception("a connection of the binary protocol failed", account=self.account, error=error)
+            self.wire.close(Fault.UNKNOWN)
+        finally:
+            self._unlisten()
+            self.wire.close(Fault.LEFT if self._leaves else Fault.CLOSING)
+            if self._cancels:
+                server = self._server
+                await cancel_all(server.sequencer, server.reports, self.account, given_up=lambda: server.is_over)
+            self.ended.set()
+
+    def _wake(self) -> None:
+        self._awake.set()
+        if self.wire.is_closed and not self._logon.done():
+            self._logon.set_result(None)
+
+    # Logging on
+
+    async def _log_on(self) -> None:
+        try:
+            async with asyncio.timeout(self._server.bounds.logon_s):
+                said = await self._logon
+                if said is not None:
+                    await self._begin(*said)
+        except _ByeError as bye:
+            self.wire.close(bye.fault)
+        except TimeoutError:
+            self.wire.close(Fault.SILENT if self._logon.cancelled() else Fault.AWAY)
+
+    async def _begin(self, wanted: Logon, credential: str) -> None:
+        self.account = await self._account_of(wanted, credential)
+        before = self._server.sessions.get(self.account)
+        self._server.sessions[self.account] = self
+        if before is not None:
+            before.wire.close(Fault.TAKEN_OVER)
+            await before.ended.wait()
+        await self._server.reports.reached(self._server.sequencer.last)
+        if self.wire.is_closed:
+            return
+        self._cancels = Choice.CANCEL_ON_DISCONNECT in wanted.choices
+        self._request = wanted.request
+        await self._resume(wanted, Position(wanted.sequence, wanted.part))
+
+    async def _resume(self, wanted: Logon, position: Position) -> None:
+        """Tell what had happened after a position, as fast as it is taken; from then on what happens, when it does."""
+        reports = self._server.reports
+        rows = self._after(position)
+        self._welcome(wanted)
+        while len(rows):
+            self.wire.send(rows)
+            position = Position(int(rows["sequence"][-1]), int(rows["part"][-1]))
+            await self.wire.taken()
+            rows = self._after(position)
+        if not self.wire.is_closed:
+            self._unlisten = reports.listen(self.account, self.wire.send)
+            self.wire.say(Say.RESUMED, sequence=reports.sequence)
+            self._is_open = True
+            self.wire.read()
+
+    def _after(self, position: Position) -> Rows:
+        """Return the next reports after a position: what goes into half of what may wait to be taken."""
+        try:
+            rows = self._server.reports.after(self.account, position)
+        except ForgottenError as error:
+            raise _ByeError(Fault.FORGOTTEN) from error
+        return rows[: max(1, self._server.bounds.unsent_bytes // SIZE // 2)]
+
+    async def _account_of(self, wanted: Logon, credential: str) -> int:
+        try:
+            account = await self._server.identify(credential)
+        except DeniedError as error:
+            raise _ByeError(Fault.DENIED) from error
+        if wanted.account not in {0, account}:
+            raise _ByeError(Fault.DENIED)
+        return account
+
+    def _welcome(self, wanted: Logon) -> None:
+        bounds, reports = self._server.bounds, self._server.reports
+        least, most = bounds.heartbeat_ms
+        heartbeat_ms = min(max(wanted.heartbeat_ms, least), most)
+        self.wire.say(
+            Say.WELCOME,
+            order=self.account,
+            sequence=reports.sequence,
+            quantity=heartbeat_ms,
+            price=bounds.unacknowledged,
+            left=reports.highest(self.account),
+            part=bounds.per_s,
+        )
+        self.wire.beat(heartbeat_ms / 1_000)
+
+    # What comes
+
+    def _take(self, view: memoryview) -> int:
+        if self._is_open:
+            whole = len(view) // SIZE * SIZE
+            if whole:
+                self._read(np.frombuffer(view, COMMAND, whole // SIZE).copy())
+            return whole
+        if self._logon.done() or len(view) < SIZE:
+            return 0  # requests that come before the welcome wait for it
+        logon, credential_bytes = read_logon(view[:SIZE].tobytes())
+        if isinstance(logon, Fault) or credential_bytes > self._server.bounds.credential_bytes:
+            self.wire.close(logon if isinstance(logon, Fault) else Fault.MALFORMED)
+            return 0
+        if len(view) < SIZE + credential_bytes:
+            return 0
+        credential = view[SIZE : SIZE + credential_bytes].tobytes().decode(errors="replace")
+        self._logon.set_result((logon, credential))
+        return SIZE + credential_bytes
+
+    def _read(self, rows: Commands) -> None:
+        if self._leaves:
+            return  # what comes after a logout is not read
+        left = np.flatnonzero(rows["kind"] == Say.LOGOUT)
+        rows = rows[: left[0]] if len(left) else rows
+        rows = rows[rows["kind"] != Say.HEARTBEAT]
+        wrong = rows["sequence"] != self._request + 1 + np.arange(len(rows), dtype=np.uint64)
+        if wrong.any():
+            self.wire.close(Fault.NUMBER)
+            return
+        if len(rows):
+            self._request = int(rows["sequence"][-1])
+            self._accept(rows)
+        if len(left):
+            self._leaves = True
+            self._awake.set()
+
+    def _accept(self, rows: Commands) -> None:
+        bad = faulty(rows, self.account)
+        self._refuse(rows["sequence"][bad], Fault.MALFORMED)
+        rows = rows[~bad]
+        allowance = self._server.allowance(self.account)
+        taken = allowance.take(len(rows))
+        self._refuse(rows["sequence"][taken:], Fault.TOO_FAST, wait_s=allowance.wait_s())
+        rows = rows[:taken]
+        if not len(rows):
+            return
+        named = rows["kind"] != Kind.MASS_CANCEL
+        rows["account"] = self.account
+        rows["id"][named] |= np.uint64(order_id(self.account, 0))
+        rows["spare"] = (rows["sequence"] & _TAG).astype(np.uint16)
+        self._waiting.append(rows)
+        self._unacknowledged += len(rows)
+        if self._unacknowledged >= self._server.bounds.unacknowledged:
+            self.wire.hold(back=True)
+        self._awake.set()
+
+    def _refuse(self, requests: Numbers, fault: Fault, *, wait_s: float = 0.0) -> None:
+        if not len(requests):
+            return
+        rows = np.repeat(said(Say.REFUSED, reason=fault, quantity=ceil(wait_s * 1_000)), len(requests))
+        rows["left"] = requests
+        rows["tag"] = requests & _TAG
+        self.wire.send(rows)
+
+    # What goes on to the exchange
+
+    async def _submit(self) -> None:
+        """Wait until requests are there, and have all of them done at once. Those that come meanwhile are next."""
+        await self._awake.wait()
+        self._awake.clear()
+        if self.wire.is_closed or not self._waiting:
+            return
+        rows = np.concatenate(self._waiting)
+        self._waiting.clear()
+        requests = rows["sequence"].copy()
+        try:
+            batch = await self._server.sequencer.submit(rows)
+            await self._server.reports.reached(batch.last)
+        except RejectedError as error:
+            self._refuse(requests, Fault.AWAY, wait_s=error.retry_after_s)
+        except Exception as error:  # noqa: BLE001 - whatever it is: whether they are done is not known here
+            _log.warning("whether requests were done is not known", account=self.account, error=error)
+            self.wire.close(Fault.UNKNOWN)
+        self._unacknowledged -= len(rows)
+        if self._unacknowledged < self._server.bounds.unacknowledged:
+            self.wire.hold(back=False)

@@ -1,0 +1,301 @@
+"""What each account is told, made of the sequencer's batches alone.
+
+A report is known by its position: the number of the command that caused it, and which event of that command it is. That
+is the same on every node and after every restart, so whoever has kept the position of the last report it has seen can
+ask any of them for what came after it. The other side of a trade stays unnamed.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from contextlib import aclosing
+from enum import IntFlag
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from archstone.systems.exchange.matching import Kind, Side, Told
+from archstone.systems.exchange.sequencer import Batch, Sequencer
+from archstone.systems.exchange.venue.port import MAX_NUMBER
+
+__all__ = ["NOW", "REPORT", "Flags", "ForgottenError", "Position", "Report", "Reports", "Rows", "reports_of"]
+
+REPORT: Final = np.dtype(
+    [
+        ("kind", "u1"),
+        ("side", "u1"),
+        ("reason", "u1"),
+        ("flags", "u1"),
+        ("number", "<u4"),
+        ("sequence", "<u8"),
+        ("at_ns", "<u8"),
+        ("price", "<i8"),
+        ("quantity", "<i8"),
+        ("left", "<i8"),
+        ("order", "<u4"),
+        ("book", "<u4"),
+        ("part", "<u4"),
+        ("tag", "<u2"),
+        ("spare", "<u2"),
+    ]
+)
+"""64 bytes; what each kind uses is what the `Event` of that kind uses. `number` is left to who sends it."""
+
+Rows = npt.NDArray[np.void]
+"""Of `REPORT`, shape (n,), in the order of their positions."""
+
+
+class Flags(IntFlag):
+    """What else a report says."""
+
+    NONE = 0
+    OWN = 1
+    """A request of this account caused it: the one with this `tag`."""
+    MAKER = 2
+    """Of a trade: this order was there first."""
+    TAKER = 4
+    AUCTION = 8
+    """Of a trade: neither was."""
+    KEPT = 16
+    """A replaced order kept its place."""
+
+
+class Position(NamedTuple):
+    """Where a report stands in the stream."""
+
+    sequence: int
+    part: int = 2**32 - 1
+
+
+NOW: Final = Position(2**64 - 1)
+"""After all that has happened so far."""
+
+
+class Report(NamedTuple):
+    """One report; the fields of `REPORT`."""
+
+    kind: int
+    side: int
+    reason: int
+    flags: int
+    number: int
+    sequence: int
+    """Of the command that caused it."""
+    at_ns: int
+    price: int
+    quantity: int
+    left: int
+    order: int
+    """The number that the account gave to the order."""
+    book: int
+    part: int
+    """Which event of the command it is, from 0, twice; and 1 more for the second side of a trade."""
+    tag: int
+    """What the request that caused it carried in `spare` of its command; 0 if it was somebody else's."""
+    spare: int = 0
+
+    @property
+    def position(self) -> Position:
+        """Where it stands."""
+        return Position(self.sequence, self.part)
+
+    @property
+    def trade(self) -> tuple[int, int]:
+        """The name of the trade, as both sides and all others are told it: command and event."""
+        return self.sequence, self.part // 2
+
+
+def reports_of(rows: Rows) -> list[Report]:
+    """Return the reports of an array."""
+    return [Report(*row) for row in rows.tolist()]
+
+
+class ForgottenError(LookupError):
+    """What came after a position is not kept any more."""
+
+
+class _Account:
+    def __init__(self, floor: Position) -> None:
+        self.kept: deque[Rows] = deque()
+        self.count = 0
+        self.floor = floor
+        """Up to here reports are forgotten."""
+
+
+class Reports:
+    """The newest reports of each account, and whoever listens to them."""
+
+    def __init__(self, sequencer: Sequencer, *, after: int = 0, keep: int = 4_096) -> None:
+        """Name what is read; nothing happens before it is entered.
+
+        Args:
+            sequencer: Where commands and events come from.
+            after: Read from the command after this one. What was before is forgotten, also the highest number of each
+                account and which books there are, so the first command (0) is best where it is kept.
+            keep: Reports of one account that can be asked for again, at least so many; the oldest make room.
+        """
+        self.sequence = after
+        """Of the last command that has been read."""
+        self.books: set[int] = set()
+        """Those that commands were for."""
+        self._sequencer, self._keep = sequencer, keep
+        self._floor = Position(after) if after else Position(0, 0)
+        self._accounts: dict[int, _Account] = {}
+        self._highest: dict[int, int] = {}
+        self._live: dict[int, int] = {}
+        self._listeners: dict[int, list[Callable[[Rows], None]]] = {}
+        self._moved = asyncio.Event()
+        self._reading: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Read all that is there, and go on reading."""
+        last = self._sequencer.last
+        self._reading = asyncio.create_task(self._read(), name="reports")
+        await self.reached(last)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop reading."""
+        assert self._reading is not None
+        self._reading.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._reading
+
+    async def _read(self) -> None:
+        try:
+            async with aclosing(self._sequencer.follow(self.sequence)) as batches:
+                async for batch in batches:
+                    self.take(batch)
+        finally:
+            self._wake()
+
+    def _wake(self) -> None:
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+    async def reached(self, sequence: int) -> None:
+        """Wait until a command has been read. LookupError: what is next is not kept, so it never will be."""
+        while self.sequence < sequence:
+            if self._reading is not None and self._reading.done():
+                self._reading.result()
+            await self._moved.wait()
+
+    def take(self, batch: Batch) -> None:
+        """Take in a batch, and tell who listens."""
+        self.books |= {*np.unique(batch.commands["book"]).tolist()}
+        new = batch.commands[batch.commands["kind"] == Kind.NEW]
+        for account, order in zip(new["account"].tolist(), new["id"].tolist(), strict=True):
+            self._highest[account] = max(self._highest.get(account, 0), order & MAX_NUMBER)
+        accounts, rows = _told(batch, self._places(batch))
+        for account in np.unique(accounts).tolist():
+            mine = rows[accounts == account]
+            self._add(self._of(account), mine)
+            for listener in self._listeners.get(account, ()):
+                listener(mine)
+        self.sequence = batch.last
+        self._wake()
+
+    def _places(self, batch: Batch) -> list[int]:
+        """Return the book of each event: that of its order, since a command such as KILL names none."""
+        books: list[int] = batch.commands["book"].tolist()
+        places: list[int] = []
+        columns: list[list[Any]] = [
+            batch.events[name].tolist() for name in ("command", "kind", "id", "other", "left", "other_left")
+        ]
+        for command, told, order, other, left, other_left in zip(*columns, strict=True):
+            if told == Told.ACCEPTED:
+                self._live[order] = books[command]
+            places.append(self._live.get(order, books[command]))
+            if told == Told.CANCELED or (told == Told.TRADED and not left):
+                self._live.pop(order, None)
+            if told == Told.TRADED and not other_left:
+                self._live.pop(other, None)
+        return places
+
+    def _of(self, account: int) -> _Account:
+        return self._accounts.setdefault(account, _Account(self._floor))
+
+    def _add(self, account: _Account, rows: Rows) -> None:
+        account.kept.append(rows)
+        account.count += len(rows)
+        while account.count - len(account.kept[0]) >= self._keep:
+            gone = account.kept.popleft()
+            account.count -= len(gone)
+            account.floor = Position(int(gone["sequence"][-1]), int(gone["part"][-1]))
+
+    # For those that are told
+
+    def highest(self, account: int) -> int:
+        """Return the highest number of an order of an account, done or refused. 0: none is known."""
+        return self._highest.get(account, 0)
+
+    def after(self, account: int, position: Position) -> Rows:
+        """Return what an account was told after a position.
+
+        ForgottenError: not all of that is kept; the text says from where on it is.
+        """
+        if position >= NOW:
+            return np.zeros(0, REPORT)
+        found = self._accounts.get(account)
+        floor = self._floor if found is None else found.floor
+        if position < floor:
+            raise ForgottenError(f"reports of account {account} after {tuple(position)}: kept after {tuple(floor)}")
+        rows = self.kept(account)
+        late = rows["sequence"] > position.sequence
+        return rows[late | ((rows["sequence"] == position.sequence) & (rows["part"] > position.part))]
+
+    def kept(self, account: int) -> Rows:
+        """Return all that is kept of what an account was told."""
+        found = self._accounts.get(account)
+        return np.concatenate(found.kept) if found is not None and found.kept else np.zeros(0, REPORT)
+
+    def listen(self, account: int, listener: Callable[[Rows], None]) -> Callable[[], None]:
+        """Have a function called with what an account is told from now on; it must not raise. Return what ends that."""
+        self._listeners.setdefault(account, []).append(listener)
+
+        def end() -> None:
+            listeners = self._listeners[account]
+            listeners.remove(listener)
+            if not listeners:
+                del self._listeners[account]
+
+        return end
+
+
+def _told(batch: Batch, places: list[int]) -> tuple[npt.NDArray[np.uint32], Rows]:
+    """Return all reports of a batch, and to whom each is told."""
+    events = batch.events
+    rows = np.zeros(len(events), REPORT)
+    for name in ("kind", "side", "reason", "price", "quantity", "left"):
+        rows[name] = events[name]
+    commands = events["command"].astype(np.int64)
+    rows["sequence"] = batch.first + commands
+    rows["part"] = 2 * (np.arange(len(events)) - np.searchsorted(commands, commands))
+    rows["at_ns"] = batch.at_ns
+    rows["book"] = places
+    rows["order"] = events["id"] & MAX_NUMBER
+    rows["flags"] = np.where((events["kind"] == Told.REPLACED) & (events["other"] == 1), Flags.KEPT, 0)
+    trades = events["kind"] == Told.TRADED
+    auction = trades & (events["side"] == 0)
+    rows["flags"][trades] = np.where(auction[trades], Flags.AUCTION, Flags.TAKER)
+    rows["side"][auction] = Side.BUY
+    others = rows[trades].copy()
+    others["part"] += 1
+    others["side"] = Side.BUY + Side.SELL - others["side"]
+    others["flags"] = np.where(auction[trades], Flags.AUCTION, Flags.MAKER)
+    others["order"] = events["other"][trades] & MAX_NUMBER
+    others["left"] = events["other_left"][trades]
+    accounts = np.concatenate([events["account"], events["other_account"][trades]])
+    both = np.concatenate([rows, others])
+    causes = batch.commands[np.concatenate([commands, commands[trades]])]
+    own = causes["account"] == accounts
+    both["tag"] = np.where(own, causes["spare"], 0)
+    both["flags"] |= np.where(own, Flags.OWN, 0).astype(np.uint8)
+    order = np.lexsort((both["part"], both["sequence"]))
+    order = order[accounts[order] > 0]
+    return accounts[order], both[order]

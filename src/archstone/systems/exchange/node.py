@@ -1,0 +1,124 @@
+"""One process of a sequencer that outlives a machine: `python -m archstone.systems.exchange.node --role …`.
+
+    … --role witness --data w --listen 127.0.0.1:7100
+    … --role leader  --data a --name a --listen 127.0.0.1:7101 --peer 127.0.0.1:7102 --witness 127.0.0.1:7100
+    … --role standby --data b --name b --listen 127.0.0.1:7102 --peer 127.0.0.1:7101 --witness 127.0.0.1:7100
+
+`leader` and `standby` say who begins; later each of the two is what the witness lets it be. A process prints
+`ready ADDRESS` once it listens, and ends on SIGTERM and SIGINT.
+What travels is neither encrypted nor signed: other addresses than those of this machine are refused unless
+`--private-network` says that nobody else is on that network.
+"""
+
+import argparse
+import asyncio
+import ipaddress
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import cast
+
+from archstone.errors import ArchstoneError
+from archstone.observability import configure_logging
+from archstone.systems.exchange.sequencer.node import Node, Place
+from archstone.systems.exchange.sequencer.replica import VenueClass
+from archstone.systems.exchange.sequencer.settings import SequencerSettings
+from archstone.systems.exchange.sequencer.tcp import TcpNetwork, host_and_port
+from archstone.systems.exchange.sequencer.witness import Witness
+
+__all__ = ["main"]
+
+_VENUE = "archstone.systems.exchange.venue:ReferenceVenue"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one process until it is stopped; return its exit code."""
+    chosen = _parser().parse_args(arguments)
+    configure_logging(level="info")
+    strange = [each for each in (chosen.listen, chosen.peer, chosen.witness) if each and not _of_this_machine(each)]
+    if strange and not chosen.private_network:
+        why = "is not on this machine, and nothing is encrypted: say --private-network if nobody else is there"
+        return _refused(f"{strange[0]} {why}")
+    if chosen.role != "witness" and not (chosen.name and chosen.peer and chosen.witness):
+        return _refused(f"a {chosen.role} needs --name, --peer and --witness")
+    try:
+        asyncio.run(_witness(chosen) if chosen.role == "witness" else _node(chosen))
+    except ArchstoneError as error:
+        return _refused(str(error))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m archstone.systems.exchange.node")
+    parser.add_argument("--role", choices=("leader", "standby", "witness"), required=True)
+    parser.add_argument("--data", type=Path, required=True, help="folder of this process alone")
+    parser.add_argument("--listen", required=True, help="HOST:PORT")
+    parser.add_argument("--name", default="", help="of this node, the same after a restart")
+    parser.add_argument("--peer", default="", help="HOST:PORT of the other node that keeps commands")
+    parser.add_argument("--witness", default="", help="HOST:PORT")
+    parser.add_argument("--venue", default=_VENUE, help="module:class of what acts")
+    parser.add_argument("--lease", type=float, default=0.7, help="witness: seconds that a leader may lead after asking")
+    parser.add_argument("--epoch", type=int, default=0, help="witness: begin after this epoch, of a log that ran alone")
+    parser.add_argument("--acknowledge-before-fsync", action="store_true", help="answers do not wait for the disk")
+    parser.add_argument("--private-network", action="store_true", help="nobody else is on the network of the addresses")
+    return parser
+
+
+async def _witness(chosen: argparse.Namespace) -> None:
+    async with Witness(
+        chosen.data, network=TcpNetwork(), listen=chosen.listen, lease_s=chosen.lease, epoch=chosen.epoch
+    ):
+        print("ready", chosen.listen, flush=True)  # noqa: T201  whoever started it waits for this
+        await _stopped().wait()
+
+
+async def _node(chosen: argparse.Namespace) -> None:
+    place = Place(name=chosen.name, listen=chosen.listen, peer=chosen.peer, witness=chosen.witness)
+    node = Node(
+        place,
+        chosen.data,
+        _venue(chosen.venue),
+        network=TcpNetwork(),
+        eager=chosen.role == "leader",
+        settings=SequencerSettings(acknowledge_before_fsync=chosen.acknowledge_before_fsync),
+    )
+    async with node:
+        print("ready", chosen.listen, flush=True)  # noqa: T201  whoever started it waits for this
+        stopped = asyncio.create_task(_stopped().wait())
+        ended = asyncio.create_task(node.wait())
+        await asyncio.wait([stopped, ended], return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if ended.done():
+            await ended
+        ended.cancel()
+
+
+def _stopped() -> asyncio.Event:
+    stopped = asyncio.Event()
+    for sent in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(sent, stopped.set)
+    return stopped
+
+
+def _venue(name: str) -> VenueClass:
+    module, _, attribute = name.partition(":")
+    return cast("VenueClass", getattr(import_module(module), attribute))
+
+
+def _of_this_machine(address: str) -> bool:
+    host, _ = host_and_port(address)
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _refused(why: str) -> int:
+    print(why, file=sys.stderr)  # noqa: T201  the last word of a process that does not start
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,399 @@
+"""The command log: frames in files, each after the one before, found whole again after a crash or refused.
+
+A file (`00000000000000000001-0000000000.log`: number of its first command, epoch before it) begins with 64 bytes, the
+mark that its first frame follows; then come frames, as `frames` describes them:
+
+    0   8  the letters AFRLOG, 0, 1
+    8   8  epoch of the frame before
+    16  8  number of the last command before
+    24  8  time of the frame before
+    32  4  CRC-32 of the frame before
+    36 24  zero
+    60  4  CRC-32 of these 60 bytes
+
+Promise: what was there when `sync` returned is there after any crash. A frame at the very end that is not whole was
+being written when the process or the machine died: it is cut off. Whatever else does not fit is refused and left as it
+is: a damaged frame before a whole one, a gap, a file that is missing.
+Not for two processes at once: the folder is locked by whoever opens it.
+"""
+
+import os
+import struct
+import zlib
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+from archstone import world
+from archstone.errors import BackendError
+from archstone.observability import get_logger
+from archstone.systems.exchange.sequencer import disk
+from archstone.systems.exchange.sequencer.errors import LogDamagedError
+from archstone.systems.exchange.sequencer.frames import (
+    FRAME_HEADER_BYTES,
+    NOTHING,
+    Frame,
+    Mark,
+    Position,
+    decode,
+    fault,
+    size_of,
+)
+
+__all__ = ["AFTER_CUT", "AFTER_SEGMENT", "AFTER_WRITE", "MID_SEGMENT", "CommandLog", "LogBrokenError"]
+
+AFTER_WRITE: Final = world.declare_point("exchange.after_write", "a frame is written, and the disk may not have it yet")
+MID_SEGMENT: Final = world.declare_point("exchange.mid_segment", "a new file of the log is there, and empty")
+AFTER_SEGMENT: Final = world.declare_point("exchange.after_segment", "a new file of the log is begun, without a frame")
+AFTER_CUT: Final = world.declare_point(
+    "exchange.after_cut", "frames that were never acknowledged are cut off the log, and nothing is there in their place"
+)
+
+_HEADER: Final = struct.Struct("<8sQQqI24xI")
+_MAGIC: Final = b"AFRLOG\x00\x01"
+_HEADER_BYTES: Final = 64
+_READ_BYTES: Final = 1 << 20
+_RESET: Final = "reset"
+"""A note in the folder: all files are to go, and the log to begin anew after the mark in it."""
+
+_log = get_logger("archstone.exchange")
+
+
+class LogBrokenError(BackendError, code="exchange.log-broken", status=503):
+    """The disk refused a write or an fsync. What was written since the last fsync may be there or not."""
+
+    def __init__(self, file: str, why: str) -> None:
+        super().__init__(file, why)
+        self.file = file
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"command log {self.file}: {self.why}: this node takes nothing more; mend the disk and start it again"
+
+
+@dataclass(slots=True)
+class _Segment:
+    path: Path
+    begin: Mark
+    end: Mark
+    size: int
+
+
+class CommandLog:
+    """The frames of one node. Nothing here waits for anything but the disk."""
+
+    def __init__(self, folder: Path, *, segment_bytes: int = 64 << 20) -> None:
+        """Name the folder; `open` makes and reads it.
+
+        Args:
+            folder: Of the log alone.
+            segment_bytes: Size at which a file is full.
+        """
+        self.folder = folder
+        self.end = NOTHING
+        """Of the last frame."""
+        self._segment_bytes = segment_bytes
+        self._segments: list[_Segment] = []
+        self._ends: dict[int, int] = {}
+        self._descriptor: int | None = None
+        self._broken = ""
+
+    @property
+    def begin(self) -> Mark:
+        """What the oldest frame follows."""
+        return self._segments[0].begin
+
+    @property
+    def segments(self) -> int:
+        """How many files there are."""
+        return len(self._segments)
+
+    def open(self) -> int:
+        """Read what is there, from the first byte to the last, and return how many bytes of a torn tail were cut.
+
+        Raises:
+            LogDamagedError: It is not what was written; nothing was changed.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if (unfinished := self.folder / _RESET).exists():
+            self._restart(unfinished)
+        paths = sorted(self.folder.glob("*.log"))
+        for path in paths[:-1]:
+            self._segments.append(self._scanned(path))
+        cut = self._open_last(paths[-1]) if paths else 0
+        for earlier, later in pairwise(self._segments):
+            if earlier.end != later.begin:
+                said = f"it follows command {later.begin.sequence}, the file before ends with {earlier.end.sequence}"
+                raise LogDamagedError(str(later.path), 0, f"a gap: {said}")
+        if not self._segments:
+            self._start(NOTHING)
+        self.end = self._last.end
+        self._reopen()
+        return cut
+
+    def close(self) -> None:
+        """Give the file back. What was not synced is not synced by this."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def append(self, frame: Frame) -> None:
+        """Write a frame at the end. The disk has it when `sync` has returned.
+
+        Raises:
+            LogBrokenError: It could not be written; whether it is there is not known.
+            LogDamagedError: It does not follow the last one.
+        """
+        self._refuse_broken()
+        if (problem := fault(frame, self.end)) is not None:
+            raise LogDamagedError(str(self._last.path), self._last.size, problem)
+        if self._last.size >= self._segment_bytes:
+            self.sync()
+            self._roll()
+        try:
+            self._write(frame)
+        except OSError as error:
+            raise self._broke(error) from error
+        self._last.size += len(frame)
+        self._last.end = self.end = frame.mark
+        self._ends[frame.epoch] = frame.last
+        world.point(AFTER_WRITE)
+
+    def sync(self) -> None:
+        """Wait until the disk has all that was appended.
+
+        Raises:
+            LogBrokenError: It says that it has not. Asked again it would say that it has, so nobody asks again.
+        """
+        self._refuse_broken()
+        try:
+            disk.sync(self._open_descriptor)
+        except OSError as error:
+            raise self._broke(error) from error
+
+    def read(self, after: Position) -> Iterator[Frame]:
+        """Give the frames after a position, oldest first, to the end; those too that are appended meanwhile.
+
+        The position is the end of a frame, or lies within one, which is then given whole.
+
+        Raises:
+            LookupError: They are no longer kept.
+        """
+        if after < self.begin.position:
+            raise LookupError(f"frames after command {after.sequence}: kept from {self.begin.sequence + 1} on")
+        number = bisect_right([segment.begin.position for segment in self._segments], after) - 1
+        segment: _Segment | None = self._segments[number]
+        while segment is not None:
+            end = _HEADER_BYTES
+            for offset, frame in self._frames(segment):
+                end = offset + len(frame)
+                if frame.mark.position > after:
+                    yield frame
+                    after = frame.mark.position
+            if end < segment.size:
+                raise LogDamagedError(str(segment.path), end, "a frame that was whole is damaged")
+            segment = next((each for each in self._segments if each.begin.position > segment.begin.position), None)
+
+    def mark_at(self, position: Position) -> Mark | None:
+        """Return the mark whose position this is; None if no frame ends there."""
+        if position == self.begin.position:
+            return self.begin
+        for segment in reversed(self._segments):
+            if segment.begin.position < position:
+                marks = (frame.mark for _, frame in self._frames(segment))
+                return next((mark for mark in marks if mark.position == position), None)
+        return None
+
+    def epochs(self) -> tuple[Position, ...]:
+        """Return the place before the oldest frame, then the end of each epoch, oldest first; see `agreement`."""
+        begin = self.begin.position
+        ends = (Position(epoch, end) for epoch, end in self._ends.items())
+        return (begin, *(each for each in ends if each > begin))
+
+    def cut(self, position: Position) -> None:
+        """Cut off all that comes after the end of a frame, durably.
+
+        Raises:
+            LookupError: No frame ends there.
+        """
+        mark = self.mark_at(position)
+        if mark is None:
+            raise LookupError(f"no frame ends with command {position.sequence} of epoch {position.epoch}")
+        if mark == self.end:
+            return
+        while len(self._segments) > 1 and self._last.begin.position >= position:
+            self._last.path.unlink()
+            self._segments.pop()
+        last = self._last
+        last.size = _HEADER_BYTES + sum(
+            len(frame) for _, frame in self._frames(last) if last.begin.position < frame.mark.position <= position
+        )
+        last.end = self.end = mark
+        self._truncate(last)
+        self._ends = {epoch: min(end, mark.sequence) for epoch, end in self._ends.items() if epoch <= mark.epoch}
+        self._reopen()
+        world.point(AFTER_CUT)
+
+    def drop(self, upto: int, *, keep: int = 0) -> None:
+        """Remove files that hold nothing after command `upto`, but the newest `keep` of the full ones."""
+        while len(self._segments) - 1 > keep and self._segments[0].end.sequence <= upto:
+            self._segments.pop(0).path.unlink()
+        disk.sync_folder(self.folder)
+
+    def reset(self, mark: Mark) -> None:
+        """Forget all and go on after a mark, the place of a snapshot."""
+        self.close()
+        disk.put(self.folder / _RESET, _header(mark))
+        self._restart(self.folder / _RESET)
+        self._segments.clear()
+        self._ends.clear()
+        self._segments.append(self._scanned(next(self.folder.glob("*.log")), last=True))
+        self.end = mark
+        self._reopen()
+
+    @property
+    def _last(self) -> _Segment:
+        return self._segments[-1]
+
+    @property
+    def _open_descriptor(self) -> int:
+        if self._descriptor is None:
+            raise LogBrokenError(str(self.folder), "it is not open")
+        return self._descriptor
+
+    def _refuse_broken(self) -> None:
+        if self._broken:
+            raise LogBrokenError(str(self._last.path), self._broken)
+
+    def _broke(self, error: OSError) -> LogBrokenError:
+        self._broken = error.strerror or str(error)
+        return LogBrokenError(str(self._last.path), self._broken)
+
+    def _restart(self, note: Path) -> None:
+        """Do what a note says: nothing but the mark in it. A crash in here is mended by doing it again."""
+        mark = _begin_of(note)
+        if mark is None:
+            raise LogDamagedError(str(note), 0, "it says after which command the log begins anew, and is damaged")
+        for path in self.folder.glob("*.log"):
+            path.unlink()
+        self._start(mark)
+        self._segments.clear()
+        note.unlink()
+        disk.sync_folder(self.folder)
+
+    def _write(self, frame: Frame) -> None:
+        written = os.writev(self._open_descriptor, frame.parts)
+        if written < len(frame):
+            rest = memoryview(b"".join(frame.parts))[written:]
+            while rest:
+                rest = rest[os.write(self._open_descriptor, rest) :]
+
+    def _roll(self) -> None:
+        try:
+            self._start(self.end)
+        except OSError as error:
+            raise self._broke(error) from error
+        self._reopen()
+
+    def _reopen(self) -> None:
+        self.close()
+        self._descriptor = os.open(self._last.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+
+    def _start(self, mark: Mark) -> None:
+        """Begin a new file after a mark."""
+        path = self.folder / f"{mark.sequence + 1:020d}-{mark.epoch:010d}.log"
+        with path.open("wb") as file:
+            world.point(MID_SEGMENT)
+            file.write(_header(mark))
+            file.flush()
+            disk.sync(file.fileno())
+        disk.sync_folder(self.folder)
+        self._segments.append(_Segment(path, mark, mark, _HEADER_BYTES))
+        world.point(AFTER_SEGMENT)
+
+    def _open_last(self, path: Path) -> int:
+        """Read the newest file and cut its torn tail; return how long that was."""
+        begin = _begin_of(path)
+        if begin is None:
+            # Its header was being written, and so it has no frame; one that has is damaged.
+            if (offset := _whole_frame(path, 0)) is not None:
+                raise LogDamagedError(str(path), 0, f"no header, and a whole frame at byte {offset}")
+            size = path.stat().st_size
+            path.unlink()
+            disk.sync_folder(self.folder)
+            return size
+        segment = self._scanned(path, last=True)
+        self._segments.append(segment)
+        torn = path.stat().st_size - segment.size
+        if torn:
+            _log.warning("torn tail of the command log cut", file=str(path), bytes=torn, after=segment.end.sequence)
+            self._truncate(segment)
+        return torn
+
+    def _scanned(self, path: Path, *, last: bool = False) -> _Segment:
+        begin = _begin_of(path)
+        if begin is None:
+            raise LogDamagedError(str(path), 0, "its header is damaged")
+        total = path.stat().st_size
+        found, size = _Segment(path, begin, begin, total), _HEADER_BYTES
+        for offset, frame in self._frames(found):
+            if (problem := fault(frame, found.end)) is not None:
+                raise LogDamagedError(str(path), offset, problem)
+            found.end, size = frame.mark, offset + len(frame)
+            self._ends[frame.epoch] = frame.last
+        if size < total:
+            whole = _whole_frame(path, size)
+            if whole is not None:
+                raise LogDamagedError(str(path), size, f"a damaged frame, and a whole one behind it at byte {whole}")
+            if not last:
+                raise LogDamagedError(str(path), size, "a damaged frame, and another file follows")
+        found.size = size
+        return found
+
+    def _frames(self, segment: _Segment) -> Iterator[tuple[int, Frame]]:
+        """Give the frames of a file with their offsets, up to its size or to the first that is not whole."""
+        offset = _HEADER_BYTES
+        with segment.path.open("rb", buffering=_READ_BYTES) as file:
+            file.seek(offset)
+            while offset < segment.size:
+                head = file.read(FRAME_HEADER_BYTES)
+                length = size_of(head)
+                if length is None or offset + length > segment.size:
+                    return
+                frame = decode(head + file.read(length - FRAME_HEADER_BYTES))
+                if frame is None:
+                    return
+                yield offset, frame
+                offset += length
+
+    def _truncate(self, segment: _Segment) -> None:
+        with segment.path.open("r+b") as file:
+            file.truncate(segment.size)
+            os.fsync(file.fileno())
+        disk.sync_folder(self.folder)
+
+
+def _header(mark: Mark) -> bytes:
+    head = _HEADER.pack(_MAGIC, *mark, 0)[:60]
+    return head + zlib.crc32(head).to_bytes(4, "little")
+
+
+def _begin_of(path: Path) -> Mark | None:
+    with path.open("rb") as file:
+        head = file.read(_HEADER_BYTES)
+    if len(head) < _HEADER_BYTES or zlib.crc32(head[:60]) != int.from_bytes(head[60:], "little"):
+        return None
+    magic, epoch, sequence, at_ns, crc, _ = _HEADER.unpack(head)
+    return Mark(epoch, sequence, at_ns, crc) if magic == _MAGIC else None
+
+
+def _whole_frame(path: Path, offset: int) -> int | None:
+    """Return where a whole frame begins after `offset`, at whatever byte; None if there is none."""
+    data = path.read_bytes()
+    while (offset := data.find(b"AFRM", offset + 1)) >= 0:
+        if decode(memoryview(data)[offset:]) is not None:
+            return offset
+    return None

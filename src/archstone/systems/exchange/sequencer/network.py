@@ -1,0 +1,172 @@
+"""What nodes say to each other and to clients, and what carries it: a port, so that tests can do it on virtual time.
+
+A message is a header of 40 bytes and a body; all numbers little-endian:
+
+    0   1  kind, see `Say`
+    1   3  zero
+    4   4  bytes of the body, at most 16 MiB
+    8   8  epoch
+    16  8  sequence
+    24  8  serial
+    32  4  zero
+    36  4  CRC-32 of the other 36 bytes of the header and the body
+
+    kind      from, to              epoch          sequence          serial        body
+    ASK       node, witness         asker's        -                 of the ask    JSON: what, node, other
+    GRANTED   witness, node         granted        lease, us         of the ask    -
+    REFUSED   whoever, node         the current    -                 of the ask    who leads, if known, UTF-8
+    FOLLOW    standby, leader       highest known  -                 -             JSON: node, epochs
+    SNAPSHOT  leader, standby       leader's       its last command  bytes left    a piece of a file of `snapshots`
+    START     leader, standby       leader's       -                 -             the mark to go on from, 28 bytes
+    FRAME     leader, standby       leader's       what is done      -             a frame of `frames`
+    BEAT      leader, standby       leader's       what is done      -             -
+    HELD      standby, leader       of the frame   its last command  -             -
+    SUBMIT    client, node          -              -                 of the ask    commands, 64 bytes each
+    DONE      node, client          time, ns       first command     of the ask    events, 64 bytes each
+    REJECTED  node, client          limit if full  retry after, us   of the ask    who leads, if known, UTF-8
+    UNKNOWN   node, client          -              -                 of the ask    why, UTF-8
+    INVALID   node, client          -              -                 of the ask    why, UTF-8; nothing has happened
+    STREAM    client, node          -              after             -             -
+    BATCH     node, client          time, ns       first command     how many      commands, then events
+    LOOK      client, node          -              -                 -             -
+    STATE     node, client          highest known  what is done      -             JSON: node, leading, digest, held
+"""
+
+import struct
+import zlib
+from collections.abc import Awaitable, Callable
+from enum import IntEnum
+from typing import Final, NamedTuple, Protocol
+
+__all__ = [
+    "MAX_BODY_BYTES",
+    "MESSAGE_BYTES",
+    "Link",
+    "Listener",
+    "Message",
+    "Network",
+    "Say",
+    "Serve",
+    "decode",
+    "encode",
+]
+
+MESSAGE_BYTES: Final = 40
+MAX_BODY_BYTES: Final = 16 << 20
+_HEADER: Final = struct.Struct("<BxxxIQQQ4xI")
+
+
+class Say(IntEnum):
+    """Kinds of messages."""
+
+    ASK = 1
+    GRANTED = 2
+    REFUSED = 3
+    FOLLOW = 4
+    SNAPSHOT = 5
+    START = 6
+    FRAME = 7
+    BEAT = 8
+    HELD = 9
+    SUBMIT = 16
+    DONE = 17
+    REJECTED = 18
+    UNKNOWN = 19
+    INVALID = 24
+    STREAM = 20
+    BATCH = 21
+    LOOK = 22
+    STATE = 23
+
+
+_KINDS: Final = frozenset(int(kind) for kind in Say)
+
+
+class Message(NamedTuple):
+    """One message; what a kind does not use is 0 or empty."""
+
+    kind: Say
+    epoch: int = 0
+    sequence: int = 0
+    serial: int = 0
+    body: bytes = b""
+
+
+def encode(message: Message) -> bytes:
+    """Return header and body."""
+    kind, epoch, sequence, serial, body = message
+    head = _HEADER.pack(kind, len(body), epoch, sequence, serial, 0)[:36]
+    return head + zlib.crc32(body, zlib.crc32(head)).to_bytes(4, "little") + body
+
+
+def decode(data: memoryview) -> Message | None:
+    """Return the message that `data` begins with; None if it is not there in full.
+
+    Raises:
+        ConnectionError: It is none, or damaged.
+    """
+    if len(data) < MESSAGE_BYTES:
+        return None
+    kind, size, epoch, sequence, serial, crc = _HEADER.unpack_from(data)
+    if size > MAX_BODY_BYTES:
+        raise ConnectionError(f"a message of {size} bytes: at most {MAX_BODY_BYTES} are taken")
+    if len(data) < MESSAGE_BYTES + size:
+        return None
+    body = bytes(data[MESSAGE_BYTES : MESSAGE_BYTES + size])
+    if zlib.crc32(body, zlib.crc32(data[:36])) != crc or kind not in _KINDS:
+        raise ConnectionError("a message is damaged or of another protocol")
+    return Message(Say(kind), epoch, sequence, serial, body)
+
+
+class Link(Protocol):
+    """A connection: messages arrive once, whole and in order, until it ends."""
+
+    @property
+    def pending(self) -> int:
+        """How many messages have arrived and wait to be received."""
+        ...
+
+    @property
+    def busy(self) -> bool:
+        """Whether much that was sent is still under way."""
+        ...
+
+    def send(self, message: Message) -> None:
+        """Send, as far as the connection still is. Whether it arrives nobody knows."""
+        ...
+
+    async def drain(self) -> None:
+        """Wait until not too much is under way. ConnectionError when it has ended."""
+        ...
+
+    async def receive(self) -> Message:
+        """Wait for the next message. ConnectionError when it has ended."""
+        ...
+
+    def close(self) -> None:
+        """End it."""
+        ...
+
+
+Serve = Callable[[Link], Awaitable[None]]
+"""Talks with whoever has connected, until it returns."""
+
+
+class Listener(Protocol):
+    """What takes connections."""
+
+    async def close(self) -> None:
+        """Take no more, and end those that are open."""
+        ...
+
+
+class Network(Protocol):
+    """What connects nodes."""
+
+    async def connect(self, address: str) -> Link:
+        """Connect to whoever listens at an address. OSError when nobody can be reached."""
+        ...
+
+    async def listen(self, address: str, serve: Serve) -> Listener:
+        """Take connections at an address and let `serve` talk with each."""
+        ...

@@ -1,0 +1,3 @@
+"""The pages of the exchange, and its stream over WebSocket."""
+
+__all__: list[str] = []

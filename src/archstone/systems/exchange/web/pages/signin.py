@@ -1,0 +1,88 @@
+"""Coming and going: a trial account by one click, or by e-mail and password."""
+
+from pydantic import ValidationError
+
+from archstone import context
+from archstone.security import HostCookie
+from archstone.services import RequestInvalidError
+from archstone.systems.exchange.accounts.contract import (
+    EmailTakenError,
+    Session,
+    SignInError,
+    TooManyTriesError,
+    WeakPasswordError,
+    browser_mark,
+)
+from archstone.systems.exchange.accounts.service import SESSION_S
+from archstone.systems.exchange.web.asking import Answer, Hall, Page, Redirect, Request
+from archstone.systems.exchange.web.clients import PAGES
+from archstone.systems.exchange.web.cookies import SESSION
+
+__all__ = ["login", "login_form", "logout", "register", "register_form", "trial"]
+
+
+async def trial(hall: Hall, request: Request) -> Answer:
+    """Open an account with play money, and go on."""
+    return await _begun(hall, request, await hall.clients.accounts.trial())
+
+
+async def login_form(hall: Hall, request: Request) -> Answer:
+    """Ask for address and password."""
+    del hall
+    return Redirect(to=request.next) if request.visitor else _asked("login.html", request)
+
+
+async def login(hall: Hall, request: Request) -> Answer:
+    """Sign in."""
+    form = request.form
+    try:
+        session = await hall.clients.accounts.login(form.get("email", ""), form.get("password", ""))
+    except (SignInError, ValidationError, RequestInvalidError):
+        return _asked("login.html", request, "E-mail address or password is wrong.", status=422)
+    except TooManyTriesError as error:
+        return _asked(
+            "login.html", request, f"Too many attempts: try again in {error.retry_after_s:.0f} s.", status=429
+        )
+    return await _begun(hall, request, session)
+
+
+async def register_form(hall: Hall, request: Request) -> Answer:
+    """Ask for what an account needs."""
+    del hall
+    return _asked("register.html", request)
+
+
+async def register(hall: Hall, request: Request) -> Answer:
+    """Open an account that one can come back to."""
+    form = request.form
+    try:
+        session = await hall.clients.accounts.register(
+            form.get("email", ""), form.get("password", ""), form.get("name", "").strip() or "Trader"
+        )
+    except EmailTakenError:
+        return _asked("register.html", request, "This address is registered: sign in.", status=422)
+    except WeakPasswordError as error:
+        return _asked("register.html", request, f"This password {error.reason}.", status=422)
+    except (ValidationError, RequestInvalidError):
+        told = "Write an e-mail address, and a password of at least 8 characters."
+        return _asked("register.html", request, told, status=422)
+    return await _begun(hall, request, session)
+
+
+async def logout(hall: Hall, request: Request) -> Answer:
+    """End the browser's session."""
+    if request.token is not None:
+        with context.enter(context.current()._replace(principal=PAGES)):
+            await hall.clients.browsers.end(browser_mark(request.token))
+    return Redirect(to="/", cookies=(HostCookie(SESSION, ""),))
+
+
+async def _begun(hall: Hall, request: Request, session: Session) -> Redirect:
+    with context.enter(context.current()._replace(principal=PAGES)):
+        token = await hall.clients.browsers.begin(session.visitor.account)
+    return Redirect(to=request.next, cookies=(HostCookie(SESSION, token, SESSION_S),))
+
+
+def _asked(template: str, request: Request, fault: str = "", *, status: int = 200) -> Page:
+    values = {"fault": fault, "next": request.next, "email": request.form.get("email", "")[:254]}
+    return Page(template=template, values=values, status=status)

@@ -1,0 +1,136 @@
+"""Makes pages of templates. Everything is escaped; no template holds a script or a style of its own.
+
+The Content-Security-Policy allows what comes from the exchange itself and nothing that stands in the page.
+"""
+
+import gzip
+import hashlib
+import mimetypes
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, NamedTuple, cast
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from archstone.gateway import Response
+from archstone.systems.exchange.desk.words import REASONS
+from archstone.systems.exchange.instruments import money
+from archstone.systems.exchange.matching import Reason
+
+__all__ = ["NOTICES", "PAGE_HEADERS", "Assets", "Templates"]
+
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self';"
+    " frame-ancestors 'none'; base-uri 'none'"
+)
+PAGE_HEADERS: Final = (
+    (b"content-type", b"text/html; charset=utf-8"),
+    (b"content-security-policy", POLICY.encode()),
+    (b"referrer-policy", b"same-origin"),
+    (b"cache-control", b"private, no-store"),
+    (b"vary", b"cookie"),
+)
+NOTICES: Final = {
+    "placed": "The order is placed.",
+    "canceled": "The order is canceled.",
+    "ended": "This order had ended already.",
+    "all-canceled": "All your orders are canceled.",
+    "key-ended": "The key opens nothing any more.",
+    "limit": "The limit is set.",
+    "no-number": "Write a whole number, 0 or more.",
+    "killed": "The account is stopped: its orders are canceled and new ones refused.",
+    "released": "The account may trade again.",
+    "all-killed": "Everybody is stopped: all orders are canceled and new ones refused.",
+    "all-released": "Trading goes on.",
+    "moved": "Done.",
+    "no-move": "That is not possible from where it is: after a halt comes an auction, then trading.",
+}
+"""What a page may be told to say, by name."""
+_HERE: Final = Path(__file__).parent
+_WORTH_PACKING: Final = 1_000
+
+
+class _Asset(NamedTuple):
+    body: bytes
+    packed: bytes | None
+    """The same by gzip. None: it is not smaller then."""
+    type: str
+    version: str
+
+
+class Assets:
+    """The files of the folder `assets`, read once: styles, scripts, pictures."""
+
+    def __init__(self, folder: Path = _HERE / "assets") -> None:
+        self._files = {file.name: _asset(file) for file in sorted(folder.iterdir()) if file.is_file()}
+
+    def path(self, name: str) -> str:
+        """Return where a page finds the file. It changes with the file, so that a browser may keep what it has."""
+        return f"/assets/{name}?v={self._files[name].version}"
+
+    def answer(self, name: str, version: str, *, packed: bool) -> Response | None:
+        """Return the file; None: there is no such."""
+        asset = self._files.get(name)
+        if asset is None:
+            return None
+        keep = b"public, max-age=31536000, immutable" if version == asset.version else b"no-cache"
+        headers = [(b"content-type", asset.type.encode()), (b"cache-control", keep), (b"vary", b"accept-encoding")]
+        if packed and asset.packed is not None:
+            return Response(200, [*headers, (b"content-encoding", b"gzip")], asset.packed)
+        return Response(200, headers, asset.body)
+
+
+class Templates:
+    """The folder `templates`, with the words that all of them may use."""
+
+    def __init__(self, assets: Assets, folder: Path = _HERE / "templates") -> None:
+        self._environment = Environment(
+            loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+            lstrip_blocks=True, auto_reload=False,
+        )  # fmt: skip
+        cast("dict[str, object]", self._environment.globals).update(asset=assets.path)
+        filters = cast("dict[str, object]", self._environment.filters)
+        filters.update(money=money, signed=_signed, clock=_clock, why=_why, lasting=_lasting, many=_many)
+
+    def page(self, template: str, values: Mapping[str, object]) -> str:
+        """Return a page as HTML."""
+        return self._environment.get_template(template).render(values)
+
+
+def _asset(file: Path) -> _Asset:
+    body = file.read_bytes()
+    kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+    if kind.startswith("text/"):
+        kind += "; charset=utf-8"
+    packed = gzip.compress(body, compresslevel=9, mtime=0) if len(body) >= _WORTH_PACKING else body
+    return _Asset(
+        body, packed if len(packed) < len(body) else None, kind, hashlib.blake2s(body, digest_size=8).hexdigest()
+    )
+
+
+def _signed(cents: int) -> str:
+    return f"+{money(cents)}" if cents > 0 else money(cents)
+
+
+def _many(count: int) -> str:
+    return f"{count:,}"
+
+
+def _clock(at_ns: int) -> str:
+    """Return the time of day, UTC."""
+    return f"{datetime.fromtimestamp(at_ns / 1e9, UTC):%H:%M:%S}"
+
+
+def _why(word: str) -> str:
+    """Return a reason of an order in a few words."""
+    return REASONS.get(Reason[word.upper()], word) if word.upper() in Reason.__members__ else word
+
+
+def _lasting(took_ns: int) -> str:
+    """Return a duration as people read it."""
+    if took_ns < 1_000:
+        return f"{took_ns} ns"
+    if took_ns < 1_000_000:
+        return f"{took_ns / 1_000:.3g} \N{MICRO SIGN}s"
+    return f"{took_ns / 1_000_000:.3g} ms"

@@ -1,0 +1,182 @@
+"""The pages, without a browser: what is shown to whom, and what a form does."""
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from desk_stage import ADMIN, Stage, Visitor, exchange_running
+
+from archstone.systems.exchange.accounts.contract import AccountAdmin
+from archstone.systems.exchange.web.routes import ROUTES
+
+PASSWORD = "seven quiet herons"
+
+pytestmark = pytest.mark.sqlite_only("the pages and the stream ask services; test_desk_trading asks their databases")
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    async with exchange_running(tmp_path / "exchange") as stage:
+        yield stage
+
+
+async def signed_up(stage: Stage) -> Visitor:
+    visitor = Visitor(stage.run.asgi)
+    assert (await visitor.post("/trial", next="/trade/ACME")).headers["location"] == "/trade/ACME"
+    return visitor
+
+
+async def admin(stage: Stage) -> Visitor:
+    visitor = Visitor(stage.run.asgi)
+    made = await visitor.post("/register", email="ann@example.org", password=PASSWORD, name="Ann", next="/risk")
+    assert made.status == 303
+    await stage.client(AccountAdmin, ADMIN).grant("ann@example.org", "admin")
+    return visitor
+
+
+async def test_every_page_is_served_with_a_strict_policy_and_without_inline_scripts(stage: Stage) -> None:
+    visitor = await admin(stage)
+    await visitor.post("/trade/ACME/orders", side="buy", kind="limit", quantity="3", price="99.50", tif="gtc")
+    for route in ROUTES:
+        if route.method != "GET":
+            continue
+        path = route.path.replace("{symbol}", "ACME").replace("{account}", "1001")
+        answer = await visitor.get(path)
+        assert (path, answer.status) in {(path, 200), ("/login", 303)}
+        policy = answer.headers.get("content-security-policy", "default-src 'none'")
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert not re.search(r"<script(?![^>]*\bsrc=)|\sstyle=|\son\w+=", answer.text), path
+
+
+async def test_a_stranger_sees_the_market_and_is_asked_in_to_trade(stage: Stage) -> None:
+    stranger = Visitor(stage.run.asgi)
+    assert "ACME" in (await stranger.get("/")).text
+    assert "Trade with play money" in (await stranger.get("/trade/ACME")).text
+    asked = await stranger.get("/account")
+    assert (asked.status, asked.headers["location"]) == (303, "/login?next=/account")
+    placed = await stranger.post("/trade/ACME/orders", side="buy", kind="limit", quantity="1", price="99")
+    assert placed.headers["location"].startswith("/login?next=/trade/ACME")
+
+
+async def test_an_order_is_placed_and_canceled_without_a_script(stage: Stage) -> None:
+    visitor = await signed_up(stage)
+    placed = await visitor.post("/trade/ACME/orders", side="buy", kind="limit", quantity="7", price="99.50", tif="gtc")
+    assert placed.headers["location"] == "/trade/ACME?told=placed"
+    page = (await visitor.get("/trade/ACME")).text
+    assert '<tr data-number="1">' in page
+    assert 'data-price="9950"' in page
+    gone = await visitor.post("/trade/ACME/cancel", number="1")
+    assert gone.headers["location"] == "/trade/ACME?told=canceled"
+    assert '<tr data-number="1">' not in (await visitor.get("/trade/ACME")).text
+
+
+@pytest.mark.parametrize(
+    ("form", "told"),
+    [
+        ({"quantity": "many"}, "whole number of lots"),
+        ({"price": "99.505"}, "at most 2 decimals"),
+        ({"quantity": "0"}, "quantity"),
+        ({"side": "up"}, "side"),
+        ({"price": "1.00"}, "too far from the last one"),
+    ],
+)
+async def test_what_is_wrong_with_a_ticket_is_said_beside_it(stage: Stage, form: dict[str, str], told: str) -> None:
+    visitor = await signed_up(stage)
+    ticket = {"side": "buy", "kind": "limit", "quantity": "1", "price": "99.50", "tif": "gtc", **form}
+    answer = await visitor.post("/trade/ACME/orders", **ticket)
+    assert answer.status == 422
+    assert told in answer.text
+
+
+async def test_a_form_of_another_site_does_nothing(stage: Stage) -> None:
+    visitor = await signed_up(stage)
+    visitor.origin = "https://evil.example"
+    answer = await visitor.post("/trade/ACME/orders", side="buy", kind="limit", quantity="7", price="99.50")
+    assert answer.status == 403
+    assert "<tr data-number" not in (await visitor.get("/trade/ACME")).text
+
+
+async def test_the_risk_console_is_for_those_who_watch_over_risk(stage: Stage) -> None:
+    visitor = await signed_up(stage)
+    assert (await visitor.get("/risk")).status == 403
+    assert (await visitor.post("/risk/kill", on="yes")).status == 403
+    boss = await admin(stage)
+    page = await boss.get("/risk")
+    assert page.status == 200
+    assert "Stop everybody" in page.text
+    assert (await boss.post("/risk/phase", symbol="ACME", phase="halted")).headers["location"] == "/risk?told=moved"
+    assert "auction" in (await boss.get("/risk")).text
+    assert (await boss.post("/risk/phase", symbol="ACME", phase="continuous")).headers["location"].endswith("no-move")
+
+
+async def test_limits_are_set_and_an_account_is_stopped_by_form(stage: Stage) -> None:
+    visitor, boss = await signed_up(stage), await admin(stage)
+    await visitor.get("/trade/ACME")  # the venue knows the account from now on
+    page = await boss.get("/risk/accounts/1001")
+    assert 'value="5000"' in page.text
+    told = await boss.post("/risk/accounts/1001/limits", limit="quantity", to="17")
+    assert told.headers["location"].endswith("told=limit")
+    assert 'value="17"' in (await boss.get("/risk/accounts/1001")).text
+    assert (
+        (await boss.post("/risk/accounts/1001/limits", limit="quantity", to="x")).headers["location"].endswith("number")
+    )
+    await boss.post("/risk/accounts/1001/kill", on="yes")
+    assert "It is stopped" in (await boss.get("/risk/accounts/1001")).text
+    refused = await visitor.post("/trade/ACME/orders", side="buy", kind="limit", quantity="1", price="99.50", tif="gtc")
+    assert "kill switch" in refused.text
+
+
+async def test_signing_in_and_out(stage: Stage) -> None:
+    visitor = await admin(stage)
+    out = await visitor.post("/logout")
+    assert out.status == 303
+    assert (await visitor.get("/account")).status == 303
+    wrong = await visitor.post("/login", email="ann@example.org", password="wrong", next="/account")
+    assert wrong.status == 422
+    right = await visitor.post("/login", email="ann@example.org", password=PASSWORD, next="/account")
+    assert right.headers["location"] == "/account"
+    assert "Ann" in (await visitor.get("/account")).text
+
+
+async def test_nobody_is_sent_elsewhere_after_signing_in(stage: Stage) -> None:
+    visitor = Visitor(stage.run.asgi)
+    assert (await visitor.post("/trial", next="//evil.example/")).headers["location"] == "/"
+
+
+async def test_a_key_is_shown_once(stage: Stage) -> None:
+    visitor = await signed_up(stage)
+    made = await visitor.post("/account/keys", name="my bot", trades="on")
+    text = re.search(r"ask_[0-9A-Za-z]{44}", made.text)
+    assert text is not None
+    again = await visitor.get("/account")
+    assert text[0] not in again.text
+    key = re.search(r"/account/keys/([0-9a-f]{32})/end", again.text)
+    assert key is not None
+    await visitor.post(f"/account/keys/{key[1]}/end")
+    assert "my bot" not in (await visitor.get("/account")).text
+
+
+async def test_the_colours_are_remembered(stage: Stage) -> None:
+    visitor = Visitor(stage.run.asgi)
+    assert 'data-theme="auto"' in (await visitor.get("/")).text
+    await visitor.post("/theme", theme="dark", next="/")
+    assert 'data-theme="dark"' in (await visitor.get("/")).text
+
+
+async def test_what_is_not_there_is_a_page_too(stage: Stage) -> None:
+    visitor = Visitor(stage.run.asgi)
+    for path in ("/trade/NOPE", "/nothing", "/assets/nothing.js"):
+        answer = await visitor.get(path, accept="text/html")
+        assert (path, answer.status) == (path, 404)
+        assert "There is no such page" in answer.text
+
+
+async def test_a_vendored_script_is_packed_and_may_be_kept(stage: Stage) -> None:
+    visitor = Visitor(stage.run.asgi)
+    found = re.search(r'src="(/assets/lightweight-charts[^"]+)"', (await visitor.get("/trade/ACME")).text)
+    assert found is not None
+    answer = await visitor.get(found[1], **{"accept-encoding": "gzip"})
+    assert answer.headers["content-encoding"] == "gzip"
+    assert "immutable" in answer.headers["cache-control"]
