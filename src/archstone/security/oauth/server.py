@@ -127,7 +127,7 @@ class OAuth:
             await self.audit.record("oauth.consent-given", subject=grant_id, who=person, details=told, tx=tx)
         return grant_id
 
-    async def end_grant(self, grant_id: str, *, why: Ending, who: str = "") -> None:
+    async def end_grant(self, grant_id: str, *, why: Ending = "asked", who: str = "") -> None:
         """End all that one consent gave: nothing is refreshed, and every access token is refused.
 
         Args:
