@@ -112,6 +112,7 @@ class _Row(NamedTuple):
     revoked_at: int | None
 
 
+_REVOKE: Final = "UPDATE _archstone_refresh_tokens SET revoked_at = :now WHERE revoked_at IS NULL"
 _SELECT: Final = (
     "SELECT family, user_id, expires_at, used_at, revoked_at FROM _archstone_refresh_tokens WHERE hash = :hash"
 )
@@ -194,12 +195,16 @@ class RefreshTokens:
 
     async def revoke(self, tx: Statements, *, token: str) -> int:
         """Sign out: revoke the family of `token`; return how many tokens that ended. An unknown token ends none."""
-        ended = "family = (SELECT family FROM _archstone_refresh_tokens WHERE hash = :hash)"
-        return await self._revoke(tx, ended, hash=_digest(token))
+        return await self._revoke(
+            tx,
+            f"{_REVOKE} AND family = (SELECT family FROM _archstone_refresh_tokens WHERE hash = :hash)"
+            " RETURNING family",
+            hash=_digest(token),
+        )
 
     async def revoke_family(self, tx: Statements, *, family: str) -> int:
         """Revoke every token of a sign-in; return how many that ended."""
-        return await self._revoke(tx, "family = :family", family=family)
+        return await self._revoke(tx, f"{_REVOKE} AND family = :family RETURNING family", family=family)
 
     async def revoke_user(self, tx: Statements, *, user_id: str, but: str | None = None) -> int:
         """Sign a user out everywhere; return how many tokens that ended.
@@ -211,8 +216,9 @@ class RefreshTokens:
         """
         return await self._revoke(
             tx,
-            "user_id = :user_id"
-            " AND family <> coalesce((SELECT family FROM _archstone_refresh_tokens WHERE hash = :kept), '')",
+            f"{_REVOKE} AND user_id = :user_id"
+            " AND family <> coalesce((SELECT family FROM _archstone_refresh_tokens WHERE hash = :kept), '')"
+            " RETURNING family",
             user_id=user_id,
             kept=None if but is None else _digest(but),
         )
@@ -226,14 +232,9 @@ class RefreshTokens:
             limit=limit,
         )
 
-    async def _revoke(self, tx: Statements, ended: str, **params: object) -> int:
-        families = await tx.all(
-            str,
-            f"UPDATE _archstone_refresh_tokens SET revoked_at = :now WHERE revoked_at IS NULL AND {ended}"
-            " RETURNING family",
-            now=world.now_us(),
-            **params,
-        )
+    async def _revoke(self, tx: Statements, statement: str, **params: object) -> int:
+        """Run a statement that revokes, and have access tokens of the families end with it."""
+        families = await tx.all(str, statement, now=world.now_us(), **params)
         if self._revocations is not None:
             await self._revocations.revoke_grants(dict.fromkeys(families), tx=tx)
         return len(families)
