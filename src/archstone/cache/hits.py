@@ -39,8 +39,9 @@ class Near(Protocol):
         """Returns what is kept, or was let go, under a key."""
         ...
 
-    def peek(self, key: str) -> Any:
-        """Return the entry of `key` if a hit calls for nothing else."""
+    @property
+    def peek(self) -> Callable[[str], Any]:
+        """Returns the entry of a key if a hit calls for nothing else."""
         ...
 
 

@@ -79,6 +79,8 @@ class MemoryStore:
         """Tag to the number of its last invalidation, the oldest first."""
         self._floor = 0
         """The number that a tag has which is not in `_moved`."""
+        self.peek = self._peek_by(self.clock)
+        """Returns the entry of a key if a hit calls for nothing else; None where `read` must say more."""
         self._leases: dict[str, tuple[Lease, float]] = {}
         self._tokens = count(1)
 
@@ -107,6 +109,7 @@ class MemoryStore:
     async def open(self) -> None:
         """Begin empty, on the clock of the running world."""
         self.clock = world.clock()
+        self.peek = self._peek_by(self.clock)
         self.clear()
 
     async def close(self) -> None:
@@ -118,14 +121,19 @@ class MemoryStore:
         self._bounded.clear()
         self._leases.clear()
 
-    def peek(self, key: str) -> Kept | None:
-        """Return the entry of `key` if a hit calls for nothing else; None where `read` must say more. The hot path."""
-        kept = self.known(key)
-        # What was let go has no time left.
-        if kept is None or self.clock() >= kept.soon_s or (kept.checked != self.number and not self._stands(kept)):
-            return None
-        kept.hits += 1
-        return kept
+    def _peek_by(self, clock: Callable[[], float]) -> Callable[[str], Kept | None]:
+        known, stands = self.known, self._stands
+
+        # The hot path. What it needs is bound to it: looked up in the store each would cost a tenth of it.
+        def peek(key: str) -> Kept | None:
+            kept = known(key)
+            # What was let go has no time left.
+            if kept is None or clock() >= kept.soon_s or (kept.checked != self.number and not stands(kept)):
+                return None
+            kept.hits += 1
+            return kept
+
+        return peek
 
     def find(self, key: str) -> Entry | None:
         """Return the entry of `key` that may still be served, however old; drop one that may not."""
