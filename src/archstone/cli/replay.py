@@ -36,7 +36,7 @@ def replay(
         float | None, typer.Option(help="So many times as fast as it went; by default as fast as it goes.")
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Compare the books with what the file says.")] = False,
-    symbol: Annotated[list[str] | None, typer.Option(help="A stock of an ITCH file; again for more. All else.")] = None,
+    symbol: Annotated[list[str] | None, typer.Option(help="A stock of an ITCH file; again for more.")] = None,
     batch: Annotated[int, typer.Option(min=1, max=100_000, help="Messages handed over together, at most.")] = 1_000,
     as_json: AsJson = False,
 ) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from archstone.systems.exchange.invariants import Watch, disagreements
 from archstone.systems.exchange.matching import Command, Events, Kind, Limit, Side, Told
 from archstone.systems.exchange.sequencer import Batch, MemorySequencer
 from archstone.systems.exchange.venue import ReferenceVenue, order_id
+from archstone.systems.exchange.venue.flows import VENUE_FLOWS, venue_flow
 
 
 def new(account: int, number: int, side: Side, price: int, lots: int, **more: int) -> Command:
@@ -113,3 +115,16 @@ async def test_a_venue_that_went_another_way_is_told() -> None:
     sequencer, batches = await stream(*TRADING)
     short = disagreements(watched(batches[:-4]), sequencer.venue)
     assert any("open orders" in fault or "the venue shows" in fault for fault in short)
+
+
+@pytest.mark.parametrize("name", VENUE_FLOWS)
+def test_flows_with_breakers_kill_switches_and_limits_that_bite_keep_all_of_it(name: str) -> None:
+    venue, watch, first = ReferenceVenue(), Watch(), 1
+    for commands, at_ns in islice(venue_flow(name, seed=4), 120):
+        kept = commands.copy()
+        kept["sequence"] = range(first, first + len(kept))
+        watch.note(Batch(first, at_ns, kept, venue.apply(kept, at_ns)))
+        first += len(kept)
+    assert watch.faults == []
+    assert disagreements(watch, venue) == []
+    assert sum(map(abs, watch.positions.values())) > 0

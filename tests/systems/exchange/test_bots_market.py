@@ -2,6 +2,7 @@
 
 import asyncio
 import statistics
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,10 +10,10 @@ from bot_markets import MARKET, Made, make_market, open_book
 
 from archstone import simulation, world
 from archstone.errors import RejectedError
-from archstone.systems.exchange.bots import Bots, Market, Walk
+from archstone.systems.exchange.bots import Bots, Maker, Market, Walk
 from archstone.systems.exchange.invariants import Watch, disagreements
 from archstone.systems.exchange.matching import Command, Commands, Kind, Side, Told
-from archstone.systems.exchange.sequencer import Batch, MemorySequencer
+from archstone.systems.exchange.sequencer import Batch, DurableSequencer, MemorySequencer
 from archstone.systems.exchange.venue import ReferenceVenue
 
 
@@ -113,6 +114,33 @@ async def test_after_a_restart_old_orders_go_and_positions_stay() -> None:
         assert again.statistics().open_orders == len(venue) > 4
 
 
+async def test_bots_go_on_after_a_restart_of_a_durable_exchange(tmp_path: Path) -> None:
+    async with DurableSequencer(tmp_path, ReferenceVenue) as sequencer:
+        await sequencer.submit(open_book())
+        bots = Bots([MARKET], seed=1)
+        async with bots.running(sequencer):
+            await asyncio.sleep(30)
+            bots._leave = lambda _: asyncio.sleep(0)
+    held = bots.statistics().positions
+    assert any(held.values())
+    async with DurableSequencer(tmp_path, ReferenceVenue) as sequencer:
+        assert len(sequencer.venue) > 4
+        again = Bots([MARKET], seed=1)
+        async with again.running(sequencer):
+            await asyncio.sleep(0.2)
+            assert again.statistics().positions == held
+            await asyncio.sleep(20)
+            assert again.statistics().refused == 0
+            assert again.statistics().traded > 0
+        watch = Watch()
+        async for batch in sequencer.follow(0):
+            watch.note(batch)
+            if batch.last == sequencer.last:
+                break
+        assert watch.faults == disagreements(watch, sequencer.venue) == []
+        assert len(sequencer.venue) == 0
+
+
 class Moody:
     """A sequencer that refuses some, and once does not know."""
 
@@ -152,6 +180,29 @@ async def test_who_falls_behind_what_is_kept_begins_again() -> None:
         await asyncio.sleep(30)
         assert bots.statistics().begun == 2
         assert sequencer.venue.depth(MARKET.book, Side.BUY, 1)
+
+
+class Late(Moody):
+    """A sequencer that tells the stream late."""
+
+    async def submit(self, commands: Commands) -> Batch:
+        return await self.inner.submit(commands)
+
+    async def follow(self, after: int):
+        async for batch in self.inner.follow(after):
+            await asyncio.sleep(2.5)
+            yield batch
+
+
+async def test_nothing_is_ordered_twice_when_the_stream_is_late() -> None:
+    sequencer = MemorySequencer(ReferenceVenue())
+    await sequencer.submit(open_book())
+    maker = Maker(walk=Walk(MARKET, seed=1), levels=2)
+    async with Bots([MARKET], crew=lambda *_: [maker]).running(Late(sequencer)):
+        for _ in range(20):
+            await asyncio.sleep(1)
+            assert len(sequencer.venue) <= 4
+        assert len(sequencer.venue) == 4
 
 
 async def test_markets_are_apart() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from archstone import world
 from archstone.errors import ConfigError
-from archstone.systems.exchange.matching import Kind, ReferenceEngine, TimeInForce, Told
+from archstone.systems.exchange.matching import Kind, ReferenceEngine, Side, TimeInForce, Told
 from archstone.systems.exchange.traffic import Arrival, Mix, arrivals, plan
 
 
@@ -31,6 +31,10 @@ def test_what_arrives_is_mixed_as_said_and_means_something_to_a_book() -> None:
     kinds = Counter(each.kind if each.kind != Kind.NEW else f"new {TimeInForce(each.tif).name}" for each in commands)
     ratios = {kind: count / len(commands) for kind, count in kinds.items()}
     assert ratios == pytest.approx({"new GTC": 0.45, "new IOC": 0.15, Kind.CANCEL: 0.3, Kind.REPLACE: 0.1}, abs=0.03)
+    for each in commands:
+        if each.kind == Kind.NEW and each.price != 10_000:
+            below = each.price < 10_000
+            assert below == ((each.side == Side.BUY) == (each.tif == TimeInForce.GTC)), "rests behind, takes across"
     book = ReferenceEngine()
     told = Counter(Told(event.kind) for command in commands for event in book.apply(command))
     assert told[Told.TRADED] > 300

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pipes import Pipes
 from random import Random
 
@@ -27,17 +29,24 @@ class Unsure(MemorySequencer):
     async def submit(self, commands: Commands) -> Batch:
         if self.calm:
             return await super().submit(commands)
-        await asyncio.sleep(self.random.expovariate(500))
+        await asyncio.sleep(self.random.expovariate(60))
         if self.random.random() < 0.05:
             raise RejectedError("full")
         unsure = self.random.random()
         if unsure < 0.03:
             raise ConnectionResetError("the leader is gone before it was kept")
         batch = await super().submit(commands)
-        await asyncio.sleep(self.random.expovariate(500))
         if unsure < 0.06:
             raise ConnectionResetError("the leader is gone after it was kept")
+        await asyncio.sleep(self.random.expovariate(60))
         return batch
+
+    async def follow(self, after: int) -> AsyncGenerator[Batch]:
+        async with aclosing(super().follow(after)) as batches:
+            async for batch in batches:
+                if not self.calm:
+                    await asyncio.sleep(self.random.expovariate(60))
+                yield batch
 
 
 class Program:
@@ -119,7 +128,7 @@ async def test_each_request_is_done_once_or_refused(seed: int) -> None:
         async with asyncio.TaskGroup() as group:
             for program in programs:
                 for _ in range(3):
-                    group.create_task(program.trade(25))
+                    group.create_task(program.trade(8))
         over.set()
         await disturbing
         sequencer.calm = True

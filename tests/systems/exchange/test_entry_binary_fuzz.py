@@ -17,6 +17,7 @@ U16, U32, U64 = (st.integers(0, 2**bits - 1) for bits in (16, 32, 64))
 ANSWERS = {*Told} | {Say.REFUSED, Say.BYE, Say.HEARTBEAT, Say.WELCOME, Say.RESUMED}
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     said=st.builds(Logon, U32, st.sampled_from(Choice), U32, U64, U32, U64),
     credential=st.binary(max_size=100),
@@ -27,6 +28,7 @@ def test_a_logon_comes_back(said: Logon, credential: bytes) -> None:
     assert data[64:] == credential
 
 
+@settings(deadline=None, max_examples=50)
 @given(data=st.binary(min_size=64, max_size=64))
 def test_any_bytes_are_a_logon_or_a_named_fault(data: bytes) -> None:
     found, credential_bytes = read_logon(data)

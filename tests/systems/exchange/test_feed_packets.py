@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archstone.systems.exchange.feed.packets import (
@@ -34,6 +34,7 @@ def test_records_have_the_sizes_that_are_documented() -> None:
     assert [MESSAGE.fields[name][1] for name in MESSAGE.names] == [0, 1, 2, 3, 4, 8, 16, 24, 32, 40]
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     kind=st.sampled_from(Carries), session=st.integers(0, 2**32 - 1), number=st.integers(0, 2**64 - 1), data=st.data()
 )
@@ -44,6 +45,7 @@ def test_a_packet_comes_back(kind: Carries, session: int, number: int, data: st.
     assert packet.messages.tolist() == messages(count).tolist()
 
 
+@settings(deadline=None, max_examples=50)
 @given(data=st.binary(max_size=200))
 def test_any_bytes_are_a_packet_or_a_named_fault(data: bytes) -> None:
     with pytest.raises(PacketError, match="packet of"):
@@ -53,6 +55,7 @@ def test_any_bytes_are_a_packet_or_a_named_fault(data: bytes) -> None:
             read_ask(data)
 
 
+@settings(deadline=None, max_examples=50)
 @given(place=st.integers(0, 10_000), flip=st.integers(1, 255))
 def test_one_changed_byte_is_found(place: int, flip: int) -> None:
     data = bytearray(packed(Carries.LIVE, 7, 9, messages=messages(3)))
@@ -61,6 +64,7 @@ def test_one_changed_byte_is_found(place: int, flip: int) -> None:
         read_packet(bytes(data))
 
 
+@settings(deadline=None, max_examples=50)
 @given(data=st.binary(min_size=16, max_size=16))
 def test_any_request_is_one_or_a_named_fault(data: bytes) -> None:
     if data[0] != 1 or data[1] not in {1, 2}:

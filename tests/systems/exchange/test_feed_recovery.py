@@ -10,10 +10,21 @@ from orders import buy, sell
 from plain import PlainVenue, opened, rows
 from test_feed_image import BOOKS, traffic
 
-from archstone.systems.exchange.feed import Feed, Group, MarketClient, Packet, Publisher, Recovery, multicast, over_tcp
+from archstone.systems.exchange.feed import (
+    Depth,
+    Feed,
+    Group,
+    MarketClient,
+    Packet,
+    Publisher,
+    Recovery,
+    multicast,
+    over_tcp,
+)
 from archstone.systems.exchange.feed.packets import Ask, read_packet
 from archstone.systems.exchange.matching import Side
 from archstone.systems.exchange.sequencer import MemorySequencer
+from archstone.systems.exchange.venue import Venue
 
 
 class Network:
@@ -54,11 +65,15 @@ def asking(publisher: Publisher, *, fails: Random | None = None):
     return recover
 
 
+def same_depth(depth: Depth, venue: Venue) -> None:
+    assert [*depth.buys] == venue.depth(depth.book, Side.BUY, 10**9)
+    assert [*depth.sells] == venue.depth(depth.book, Side.SELL, 10**9)
+
+
 def same(client: MarketClient, venue: PlainVenue) -> None:
     for book in venue.books:
         depth = client.depth(book, levels=None)
-        assert [*depth.buys] == venue.depth(book, Side.BUY, 10**9)
-        assert [*depth.sells] == venue.depth(book, Side.SELL, 10**9)
+        same_depth(depth, venue)
         assert (depth.phase, depth.last) == (venue.books[book].phase, venue.books[book].last)
 
 
@@ -88,7 +103,7 @@ async def test_packets_lost_repeated_late_and_damaged(name: str, conflate_s: flo
     async with Market(seed=name, fault_ratio=0.2, conflate_s=conflate_s).serving() as market:
         random = Random(name)
         async with market.client(fails=random) as client:
-            commands = traffic(name, 3_000, seed=4)
+            commands = traffic(name, 2_000, seed=4)
             told: list[int] = []
             client.on_messages = lambda messages: told.append(len(messages))
             for start in range(0, len(commands), 20):

@@ -5,11 +5,9 @@ for a `Floor`, and follows its `sequencer`.
 """
 
 import asyncio
-import importlib
-import importlib.util
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from archstone import context
 from archstone.context import Call
@@ -20,10 +18,11 @@ from archstone.security import Audits, FileAnchor, KeyFile, PasswordPolicy, Pass
 from archstone.services import Environment
 from archstone.systems.exchange.accounts.guard import Guard
 from archstone.systems.exchange.accounts.programs import Programs
+from archstone.systems.exchange.bots import Exchange, run_bots
 from archstone.systems.exchange.desk.floor import Floor
 from archstone.systems.exchange.desk.latency import ClockedVenue, Clocks
-from archstone.systems.exchange.instruments import INSTRUMENTS, Instruments
-from archstone.systems.exchange.sequencer import MemorySequencer, Sequencer
+from archstone.systems.exchange.instruments import INSTRUMENTS
+from archstone.systems.exchange.sequencer import MemorySequencer
 from archstone.systems.exchange.venue import ReferenceVenue
 
 __all__ = ["audits", "floor", "guard", "passwords", "programs", "tokens"]
@@ -32,11 +31,7 @@ _POLICY: Final = PasswordPolicy(words=("archstone", "exchange"))
 _TOKEN_S: Final = 8 * 3600
 """Seconds that a token of a program is good for: a trading day."""
 _AUDIT_S: Final = 730 * 86_400.0
-_BOTS: Final = "archstone.systems.exchange.bots"
 _log = get_logger("archstone.exchange")
-
-Bots = Callable[[Sequencer, Instruments, int], Coroutine[Any, Any, None]]
-"""Trades until it is cancelled, everything decided by the seed."""
 
 
 @asynccontextmanager
@@ -45,8 +40,9 @@ async def floor(environment: Environment) -> AsyncGenerator[Floor]:
     clocks = Clocks()
     venue = ReferenceVenue()
     clocked = ClockedVenue(venue, clocks.add("matching and risk, per command", type(venue).__name__))
-    async with Floor(MemorySequencer(clocked), INSTRUMENTS, clocks=clocks) as made:
-        trading = _trading(environment, made)
+    sequencer = MemorySequencer(clocked)
+    async with Floor(sequencer, INSTRUMENTS, clocks=clocks) as made:
+        trading = _trading(environment, sequencer)
         try:
             yield made
         finally:
@@ -55,16 +51,15 @@ async def floor(environment: Environment) -> AsyncGenerator[Floor]:
                 await asyncio.wait([trading])
 
 
-def _trading(environment: Environment, made: Floor) -> "asyncio.Task[None] | None":
-    """Begin to have bots trade. None: they are not wanted, or not there."""
+def _trading(environment: Environment, exchange: Exchange) -> "asyncio.Task[None] | None":
+    """Begin to have bots trade. None: they are not wanted."""
     seed = _option(environment, "seed", "1")
     if not seed.isascii() or not seed.isdigit():
         raise ConfigError(f"option seed={seed!r}: write a whole number")
-    if _option(environment, "bots", "on") == "off" or importlib.util.find_spec(_BOTS) is None:
+    if _option(environment, "bots", "on") == "off":
         return None
-    run_bots = cast("Bots", importlib.import_module(_BOTS).run_bots)
     with context.enter(Call()):
-        task = asyncio.create_task(run_bots(made.sequencer, INSTRUMENTS, int(seed)), name="exchange bots")
+        task = asyncio.create_task(run_bots(exchange, INSTRUMENTS.all, int(seed)), name="exchange bots")
     task.add_done_callback(_tell_failed)
     return task
 

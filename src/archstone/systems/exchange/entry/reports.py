@@ -7,12 +7,14 @@ ask any of them for what came after it. The other side of a trade stays unnamed.
 
 import asyncio
 import contextlib
+import io
+import zipfile
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import aclosing
 from enum import IntFlag
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -186,28 +188,29 @@ class Reports:
             await self._moved.wait()
 
     def take(self, batch: Batch) -> None:
-        """Take in a batch, and tell who listens."""
+        """Take in a batch, and tell who listens. Commands that are in it already are skipped."""
         self.books |= {*np.unique(batch.commands["book"]).tolist()}
         new = batch.commands[batch.commands["kind"] == Kind.NEW]
         for account, order in zip(new["account"].tolist(), new["id"].tolist(), strict=True):
             self._highest[account] = max(self._highest.get(account, 0), order & MAX_NUMBER)
         accounts, rows = _told(batch, self._places(batch))
+        fresh = rows["sequence"] > self.sequence
+        accounts, rows = accounts[fresh], rows[fresh]
         for account in np.unique(accounts).tolist():
             mine = rows[accounts == account]
             self._add(self._of(account), mine)
             for listener in self._listeners.get(account, ()):
                 listener(mine)
-        self.sequence = batch.last
+        self.sequence = max(self.sequence, batch.last)
         self._wake()
 
     def _places(self, batch: Batch) -> list[int]:
         """Return the book of each event: that of its order, since a command such as KILL names none."""
-        books: list[int] = batch.commands["book"].tolist()
+        books = _ints(batch.commands, "book")
         places: list[int] = []
-        columns: list[list[Any]] = [
-            batch.events[name].tolist() for name in ("command", "kind", "id", "other", "left", "other_left")
-        ]
-        for command, told, order, other, left, other_left in zip(*columns, strict=True):
+        columns = [_ints(batch.events, name) for name in _PLACED]
+        events = cast("Iterable[tuple[int, ...]]", zip(*columns, strict=True))
+        for command, told, order, other, left, other_left in events:
             if told == Told.ACCEPTED:
                 self._live[order] = books[command]
             places.append(self._live.get(order, books[command]))
@@ -227,6 +230,43 @@ class Reports:
             gone = account.kept.popleft()
             account.count -= len(gone)
             account.floor = Position(int(gone["sequence"][-1]), int(gone["part"][-1]))
+
+    # Kept as bytes
+
+    def dump(self) -> bytes:
+        """Return all that is kept as bytes: arrays in the form of numpy's `.npz`, which has a checksum of its own."""
+        kept = [(account, each, np.concatenate(each.kept)) for account, each in self._accounts.items() if each.kept]
+        floors = [(account, *each.floor) for account, each, _ in kept]
+        arrays: dict[str, Any] = {
+            "began": np.array([_VERSION, self.sequence, *self._floor], np.uint64),
+            "books": np.array([*self.books], np.uint64),
+            "live": np.array([*self._live.items()], np.uint64).reshape(-1, 2),
+            "highest": np.array([*self._highest.items()], np.uint64).reshape(-1, 2),
+            "floors": np.array(floors, np.uint64).reshape(-1, 3),
+            "counts": np.array([len(rows) for *_, rows in kept], np.uint64),
+            "rows": np.concatenate([np.zeros(0, REPORT), *(rows for *_, rows in kept)]),
+        }
+        file = io.BytesIO()
+        np.savez(file, **arrays)
+        return file.getvalue()
+
+    def load(self, kept: bytes) -> None:
+        """Take up what `dump` made bytes of, before it is entered. ValueError: they are something else, or damaged."""
+        try:
+            with np.load(io.BytesIO(kept), allow_pickle=False) as arrays:
+                found = {name: arrays[name] for name in _ARRAYS}
+        except (OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(f"reports of {len(kept)} bytes: they are damaged") from error
+        version, sequence, *floor = (int(each) for each in found["began"])
+        if version != _VERSION:
+            raise ValueError(f"reports of version {version}: this reads version {_VERSION}")
+        self.sequence, self._floor = sequence, Position(*floor)
+        self.books = {int(book) for book in found["books"]}
+        self._live, self._highest = _pairs(found["live"]), _pairs(found["highest"])
+        ends = np.cumsum(found["counts"]).astype(np.int64)
+        for (account, *gone), rows in zip(found["floors"].tolist(), np.split(found["rows"], ends[:-1]), strict=False):
+            self._accounts[account] = _Account(Position(*gone))
+            self._add(self._accounts[account], rows)
 
     # For those that are told
 
@@ -265,6 +305,21 @@ class Reports:
                 del self._listeners[account]
 
         return end
+
+
+_VERSION: Final = 1
+_ARRAYS: Final = ("began", "books", "live", "highest", "floors", "counts", "rows")
+
+
+def _pairs(rows: npt.NDArray[np.uint64]) -> dict[int, int]:
+    return {int(key): int(value) for key, value in rows}
+
+
+_PLACED: Final = ("command", "kind", "id", "other", "left", "other_left")
+
+
+def _ints(rows: Rows, name: str) -> list[int]:
+    return rows[name].tolist()
 
 
 def _told(batch: Batch, places: list[int]) -> tuple[npt.NDArray[np.uint32], Rows]:

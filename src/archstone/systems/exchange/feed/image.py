@@ -8,13 +8,14 @@ reader goes on from the last sequence that it has kept.
 import struct
 import zlib
 from bisect import bisect_left, insort
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 
 from archstone.systems.exchange.feed.values import Changes, Depth, Level, Phased, Trade
-from archstone.systems.exchange.matching import Phase, Side, Told
+from archstone.systems.exchange.matching import Commands, Phase, Side, Told
 from archstone.systems.exchange.sequencer import Batch
 
 __all__ = ["BookImage", "ImageError"]
@@ -122,11 +123,11 @@ class BookImage:
             raise ValueError(f"image at {self.sequence}: the next batch begins with {batch.first}, some are missing")
         self._touched, self._trades, self._phases = {}, [], []
         rows = batch.commands
-        books: list[int] = rows["book"].tolist()
-        types: list[int] = rows["type"].tolist()
-        columns: list[list[Any]] = [batch.events[name].tolist() for name in _FIELDS]
+        books, types = _ints(rows, "book"), _ints(rows, "type")
+        columns = [_ints(batch.events, name) for name in _FIELDS]
         before, part = -1, 0
-        for event in zip(*columns, strict=True):
+        events = cast("Iterable[tuple[int, ...]]", zip(*columns, strict=True))
+        for event in events:
             command = event[0]
             part = part + 1 if command == before else 0
             before = command
@@ -233,6 +234,10 @@ class BookImage:
 
 
 _FIELDS: Final = ("command", "kind", "id", "other", "side", "price", "quantity", "left", "other_left")
+
+
+def _ints(rows: Commands, name: str) -> list[int]:
+    return rows[name].tolist()
 
 
 def _read(kept: bytes) -> tuple[Any, Any, int, int]:

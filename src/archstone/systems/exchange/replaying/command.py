@@ -9,7 +9,7 @@ from archstone.systems.exchange.replaying.itch import ItchReader
 from archstone.systems.exchange.replaying.lobster import LobsterReader, orderbook_of
 from archstone.systems.exchange.replaying.replay import Report, replay
 from archstone.systems.exchange.sequencer import MemorySequencer
-from archstone.systems.exchange.venue import ReferenceVenue
+from archstone.systems.exchange.venue import venue
 
 __all__ = ["ReplayOptions", "run_replay", "shown"]
 
@@ -33,15 +33,18 @@ async def run_replay(file: Path, options: ReplayOptions, tell: Callable[[Report,
         DamagedFileError: It is no file of either format, or not all of it is.
     """
     reader = _reader(file, options)
-    venue = ReferenceVenue()
+    made = venue()
 
     def told(report: Report) -> None:
         tell(report, reader.source.read_bytes / max(1, reader.source.size_bytes))
 
-    return await replay(
-        reader, MemorySequencer(venue, keep=1), depths=venue if options.check else None,
+    report = await replay(
+        reader, MemorySequencer(made, keep=1), depths=made if options.check else None,
         batch=options.batch, speed=options.speed, tell=told,
     )  # fmt: skip
+
+    report.venue = type(made).__name__
+    return report
 
 
 def _reader(file: Path, options: ReplayOptions) -> ItchReader | LobsterReader:
@@ -67,6 +70,7 @@ def shown(report: Report) -> Mapping[str, Any]:
     took = {f"p{name}_us": round(report.latencies.percentile(ratio) * 1e6, 1)
             for name, ratio in (("50", 0.5), ("99", 0.99), ("99.9", 0.999))}  # fmt: skip
     return {
+        "venue": report.venue,
         "messages": report.messages,
         "commands": report.commands,
         "trades": report.trades,

@@ -159,37 +159,46 @@ def write_itch(file: BinaryIO, messages: Messages, symbols: Mapping[int, str]) -
         messages: Of books below 2**16.
         symbols: Names of the books, at most 8 characters.
     """
-    for message in messages:
-        letter = _LETTERS.get(Happened(int(message["kind"])))
-        if letter is None:
-            continue
-        row = np.zeros(1, LAYOUTS[letter])
-        at_ns = int(message["at_ns"])
-        row["type"], row["locate"] = letter, message["book"]
-        row["time_high"], row["time_low"] = at_ns >> 32, at_ns & 0xFFFFFFFF
-        names = row.dtype.names or ()
-        for name, ours in (("ref", "id"), ("new", "other"), ("shares", "quantity"), ("price", "price")):
-            if name in names:
-                row[name] = message[ours]
-        for name, value in _blanks(message, symbols).items():
-            if name in names:
-                row[name] = value
-        file.write(row.itemsize.to_bytes(2, "big") + row.tobytes())
+    letters = _LETTERS[messages["kind"]]
+    kept, letters = messages[letters != 0], letters[letters != 0]
+    lengths = _LENGTHS[letters]
+    places = np.cumsum(lengths + 2) - lengths
+    data = np.zeros(int((lengths + 2).sum()), np.uint8)
+    data[places - 2], data[places - 1] = lengths >> 8, lengths & 0xFF
+    for letter in np.unique(letters).tolist():
+        where = np.flatnonzero(letters == letter)
+        rows = _rows(bytes([letter]), kept[where], symbols)
+        data[places[where][:, None] + np.arange(rows.itemsize)] = rows.view(np.uint8).reshape(len(rows), -1)
+    file.write(data.tobytes())
 
 
-_LETTERS: Final[Mapping[Happened, bytes]] = {
-    **{kind: letter for letter, kind in _KINDS.items()},
-    Happened.ADDED: b"A",
-}
+_LETTERS: Final = np.zeros(256, np.uint8)
+_LETTERS[[*_KINDS.values()]] = [letter[0] for letter in _KINDS]
+_LETTERS[Happened.ADDED] = ord("A")
+_LENGTHS: Final = np.zeros(256, np.int64)
+_LENGTHS[[*_SIZES]] = [*_SIZES.values()]
 
 
-def _blanks(message: Messages, symbols: Mapping[int, str]) -> dict[str, bytes]:
-    """Return the texts of a message."""
-    return {
-        "stock": symbols.get(int(message["book"]), "").encode("latin-1").ljust(8),
-        "side": b"B" if message["side"] == Side.BUY else b"S",
-        "state": bytes([int(message["state"])]),
+def _rows(letter: bytes, messages: Messages, symbols: Mapping[int, str]) -> Messages:
+    """Return messages of one type as ITCH has them."""
+    rows = np.zeros(len(messages), LAYOUTS[letter])
+    given = {
+        "type": letter,
+        "locate": messages["book"],
+        "time_high": messages["at_ns"] >> 32,
+        "time_low": messages["at_ns"] & 0xFFFFFFFF,
+        "ref": messages["id"],
+        "new": messages["other"],
+        "shares": messages["quantity"],
+        "price": messages["price"],
+        "stock": [symbols.get(book, "").encode("latin-1").ljust(8) for book in messages["book"].tolist()],
+        "side": np.where(messages["side"] == Side.BUY, b"B", b"S"),
+        "state": messages["state"].view("S1"),
         "printable": b"Y",
         "cross": b"O",
         "reason": b"    ",
     }
+    for name in rows.dtype.names or ():
+        if name in given:
+            rows[name] = given[name]
+    return rows

@@ -36,7 +36,6 @@ from archstone.systems.exchange.matching import (
     Phase,
     Side,
     TimeInForce,
-    Type,
     rows_of,
 )
 from archstone.systems.exchange.matching import Command as _Command
@@ -52,6 +51,11 @@ MAKER: Final = 1
 TAKER: Final = 2
 _NO_LIMIT: Final = 2**62
 _MOST_TOLD: Final = 20
+_TOLD: Final = ("kind", "book", "account", "id", "side", "price", "quantity", "type", "tif", "flags")
+_SIDES: Final = (Side.BUY, Side.BUY, Side.SELL)
+"""By number, for those of a message."""
+_OTHER: Final = (Side.BUY, Side.SELL, Side.BUY)
+"""The other side, by number."""
 
 
 class Mapped(NamedTuple):
@@ -134,7 +138,10 @@ class Mapper:
         told: Sequence[list[int] | None] = rows.tolist() if rows is not None else [None] * len(messages)
         for each, row in zip(messages.tolist(), told, strict=True):
             self._take_in(_Message._make(each), row)
-        return Mapped(np.array(self._out, COMMAND), np.array(self._makers, np.uint64))
+        commands = np.zeros(len(self._out), COMMAND)
+        for name, column in zip(_TOLD, zip(*self._out, strict=True), strict=False):
+            commands[name] = column
+        return Mapped(commands, np.array(self._makers, np.uint64))
 
     def _take_in(self, message: _Message, row: list[int] | None) -> None:
         self._seen += 1
@@ -153,17 +160,17 @@ class Mapper:
 
     def _opened(self, number: int) -> _Book:
         book = self.books[number] = _Book()
-        self._tell(Kind.OPEN, number, type=Phase.CONTINUOUS, price=1, quantity=MAX_QUANTITY)
+        self._tell(Kind.OPEN, number, (0, 0, 0, 1, MAX_QUANTITY), type=Phase.CONTINUOUS)
         return book
 
     # What each kind becomes
 
     def _added(self, book: _Book, message: _Message) -> None:
-        order = Resting(message.id, Side(message.side), message.price, message.quantity)
+        order = Resting(message.id, _SIDES[message.side], message.price, message.quantity)
         self._place(book, message, order)
 
     def _place(self, book: _Book, message: _Message, order: Resting) -> None:
-        facing = book.rebuilt.best(Side(3 - order.side)) if book.trading else None
+        facing = book.rebuilt.best(_OTHER[order.side]) if book.trading else None
         if not 0 < order.price <= MAX_PRICE or not 0 < order.left <= MAX_QUANTITY:
             self.lost["added out of range"] += 1
         elif order.key in book.rebuilt.orders:
@@ -173,10 +180,8 @@ class Mapper:
         else:
             order.id = self._numbered(MAKER)
             book.rebuilt.add(order)
-            self._tell(
-                Kind.NEW, message.book, account=MAKER, id=order.id, side=order.side, flags=Flag.POST_ONLY,
-                price=order.price, quantity=order.left,
-            )  # fmt: skip
+            fields = (MAKER, order.id, order.side, order.price, order.left)
+            self._tell(Kind.NEW, message.book, fields, flags=Flag.POST_ONLY)
 
     def _reduced(self, book: _Book, message: _Message) -> None:
         for order, lots in self._of(book, message):
@@ -197,10 +202,8 @@ class Mapper:
                 self._take_out(book, message, order, lots)
             else:
                 book.rebuilt.reduce(order, lots)
-                self._tell(
-                    Kind.NEW, message.book, account=TAKER, id=self._numbered(TAKER), side=3 - order.side,
-                    type=Type.LIMIT, tif=TimeInForce.IOC, price=order.price, quantity=lots, maker=order.id,
-                )  # fmt: skip
+                fields = (TAKER, self._numbered(TAKER), _OTHER[order.side], order.price, lots)
+                self._tell(Kind.NEW, message.book, fields, tif=TimeInForce.IOC, maker=order.id)
 
     def _replaced(self, book: _Book, message: _Message) -> None:
         order = book.rebuilt.orders.get(message.id)
@@ -227,8 +230,8 @@ class Mapper:
             part = min(lots, named.left)
             lots -= part
             yield named, part
-        if lots and message.side and book.edges[Side(message.side)] > -math.inf:
-            there = [*book.rebuilt.at(Side(message.side), message.price)]
+        if lots and message.side and book.edges[_SIDES[message.side]] > -math.inf:
+            there = [*book.rebuilt.at(_SIDES[message.side], message.price)]
             for order in sorted(there, key=lambda each: each.key >= 0):
                 part = min(lots, order.left)
                 if part:
@@ -240,11 +243,9 @@ class Mapper:
     def _take_out(self, book: _Book, message: _Message, order: Resting, lots: int) -> None:
         book.rebuilt.reduce(order, lots)
         if order.left:
-            self._tell(
-                Kind.REPLACE, message.book, account=MAKER, id=order.id, price=order.price, quantity=order.left
-            )  # fmt: skip
+            self._tell(Kind.REPLACE, message.book, (MAKER, order.id, 0, order.price, order.left))
         else:
-            self._tell(Kind.CANCEL, message.book, account=MAKER, id=order.id)
+            self._tell(Kind.CANCEL, message.book, (MAKER, order.id, 0, 0, 0))
 
     # Rows of an orderbook file
 
@@ -295,11 +296,12 @@ class Mapper:
         self._numbers[account] += 1
         return order_id(account, self._numbers[account])
 
-    def _tell(  # noqa: PLR0913 - a field each
-        self, kind: Kind, book: int, *, account: int = 0, id: int = 0, side: int = 0, type: int = 0, tif: int = 0,
-        flags: int = 0, price: int = 0, quantity: int = 0, maker: int = 0,
+    def _tell(
+        self, kind: Kind, book: int, order: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0), *,
+        type: int = 0, tif: int = 0, flags: int = 0, maker: int = 0,
     ) -> None:  # fmt: skip
-        self._out.append((kind, side, type, tif, flags, 0, 0, account, book, id, price, quantity, 0, 0, 0))
+        """Have a command sent; `order` is account, id, side, price and quantity."""
+        self._out.append((kind, book, *order, type, tif, flags))
         self._makers.append(maker)
 
 

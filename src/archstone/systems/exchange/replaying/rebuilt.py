@@ -27,8 +27,9 @@ class Rebuilt:
 
     def __init__(self) -> None:
         self.orders: dict[int, Resting] = {}
-        self._queues: dict[Side, dict[int, dict[int, Resting]]] = {Side.BUY: {}, Side.SELL: {}}
-        self._prices: dict[Side, list[int]] = {Side.BUY: [], Side.SELL: []}
+        # By the number of the side, since an enumeration hashes by its name, which takes as long as all the rest.
+        self._queues: tuple[dict[int, dict[int, Resting]], ...] = ({}, {}, {})
+        self._prices: tuple[list[int], ...] = ([], [], [])
         """Ascending, of buys with the sign turned: the best is the first."""
 
     def add(self, order: Resting) -> None:

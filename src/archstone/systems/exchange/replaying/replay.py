@@ -35,6 +35,8 @@ class Depths(Protocol):
 class Report:
     """What a replay has come to so far."""
 
+    venue: str = ""
+    """Which one it was, where that is known."""
     messages: int = 0
     commands: int = 0
     trades: int = 0

@@ -42,6 +42,8 @@ Numbers = npt.NDArray[np.uint64]
 
 _log: Final = get_logger("archstone.systems.exchange")
 _TAG: Final = 0xFFFF
+_TOGETHER: Final = 4_096
+"""Requests of one `submit` at most: a sequencer bounds its frames."""
 
 
 class _ByeError(Exception):
@@ -240,8 +242,11 @@ class Session:
         self._awake.clear()
         if self.wire.is_closed or not self._waiting:
             return
-        rows = np.concatenate(self._waiting)
+        rows, rest = np.split(np.concatenate(self._waiting), [_TOGETHER])
         self._waiting.clear()
+        if len(rest):
+            self._waiting.append(rest)
+            self._awake.set()
         requests = rows["sequence"].copy()
         try:
             batch = await self._server.sequencer.submit(rows)
