@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, cast
 
 from archstone.context import Denied, Principal
@@ -188,13 +189,14 @@ def _brought(provided: Mapping[type, Any], folder: Path) -> Mapping[str, Databas
 
 
 async def _provide(system: System, folder: DataFolder, settings: Settings, life: AsyncExitStack) -> Mapping[type, Any]:
+    provided: dict[type, Any] = {}
     environment = Environment(
         system=system.name,
         data=folder.path,
         settings={"options": option_values(system.options, settings.options)},
         place=partial(database_url, settings.database_url, folder),
+        provided=MappingProxyType(provided),
     )
-    provided: dict[type, Any] = {}
     for wanted, provider in system.provide.items():
         made = provider(environment)
         provided[wanted] = await life.enter_async_context(made) if hasattr(made, "__aenter__") else made
