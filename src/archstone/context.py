@@ -60,9 +60,9 @@ class Denied(NamedTuple):
     what: str
     """The operation, page or function that was refused."""
     requires: str
-    """The permission that was missing, or the name of the rule that did not hold."""
+    """The permission or scope that was missing, or the name of the rule that did not hold."""
     principal: Principal
-    why: Literal["not signed in", "no permission", "not theirs"]
+    why: Literal["not signed in", "no permission", "no scope", "not theirs"]
     row: str | None = None
     """What is not theirs. None where a permission is missing."""
     correlation_id: str | None = None

@@ -15,7 +15,7 @@ from archstone.context import NOBODY, Principal
 from archstone.errors import ConfigError
 from archstone.gateway import Compress, Gateway, GatewayParts
 from archstone.observability import parse_traceparent, recorded
-from archstone.resilience import RateLimit, SettingsError, Shed
+from archstone.resilience import RateLimit, SettingsError, SharedState, Shed
 from archstone.security import TokenExpiredError
 from archstone.services import operations
 from archstone.services.http import Response, ask
@@ -132,6 +132,20 @@ async def test_the_docs_page_has_a_policy_of_its_own_and_no_script() -> None:
     answer = await Door().get("/docs")
     assert "style-src 'sha256-" in str(header(answer, "content-security-policy"))
     assert b"<script" not in answer.body
+
+
+async def test_requests_are_counted_for_all_processes_where_they_share_a_store() -> None:
+    async with SharedState("memory:") as shared:
+        doors = [Door(Gateway(rate_limit=RateLimit(1, burst=2)), shared=shared) for _ in range(2)]
+        path = "/api/v1/me"
+        statuses = [(await doors[at % 2].get(path, token="ann-token")).status for at in range(4)]
+        assert statuses == [200, 200, 429, 429]
+        assert (await doors[0].get(path, token="bob-token")).status == 200
+        # By address: who is not known, who guesses tokens, and who looks for paths.
+        asked = ["/api/v1/products/a", "/nothing", "/nothing"]
+        assert [(await doors[at % 2].get(each)).status for at, each in enumerate(asked)] == [200, 404, 429]
+        guesses = [await doors[at % 2].get(path, token="guess", client=("192.0.2.1", 1)) for at in range(3)]
+        assert [each.status for each in guesses] == [401, 401, 429]
 
 
 async def test_too_many_requests_of_one_principal_are_429_and_others_pass() -> None:

@@ -1,6 +1,9 @@
 """Embedded mode from inside: what opens, what acts, what the settings change, and what is left at the end."""
 
 import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ from archstone.errors import ConfigError, NotFoundError
 from archstone.gateway import Gateway
 from archstone.runtime import OPERATOR, Embedded, FolderInUseError, Operator, Settings, VerbError, owner_of, running
 from archstone.runtime.embedded import _as_set
-from archstone.services import ANYONE, Contract, Service, System, command, every, on
+from archstone.services import ANYONE, Contract, Environment, Service, System, command, every, on
 from archstone.systems.shop.system import shop
 
 
@@ -91,6 +94,42 @@ async def test_a_start_that_fails_gives_everything_back(tmp_path: Path) -> None:
         async with Embedded(system, tmp_path):
             pass
     assert owner_of(tmp_path) is None
+
+
+async def test_a_provider_sees_what_those_before_it_have_made_and_opened(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    @asynccontextmanager
+    async def counted(environment: Environment) -> AsyncIterator[Counter[str]]:
+        told.append("opened")
+        yield Counter(opened=1)
+        told.append("closed")
+
+    def named(environment: Environment) -> str:
+        with pytest.raises(TypeError):
+            environment.provided[int] = 7  # type: ignore[index] - nobody puts something in
+        return f"{environment.provided[Counter]['opened']} {str in environment.provided}"
+
+    class Open:
+        """What a service keeps open as long as it acts."""
+
+        async def __aenter__(self) -> None:
+            told.append("acts")
+
+        async def __aexit__(self, *about: object) -> None:
+            told.append("rests")
+
+    class Needy(Service, name="needy"):
+        name_of: str
+
+        def companions(self) -> Sequence[Open]:
+            told.append(self.name_of)
+            return (Open(),)
+
+    system = System("needy", services=[Needy], provide={Counter: counted, str: named})
+    async with running(system, data=tmp_path):
+        assert told == ["opened", "1 False", "acts"]
+    assert told[3:] == ["rests", "closed"]
 
 
 async def test_what_is_not_open_or_has_no_door_says_so(house: System, tmp_path: Path) -> None:

@@ -104,6 +104,49 @@ async def test_a_person_who_says_no_sends_the_client_an_error(world: Party) -> N
     assert "code" not in told.query
 
 
+@pytest.mark.parametrize(
+    ("issuer", "origin", "taken"),
+    [
+        # This machine has several names: a person may have typed another one than the settings have.
+        ("http://localhost:8080/oauth", "http://localhost:8080", True),
+        ("http://localhost:8080/oauth", "http://127.0.0.1:8080", True),
+        ("http://localhost:8080/oauth", "http://[::1]:8080", True),
+        ("http://127.0.0.1:8080/oauth", "http://localhost:8080", True),
+        ("http://[::1]:8080/oauth", "http://localhost:8080", True),
+        ("http://[::1]:8080/oauth", "http://[::1]:8080", True),
+        ("http://localhost/oauth", "http://127.0.0.1", True),
+        # Another port or scheme of this machine is another place: somebody else's program may be there.
+        ("http://localhost:8080/oauth", "http://localhost:8081", False),
+        ("http://localhost:8080/oauth", "http://127.0.0.1:8081", False),
+        ("http://localhost:8080/oauth", "http://127.0.0.1", False),
+        ("http://localhost/oauth", "http://127.0.0.1:80", False),
+        ("http://localhost:8080/oauth", "https://127.0.0.1:8080", False),
+        # What only looks like it is not this machine.
+        ("http://localhost:8080/oauth", "http://127.0.0.1.evil.example:8080", False),
+        ("http://localhost:8080/oauth", "http://localhost.evil.example:8080", False),
+        ("http://localhost:8080/oauth", "http://127.0.0.2:8080", False),
+        ("http://localhost:8080/oauth", "http://0.0.0.0:8080", False),
+        ("http://localhost:8080/oauth", "null", False),
+        ("http://localhost:8080/oauth", "http://localhost:8080/", False),
+        # A place that is not this machine has one name, and this machine is none of its.
+        ("https://shop.example/oauth", "https://shop.example", True),
+        ("https://shop.example/oauth", "https://localhost", False),
+        ("https://shop.example/oauth", "https://127.0.0.1", False),
+        ("https://shop.example/oauth", "http://shop.example", False),
+    ],
+)
+async def test_a_decision_comes_from_a_page_of_ours_under_any_name_of_this_machine(
+    db: Database, issuer: str, origin: str, taken: bool
+) -> None:
+    async with party(db, issuer=issuer) as world:
+        begun = await world.ask("GET", world.request(await world.client()), who="ann")
+        page = await world.ask("GET", begun.to.removeprefix("/oauth"), who="ann")
+        said = {"id": page.field("id"), "decision": "allow"}
+        told = await world.ask("POST", "/consent", said, who="ann", headers={"origin": origin})
+        assert told.status == (303 if taken else 400)
+        assert ("code=" in told.headers.get("location", "")) == taken
+
+
 async def test_who_is_not_signed_in_signs_in_first_and_comes_back(world: Party) -> None:
     begun = await world.ask("GET", world.request(await world.client()))
     told = await world.ask("GET", begun.to.removeprefix("/oauth"))

@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from archstone import simulation
+from archstone import simulation, world
+from archstone.context import Principal
 from archstone.data import Database
-from archstone.security import RefreshTokenError, RefreshTokens, Rotated
+from archstone.security import Claims, DatabaseRevocations, RefreshTokenError, RefreshTokens, Revocations, Rotated
 
 WEEK_S = 7 * 86_400
 
@@ -116,6 +117,35 @@ async def test_signing_out_ends_the_family_of_the_token(db: Database, refresh: R
         assert await refresh.revoke(tx, token="nonsense") == 0
     assert await fault_of(db, refresh, second) == "revoked"
     assert (await rotate(db, refresh, other)).user_id == "ann"
+
+
+async def test_access_tokens_end_with_the_family_that_they_name(db: Database) -> None:
+    store = DatabaseRevocations(db)
+    await store.open()
+    async with Revocations(store) as revocations:
+        refresh = RefreshTokens(db, revocations=revocations)
+        await refresh.open()
+        texts: dict[str, str] = {}
+        seen: dict[str, Claims] = {}
+        for name in ("out", "reused", "everywhere", "kept"):
+            async with db.transaction() as tx:
+                made = await refresh.issue("ann", tx)
+            texts[name] = made.text
+            seen[name] = Claims(Principal("ann"), name, world.now_us(), world.now_us() + 900_000_000, "", made.family)
+
+        def refused() -> list[str]:
+            return [name for name, claims in seen.items() if revocations.is_revoked(claims)]
+
+        async with db.transaction() as tx:
+            await refresh.revoke(tx, token=texts["out"])
+        assert refused() == ["out"]
+        await rotate(db, refresh, texts["reused"])
+        assert await fault_of(db, refresh, texts["reused"]) == "reused"
+        await refresh.close()
+        assert refused() == ["out", "reused"]
+        async with db.transaction() as tx:
+            await refresh.revoke_user(tx, user_id="ann", but=texts["kept"])
+        assert refused() == ["out", "reused", "everywhere"]
 
 
 async def test_a_user_can_be_signed_out_everywhere(db: Database, refresh: RefreshTokens) -> None:

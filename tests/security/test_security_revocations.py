@@ -89,6 +89,29 @@ async def test_another_process_hears_of_it(store: DatabaseRevocations) -> None:
         assert there.is_revoked(claims())
 
 
+async def test_what_a_transaction_ends_is_refused_from_its_commit_on(store: DatabaseRevocations) -> None:
+    db = store._db
+    async with Revocations(Shared(store), refresh_s=20, stale_s=60) as here, Revocations(Shared(store)) as there:
+        one, other = claims(token="1", grant="a"), claims(token="2", grant="b")
+        async with db.transaction() as tx:
+            await here.revoke_grants(["a"], tx=tx)
+            assert not here.is_revoked(one)  # it may still be rolled back
+        assert [here.is_revoked(each) for each in (one, other)] == [True, False]
+        await asyncio.sleep(1.1)
+        assert [there.is_revoked(each) for each in (one, other)] == [True, False]
+
+
+async def test_what_a_transaction_that_is_rolled_back_has_ended_goes_on(store: DatabaseRevocations) -> None:
+    async with Revocations(store) as revocations:
+        with pytest.raises(KeyError):
+            async with store._db.transaction() as tx:
+                await revocations.revoke_grants(["g"], tx=tx)
+                raise KeyError
+        assert not revocations.is_revoked(claims())
+    async with Revocations(store) as later:
+        assert not later.is_revoked(claims())
+
+
 async def test_a_process_that_starts_later_knows(store: DatabaseRevocations) -> None:
     async with Revocations(store) as first:
         await first.revoke_subject("ann")
@@ -126,7 +149,7 @@ class Flaky:
         self.away = False
         self.shared = True
 
-    async def add(self, entries: Sequence[Revoked]) -> None:
+    async def add(self, entries: Sequence[Revoked], *, tx: object = None) -> None:
         if self.away:
             raise BackendError("away")
         self.entries += entries

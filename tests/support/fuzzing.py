@@ -17,19 +17,24 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
+UNSEEN = "FUZZING_UNSEEN"
+"""Variable of the environment by which the other process is told what no answer may hold."""
 
 
-def fuzz(url: str, *words: str, token: str, folder: Path, seed: int, examples: int) -> Counter[str]:
+def fuzz(
+    url: str, *words: str, token: str | None, folder: Path, seed: int, examples: int, unseen: Sequence[str] = ()
+) -> Counter[str]:
     """Ask operations in ways that are made up, with all checks on.
 
     Args:
         url: Of the server; its document is at `/openapi.json`.
         words: More for the command line, such as what to leave out.
-        token: Of the one who asks.
+        token: Of the one who asks. None: nobody who is known.
         folder: To work in. What is configured there, in `schemathesis.toml`, holds.
         seed: Of chance: the same one asks the same, as long as the answers are the same.
         examples: Requests that are made up for each operation, and whole scenarios for all. What its schema has in the
             way of limits is asked besides.
+        unseen: Texts that no answer may hold: what is somebody else's.
 
     Returns:
         How many requests each operation got, beside those of whole scenarios.
@@ -40,15 +45,18 @@ def fuzz(url: str, *words: str, token: str, folder: Path, seed: int, examples: i
     counted = folder / f"counted-{seed}.json"
     command = [
         *(sys.executable, __file__, str(counted), "run", f"{url}/openapi.json"),
-        *("--header", f"Authorization: Bearer {token}", "--seed", str(seed), "--max-examples", str(examples)),
+        *([] if token is None else ["--header", f"Authorization: Bearer {token}"]),
+        *("--seed", str(seed), "--max-examples", str(examples)),
         *("--checks", "all", "--continue-on-failure", "--generation-database", "none", "--warnings", "off"),
         *("--suppress-health-check", "all", "--no-color", *words),
     ]
     # Tables of characters are kept there from one run to the next.
-    env = {**os.environ, "HYPOTHESIS_STORAGE_DIRECTORY": str(ROOT / ".hypothesis")}
+    env = {**os.environ, "HYPOTHESIS_STORAGE_DIRECTORY": str(ROOT / ".hypothesis"), UNSEEN: json.dumps([*unseen])}
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=1800, check=False)
     assert done.returncode == 0, f"{done.stdout[-20_000:]}\n{done.stderr[-5_000:]}"
-    return Counter(json.loads(counted.read_text(encoding="utf-8")))
+    found = json.loads(counted.read_text(encoding="utf-8"))
+    assert found["seen"] == [], "somebody was told what is not theirs"
+    return Counter(found["counted"])
 
 
 def main(file: Path, words: Sequence[str]) -> None:
@@ -64,15 +72,24 @@ def main(file: Path, words: Sequence[str]) -> None:
 
     ProjectConfig.get_hypothesis_settings = generating  # no word of the command line takes phases away
     counted: Counter[str] = Counter()
+    unseen = [each.encode() for each in json.loads(os.environ[UNSEEN])]
+    seen: list[str] = []
 
     @cli.handler()
     class Counting(cli.EventHandler):
         def handle_event(self, ctx: Any, event: Any) -> None:
             if isinstance(event, events.ScenarioFinished) and event.phase.value != "stateful":
                 counted[event.recorder.label] += len(event.recorder.cases)
+            if isinstance(event, events.ScenarioFinished):
+                answers = [each.response for each in event.recorder.interactions.values() if each.response is not None]
+                seen.extend(
+                    f"{event.recorder.label}: {each.decode()}"
+                    for each in unseen
+                    if any(each in answer.content for answer in answers)
+                )
 
         def shutdown(self, ctx: Any) -> None:
-            file.write_text(json.dumps(counted), encoding="utf-8")
+            file.write_text(json.dumps({"counted": counted, "seen": seen}), encoding="utf-8")
 
     cli.schemathesis(list(words))
 

@@ -12,7 +12,8 @@ from typing import Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from archstone.data import Database
-from archstone.security import KeyRing
+from archstone.resilience import SharedState
+from archstone.security import AuditLog, KeyRing
 from archstone.security.oauth import NewClient, OAuth, OAuthApp, OAuthSettings, Person
 
 ISSUER = "https://shop.example/oauth"
@@ -186,11 +187,19 @@ class Party:
 
 
 @asynccontextmanager
-async def party(db: Database, *, keys: KeyRing | None = None, **settings: Any) -> AsyncIterator[Party]:
+async def party(
+    db: Database,
+    *,
+    keys: KeyRing | None = None,
+    audit: AuditLog | None = None,
+    shared: SharedState | None = None,
+    **settings: Any,
+) -> AsyncIterator[Party]:
     """Run a server on a database for the block."""
     chosen = OAuthSettings(
         **{"issuer": ISSUER, "audience": "shop-api", "scopes": SCOPES, "roles": frozenset({"customer"}), **settings}
     )
     people = Village()
-    async with OAuth(db, chosen, keys=keys or KeyRing.generate("ES256"), people=people) as oauth:
+    ring = keys or KeyRing.generate("ES256")
+    async with OAuth(db, chosen, keys=ring, people=people, audit=audit, shared=shared) as oauth:
         yield Party(oauth, OAuthApp(oauth), people)

@@ -158,7 +158,8 @@ async def test_a_guests_cart_is_remembered_from_its_last_change(run: Embedded) -
 async def test_signing_out_ends_the_session_itself_and_not_only_the_cookie(run: Embedded) -> None:
     ann = await registered(Browser(run.asgi))
     kept = dict(ann.cookies)
-    await ann.submit(await ann.get("/"), "/logout")
+    left = await ann.submit(await ann.get("/"), "/logout")
+    assert left.headers["clear-site-data"] == '"cache", "storage"'
     assert ann.cookies == {}
     thief = Browser(run.asgi, cookies=kept)
     assert (await thief.get("/account")).to == "/login?next=/account"

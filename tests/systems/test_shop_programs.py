@@ -12,11 +12,14 @@ from oauth_party import VERIFIER, challenge_of
 from pages_browser import HOST, Browser, an_admin, registered
 from wiring import running
 
+from archstone.context import Principal
 from archstone.gateway import scopes_of
 from archstone.runtime import Embedded, Settings
+from archstone.security import Audits
 from archstone.services.http import ask
 from archstone.systems.shop.programs.programs import SCOPES, Programs
 from archstone.systems.shop.system import shop
+from archstone.systems.shop.users.contract import UserAdmin
 
 BACK = "https://books.example/back"
 PLACE = f"https://{HOST}"
@@ -149,6 +152,69 @@ async def test_an_app_acts_for_a_customer_within_what_was_allowed(run: Embedded,
     said = {"token": tokens["refresh_token"], "client_id": client[0], "client_secret": client[1]}
     assert (await post(run, "/oauth/revoke", said))[0] == 200
     assert (await api(run, "/users/me/orders", authorization=token))[0] == 401
+
+
+async def records(run: Embedded) -> list[tuple[str, str, str, str]]:
+    """Return what the logs of the system and of programs say, oldest first: outcome, who, action, subject."""
+    audits: Audits = run.parts.provided[Audits]
+    found: list[tuple[str, str, str, str]] = []
+    for log in audits.logs:
+        if log.name in {"system", "programs"}:
+            await log.record("test.looked")  # after it every note is on disk
+            assert (await log.verify()).holds
+            read = [(each.outcome, each.who, each.action, each.subject) for each in await log.entries()]
+            found += [each for each in reversed(read) if each[2] != "test.looked"]
+    return found
+
+
+async def test_what_a_program_is_refused_by_its_scope_is_on_record(run: Embedded, ann: Browser) -> None:
+    tokens = await allowed(run, ann, await an_app(run, "orders:read"), "orders:read")
+    key = await a_key(ann, "orders:read")
+    for headers in ({"authorization": f"Bearer {tokens['access_token']}"}, {"x_api_key": key}):
+        assert (await api(run, "/orders", method="POST", body={}, idempotency_key="k", **headers))[0] == 403
+        assert (await api(run, "/products", **headers))[0] == 200  # as nobody: nothing was refused
+        assert (await api(run, "/users/me/orders", **headers))[0] == 200
+    programs: Programs = run.parts.provided[Programs]
+    who = (await programs.keys.verify(key)).owner
+    assert [each for each in await records(run) if each[0] == "denied"] == [
+        ("denied", who, "roles.denied", "Orders.place"),
+        ("denied", who, "roles.denied", "Orders.place"),
+    ]
+    audits: Audits = run.parts.provided[Audits]
+    told = json.loads((await audits.system.entries(action="roles.denied"))[0].details)
+    assert told == {"requires": "orders:place", "why": "no scope", "row": None}
+
+
+async def test_what_is_allowed_to_apps_and_ended_is_on_record(run: Embedded, ann: Browser) -> None:
+    client = await an_app(run, "orders:read")
+    tokens = await allowed(run, ann, client, "orders:read")
+    said = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
+    proof = {"client_id": client[0], "client_secret": client[1]}
+    assert (await post(run, "/oauth/token", {**said, **proof}))[0] == 200
+    assert (await post(run, "/oauth/token", {**said, **proof}))[0] == 400
+    found = await records(run)
+    assert sorted(each[2] for each in found) == [
+        "oauth.client-registered", "oauth.consent-ended", "oauth.consent-given", "oauth.refresh-token-reused",
+    ]  # fmt: skip
+    given = next(each for each in found if each[2] == "oauth.consent-given")
+    assert given[1] != ""
+    assert {each[3] for each in found if "consent" in each[2] or "reused" in each[2]} == {given[3]}
+
+
+async def test_an_app_of_an_account_that_is_closed_opens_nothing_at_once(run: Embedded, ann: Browser) -> None:
+    tokens = await allowed(run, ann, await an_app(run, "orders:read"), "orders:read")
+    token = f"Bearer {tokens['access_token']}"
+    assert (await api(run, "/users/me/orders", authorization=token))[0] == 200
+    root = Principal("a" * 32, frozenset({"admin"}))
+    users = run.client(UserAdmin, as_=root)
+    who = await run.client(UserAdmin, as_=Principal("service:test", frozenset({"service", "admin"}))).user_with(
+        "ann@example.com"
+    )
+    assert who is not None
+    await users.deactivate(who.id, "Asked for it")
+    assert (await api(run, "/users/me/orders", authorization=token))[0] == 401
+    await users.reactivate(who.id)
+    assert (await api(run, "/users/me/orders", authorization=token))[0] == 401  # what was allowed has ended
 
 
 async def test_an_app_of_an_administrator_is_no_administrator(run: Embedded) -> None:

@@ -158,12 +158,10 @@ async def running_shop(
         passwords = await stack.enter_async_context(Passwords(cost=Cost(memory_kib=64, passes=1), policy=POLICY))
         anchor = FileAnchor(data / "audit-anchor.json")
         audits = await stack.enter_async_context(Audits(f"sqlite:///{data / 'audit.db'}", anchor=anchor))
-        safe = await stack.enter_async_context(
-            Safeguards(
-                keys=KeyFile(data / "factors-key.json").load(),
-                passkeys=Passkeys(rp_id="shop.test", rp_name="Shop", origins=["https://shop.test"]),
-                admins_need_factor=admins_need_factor,
-            )
+        safe = Safeguards(
+            keys=KeyFile(data / "factors-key.json").load(),
+            passkeys=Passkeys(rp_id="shop.test", rp_name="Shop", origins=["https://shop.test"]),
+            admins_need_factor=admins_need_factor,
         )
         tokens = Tokens(SigningKeys.generate(), issuer="shop", audience="shop-api")
         keys = DataKeys(await stack.enter_async_context(Database(f"sqlite:///{data / 'datakeys.db'}")), ROOTS)

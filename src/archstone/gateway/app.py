@@ -26,7 +26,7 @@ from archstone.gateway.own_pages import live, metrics_page, ready_page
 from archstone.gateway.request_id import request_id
 from archstone.gateway.scopes import scoped
 from archstone.observability import counter, histogram, span
-from archstone.resilience import Gate, Limiter, OverloadedError, RateLimitedError
+from archstone.resilience import Gate, Limiter, OverloadedError, RateLimitedError, SharedLimiter
 from archstone.services import Access, check_allowed
 from archstone.services.http import (
     ClientGoneError,
@@ -57,7 +57,7 @@ class Policies:
 
     verify: Verify
     access: Access
-    limiter: Limiter | None
+    limiter: Limiter | SharedLimiter | None
     gate: Gate | None
     bodies: Bodies
     compress: Compress | None
@@ -139,7 +139,7 @@ class GatewayApp:
             ticket = ticket or request_id(None)
             if own is None:
                 # No limit was met on the way here: looking for paths, and for headers that hurt, is limited by address.
-                response = self._refused(self._rated(error, scope), scope, ticket=ticket)
+                response = self._refused(await self._rated(error, scope), scope, ticket=ticket)
             else:
                 response = self._refused(error, scope, ticket=ticket)
         _requests.labels(name, str(response.status)).inc()
@@ -210,7 +210,7 @@ class GatewayApp:
         place = policies.gate  # it has just admitted this one, and nobody is inside before the `with` below
         principal, key = await self._principal(scope, headers)
         if principal.scopes is not None:
-            principal = scoped(route.operation, principal)
+            principal = scoped(route.operation, principal, policies.access)
         check_allowed(route.operation, principal, policies.access)
         _, until_s, trace, idempotency_key, chain, _, _, _ = context.current()
         call = new_tuple(Call, (principal, until_s, trace, idempotency_key, chain, None, None, None))
@@ -250,21 +250,21 @@ class GatewayApp:
         except DeniedError:
             if limiter is not None:
                 # Guessing tokens is limited as well, by address: whose token it would be is not known.
-                limiter.take(client_key(scope))
+                await limiter.turn(client_key(scope))
             raise
         key = f"user:{principal.id}" if principal.signed_in else client_key(scope)
         if limiter is not None:
             # Before anything is refused: what is refused costs as well.
-            limiter.take(key)
+            await limiter.turn(key)
         return principal, key
 
-    def _rated(self, error: Exception, scope: Scope) -> Exception:
+    async def _rated(self, error: Exception, scope: Scope) -> Exception:
         """Return what to tell a client that gets `error`: that it comes too often, if it does."""
         limiter = self._policies.limiter
         if limiter is None or not isinstance(error, ArchstoneError):
             return error
         try:
-            limiter.take(client_key(scope))
+            await limiter.turn(client_key(scope))
         except RateLimitedError as too_often:
             return too_often
         return error

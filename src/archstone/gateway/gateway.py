@@ -18,7 +18,7 @@ from archstone.gateway.console import Console
 from archstone.gateway.encoding import Compress
 from archstone.gateway.mounts import mounts
 from archstone.observability import render
-from archstone.resilience import RateLimit, Shed, check
+from archstone.resilience import RateLimit, SharedState, Shed, check
 from archstone.services import BY_ROLE, Access, Operation, Transport, access_faults
 from archstone.services.http import ASGIApp, ContractApp, in_time
 
@@ -63,6 +63,8 @@ class GatewayParts:
     """More applications by path prefix, beside those of the gateway itself."""
     provided: Mapping[type, Any] = field(default_factory=dict[type, Any])
     """What the system's providers have made, by type: a front door may need what services are given."""
+    shared: SharedState | None = None
+    """Where `rate_limit` is counted for all processes, open. None: in this one."""
     console: Console | None = None
     """What mounted pages may see of the run and do to it. None: there is none, as when no System runs."""
 
@@ -76,7 +78,8 @@ class Gateway:
     tokens: Tokens | None = None
     """Verifies access tokens in place of the system's own. None: the system's own."""
     rate_limit: RateLimit | None = _RATE_LIMIT
-    """Requests per principal, or per client address of those not signed in. None: no limit."""
+    """Requests per principal, programs that act for it included, or per client address of those not signed in. None: no
+    limit."""
     shed: Shed | None = _SHED
     """Requests inside at once. None: no limit."""
     urgent: tuple[str | Callable[..., Any], ...] = ()
@@ -128,7 +131,7 @@ class Gateway:
         policies = Policies(
             verify=parts.verify if self.tokens is None else _verify_by(self.tokens),
             access=parts.access,
-            limiter=None if self.rate_limit is None else self.rate_limit.bind("gateway"),
+            limiter=None if self.rate_limit is None else self.rate_limit.bind("gateway", store=parts.shared),
             gate=None if self.shed is None else self.shed.bind("gateway", lag=parts.lag),
             bodies=Bodies(self.pending_bodies, limit_each=self.pending_bodies_each, in_time=in_time(self.time_limit_s)),
             compress=self.compress,

@@ -7,9 +7,9 @@ door only: what an operation does inside, it does for the person.
 
 from collections.abc import Iterable
 
-from archstone.context import NOBODY, Principal
+from archstone.context import NOBODY, Denied, Principal
 from archstone.gateway.errors import ScopeError
-from archstone.services import ANYONE, Operation
+from archstone.services import ANYONE, Access, Operation
 
 __all__ = ["scope_of", "scoped", "scopes_of"]
 
@@ -26,11 +26,11 @@ def scopes_of(operations: Iterable[Operation]) -> frozenset[str]:
     return frozenset(scope_of(each) for each in operations if each.public)
 
 
-def scoped(operation: Operation, principal: Principal) -> Principal:
+def scoped(operation: Operation, principal: Principal, access: Access) -> Principal:
     """Return as whom an operation is called: the principal, if whoever asks in their name was given this.
 
     What needs nobody is called as nobody without its scope: a program that was given orders looks at the catalog, and
-    not at its person's cart.
+    not at its person's cart. A refusal is told to whoever keeps watch.
 
     Raises:
         ScopeError: It was not given, and the operation asks for somebody.
@@ -39,4 +39,5 @@ def scoped(operation: Operation, principal: Principal) -> Principal:
         return principal
     if operation.requires == ANYONE:
         return NOBODY
+    access.tell(Denied(operation.full_name, scope, principal, "no scope"))
     raise ScopeError(operation.full_name, scope)

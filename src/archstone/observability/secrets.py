@@ -73,6 +73,16 @@ _PATTERN: Final = re.compile(
     ),
     re.IGNORECASE,
 )
+# What a text has in small letters if an alternative fits: without the signs of any it need not be tried.
+_SIGNS: Final = (
+    "bearer", "basic", "eyj", "-----begin", "$", "rt_", "ask_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_",
+    "glpat-", "xox", "k_live_", "k_test_", "akia", "asia", "aiza",
+)  # fmt: skip
+_NAMING: Final = (
+    "authorization", "passw", "passphrase", "pwd", "secret", "token", "key", "credential", "cookie", "session", "cvv",
+    "cvc", "card",
+)  # fmt: skip
+_DIGITS: Final = re.compile(r"\d(?:[ -]?\d){12}")
 _HIDDEN: Final = tuple(f"hidden{number}" for number in range(1, 9))
 _BEFORE: Final = ("header", "scheme", "url", "named")
 
@@ -81,6 +91,8 @@ def scrub(text: str) -> str:
     """Return `text` with what looks like a secret replaced. It costs little where there is nothing to be found."""
     if len(text) < _SHORTEST or (text.isalnum() and not _may_be_alone(text)):
         return text  # an id, a number, a word
+    if not _may_hold(text):
+        return text
     return _PATTERN.sub(_replaced, text[:_LONGEST])
 
 
@@ -112,6 +124,19 @@ class SecretsFilter(logging.Filter):
         if record.exc_info and record.exc_info[1] is not None and not record.exc_text:
             record.exc_text = scrub(logging.Formatter().formatException(record.exc_info))
         return True
+
+
+def _may_hold(text: str) -> bool:
+    """Whether the pattern could find something: most lines have none of its words, and looking for those is quick."""
+    if not text.isascii():
+        return True  # letters that are equal but for their case are more than `lower` knows
+    low = text.lower()
+    return (
+        any(map(low.__contains__, _SIGNS))
+        or (("=" in low or ":" in low) and any(map(low.__contains__, _NAMING)))
+        or ("@" in low and "://" in low)
+        or _DIGITS.search(low) is not None
+    )
 
 
 def _may_be_alone(text: str) -> bool:

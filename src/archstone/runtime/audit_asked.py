@@ -17,7 +17,7 @@ _MOST: Final = 1_000
 
 
 class AuditVerbs:
-    """Answers what is asked about the audit logs of one open system: its own, and those of its services."""
+    """Answers what is asked about the audit logs of one open system: its own, and those that are kept for it."""
 
     def __init__(self, embedded: Embedded) -> None:
         self._embedded = embedded
@@ -72,7 +72,9 @@ class AuditVerbs:
         if security is None or audits is None:
             raise VerbError(f"system {system.name!r} keeps no audit logs: its System(...) provides no Audits")
         kept = [part for part in parts.services.values() if security.AUDIT_SCHEMA in part.service.schemas]
-        logs = [audits.system, *(audits.of(part.database, part.name) for part in kept)]
+        for part in kept:
+            audits.of(part.database, part.name)  # one that has recorded nothing yet
+        logs = audits.logs
         wanted = arguments.get("log")
         found = [log for log in logs if wanted is None or log.name == wanted]
         if not found:

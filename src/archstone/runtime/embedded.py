@@ -23,7 +23,7 @@ from archstone.errors import ConfigError
 from archstone.gateway import Gateway, GatewayParts
 from archstone.messaging import Bus
 from archstone.observability import Alerts, LoopLag, SpanStore, get_logger
-from archstone.resilience import RateLimit
+from archstone.resilience import RateLimit, SharedState
 from archstone.runtime.chaos import Lifeline
 from archstone.runtime.config import Settings, check_crash_point
 from archstone.runtime.console import RunConsole
@@ -190,6 +190,7 @@ class Embedded:
                 lag=lambda: self.lag.lag_s,
                 title=self.system.name,
                 provided=parts.provided,
+                shared=parts.provided.get(SharedState),
                 console=self.console,
                 **({} if verify is None else {"verify": verify}),
             )

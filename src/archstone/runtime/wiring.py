@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, cast
 
 from archstone.context import Denied, Principal
@@ -194,7 +195,7 @@ async def _provide(system: System, folder: DataFolder, settings: Settings, life:
         data=folder.path,
         settings={"options": option_values(system.options, settings.options)},
         place=partial(database_url, settings.database_url, folder),
-        provided=provided,
+        provided=MappingProxyType(provided),
     )
     for wanted, provider in system.provide.items():
         made = provider(environment)

@@ -63,7 +63,13 @@ from archstone.security.passwords import Cost, Passwords, Verdict
 from archstone.security.policy import Flaw, PasswordPolicy
 from archstone.security.refresh import REFRESH_SCHEMA, Looked, RefreshToken, RefreshTokens, Rotated, Statements
 from archstone.security.revocation_stores.database import REVOCATION_SCHEMA, DatabaseRevocations
-from archstone.security.revocations import Revocations, RevocationsStaleError, RevocationStore, Revoked
+from archstone.security.revocations import (
+    Revocations,
+    RevocationsStaleError,
+    RevocationStore,
+    RevocationTransaction,
+    Revoked,
+)
 from archstone.security.roles import SERVICE, Guard, Role, Roles, Rule, tell_log
 from archstone.security.tokens import AccessToken, Tokens
 from archstone.security.totp import Totp
@@ -145,6 +151,7 @@ __all__ = [
     "RemoteTokens",
     "Resolve",
     "RevocationStore",
+    "RevocationTransaction",
     "Revocations",
     "RevocationsStaleError",
     "Revoked",

@@ -74,8 +74,8 @@ class Attempts:
             shared: Where failures are counted for all processes; open it before, close it after. None: in this one.
         """
         self.name = name
-        self._account = tuple(_bound(limit, f"{name} account {n}", shared) for n, limit in enumerate(account))
-        self._place = tuple(_bound(limit, f"{name} place {n}", shared) for n, limit in enumerate(place))
+        self._account = tuple(limit.bind(f"{name} account {n}", store=shared) for n, limit in enumerate(account))
+        self._place = tuple(limit.bind(f"{name} place {n}", store=shared) for n, limit in enumerate(place))
         self._at_once = at_once
         self._running: dict[str, int] = {}
         self._closed_until_s: dict[str, float] = {}
@@ -166,10 +166,6 @@ class Attempt:
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         await self._attempts.end(self._gates, failed=isinstance(error, self._failure))
-
-
-def _bound(limit: RateLimit, name: str, shared: SharedState | None) -> "Limiter | SharedLimiter":
-    return limit.bind(name) if shared is None else limit.bind(name, store=shared)
 
 
 async def _fill(limiter: "Limiter | SharedLimiter", key: str) -> float:

@@ -56,6 +56,11 @@ class Audits:
         finally:
             await self.db.__aexit__(kind, error, traceback)
 
+    async def anchor(self) -> None:
+        """Let the anchor remember the newest record of every log. Call it every minute or so; see `AuditLog.anchor`."""
+        for log in self.logs:
+            await log.anchor()
+
     async def sweep(self) -> int:
         """Delete what is too old of the system's own log; return how many records. See `AuditLog.sweep`."""
         return await self.db.run(self.system.sweep)

@@ -2,7 +2,8 @@
 
 Each use gives the next one of its family. A token that comes a second time has been copied, by whom nobody can
 tell, so the whole family is revoked: the thief is out, and so is the user, who signs in again. The same happens to
-a client that did not get the answer to its own use.
+a client that did not get the answer to its own use. Given `Revocations`, the access tokens that name a family as
+their grant end with it, in the same transaction.
 
 Source: RFC 9700 (OAuth 2.0 security best practice), section 4.14.2.
 """
@@ -10,6 +11,7 @@ Source: RFC 9700 (OAuth 2.0 security best practice), section 4.14.2.
 import asyncio
 import base64
 import hashlib
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Final, NamedTuple, Protocol, TypeVar
 
@@ -17,6 +19,7 @@ from archstone import context, world
 from archstone.context import Call
 from archstone.data import Database, Schema
 from archstone.security.errors import RefreshTokenError
+from archstone.security.revocations import Revocations
 
 __all__ = ["REFRESH_SCHEMA", "Looked", "RefreshToken", "RefreshTokens", "Rotated", "Statements"]
 
@@ -53,12 +56,24 @@ REFRESH_SCHEMA: Final = Schema(
 class Statements(Protocol):
     """An open transaction, as far as it is needed here: `Transaction` of data, or a service's `self.tx`."""
 
-    async def execute(self, sql: str, /, **params: object) -> int:
+    def execute(self, sql: str, /, **params: object) -> Awaitable[int]:
         """Run a statement and return how many rows it changed."""
         ...
 
-    async def first(self, row: type[T], sql: str, /, **params: object) -> T | None:
+    def first(self, row: type[T], sql: str, /, **params: object) -> Awaitable[T | None]:
         """Return the first row, or None."""
+        ...
+
+    def all(self, row: type[T], sql: str, /, **params: object) -> Awaitable[list[T]]:
+        """Return all rows."""
+        ...
+
+    def many(self, sql: str, rows: Iterable[Mapping[str, object]]) -> Awaitable[int]:
+        """Run a statement once per mapping of parameters."""
+        ...
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once this is durable; never if it is rolled back."""
         ...
 
 
@@ -97,6 +112,7 @@ class _Row(NamedTuple):
     revoked_at: int | None
 
 
+_REVOKE: Final = "UPDATE _archstone_refresh_tokens SET revoked_at = :now WHERE revoked_at IS NULL"
 _SELECT: Final = (
     "SELECT family, user_id, expires_at, used_at, revoked_at FROM _archstone_refresh_tokens WHERE hash = :hash"
 )
@@ -108,14 +124,16 @@ class RefreshTokens:
     Call `open` once before use, `sweep` now and then, and `close` at the end.
     """
 
-    def __init__(self, db: Database, *, lifetime_s: float = 7 * 86_400) -> None:
+    def __init__(self, db: Database, *, lifetime_s: float = 7 * 86_400, revocations: Revocations | None = None) -> None:
         """Take the database of the service that owns the users.
 
         Args:
             db: Where the tokens' hashes are kept.
             lifetime_s: Seconds for which a token can be used, above 0. Each rotation begins anew.
+            revocations: Hears of each family that ends. None: access tokens live on until they expire.
         """
         self._db = db
+        self._revocations = revocations
         self._lifetime_us = round(lifetime_s * _MICROS)
         self._revoking: dict[str, asyncio.Task[None]] = {}
 
@@ -137,7 +155,7 @@ class RefreshTokens:
         """
         return await self._insert(user_id, world.new_id() if family is None else family, tx)
 
-    async def look(self, token: str, tx: Statements) -> Looked | None:
+    async def look(self, token: str, tx: Statements | Database) -> Looked | None:
         """Return what is known of a token, without using it. None: it is unknown."""
         row = await tx.first(_Row, _SELECT, hash=_digest(token))
         if row is None:
@@ -177,20 +195,16 @@ class RefreshTokens:
 
     async def revoke(self, tx: Statements, *, token: str) -> int:
         """Sign out: revoke the family of `token`; return how many tokens that ended. An unknown token ends none."""
-        return await tx.execute(
-            "UPDATE _archstone_refresh_tokens SET revoked_at = :now WHERE revoked_at IS NULL AND family ="
-            " (SELECT family FROM _archstone_refresh_tokens WHERE hash = :hash)",
-            now=world.now_us(),
+        return await self._revoke(
+            tx,
+            f"{_REVOKE} AND family = (SELECT family FROM _archstone_refresh_tokens WHERE hash = :hash)"
+            " RETURNING family",
             hash=_digest(token),
         )
 
     async def revoke_family(self, tx: Statements, *, family: str) -> int:
         """Revoke every token of a sign-in; return how many that ended."""
-        return await tx.execute(
-            "UPDATE _archstone_refresh_tokens SET revoked_at = :now WHERE revoked_at IS NULL AND family = :family",
-            now=world.now_us(),
-            family=family,
-        )
+        return await self._revoke(tx, f"{_REVOKE} AND family = :family RETURNING family", family=family)
 
     async def revoke_user(self, tx: Statements, *, user_id: str, but: str | None = None) -> int:
         """Sign a user out everywhere; return how many tokens that ended.
@@ -200,10 +214,11 @@ class RefreshTokens:
             user_id: Whose tokens.
             but: A token whose family goes on. None, or one that is unknown: none does.
         """
-        return await tx.execute(
-            "UPDATE _archstone_refresh_tokens SET revoked_at = :now WHERE revoked_at IS NULL AND user_id = :user_id"
-            " AND family <> coalesce((SELECT family FROM _archstone_refresh_tokens WHERE hash = :kept), '')",
-            now=world.now_us(),
+        return await self._revoke(
+            tx,
+            f"{_REVOKE} AND user_id = :user_id"
+            " AND family <> coalesce((SELECT family FROM _archstone_refresh_tokens WHERE hash = :kept), '')"
+            " RETURNING family",
             user_id=user_id,
             kept=None if but is None else _digest(but),
         )
@@ -216,6 +231,13 @@ class RefreshTokens:
             now=world.now_us(),
             limit=limit,
         )
+
+    async def _revoke(self, tx: Statements, statement: str, **params: object) -> int:
+        """Run a statement that revokes, and have access tokens of the families end with it."""
+        families = await tx.all(str, statement, now=world.now_us(), **params)
+        if self._revocations is not None:
+            await self._revocations.revoke_grants(dict.fromkeys(families), tx=tx)
+        return len(families)
 
     async def _insert(self, user_id: str, family: str, tx: Statements) -> RefreshToken:
         secret = base64.urlsafe_b64encode(world.secret_bytes(_SECRET_BYTES)).decode("ascii").rstrip("=")

@@ -3,6 +3,7 @@
     async with Revocations(DatabaseRevocations(db)) as revocations:
         tokens = Tokens(keys, issuer="shop", audience="shop-api", is_revoked=revocations.is_revoked)
         await revocations.revoke_subject(user_id)            # signed out everywhere
+        await revocations.revoke_grants([sign_in], tx=tx)    # if and only if tx commits
 
 Each process keeps the list in memory, so that asking costs a few look-ups, and looks for news every `refresh_s`; a
 database also tells of them at once. The promise: revoked here it is refused from the next check on; in other processes
@@ -15,7 +16,7 @@ Do not use it to end sessions of many hours: it is as large as the number of ent
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Final, NamedTuple, Protocol, Self
 
@@ -24,7 +25,14 @@ from archstone.errors import ConfigError, RejectedError
 from archstone.observability import get_logger
 from archstone.security.claims import Claims
 
-__all__ = ["LEAST_OVERLAP_S", "RevocationStore", "Revocations", "RevocationsStaleError", "Revoked"]
+__all__ = [
+    "LEAST_OVERLAP_S",
+    "RevocationStore",
+    "RevocationTransaction",
+    "Revocations",
+    "RevocationsStaleError",
+    "Revoked",
+]
 
 LEAST_OVERLAP_S: Final = 60.0
 """Seconds that a question for news goes back: as far as clocks may differ, and transactions take to commit."""
@@ -43,6 +51,22 @@ class Revoked(NamedTuple):
     """When the last of them has expired."""
 
 
+class RevocationTransaction(Protocol):
+    """An open transaction, as far as it is needed here: `Transaction` of data, or a service's `self.tx`."""
+
+    def execute(self, sql: str, /, **params: object) -> Awaitable[int]:
+        """Run a statement and return how many rows it changed."""
+        ...
+
+    def many(self, sql: str, rows: Iterable[Mapping[str, object]]) -> Awaitable[int]:
+        """Run a statement once per mapping of parameters."""
+        ...
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once this is durable; never if it is rolled back."""
+        ...
+
+
 class RevocationStore(Protocol):
     """What all processes share."""
 
@@ -51,8 +75,14 @@ class RevocationStore(Protocol):
         """Whether others may add to it. If not, nobody has news to look for."""
         ...
 
-    async def add(self, entries: Sequence[Revoked]) -> None:
-        """Keep entries, durably where the store is durable; of one key the later `before_us` stays."""
+    async def add(self, entries: Sequence[Revoked], *, tx: RevocationTransaction | None = None) -> None:
+        """Keep entries, durably where the store is durable; of one key the later `before_us` stays.
+
+        Args:
+            entries: What is taken back.
+            tx: A transaction of the store's own database, with which they are kept or not. A store that is elsewhere
+                keeps them at once, whatever becomes of it: that errs on the safe side. None: they are kept at once.
+        """
         ...
 
     async def since(self, at_us: int) -> Sequence[Revoked]:
@@ -171,11 +201,21 @@ class Revocations:
 
     async def revoke_grant(self, grant: str) -> None:
         """Take back every token that goes back to a consent or a sign-in."""
-        await self._add_until_now(f"grant:{grant}")
+        await self._add(self._until_now(f"grant:{grant}"))
+
+    async def revoke_grants(self, grants: Iterable[str], *, tx: RevocationTransaction) -> None:
+        """Take back every token of consents or sign-ins that a transaction ends, if and only if it commits.
+
+        From then on they are refused here, before whoever waits for the commit hears of it.
+        """
+        entries = [self._until_now(f"grant:{grant}") for grant in grants]
+        if entries:
+            await self._store.add(entries, tx=tx)
+            tx.after_commit(lambda: self._keep(entries))
 
     async def revoke_subject(self, subject: str) -> None:
         """Take back every token of somebody, those that are issued later in this second too."""
-        await self._add_until_now(f"subject:{subject}")
+        await self._add(self._until_now(f"subject:{subject}"))
 
     async def refresh(self) -> None:
         """Learn what others have added. Called by itself; by hand in tests."""
@@ -185,9 +225,9 @@ class Revocations:
         self._keep(found)
         self._asked_us, self._news_at_s = asked_us, begun_s
 
-    async def _add_until_now(self, key: str) -> None:
+    def _until_now(self, key: str) -> Revoked:
         now_us = world.now_us()
-        await self._add(Revoked(key, now_us, now_us + self._lifetime_us))
+        return Revoked(key, now_us, now_us + self._lifetime_us)
 
     async def _add(self, entry: Revoked) -> None:
         # Here first: if the store fails, the caller hears it, and this process refuses the token all the same.

@@ -194,17 +194,17 @@ class Guard:
             ForbiddenError: They may not.
         """
         if not principal.id:
-            self._told(Denied(what, requires, principal, "not signed in"))
+            self.tell(Denied(what, requires, principal, "not signed in"))
             raise NotSignedInError(what)
         if requires not in self._granted(principal.roles) and requires != SIGNED_IN:
-            self._told(Denied(what, requires, principal, "no permission"))
+            self.tell(Denied(what, requires, principal, "no permission"))
             raise ForbiddenError(what, requires)
 
     def allows(self, what: str, rule: _AnyRule, row: object, principal: Principal, *, name: str) -> bool:
         """Return whether a row may be touched; if not, tell of it by its name. The caller decides what is answered."""
         if rule.holds(principal, row) or (rule.unless is not None and self.may(rule.unless, principal)):
             return True
-        self._told(Denied(what, rule.name, principal, "not theirs", name))
+        self.tell(Denied(what, rule.name, principal, "not theirs", name))
         return False
 
     def require(self, permission: str) -> Callable[[Decorated], Decorated]:
@@ -246,7 +246,8 @@ class Guard:
     def _known(self) -> list[str]:
         return sorted(frozenset[str]().union(*(role.permissions for role in self._roles.roles.values())))
 
-    def _told(self, denied: Denied) -> None:
+    def tell(self, denied: Denied, /) -> None:
+        """Count a refusal and tell of it; also one that somebody else has decided."""
         denied = denied._replace(correlation_id=context.current().correlation_id)
         _denials.labels(denied.what, denied.why).inc()
         try:

@@ -81,6 +81,10 @@ class Tokens:
         self._seen.clear()
         self._named: dict[str, bool] = {}
 
+    def refuse(self, is_revoked: Callable[[Claims], bool]) -> None:
+        """Ask `is_revoked` at each verification from now on, where what is revoked is known only after these tokens."""
+        self._is_revoked = is_revoked
+
     def knows(self, text: str) -> bool:
         """Return whether a token names one of our keys: then it is ours to judge. It proves nothing."""
         header = text[:LONGEST].partition(".")[0]

@@ -48,6 +48,10 @@ class Access(Protocol):
         """Return whether a thing may be touched: by the rule, or by the permission that stands above it."""
         ...
 
+    def tell(self, denied: Denied, /) -> None:
+        """Tell whoever keeps watch of a refusal that somebody else has decided, such as the front door by a scope."""
+        ...
+
 
 @runtime_checkable
 class Watcher(Protocol):
@@ -83,6 +87,9 @@ class ByRole:
     def allows(self, what: str, rule: RowRule, row: object, principal: Principal, *, name: str) -> bool:
         """Return whether the rule holds, or the principal has the role that stands above it."""
         return rule.holds(principal, row) or (rule.unless is not None and rule.unless in principal.roles)
+
+    def tell(self, denied: Denied, /) -> None:
+        """Do nothing: nobody keeps watch."""
 
 
 BY_ROLE: Final = ByRole()

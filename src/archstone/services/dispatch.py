@@ -10,8 +10,8 @@ something about (`crossing`).
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeVar
@@ -101,9 +101,10 @@ class Dispatcher:
         self._access = vars(service)["_archstone_access"] = access
         self.projectors = service.projectors()
         """What makes its read models."""
-        self.companions = service.companions()
-        """What else runs as long as it does."""
-        self._projecting = AsyncExitStack()
+        self.companions: Sequence[AbstractAsyncContextManager[object]] = ()
+        """What else runs as long as it does, once it has started."""
+        self._acting = AsyncExitStack()
+        """Its companions and projectors."""
         self._entries = {each: self._entry(each) for each in info.operations}
         self._tasks: set[asyncio.Task[object]] = set()
         self._waits: set[asyncio.Task[object]] = set()
@@ -125,14 +126,17 @@ class Dispatcher:
             await self.inbox.open()
 
     async def start(self) -> None:
-        """Go on with the sagas that were running, with the read models and what else runs beside.
+        """Open what runs beside, then go on with the sagas that were running, and with the read models.
 
         Whoever steps call must be reachable.
         """
+        self.companions = self.service.companions()
+        for companion in self.companions:
+            await self._acting.enter_async_context(companion)
         if self.sagas is not None:
             await self.sagas.open()
-        for beside in (*self.projectors, *self.companions):
-            await self._projecting.enter_async_context(beside)
+        for projector in self.projectors:
+            await self._acting.enter_async_context(projector)
 
     async def drain(self) -> None:
         """Begin no more steps, and wait until the commands and effects in flight have ended. Stop the intake before.
@@ -144,7 +148,7 @@ class Dispatcher:
             await asyncio.wait(working)
         if self.sagas is not None:
             await self.sagas.drain()
-        await self._projecting.aclose()
+        await self._acting.aclose()
 
     def hold(self) -> None:
         """Begin no more steps of sagas. Of services that call each other, hold all before one of them closes."""
@@ -164,7 +168,7 @@ class Dispatcher:
             await asyncio.wait(self._tasks)
         if self.sagas is not None:
             await self.sagas.close()
-        await self._projecting.aclose()
+        await self._acting.aclose()
 
     async def __aenter__(self) -> Self:
         await self.open()

@@ -121,7 +121,10 @@ class Service(_Fields):
         return ()
 
     def companions(self) -> Sequence[AbstractAsyncContextManager[object]]:
-        """Return what else runs as long as the service does, such as the reader of a stream. Asked once, likewise."""
+        """Return what else is open as long as the service acts, such as the reader of a stream.
+
+        Asked once, when it starts: its tables are there.
+        """
         return ()
 
     @property

@@ -40,7 +40,7 @@ class Environment:
     place: Callable[[str], str] | None = None
     """Where a database of some name is. None: a file in the folder."""
     provided: Mapping[type, Any] = field(default_factory=dict[type, Any])
-    """What the providers before this one have made, by type."""
+    """What the providers before this one have made, open, by type."""
 
     def database_url(self, name: str) -> str:
         """Return the URL of a database for what is provided: a file of this name, or a schema where all share one."""

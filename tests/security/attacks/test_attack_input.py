@@ -1,5 +1,6 @@
 """Attacks by what is sent: HTML that runs, names that deceive, paths that climb, files that are none, bombs."""
 
+import asyncio
 import gzip
 import io
 import os
@@ -11,6 +12,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, I
 from contextlib import suppress
 from pathlib import Path
 
+import nh3
 import pytest
 from attack_stage import caught, caught_later
 from clam_stand_in import EICAR, clamd
@@ -106,6 +108,11 @@ def test_attack_a_policy_that_cannot_be_made_safe() -> None:
     ):
         with pytest.raises(ConfigError, match="HTML policy"):
             HtmlPolicy(**wrong)  # type: ignore[arg-type]
+    # Weak: the library takes the owner's word, and what runs stays in.
+    weak = nh3.clean("<p onclick=alert(1)>x</p>", tags={"p"}, attributes={"p": {"onclick"}})
+    caught(lambda: harmless(lambda text: weak, "x"))
+    weak = nh3.clean("<a href='javascript:alert(1)'>x</a>", tags={"a"}, url_schemes={"javascript"})
+    caught(lambda: harmless(lambda text: weak, "x"))
     with pytest.raises(InputError, match="large"):
         HtmlPolicy(most_chars=10).clean("x" * 11)
 
@@ -515,8 +522,15 @@ async def test_attack_a_verdict_that_is_none(answer: bytes) -> None:
 @pytest.mark.real_time
 async def test_attack_a_scanner_that_keeps_everybody_waiting() -> None:
     async with clamd(silent=True) as daemon:
-        with pytest.raises(ScannerError, match="no verdict in"):
-            await ClamAv(f"tcp://127.0.0.1:{daemon.port}", timeout_s=0.2).scan(pieces(b"x" * 200_000))
+
+        async def check(timeout_s: float) -> None:
+            with pytest.raises(ScannerError, match="no verdict in"):
+                async with asyncio.timeout(1.0):
+                    await ClamAv(f"tcp://127.0.0.1:{daemon.port}", timeout_s=timeout_s).scan(pieces(b"x" * 200_000))
+
+        await check(0.2)
+        with pytest.raises(TimeoutError):  # weak: as good as no limit
+            await check(1e6)
     with pytest.raises(ConfigError):
         ClamAv("http://127.0.0.1:1")
     with pytest.raises(ConfigError, match="decoded by nothing"):

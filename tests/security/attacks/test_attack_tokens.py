@@ -346,11 +346,21 @@ async def test_attack_a_key_of_one_algorithm_used_by_another() -> None:
         tokens = RemoteTokens(RemoteKeys("u", fetch=fetch), issuer="shop", audience="shop-api")
         assert not await passes_later(tokens.verify, shop_tokens(ring).issue(ANN).text)
 
+        def weak(token: str, changes: Any = changes) -> None:
+            """Takes the key, whatever the entry says that it is for."""
+            from joserfc import jwt
+            from joserfc.jwk import ECKey
+
+            said = {**entry, **changes}
+            jwt.decode(token, ECKey.import_key({name: said[name] for name in ("kty", "x", "y")} | {"crv": "P-256"}))
+
+        assert passes(weak, shop_tokens(ring).issue(ANN).text)
+
     async def good(url: str) -> bytes:
         return jwks(entry)
 
-    weak = RemoteTokens(RemoteKeys("u", fetch=good), issuer="shop", audience="shop-api")  # the entry as it was
-    assert await passes_later(weak.verify, shop_tokens(ring).issue(ANN).text)
+    honest = RemoteTokens(RemoteKeys("u", fetch=good), issuer="shop", audience="shop-api")  # the entry as it was
+    assert await passes_later(honest.verify, shop_tokens(ring).issue(ANN).text)
 
 
 def SigningKeysKey() -> Any:

@@ -94,7 +94,7 @@ class OAuthApp:
         try:
             request = request_of(scope)
             page = request.path in _PAGES
-            self.oauth.asking.take(request.address)
+            await self.oauth.asking.turn(request.address)
             handler = self._routes.get((request.method, request.path))
             if handler is None:
                 return self._lost(request)

@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 from archstone import world
 from archstone.data import Database, Transaction
 from archstone.errors import ConfigError, RejectedError
+from archstone.security.audit import AuditLog
 from archstone.security.oauth.settings import is_loopback
 from archstone.security.oauth.tables import MICROS, chance, digest
 
@@ -110,9 +111,10 @@ _SELECT: Final = (
 class Clients:
     """The clients of one server, in its database."""
 
-    def __init__(self, db: Database, *, most: int) -> None:
+    def __init__(self, db: Database, *, most: int, audit: AuditLog | None = None) -> None:
         self._db = db
         self._most = most
+        self._audit = audit
 
     async def register(
         self,
@@ -149,6 +151,7 @@ class Clients:
             if await tx.one(int, "SELECT count(*) FROM _archstone_oauth_clients") >= self._most:
                 raise TooManyClientsError(self._most)
             await tx.execute(_INSERT, **_values(client, secret))
+            await self._record(tx, "oauth.client-registered", client.id, name=client.name)
 
         await self._db.run(work)
         return NewClient(client, secret)
@@ -176,13 +179,18 @@ class Clients:
         if client is None or not client.confidential:
             return None
         secret = chance()
-        await self._db.execute(
-            "UPDATE _archstone_oauth_clients SET last_hash = secret_hash, last_until = :until, secret_hash = :hash"
-            " WHERE id = :id",
-            until=world.now_us() + round(overlap_s * MICROS),
-            hash=digest(secret),
-            id=client_id,
-        )
+
+        async def work(tx: Transaction) -> None:
+            await tx.execute(
+                "UPDATE _archstone_oauth_clients SET last_hash = secret_hash, last_until = :until, secret_hash = :hash"
+                " WHERE id = :id",
+                until=world.now_us() + round(overlap_s * MICROS),
+                hash=digest(secret),
+                id=client_id,
+            )
+            await self._record(tx, "oauth.client-changed", client_id, changed="secret")
+
+        await self._db.run(work)
         return NewClient(client, secret)
 
     async def all(self) -> list[Client]:
@@ -192,8 +200,18 @@ class Clients:
 
     async def remove(self, client_id: str) -> bool:
         """Forget a client; nothing of what it was given can be refreshed. False: there was none."""
-        gone = await self._db.execute("DELETE FROM _archstone_oauth_clients WHERE id = :id", id=client_id)
-        return gone > 0
+
+        async def work(tx: Transaction) -> bool:
+            gone = await tx.execute("DELETE FROM _archstone_oauth_clients WHERE id = :id", id=client_id)
+            if gone:
+                await self._record(tx, "oauth.client-removed", client_id)
+            return gone > 0
+
+        return await self._db.run(work)
+
+    async def _record(self, tx: Transaction, action: str, client_id: str, **told: object) -> None:
+        if self._audit is not None:
+            await self._audit.record(action, subject=client_id, details=told, tx=tx)
 
 
 _INSERT: Final = (

@@ -133,11 +133,10 @@ class PersonEndpoints:
         return redirect(with_query(asked.redirect_uri, code=code, state=asked.state, iss=issuer))
 
     async def _code(self, tx: Transaction, asked: Asked, person: Person) -> str:
-        grants = self._oauth.grants
-        grant = await grants.allow(
+        grant = await self._oauth.allow(
             tx, client_id=asked.client_id, person=person.id, scopes=asked.scopes, signed_in_us=person.signed_in_us
         )
-        return await grants.code_for(tx, grant, asked)
+        return await self._oauth.grants.code_for(tx, grant, asked)
 
     def _refused(self, uri: str, state: str | None, error: OAuthError) -> Answer:
         issuer = self._oauth.settings.issuer
@@ -177,7 +176,7 @@ class PersonEndpoints:
             return redirect(self._oauth.people.sign_in(f"{self.root}/device"))
         typed = said.get("user_code", "")
         # Before looking: guessing right must not be cheaper than guessing wrong.
-        self._oauth.guessing.take(f"person:{person.id}")
+        await self._oauth.guessing.turn(f"person:{person.id}")
         device = await self._oauth.devices.waiting(typed)
         client = None if device is None else await self._oauth.clients.find(device.client_id)
         if device is None or client is None:
@@ -203,7 +202,7 @@ class PersonEndpoints:
         async def work(tx: Transaction) -> bool:
             grant = None
             if decision == "allow":
-                grant = await self._oauth.grants.allow(
+                grant = await self._oauth.allow(
                     tx, client_id=client.id, person=person.id, scopes=scopes.split(), signed_in_us=person.signed_in_us
                 )
             return await self._oauth.devices.decide(tx, user_code, grant=grant)
@@ -231,7 +230,7 @@ class PersonEndpoints:
         if person is not None:
             grant = await self._oauth.grants.find(self._oauth.db, said.get("grant", ""))
             if grant is not None and grant.person == person.id:
-                await self._oauth.end_grant(grant.id)
+                await self._oauth.end_grant(grant.id, why="asked", who=person.id)
         return redirect(f"{self.root}/apps")
 
 

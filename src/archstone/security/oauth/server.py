@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 from archstone import world
 from archstone.context import Principal
 from archstone.data import Database, Transaction
 from archstone.observability import get_logger
-from archstone.resilience import Limiter
+from archstone.resilience import Limiter, SharedLimiter, SharedState
+from archstone.security.audit import AuditLog
 from archstone.security.keyring import KeyRing
 from archstone.security.oauth import asking
 from archstone.security.oauth.asking import AskedRequests
@@ -31,10 +32,13 @@ from archstone.security.revocation_stores.database import REVOCATION_SCHEMA, Dat
 from archstone.security.revocations import Revocations
 from archstone.security.tokens import AccessToken, Tokens
 
-__all__ = ["OAuth"]
+__all__ = ["Ending", "OAuth"]
 
 SWEEP_S: Final = 1_800.0
 """Less than half of what a new key is announced for, so that every process has it before it signs."""
+Ending = Literal["asked", "client", "code", "person", "refresh", "revoked"]
+"""Why a consent ends: its person asked; the client or the person is gone; a code or refresh token came twice, or with
+something wrong; its client gave it back."""
 _log = get_logger(__name__)
 
 
@@ -49,6 +53,8 @@ class OAuth:
         keys: KeyRing,
         people: People,
         renew: Callable[[], KeyRing] | None = None,
+        audit: AuditLog | None = None,
+        shared: SharedState | None = None,
     ) -> None:
         """Take what it needs; nothing is read or written.
 
@@ -58,17 +64,20 @@ class OAuth:
             keys: What signs. Clients of OpenID Connect verify with it: RS256, ES256 or EdDSA.
             people: Whom to ask about people.
             renew: Asked each half hour for the ring to go on with, such as `KeyRingFile.renewed`. None: it stays.
+            audit: Where clients, consents and what is refused as copied are recorded: a log in `db`. None: nowhere.
+            shared: Where requests and guesses are counted for all processes, open. None: in this one.
         """
         self.db = db
         self.settings = settings
         self.people = people
-        self.clients = Clients(db, most=settings.most_clients)
+        self.audit = audit
+        self.clients = Clients(db, most=settings.most_clients, audit=audit)
         self.requests = AskedRequests(db, settings)
         self.grants = Grants(db, settings)
         self.devices = Devices(db, settings)
         self.refresh = RefreshTokens(db, lifetime_s=settings.refresh_s)
-        self.asking: Limiter = settings.asking.bind("oauth requests")
-        self.guessing: Limiter = settings.guessing.bind("oauth guesses")
+        self.asking: Limiter | SharedLimiter = settings.asking.bind("oauth requests", store=shared)
+        self.guessing: Limiter | SharedLimiter = settings.guessing.bind("oauth guesses", store=shared)
         self._store = DatabaseRevocations(db)
         self.revocations = Revocations(
             self._store,
@@ -90,6 +99,9 @@ class OAuth:
         """Create the tables that are missing, learn what is revoked, and sweep from now on."""
         for schema in (OAUTH_SCHEMA, REFRESH_SCHEMA, REVOCATION_SCHEMA):
             await self.db.ensure(schema)
+        if self.audit is not None:
+            await self.audit.open()
+            self._life.push_async_callback(self.audit.close)
         self._life.push_async_callback(self.refresh.close)
         await self._life.enter_async_context(self.revocations)
         sweeping = asyncio.create_task(self._sweep_now_and_then(), name="oauth sweeper")
@@ -102,20 +114,48 @@ class OAuth:
     ) -> None:
         await self._life.aclose()
 
-    async def end_grant(self, grant_id: str) -> None:
-        """End all that one consent gave: nothing is refreshed, and every access token is refused."""
+    async def allow(
+        self, tx: Transaction, *, client_id: str, person: str, scopes: Iterable[str], signed_in_us: int | None
+    ) -> str:
+        """Write down that a person has allowed a client something; return the id of the grant."""
+        wanted = tuple(scopes)
+        grant_id = await self.grants.allow(
+            tx, client_id=client_id, person=person, scopes=wanted, signed_in_us=signed_in_us
+        )
+        if self.audit is not None:
+            told = {"client": client_id, "scopes": " ".join(wanted)}
+            await self.audit.record("oauth.consent-given", subject=grant_id, who=person, details=told, tx=tx)
+        return grant_id
+
+    async def end_grant(self, grant_id: str, *, why: Ending = "asked", who: str = "") -> None:
+        """End all that one consent gave: nothing is refreshed, and every access token is refused.
+
+        Args:
+            grant_id: Of the consent. Ended before, nothing changes.
+            why: For the audit log.
+            who: Who wants it; empty: nobody, it follows from something else.
+        """
 
         async def work(tx: Transaction) -> None:
-            await self.grants.revoke(tx, grant_id)
+            ended = await self.grants.revoke(tx, grant_id)
             await self.refresh.revoke_family(tx, family=grant_id)
+            await self.revocations.revoke_grants([grant_id], tx=tx)
+            if ended and self.audit is not None:
+                told = {"why": why}
+                await self.audit.record("oauth.consent-ended", subject=grant_id, who=who, details=told, tx=tx)
 
         await self.db.run(work)
-        await self.revocations.revoke_grant(grant_id)
+
+    def refused(self, action: str, *, subject: str, client_id: str) -> None:
+        """Take note of something that was refused as copied or guessed. Who is not proven has no `client_id`."""
+        if self.audit is not None:
+            who = f"client:{client_id}" if client_id else ""
+            self.audit.note(action, outcome="denied", subject=subject, who=who)
 
     async def end_person(self, person: str) -> None:
         """End all that a person has allowed anybody: signed out everywhere, or gone."""
         for grant in await self.grants.of_person(person):
-            await self.end_grant(grant.id)
+            await self.end_grant(grant.id, why="person")
         await self.revocations.revoke_subject(person)
 
     async def end_client(self, client_id: str) -> bool:
@@ -126,7 +166,7 @@ class OAuth:
             client=client_id,
         )
         for grant_id in found:
-            await self.end_grant(grant_id)
+            await self.end_grant(grant_id, why="client")
         await self.revocations.revoke_subject(f"client:{client_id}")
         return await self.clients.remove(client_id)
 
@@ -161,6 +201,8 @@ class OAuth:
         await self.db.run(self.grants.sweep)
         await self.db.run(partial(self.refresh.sweep))
         await self._store.sweep()
+        if self.audit is not None:
+            await self.db.run(self.audit.sweep)
 
     async def _sweep_now_and_then(self) -> None:
         while True:

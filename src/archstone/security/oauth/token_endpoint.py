@@ -70,7 +70,9 @@ class TokenEndpoint:
             client = await self._oauth.clients.find(client_id)
             client = None if client is None or client.confidential else client
         if client is None:
-            self._oauth.guessing.take(f"address:{request.address}")
+            await self._oauth.guessing.turn(f"address:{request.address}")
+            if secret:
+                self._oauth.refused("oauth.client-refused", subject=client_id, client_id="")
             raise OAuthError("invalid_client", "there is no such client, or this is not its secret")
         return client
 
@@ -97,7 +99,8 @@ class TokenEndpoint:
         redeemed = await oauth.db.run(redeem)
         if redeemed.outcome in {"reused", "wrong"}:
             # Somebody has a code that is not theirs, or two have the same: nothing of it stays.
-            await oauth.end_grant(redeemed.grant)
+            oauth.refused(f"oauth.code-{redeemed.outcome}", subject=redeemed.grant, client_id=client.id)
+            await oauth.end_grant(redeemed.grant, why="code")
         if redeemed.outcome != "good":
             raise OAuthError(
                 "invalid_grant", "this code is not good: unknown, used, over, or not made for this request"
@@ -139,7 +142,8 @@ class TokenEndpoint:
             rotated = await oauth.db.run(partial(oauth.refresh.rotate, token))
         except RefreshTokenError as error:
             if error.fault == "reused":
-                await oauth.end_grant(grant.id)
+                oauth.refused("oauth.refresh-token-reused", subject=grant.id, client_id=client.id)
+                await oauth.end_grant(grant.id, why="refresh")
             raise OAuthError(
                 "invalid_grant", "this refresh token is not good: unknown, used, over or revoked"
             ) from None
@@ -153,7 +157,7 @@ class TokenEndpoint:
             raise OAuthError("invalid_grant", "this is not good: unknown, used, over or revoked")
         person = await oauth.people.find(grant.person)
         if person is None:
-            await oauth.end_grant(grant.id)
+            await oauth.end_grant(grant.id, why="person")
             raise OAuthError("invalid_grant", "whoever allowed this is not there any more")
         return grant, person
 
@@ -280,7 +284,7 @@ class TokenEndpoint:
         if known is not None:
             grant = await oauth.grants.find(oauth.db, known.family)
             if grant is not None and grant.client_id == client.id:
-                await oauth.end_grant(grant.id)
+                await oauth.end_grant(grant.id, why="revoked", who=f"client:{client.id}")
             return
         try:
             claims = oauth.tokens.verify(token)

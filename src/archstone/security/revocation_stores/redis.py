@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol, cast
 
 from archstone import world
 from archstone.errors import BackendError, ConfigError
-from archstone.security.revocations import LEAST_OVERLAP_S, Revoked
+from archstone.security.revocations import LEAST_OVERLAP_S, RevocationTransaction, Revoked
 
 __all__ = ["RedisRevocations"]
 
@@ -71,8 +71,8 @@ class RedisRevocations:
     def __repr__(self) -> str:
         return f"RedisRevocations({self._place!r})"
 
-    async def add(self, entries: Sequence[Revoked]) -> None:
-        """Keep entries; when this returns the server has them."""
+    async def add(self, entries: Sequence[Revoked], *, tx: RevocationTransaction | None = None) -> None:
+        """Keep entries; when this returns the server has them, also where `tx` is rolled back later."""
         now_us = world.now_us()
         members = {f"{each.before_us} {each.expires_us} {each.key}": now_us for each in entries}
         await self._asked(self._client.zadd(self._set, members))

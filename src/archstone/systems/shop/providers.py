@@ -45,6 +45,7 @@ __all__ = [
     "checkout_form",
     "data_keys",
     "images",
+    "limits",
     "mailer",
     "pace",
     "passwords",
@@ -89,15 +90,20 @@ def site(environment: Environment) -> Site:
     return Site(_public_url(environment))
 
 
+def limits(environment: Environment) -> SharedState | None:
+    """Return where tries, sign-ups, mails and requests are counted for all processes. None: each counts its own."""
+    url = _option(environment, "limits", "")
+    return SharedState(url) if url else None
+
+
 def safeguards(environment: Environment) -> Safeguards:
     """Return what guards accounts."""
     origin = _public_url(environment)
     host = urlsplit(origin).hostname or ""
-    shared = _option(environment, "limits", "")
     return Safeguards(
         keys=KeyFile(environment.data / "factors-key.json").load(),
         passkeys=Passkeys(rp_id=host, rp_name="Archstone Shop", origins=[origin]),
-        shared=SharedState(shared) if shared else None,
+        shared=environment.provided.get(SharedState),
         admins_need_factor=_option(environment, "admins_need_factor", "no") == "yes",
     )
 
@@ -117,6 +123,8 @@ def programs(environment: Environment) -> Programs:
         ring=ring.renewed,
         issuer=f"{_public_url(environment)}/oauth",
         api=f"{environment.system}-api",
+        audits=environment.provided[Audits],
+        shared=environment.provided.get(SharedState),
     )
 
 

@@ -5,6 +5,7 @@ archstone up shop
 
 from pathlib import Path
 
+from archstone.resilience import SharedState
 from archstone.security import Audits, DataKeys, Passwords, Tokens
 from archstone.services import Option, System
 from archstone.systems.shop.analytics.service import AnalyticsService
@@ -28,6 +29,7 @@ from archstone.systems.shop.providers import (
     checkout_form,
     data_keys,
     images,
+    limits,
     mailer,
     pace,
     passwords,
@@ -69,6 +71,7 @@ shop = System(
     provide={
         Passwords: passwords,
         Tokens: tokens,
+        SharedState: limits,
         Safeguards: safeguards,
         Audits: audits,
         DataKeys: data_keys,
@@ -123,7 +126,7 @@ shop = System(
         ),
         Option(
             "limits",
-            about="Where wrong passwords, sign-ups and mails are counted for all processes: redis://..., sqlite:///...",
+            about="Where tries, sign-ups, mails and requests are counted for all processes: redis://..., sqlite:///...",
         ),
         Option("breached_passwords", about="URL of a service that knows passwords from breaches, by its range API."),
         Option("audit_keep_days", about="How long the records of audit logs are kept, days.", default="730"),

@@ -14,7 +14,18 @@ from archstone import context, world
 from archstone.context import Call, Principal
 from archstone.data import Database
 from archstone.gateway import Verify
-from archstone.security import ApiKeyError, ApiKeys, KeyRing, OAuth, OAuthSettings, Person, SigningKeys
+from archstone.resilience import SharedState
+from archstone.security import (
+    ApiKeyError,
+    ApiKeys,
+    Audits,
+    KeyRing,
+    OAuth,
+    OAuthSettings,
+    Person,
+    SigningKeys,
+    TokenError,
+)
 from archstone.systems.shop.users.contract import (
     BrowserSessions,
     SessionEndedError,
@@ -38,6 +49,8 @@ SCOPES: Final[Mapping[str, str]] = {
 """What programs may be given, by the scopes of the shop's operations. Changing the account is not among it."""
 
 PREFIX: Final = "ask_"
+_CLIENT: Final = "client:"
+"""How a program is called that acts for itself."""
 _ASKING_S: Final = 10.0
 _ROLES: Final = frozenset({"customer"})
 _PAGES: Final = Principal("service:pages", frozenset({"service"}))
@@ -86,7 +99,15 @@ class Programs:
     """Made by the shop's provider; open while the shop runs."""
 
     def __init__(
-        self, db: Database, *, pepper: SigningKeys, ring: Callable[[], KeyRing], issuer: str, api: str
+        self,
+        db: Database,
+        *,
+        pepper: SigningKeys,
+        ring: Callable[[], KeyRing],
+        issuer: str,
+        api: str,
+        audits: Audits | None = None,
+        shared: SharedState | None = None,
     ) -> None:
         """Take what it needs; nothing is read or written.
 
@@ -96,6 +117,8 @@ class Programs:
             ring: Gives the keys that sign; asked again each half hour, since they are renewed.
             issuer: Address of the OAuth server.
             api: Name of the API, as tokens have it.
+            audits: Where what programs are given, and what they are refused, is recorded. None: nowhere.
+            shared: Where requests are counted for all processes. None: in this one.
         """
         self.db = db
         self.people = ShopPeople()
@@ -103,7 +126,8 @@ class Programs:
         settings = OAuthSettings(
             issuer=issuer, audience=api, scopes=SCOPES, roles=_ROLES, refresh_list_s=15.0, stale_list_s=60.0
         )
-        self.oauth = OAuth(db, settings, keys=ring(), people=self.people, renew=ring)
+        audit = None if audits is None else audits.of(db, "programs")
+        self.oauth = OAuth(db, settings, keys=ring(), people=self.people, renew=ring, audit=audit, shared=shared)
         self._life = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -125,7 +149,7 @@ class Programs:
             if text.startswith(PREFIX):
                 return self._by_key(text)
             if self.oauth.tokens.knows(text):
-                return self.oauth.tokens.verify(text).principal
+                return self._by_token(text)
             return otherwise(text)
 
         return verify
@@ -137,6 +161,14 @@ class Programs:
             await self.keys.revoke_all(key.owner)
             raise ApiKeyError("revoked")
         return key.principal(_ROLES)
+
+    async def _by_token(self, text: str) -> Principal:
+        principal = self.oauth.tokens.verify(text).principal
+        # As with keys: the token was good, and whoever allowed it may be gone since.
+        if not principal.id.startswith(_CLIENT) and await self.people.find(principal.id) is None:
+            await self.oauth.end_person(principal.id)
+            raise TokenError("whoever allowed it is not there any more")
+        return principal
 
 
 def _person(user: User) -> Person:

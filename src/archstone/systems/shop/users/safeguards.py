@@ -4,15 +4,14 @@ import hashlib
 import hmac
 from dataclasses import dataclass, field
 from ipaddress import ip_network
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from archstone import context
 from archstone.resilience import Limiter, RateLimit, SharedLimiter, SharedState
 from archstone.security import Attempts, Passkeys, SealRing, SigningKeys, Totp
 from archstone.systems.shop.users.tickets import Tickets
 
-__all__ = ["Safeguards", "place", "take"]
+__all__ = ["Safeguards", "place"]
 
 _RESET_MAILS: Final = RateLimit(1 / 600, burst=3)
 """Mails with a link, to one address: three at once, then one in ten minutes."""
@@ -24,14 +23,14 @@ _CODES: Final = (RateLimit(1 / 60, burst=4), RateLimit(30 / 3600, burst=19), Rat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Safeguards:
-    """Opened before the first service and closed after the last one."""
+    """Made once per run; opens and closes nothing."""
 
     keys: SigningKeys = field(repr=False)
     """Of a file of their own: they seal the secrets of apps, and tickets."""
     passkeys: Passkeys
     totp: Totp = field(default_factory=lambda: Totp("Archstone Shop"))
     shared: SharedState | None = None
-    """Where failures, sign-ups and mails are counted for all processes. None: in this one."""
+    """Where failures, sign-ups and mails are counted for all processes; open it before. None: in this one."""
     admins_need_factor: bool = False
     """Whether administrators are none until they have a second factor."""
     ring: SealRing = field(init=False)
@@ -48,39 +47,17 @@ class Safeguards:
             "tickets": Tickets(ring),
             "passwords": Attempts("passwords", shared=self.shared),
             "codes": Attempts("codes", account=_CODES, shared=self.shared),
-            "reset_mails": self._bound(_RESET_MAILS, "reset mails"),
-            "sign_ups": self._bound(_SIGN_UPS, "sign-ups"),
+            "reset_mails": _RESET_MAILS.bind("reset mails", store=self.shared),
+            "sign_ups": _SIGN_UPS.bind("sign-ups", store=self.shared),
         }
         for name, value in made.items():
             object.__setattr__(self, name, value)
-
-    async def __aenter__(self) -> Self:
-        if self.shared is not None:
-            await self.shared.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self.shared is not None:
-            await self.shared.__aexit__(kind, error, traceback)
-
-    def _bound(self, limit: RateLimit, name: str) -> "Limiter | SharedLimiter":
-        return limit.bind(name) if self.shared is None else limit.bind(name, store=self.shared)
 
     def place_mark(self, user_id: str, where: str) -> str:
         """Return under which name a place of a user is kept: whoever has the table learns no address from it."""
         # The oldest key: with a new one in front every place would be unknown.
         text = f"{user_id}/{where}".encode()
         return hmac.digest(self.keys.keys[-1], text, hashlib.sha256).hex()[:32]
-
-
-async def take(limiter: "Limiter | SharedLimiter", key: str) -> None:
-    """Count one more of what `key` does, here or for all processes. RateLimitedError: that would be too many."""
-    if isinstance(limiter, Limiter):
-        limiter.take(key)
-    else:
-        await limiter.take(key)
 
 
 def place() -> str:

@@ -28,7 +28,7 @@ from archstone.systems.shop.users.contract import (
 )
 from archstone.systems.shop.users.proving import TicketError, TooManyTriesError, WrongPasswordError
 from archstone.systems.shop.users.rows import FITS, LIKES, STANDS, USERS, Preferred, Row
-from archstone.systems.shop.users.safeguards import place, take
+from archstone.systems.shop.users.safeguards import place
 from archstone.systems.shop.users.securing import Securing
 
 __all__ = ["UsersService"]
@@ -61,7 +61,7 @@ class UsersService(Securing, UserRead, UserWrite, UserAdmin, name="users"):
     async def register(self, email: str, password: str, name: str) -> User:
         if where := place():
             try:
-                await take(self.guard.sign_ups, where)
+                await self.guard.sign_ups.turn(where)
             except RateLimitedError as error:
                 raise TooManyTriesError(error.retry_after_s) from error
         now_us = world.now_us()
@@ -178,18 +178,20 @@ class UsersService(Securing, UserRead, UserWrite, UserAdmin, name="users"):
 
     @every(SWEEP_S)
     async def forget_expired(self) -> None:
-        """Delete refresh tokens, browser sessions, ceremonies and audit records whose time is over."""
+        """Delete refresh tokens, revocations, browser sessions, ceremonies and audit records whose time is over."""
         await self.audits.sweep()
         await browsers.sweep(self.tx)
         await factorstore.sweep(self.tx)
         await self._audit.sweep(self.tx)
-        while await self._refresh.sweep(self._statements):
+        while await self._revoked.sweep(tx=self.tx):
+            pass
+        while await self._refresh.sweep(self.tx):
             pass
 
     @every(ANCHOR_S)
     async def anchor_audit(self) -> None:
-        """Remember outside of the database where its audit log ends."""
-        await self._audit.anchor()
+        """Remember outside of the databases where the audit logs end."""
+        await self.audits.anchor()
 
     async def _row(self, column: str, value: str) -> Row:
         row = await self.tx.first(Row, f"{USERS} WHERE {column} = :value AND {STANDS}", value=value)

@@ -2,10 +2,10 @@
 
 # ruff: noqa: D102 - each contract says what its operations promise
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cached_property
-from typing import cast
+from typing import Final
 
 from archstone import world
 from archstone.context import Principal
@@ -13,17 +13,19 @@ from archstone.resilience import RateLimitedError
 from archstone.security import (
     AUDIT_SCHEMA,
     REFRESH_SCHEMA,
+    REVOCATION_SCHEMA,
     Attempts,
     AuditLog,
     Audits,
     BackupCodes,
+    DatabaseRevocations,
     Passkey,
     PasskeyError,
     Passwords,
     RefreshToken,
     RefreshTokenError,
     RefreshTokens,
-    Statements,
+    Revocations,
     Tokens,
 )
 from archstone.services import Service
@@ -51,10 +53,15 @@ from archstone.systems.shop.users.proving import (
     WrongCodeError,
 )
 from archstone.systems.shop.users.rows import LIKES, STANDS, USERS, VISIT, Preferred, Row, Visit, withheld
-from archstone.systems.shop.users.safeguards import Safeguards, place, take
+from archstone.systems.shop.users.safeguards import Safeguards, place
 from archstone.systems.shop.users.tickets import CEREMONY_S, RESET_S, SIGN_IN_S, digest
 
 __all__ = ["SigningIn"]
+
+
+_LOOK_S: Final = 15.0
+_STALE_S: Final = 60.0
+"""Where several processes share the database: it tells them at once what was revoked, and looking is a net."""
 
 
 class SigningIn(Service, Sessions, BrowserSessions, Recovery, name="users"):
@@ -65,11 +72,25 @@ class SigningIn(Service, Sessions, BrowserSessions, Recovery, name="users"):
     guard: Safeguards
     audits: Audits
 
-    schemas = (REFRESH_SCHEMA, AUDIT_SCHEMA)
+    schemas = (REFRESH_SCHEMA, REVOCATION_SCHEMA, AUDIT_SCHEMA)
+
+    def companions(self) -> Sequence[AbstractAsyncContextManager[object]]:
+        """Have access tokens refused whose session has ended."""
+        self.tokens.refuse(self._revocations.is_revoked)
+        return (self._revocations,)
+
+    @cached_property
+    def _revoked(self) -> DatabaseRevocations:
+        return DatabaseRevocations(self.db)
+
+    @cached_property
+    def _revocations(self) -> Revocations:
+        lifetime_s = float(self.tokens.lifetime_s)
+        return Revocations(self._revoked, lifetime_s=lifetime_s, refresh_s=_LOOK_S, stale_s=_STALE_S)
 
     @cached_property
     def _refresh(self) -> RefreshTokens:
-        return RefreshTokens(self.db)
+        return RefreshTokens(self.db, revocations=self._revocations)
 
     @cached_property
     def _backup(self) -> BackupCodes:
@@ -78,11 +99,6 @@ class SigningIn(Service, Sessions, BrowserSessions, Recovery, name="users"):
     @property
     def _audit(self) -> AuditLog:
         return self.audits.of(self.db, self.name)
-
-    @property
-    def _statements(self) -> Statements:
-        # The port of refresh tokens is spelled with `async def`, which a type checker tells from what `tx` returns.
-        return cast("Statements", self.tx)
 
     async def login(self, email: str, password: str) -> Session:
         return await self._session(await self._first_factor(email, password), "password")
@@ -131,11 +147,11 @@ class SigningIn(Service, Sessions, BrowserSessions, Recovery, name="users"):
 
     async def end_all(self, user_id: str) -> None:
         await browsers.end_all(self.tx, user_id)
-        await self._refresh.revoke_user(self._statements, user_id=user_id)
+        await self._refresh.revoke_user(self.tx, user_id=user_id)
 
     async def refresh(self, refresh_token: str) -> Session:
         try:
-            rotated = await self._refresh.rotate(refresh_token, self._statements)
+            rotated = await self._refresh.rotate(refresh_token, self.tx)
         except RefreshTokenError as error:
             if error.fault == "reused":
                 self.audits.system.note("users.refresh-token-reused", outcome="denied")
@@ -146,11 +162,11 @@ class SigningIn(Service, Sessions, BrowserSessions, Recovery, name="users"):
         return self._tokens_for(row, rotated.token)
 
     async def logout(self, refresh_token: str) -> None:
-        await self._refresh.revoke(self._statements, token=refresh_token)
+        await self._refresh.revoke(self.tx, token=refresh_token)
 
     async def ask_reset(self, email: str) -> None:
         try:
-            await take(self.guard.reset_mails, email)
+            await self.guard.reset_mails.turn(email)
         except RateLimitedError:
             return  # a flood of mails; whether there is such an account was not looked at
         # Looked up by whoever writes the mail: here nothing depends on whether there is somebody.
@@ -191,7 +207,7 @@ class SigningIn(Service, Sessions, BrowserSessions, Recovery, name="users"):
 
     async def _end_others(self, user_id: str, *, keep_browser: str | None, keep_token: str | None = None) -> None:
         await browsers.end_all(self.tx, user_id, but=keep_browser)
-        await self._refresh.revoke_user(self._statements, user_id=user_id, but=keep_token)
+        await self._refresh.revoke_user(self.tx, user_id=user_id, but=keep_token)
 
     async def _hashed(self, new: str, row: Row) -> str:
         """Return the hash of a new password.
@@ -315,7 +331,7 @@ class SigningIn(Service, Sessions, BrowserSessions, Recovery, name="users"):
 
     async def _session(self, row: Row, how: str) -> Session:
         await self._signed_in(row, how)
-        return self._tokens_for(row, await self._refresh.issue(row.id, self._statements))
+        return self._tokens_for(row, await self._refresh.issue(row.id, self.tx))
 
     async def _browser(self, row: Row, how: str, instead_of: str | None) -> BrowserSession:
         if instead_of is not None:
@@ -368,7 +384,8 @@ class SigningIn(Service, Sessions, BrowserSessions, Recovery, name="users"):
 
     def _tokens_for(self, row: Row, refresh: RefreshToken) -> Session:
         allowed = withheld(row, admins_need_factor=self.guard.admins_need_factor)
-        access = self.tokens.issue(Principal(row.id, frozenset(allowed.roles.split())))
+        principal = Principal(row.id, frozenset(allowed.roles.split()))
+        access = self.tokens.issue(principal, grant=refresh.family)
         return Session(access_token=access.text, refresh_token=refresh.text, expires_in=access.expires_in_s)
 
 

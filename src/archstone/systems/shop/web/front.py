@@ -26,7 +26,7 @@ class Front(Gateway):
     def build(self, parts: GatewayParts) -> ASGIApp:
         """Return the ASGI application; see `Gateway.build`."""
         limits = Limits(
-            limiter=None if self.rate_limit is None else self.rate_limit.bind("shop pages"),
+            limiter=None if self.rate_limit is None else self.rate_limit.bind("shop pages", store=parts.shared),
             gate=None if self.shed is None else self.shed.bind("shop pages", lag=parts.lag),
             access=parts.access,
             time_limit_s=self.time_limit_s,

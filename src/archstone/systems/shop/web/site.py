@@ -18,7 +18,7 @@ from archstone.context import Call
 from archstone.errors import ArchstoneError
 from archstone.gateway import Console, Receive, Scope, Send, Story, client_key
 from archstone.observability import counter, histogram, span
-from archstone.resilience import Gate, Limiter
+from archstone.resilience import Gate, Limiter, SharedLimiter
 from archstone.security import CrossSiteError, HostCookie, check_same_origin
 from archstone.services import Access
 from archstone.systems.shop.orders.contract import OrderUnknownError, OrderView
@@ -55,7 +55,7 @@ _seconds = histogram("shop_page_seconds", "Time from request to answer, by route
 class Limits:
     """What visitors must pass."""
 
-    limiter: Limiter | None
+    limiter: Limiter | SharedLimiter | None
     """How often one may come. None: as often as they like."""
     gate: Gate | None
     """How many may be inside. None: all."""
@@ -188,7 +188,7 @@ class Site:
         """Find out who is there, and count it."""
         await self._desk.recognise(request)
         if self._limits.limiter is not None:
-            self._limits.limiter.take(request.counted_as)
+            await self._limits.limiter.turn(request.counted_as)
 
     async def _handled(self, route: Route, request: Request) -> Answer | Data:
         with context.enter(context.current()._replace(principal=request.principal)):
@@ -318,4 +318,7 @@ def _back_to(request: Request, routes: Mapping[str, Route]) -> str:
 def _redirect(answer: Redirect, request: Request) -> Response:
     headers = [(b"location", answer.to.encode("ascii")), (b"cache-control", b"no-store")]
     headers += [each.header(https=request.https) for each in answer.cookies]
+    if any(each.name == SESSION and not each.value for each in answer.cookies):
+        # Somebody signs out: what their browser has kept of our pages goes with the session.
+        headers.append((b"clear-site-data", b'"cache", "storage"'))
     return Response(303, headers)
