@@ -16,9 +16,11 @@ pytest.importorskip("websockets", reason="the server needs the package websocket
 @pytest.fixture(scope="module")
 def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShopProcess]:
     running = ShopProcess(
-        tmp_path_factory.mktemp("browser") / "exchange", system="exchange", options={"bots": "off", "sequencer": "memory"},
+        tmp_path_factory.mktemp("browser") / "exchange",
+        system="exchange",
+        options={"bots": "off", "sequencer": "memory"},
         settings={"RATE_LIMIT_PER_S": "100000"},
-    )  # fmt: skip
+    )
     try:
         started(running)
         yield running

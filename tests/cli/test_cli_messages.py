@@ -58,8 +58,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 MISTAKES = {
     "up nowhere": "no system 'nowhere': exchange and shop come with Archstone; your own is package.module:attribute",
     "up shopp": "no system 'shopp': did you mean shop?",
-    "up no_such_module:shop": "there is no module no_such_module; name `shop`, `exchange` or package.module:attribute, from the",
-    "up parts.nowhere:shop": "there is no module parts.nowhere; name `shop`, `exchange` or package.module:attribute, from the",
+    "up no_such_module:shop": "there is no module no_such_module; name `shop`, `exchange` or package.module:attribute, "
+    "from the",
+    "up parts.nowhere:shop": "there is no module parts.nowhere; name `shop`, `exchange` or package.module:attribute, "
+    "from the",
     "up no_system:bank": "module no_system has no 'bank'; there is no System in it: make one, such as mine =",
     "up no_system:shop": "no_system:shop is a int, not a System; there is no System in it: make one",
     "up no_system": "system 'no_system' is a module; there is no System in it: make one",
