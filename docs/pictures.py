@@ -3,6 +3,7 @@
     python docs/pictures.py               the few that the documents show, and the moving one, into docs/images
     python docs/pictures.py --all FOLDER  every page, wide and on a phone, light and dark, to be looked at
     python docs/pictures.py --surge PAGE  the plots of a surge, from the page that `archstone surge` wrote
+    python docs/pictures.py --exchange    somebody trades at the exchange, after two minutes of its bots
     python docs/pictures.py --herd PAGE   a scene of a herd, from the page that `archstone lab herd --out PAGE` wrote
 
 It drives a shop of its own in a temporary folder, with the people of the browser tests, so that a picture shows what
@@ -20,9 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from devices import SCREENS, Device, Devices, chromium, executable, open_shop
+from devices import SCREENS, Device, Devices, chromium, executable, open_shop, started
 from PIL import Image, ImageDraw, ImageFont
 from playwright.sync_api import Locator, ViewportSize, expect
+from shop_process import ShopProcess
 from tour import CONFIRMED, admin_pages, buyer_pages, guest_pages, opened_panel
 from trouble import ADMIN, troubled
 
@@ -43,6 +45,8 @@ FILM_SIZE: Final = {"width": 1200, "height": 780}
 CAPTION_PX: Final = 44
 SETTLE_MS: Final = 250
 """For pictures that come into sight only when the screen grows."""
+TRADED_MS: Final = 120_000
+"""For bots to have traded, before the exchange is shown."""
 MOST_S: Final = 30.0
 """Longest wait for what a scene is about."""
 
@@ -218,12 +222,31 @@ def herd(page_path: Path) -> None:
         saved(page.locator("section").nth(1).screenshot(), HERE / "herd.webp")
 
 
+def exchange() -> None:
+    """Make the picture of the exchange: the bots trade for a while, and somebody beside them."""
+    with tempfile.TemporaryDirectory() as parent, chromium() as browser:
+        running = ShopProcess(Path(parent) / "exchange", system="exchange")
+        try:
+            started(running)
+            page = browser.new_page(viewport={"width": 1280, "height": 860}, color_scheme="dark")
+            page.goto(running.url)
+            page.get_by_role("button", name="Trade with play money at once").click()
+            for price in ("99.90", "99.85", "100.20"):
+                page.get_by_label("Limit price").fill(price)
+                page.get_by_role("button", name="Buy ACME").click()
+                page.wait_for_timeout(TRADED_MS / 3)
+            saved(page.screenshot(), HERE / "exchange-wide-dark.webp")
+        finally:
+            running.kill()
+
+
 def main() -> None:
     """Make what was asked for."""
     parser = argparse.ArgumentParser(description="Makes the pictures of the shop.")
     parser.add_argument("--all", type=Path, metavar="FOLDER", help="every page, into this folder")
     parser.add_argument("--surge", type=Path, metavar="PAGE", help="only the plots of a surge, from its page")
     parser.add_argument("--herd", type=Path, metavar="PAGE", help="only a scene of a herd, from its page")
+    parser.add_argument("--exchange", action="store_true", help="only the exchange")
     parser.add_argument("--film", action="store_true", help="only the moving picture")
     asked = parser.parse_args()
     if executable() is None:
@@ -233,6 +256,9 @@ def main() -> None:
         return
     if asked.herd is not None:
         herd(asked.herd)
+        return
+    if asked.exchange:
+        exchange()
         return
     folder: Path = asked.all or HERE
     folder.mkdir(parents=True, exist_ok=True)

@@ -193,6 +193,7 @@ private:
 }  // namespace
 
 NB_MODULE(_core, module) {
+    nb::set_leak_warnings(false);  // at the end of a process its modules are let go in no order
     nb::class_<Guarded>(module, "Book")
         .def(nb::init<uint8_t, size_t>(), nb::kw_only(), nb::arg("phase") = 1, nb::arg("capacity") = 1024)
         .def("apply", &Guarded::apply)
