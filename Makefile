@@ -69,7 +69,7 @@ test: $(NATIVE_STAMP) ## the test suite
 	$(PYTEST) -m "not slow" $(SPREAD) --dist worksteal $(ARGS)
 
 test-slow: $(NATIVE_STAMP) ## the long tests: crash, fuzzing, the shop in a browser (skipped without chromium)
-	$(PYTEST) -m slow --ignore tests/browser $(SPREAD) --dist worksteal $(ARGS) || test $$? -eq 5
+	$(PYTEST) -m slow --ignore tests/browser $(SPREAD) --dist worksteal --durations 20 $(ARGS) || test $$? -eq 5
 	@# A browser's times are measured: nothing else runs meanwhile.
 	$(PYTEST) -m slow tests/browser $(ARGS) || test $$? -eq 5
 

@@ -27,10 +27,9 @@ from archstone.systems.exchange.sequencer.replica import VenueClass
 from archstone.systems.exchange.sequencer.settings import SequencerSettings
 from archstone.systems.exchange.sequencer.tcp import TcpNetwork, host_and_port
 from archstone.systems.exchange.sequencer.witness import Witness
+from archstone.systems.exchange.venue import fastest
 
 __all__ = ["main"]
-
-_VENUE = "archstone.systems.exchange.venue:ReferenceVenue"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--name", default="", help="of this node, the same after a restart")
     parser.add_argument("--peer", default="", help="HOST:PORT of the other node that keeps commands")
     parser.add_argument("--witness", default="", help="HOST:PORT")
-    parser.add_argument("--venue", default=_VENUE, help="module:class of what acts")
+    parser.add_argument("--venue", default="", help="module:class of what acts; by default the fastest venue")
     parser.add_argument("--lease", type=float, default=0.7, help="witness: seconds that a leader may lead after asking")
     parser.add_argument("--epoch", type=int, default=0, help="witness: begin after this epoch, of a log that ran alone")
     parser.add_argument("--acknowledge-before-fsync", action="store_true", help="answers do not wait for the disk")
@@ -103,6 +102,8 @@ def _stopped() -> asyncio.Event:
 
 
 def _venue(name: str) -> VenueClass:
+    if not name:
+        return fastest()
     module, _, attribute = name.partition(":")
     return cast("VenueClass", getattr(import_module(module), attribute))
 

@@ -9,6 +9,7 @@ from typing import Final, cast
 
 from archstone.data import Database
 from archstone.errors import ConfigError
+from archstone.observability import get_logger
 from archstone.security import Audits, FileAnchor, KeyFile, PasswordPolicy, Passwords, Tokens
 from archstone.services import Environment
 from archstone.systems.exchange.accounts.guard import Guard
@@ -20,9 +21,9 @@ from archstone.systems.exchange.desk.gates import Address, Gates
 from archstone.systems.exchange.desk.latency import Clocked, Clocks
 from archstone.systems.exchange.instruments import INSTRUMENTS
 from archstone.systems.exchange.roles import OWN_ACCOUNT
-from archstone.systems.exchange.sequencer import DurableSequencer, MemorySequencer, Sequencer, VenueClass
+from archstone.systems.exchange.sequencer import DurableSequencer, MemorySequencer, Sequencer
 from archstone.systems.exchange.tape import Symbols
-from archstone.systems.exchange.venue import venue
+from archstone.systems.exchange.venue import fastest
 
 __all__ = [
     "audits",
@@ -42,6 +43,7 @@ _POLICY: Final = PasswordPolicy(words=("archstone", "exchange"))
 _TOKEN_S: Final = 8 * 3600
 """Seconds that a token of a program is good for: a trading day."""
 _AUDIT_S: Final = 730 * 86_400.0
+_log = get_logger("archstone.exchange")
 
 
 def clocks(environment: Environment) -> Clocks:  # noqa: ARG001
@@ -52,8 +54,9 @@ def clocks(environment: Environment) -> Clocks:  # noqa: ARG001
 @asynccontextmanager
 async def sequencer(environment: Environment) -> AsyncGenerator[Sequencer]:
     """Return what takes commands: over the fastest venue that is installed, which is clocked."""
-    kind = cast("VenueClass", type(venue()))
-    took = cast("Clocks", environment.provided[Clocks]).add("matching and risk, per command", _name(kind))
+    kind = fastest()
+    _log.info("engine", venue=kind.__name__)
+    took = cast("Clocks", environment.provided[Clocks]).add("matching and risk, per command", kind.__name__)
     clocked = Clocked(kind, took)
     if _option(environment, "sequencer", "disk") == "memory":
         yield MemorySequencer(clocked())
@@ -135,7 +138,3 @@ def programs(environment: Environment) -> Programs:
 
 def _option(environment: Environment, name: str, default: str) -> str:
     return cast("Mapping[str, str]", environment.settings.get("options", {})).get(name, default)
-
-
-def _name(kind: VenueClass) -> str:
-    return str(getattr(kind, "__name__", "?"))
