@@ -99,6 +99,8 @@ def limits(environment: Environment) -> SharedState | None:
 def safeguards(environment: Environment) -> Safeguards:
     """Return what guards accounts."""
     origin = _public_url(environment)
+    if urlsplit(origin).scheme != "https":
+        origin = _PUBLIC_URL  # browsers have no passkeys elsewhere, except on localhost, whatever its port
     host = urlsplit(origin).hostname or ""
     return Safeguards(
         keys=KeyFile(environment.data / "factors-key.json").load(),
