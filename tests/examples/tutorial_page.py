@@ -110,7 +110,7 @@ class Reader:
         # exec, so that the process that is signalled is the system and no shell.
         words = re.sub(r"(?=\barchstone up)", "exec ", command.strip(), count=1)
         self._server = subprocess.Popen(["bash", "-c", words], cwd=self.folder, env=self._environment)
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while True:
             try:
                 if httpx.get(f"http://127.0.0.1:{self._port}/health/ready", trust_env=False).status_code == 200:
@@ -118,7 +118,7 @@ class Reader:
             except httpx.TransportError:
                 pass
             assert self._server.poll() is None, f"{command}: ended with {self._server.returncode}"
-            assert time.monotonic() < until, f"{command}: not ready after 20 s"
+            assert time.monotonic() < until, f"{command}: not ready after 60 s"
             time.sleep(0.05)
 
     def _stop(self) -> None:
