@@ -22,18 +22,18 @@ async def main(folder: Path) -> None:
             await asyncio.sleep(0)
 
 
-def of_standby(folder: Path, what: str) -> None:
+async def of_standby(folder: Path, what: str) -> None:
     """Do what a standby does when it finds that its log is another one than the leader's."""
     replica = Replica(folder, Tally, SETTINGS)
     replica.open()
     if what == "cut":
         replica.cut(replica.done.position)
     else:
-        replica.begin_with(replica.dumped())
+        await replica.begin_with(replica.dumped())
 
 
 if __name__ == "__main__":
     if sys.argv[2] == "submit":
         asyncio.run(main(Path(sys.argv[1])))
     else:
-        of_standby(Path(sys.argv[1]), sys.argv[2])
+        asyncio.run(of_standby(Path(sys.argv[1]), sys.argv[2]))

@@ -2,15 +2,20 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError
 
 import numpy as np
 import pytest
 from tally import Tally, orders
 
+from archstone import world
 from archstone.systems.exchange.matching import Reason, Told
 from archstone.systems.exchange.sequencer import (
     Batch,
+    CommandLog,
     DurableSequencer,
     FolderTakenError,
     FrameTooLargeError,
@@ -22,8 +27,27 @@ from archstone.systems.exchange.sequencer import (
     UnavailableError,
     VenueDiffersError,
 )
+from archstone.systems.exchange.sequencer.snapshots import Snapshot
 
 SMALL = 1 << 16
+
+
+class Clock(world.World):
+    """Its two clocks go on when they are told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wall_us, self.since_s = 1_700_000_000_000_000, 100.0
+
+    def pass_s(self, seconds: float) -> None:
+        self.wall_us += round(seconds * 1e6)
+        self.since_s += seconds
+
+    def monotonic(self) -> float:
+        return self.since_s
+
+    def now_us(self) -> int:
+        return self.wall_us
 
 
 class Faulty(Tally):
@@ -192,7 +216,8 @@ async def test_a_disk_that_fails_leaves_nobody_in_the_dark(tmp_path: Path, monke
         with pytest.raises(NotLeadingError):
             await it.submit(orders(3))
         monkeypatch.undo()
-        assert isinstance(it._tasks[-1].exception(), LogBrokenError)
+        assert it._writing is not None
+        assert isinstance(it._writing.exception(), LogBrokenError)
         assert list(it.venue.taken) == [1]  # type: ignore[attr-defined]
 
 
@@ -212,6 +237,67 @@ async def test_a_snapshot_that_cannot_be_kept_is_told_and_the_work_goes_on(
         await it.submit(orders(4, 2))
     assert "no snapshot was kept" in capfd.readouterr().err
     assert [int(path.stem) for path in tmp_path.rglob("*.snapshot")] == [5]
+
+
+async def test_a_start_that_fails_gives_the_folder_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise LogBrokenError("log", "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(CommandLog, "append", lambda *_: refuse(None))
+        with pytest.raises(LogBrokenError, match="No space left"):
+            await sequencer(tmp_path).__aenter__()
+    async with sequencer(tmp_path) as it:
+        assert (await it.submit(orders(1))).first == 1
+
+
+@pytest.mark.parametrize("before_fsync", [False, True])
+async def test_who_submits_while_it_closes_is_answered_or_refused(tmp_path: Path, before_fsync: bool) -> None:
+    it = await sequencer(tmp_path, acknowledge_before_fsync=before_fsync).__aenter__()
+    leaving = asyncio.create_task(it.__aexit__(None, None, None))
+    refused = 0
+    while not leaving.done():
+        try:
+            async with asyncio.timeout(5):
+                await it.submit(orders(it.last + 1))
+        except NotLeadingError:
+            refused += 1
+        await asyncio.sleep(0)
+    assert refused
+    with pytest.raises(NotLeadingError):
+        await it.submit(orders(it.last + 1))
+
+
+async def test_time_goes_on_after_the_clock_was_set_back_and_the_clock_catches_up(tmp_path: Path) -> None:
+    clock = Clock()
+    with world.use(clock):
+        async with sequencer(tmp_path) as it:
+            times = [(await it.submit(orders(1))).at_ns]
+            clock.wall_us -= 600_000_000
+            for order in range(2, 6):
+                clock.pass_s(200.0)
+                times.append((await it.submit(orders(order))).at_ns)
+        async with sequencer(tmp_path) as it:
+            clock.pass_s(1_000.0)
+            times.append((await it.submit(orders(6))).at_ns)
+    steps = [(later - earlier) / 1e9 for earlier, later in pairwise(times)]
+    assert steps == [100.0, 100.0, 100.0, 100.0, 800.0]
+
+
+@pytest.mark.real_time
+async def test_two_snapshots_are_never_written_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with sequencer(tmp_path) as it:
+        await it.submit(orders(1))
+        write, both, met = it._replica.snapshots.write, Barrier(2), list[int]()
+
+        def slow(snapshot: Snapshot) -> None:
+            with suppress(BrokenBarrierError):
+                met.append(both.wait(0.2))
+            write(snapshot)
+
+        monkeypatch.setattr(it._replica.snapshots, "write", slow)
+        await asyncio.gather(it.snapshot(), it.snapshot())
+        assert met == []
 
 
 async def test_a_second_one_on_the_same_folder_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The command log: what was synced is found again, a torn tail is cut, and any other damage is refused."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from tally import orders
 
 from archstone.systems.exchange.matching import COMMAND
+from archstone.systems.exchange.sequencer import disk
 from archstone.systems.exchange.sequencer.errors import LogDamagedError
 from archstone.systems.exchange.sequencer.frames import (
     Frame,
@@ -205,6 +207,21 @@ def test_old_files_go_and_what_was_in_them_is_no_longer_read(tmp_path: Path) -> 
     assert opened(tmp_path, segment_bytes=SMALL).begin.sequence == begin
 
 
+def test_who_reads_slowly_is_told_that_what_comes_next_is_gone(tmp_path: Path) -> None:
+    log = opened(tmp_path, segment_bytes=SMALL)
+    put(log, 0, *[900] * 6)
+    reading = log.read(BEGIN)
+    assert next(reading).last == 0
+    log.drop(3_600)
+    begin = log.begin.sequence
+    seen: list[int] = []
+    with pytest.raises(LookupError, match=f"kept from {begin + 1} on"):
+        seen.extend(frame.last for frame in reading)
+    assert seen[-1] < begin
+    assert seen == [900 * n for n in range(1, len(seen) + 1)]
+    log.close()
+
+
 def test_a_log_that_begins_anew_does_so_also_after_a_crash_on_the_way(tmp_path: Path) -> None:
     log = opened(tmp_path)
     put(log, 0, 2)
@@ -238,6 +255,38 @@ def test_a_disk_that_refuses_is_not_asked_again(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(LogBrokenError):
         log.append(Frame.after(log.end, orders(2), at_ns=5))
     log.close()
+
+
+def test_a_file_that_is_full_while_it_is_synced_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = opened(tmp_path, segment_bytes=SMALL)
+    put(log, 0, 1_100)
+    sync, begun = disk.sync, list[int]()
+
+    def slow(descriptor: int) -> None:
+        begun.append(descriptor)
+        if len(begun) == 1:  # as when a thread waits for the disk
+            log.append(Frame.after(log.end, orders(2_000), at_ns=log.end.at_ns))
+            assert log.segments == 2
+        sync(descriptor)
+
+    monkeypatch.setattr(disk, "sync", slow)
+    log.sync()
+    log.sync()
+    monkeypatch.undo()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(begun[0])  # it is given back
+    log.close()
+    again = opened(tmp_path, segment_bytes=SMALL)
+    assert again.end.sequence == 1_101
+    again.close()
+
+
+def test_a_folder_is_there_after_a_crash_with_those_above_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(disk, "sync_folder", synced.append)
+    disk.make(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+    assert synced == [tmp_path, tmp_path / "a"]
 
 
 P = Position

@@ -2,8 +2,9 @@
 
 A state is what is on the three disks, what each process has in mind, and what is under way. Every step that is possible
 in it is taken: a write, a message that arrives or is lost or comes very late, a timeout, the end of a connection, a
-crash. Leases count for nothing here: the witness may take any lease for over at any moment, so what holds does not hang
-on clocks. Numbers of commands, crashes and questions are bounded; nothing else is.
+crash, a folder that is emptied or put back. Leases count for nothing here: the witness may take any lease for over at
+any moment, so what holds does not hang on clocks. Numbers of commands, crashes, questions and changed folders are
+bounded; nothing else is.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,6 +30,14 @@ class Host(NamedTuple):
     open: bool = False
     """As a leader: its last frame is not acknowledged."""
     joined: bool = False
+    follower: str = ""
+    """As a leader: who has connected last."""
+    wants: bool = False
+    """To have that one join, decided before it was its turn to ask."""
+    folder: int = 0
+    """Which of its two folders it has."""
+    aside: tuple[Entry, ...] = ()
+    """The log in the other one."""
     asks: Asked | None = None
     """What it waits to be answered."""
     answer: int | None = None
@@ -56,6 +65,7 @@ class State(NamedTuple):
     commands: int = 0
     crashes: int = 0
     asked: int = 0
+    swaps: int = 0
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,9 @@ class Rules:
     word_before_joining: bool = True
     alone_when_granted: bool = True
     needs_word: bool = True
+    checks_in_its_turn: bool = True
+    hears_its_standby_alone: bool = True
+    folders_count: bool = True
 
 
 @dataclass(frozen=True)
@@ -74,6 +87,8 @@ class Bounds:
     commands: int
     crashes: int
     asked: int
+    swaps: int = 0
+    """How often a node is given its other folder."""
 
 
 NAMES = ("a", "b")
@@ -90,6 +105,10 @@ def epochs_of(log: tuple[Entry, ...]) -> tuple[Position, ...]:
 
 def cut(log: tuple[Entry, ...], position: Position) -> tuple[Entry, ...]:
     return tuple(entry for n, entry in enumerate(log) if end_of(log[: n + 1]) <= position)
+
+
+def identity(n: int, host: Host) -> str:
+    return NAMES[n] + "'" * host.folder
 
 
 def put(state: State, n: int, **changes: object) -> State:
@@ -137,9 +156,14 @@ class Model:
 
     def of_host(self, state: State, n: int) -> Iterator[State]:
         host = state.hosts[n]
+        died = waits_no_more(unplugged(state, n), n)
+        died = put(died, n, leading=None, open=False, joined=False, follower="", wants=False)
         if state.crashes < self.bounds.crashes:
-            died = put(waits_no_more(unplugged(state, n), n), n, leading=None, open=False, joined=False)
             yield died._replace(crashes=state.crashes + 1)
+        if state.swaps < self.bounds.swaps:
+            folder = 1 - host.folder if self.rules.folders_count else 0
+            other = put(died, n, log=host.aside, aside=host.log, folder=folder)
+            yield other._replace(swaps=state.swaps + 1)
         if host.asks is not None:
             yield waits_no_more(state, n)
         if host.asks is not None and host.answer is not None:
@@ -150,7 +174,8 @@ class Model:
             return
         epoch = leading.epoch if leading is not None else end_of(state.hosts[n].log).epoch
         serial = leading.serial if leading is not None else 0
-        asked = Asked(what, NAMES[n], epoch, serial, NAMES[1 - n] if what is Ask.JOIN else "")
+        host = state.hosts[n]
+        asked = Asked(what, identity(n, host), epoch, serial, host.follower if what is Ask.JOIN else "")
         state = put(state, n, asks=asked, leading=leading, **changes)
         yield state._replace(under_way=tuple(sorted([*state.under_way, (asked, True)])), asked=state.asked + 1)
 
@@ -165,28 +190,40 @@ class Model:
             yield state._replace(commands=state.commands + 1)
         if host.open and (leading.may_acknowledge(last, 0) or not self.rules.needs_word):
             yield put(state, n, open=False)._replace(acknowledged=state.acknowledged | {(last, host.log[-1])})
-        if leading.held is not None and not host.joined and leading.held >= last - host.open:
-            joining = leading.joining(NAMES[1 - n])
-            if not self.rules.word_before_joining:
-                joining = replace(joining, standby=leading.standby)
-            yield from self.ask(state, n, Ask.JOIN, joining)
+        yield from self.of_leader_with_follower(state, n, host, leading)
         if leading.standby:
-            parting = leading.parting()
+            parting = leading.asking()
             if not self.rules.alone_when_granted:
                 parting = parting.parted()
-            yield from self.ask(state, n, Ask.ALONE, parting)
+            yield from self.ask(state, n, Ask.ALONE, parting, joined=False)
+
+    def of_leader_with_follower(self, state: State, n: int, host: Host, leading: Leading) -> Iterator[State]:
+        if leading.held is not None and not leading.standby and self.rules.word_before_joining:
+            yield put(state, n, leading=leading.needing(host.follower))
+        holds_all = leading.held is not None and leading.held >= end_of(host.log).sequence - host.open
+        may_join = holds_all and not host.joined
+        if may_join and (leading.standby == host.follower or not self.rules.word_before_joining):
+            yield from self.ask(state, n, Ask.JOIN, leading.asking())
+        if not self.rules.checks_in_its_turn:
+            if may_join and host.asks is not None:
+                yield put(state, n, wants=True)
+            if host.wants:
+                yield from self.ask(state, n, Ask.JOIN, leading.needing(host.follower).asking(), wants=False)
 
     def of_other(self, state: State, n: int, host: Host) -> Iterator[State]:
         wire = None if state.wire is not None and state.wire.leader != n else state.wire
         yield from self.ask(state._replace(wire=wire), n, Ask.CLAIM, None)
-        other = state.hosts[1 - n]
-        if state.wire is None and other.leading is not None and end_of(host.log).epoch <= other.leading.epoch:
+        other, who = state.hosts[1 - n], identity(n, host)
+        if state.wire is not None or other.leading is None or end_of(host.log).epoch > other.leading.epoch:
+            return
+        if other.leading.hears(who) or not self.rules.hears_its_standby_alone:
             position = self.rules.agreement(epochs_of(other.log), epochs_of(host.log))
             assert position is not None
             same = cut(other.log, position)
             state = put(state, n, log=cut(host.log, position))
-            state = put(state, 1 - n, leading=other.leading.connected(), joined=False)
-            yield state._replace(wire=Wire(1 - n, alive=True, sent=other.log[len(same) :]))
+            state = put(state, 1 - n, leading=other.leading.connected(), joined=False, follower=who)
+            held = end_of(same) if same and same[-1][0] == other.leading.epoch else None
+            yield state._replace(wire=Wire(1 - n, alive=True, sent=other.log[len(same) :], held=held))
 
     def of_wire(self, state: State) -> Iterator[State]:
         wire = state.wire
@@ -211,7 +248,7 @@ class Model:
         state = state._replace(under_way=tuple(left))
         granted = self.rules.decide(state.grant, question[0], lease_over=True)
         if question[1]:
-            state = put(state, NAMES.index(question[0].node), answer=granted.epoch if granted else 0)
+            state = put(state, NAMES.index(question[0].node[0]), answer=granted.epoch if granted else 0)
         yield state._replace(grant=granted or state.grant)
 
     def answered(self, state: State, n: int, asked: Asked, epoch: int) -> State:
@@ -223,7 +260,7 @@ class Model:
                 return put(unplugged(state, n), n, leading=None, open=False, joined=False)
             case Ask.JOIN:
                 assert host.leading is not None
-                return put(state, n, joined=True, leading=replace(host.leading, standby=NAMES[1 - n]))
+                return put(state, n, joined=True, leading=host.leading.needing(asked.other))
             case _:
                 assert host.leading is not None
                 return put(unplugged(state, n), n, leading=host.leading.parted(), joined=False)
@@ -234,9 +271,9 @@ def wrong(state: State) -> str | None:
     places = [place for place, _ in state.acknowledged]
     if len(places) != len(set(places)):
         return "two commands were acknowledged in one place"
-    for n, name in enumerate(NAMES):
-        if name in {state.grant.leader, state.grant.standby}:
-            log = [entry for entry in state.hosts[n].log if entry[1]]
+    for n, host in enumerate(state.hosts):
+        if (name := identity(n, host)) in {state.grant.leader, state.grant.standby}:
+            log = [entry for entry in host.log if entry[1]]
             for place, entry in state.acknowledged:
                 if len(log) < place or log[place - 1] != entry:
                     return f"{name} may lead, and lacks a command that was acknowledged"
@@ -245,6 +282,38 @@ def wrong(state: State) -> str | None:
 
 BEGIN = State(Grant(epoch=1, leader="a"), (Host(log=((1, 0),), leading=Leading(epoch=1, until_s=inf)), Host()))
 """One leads alone, the other has nothing."""
+PAIRED = State(
+    Grant(epoch=1, leader="a", standby="b", serial=1),
+    (
+        Host(
+            log=((1, 0),),
+            leading=Leading(epoch=1, standby="b", held=0, serial=1, until_s=inf),
+            joined=True,
+            follower="b",
+        ),
+        Host(log=((1, 0),)),
+    ),
+    wire=Wire(0, alive=True),
+)
+"""One leads, the other is its standby."""
+ALONE = Asked(Ask.ALONE, "a", 1, 2)
+PARTING = State(
+    Grant(epoch=1, leader="a", standby="b", serial=1),
+    (
+        Host(
+            log=((1, 0), (1, 1)),
+            leading=Leading(epoch=1, standby="b", held=0, serial=2, until_s=inf),
+            open=True,
+            follower="b",
+            asks=ALONE,
+        ),
+        Host(log=((1, 0),)),
+    ),
+    wire=Wire(0, alive=True, sent=((1, 1),)),
+    under_way=((ALONE, True),),
+    commands=1,
+)
+"""The standby has not said that it holds a command, and the leader has asked to go on alone."""
 TAKEN_OVER = State(
     Grant(epoch=2, leader="b"),
     (Host(log=((1, 0), (1, 1))), Host(log=((1, 0), (2, 0)), leading=Leading(epoch=2, until_s=inf))),
@@ -271,8 +340,11 @@ def search(begin: State, rules: Rules, bounds: Bounds) -> tuple[int, str | None,
 @pytest.mark.parametrize(
     ("begin", "bounds"),
     [
-        pytest.param(BEGIN, Bounds(commands=2, crashes=0, asked=2), id="begin"),
+        pytest.param(BEGIN, Bounds(commands=1, crashes=0, asked=2), id="begin"),
+        pytest.param(BEGIN, Bounds(commands=2, crashes=0, asked=2), id="two commands", marks=pytest.mark.slow),
         pytest.param(TAKEN_OVER, Bounds(commands=2, crashes=1, asked=1), id="taken over"),
+        pytest.param(PAIRED, Bounds(commands=1, crashes=0, asked=1, swaps=2), id="another folder"),
+        pytest.param(PAIRED, Bounds(commands=1, crashes=0, asked=2, swaps=2), id="and asks", marks=pytest.mark.slow),
         pytest.param(BEGIN, Bounds(commands=2, crashes=1, asked=2), id="with a crash", marks=pytest.mark.slow),
         pytest.param(TAKEN_OVER, Bounds(commands=3, crashes=1, asked=2), id="for longer", marks=pytest.mark.slow),
     ],
@@ -312,6 +384,9 @@ def uncut(mine: tuple[Position, ...], theirs: tuple[Position, ...]) -> Position:
         pytest.param(BEGIN, Rules(word_before_joining=False), Bounds(1, 0, 1), id="joins too late"),
         pytest.param(BEGIN, Rules(alone_when_granted=False), Bounds(1, 0, 2), id="parts too early"),
         pytest.param(BEGIN, Rules(needs_word=False), Bounds(1, 0, 1), id="no word"),
+        pytest.param(PARTING, Rules(checks_in_its_turn=False), Bounds(1, 0, 1), id="joins after it has parted"),
+        pytest.param(PAIRED, Rules(hears_its_standby_alone=False), Bounds(1, 0, 0, 2), id="anybody's word"),
+        pytest.param(PAIRED, Rules(folders_count=False), Bounds(1, 0, 0, 1), id="names alone count"),
     ],
 )
 def test_rules_that_are_wrong_are_found_out(begin: State, rules: Rules, bounds: Bounds) -> None:

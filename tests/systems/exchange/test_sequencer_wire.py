@@ -4,10 +4,12 @@ import asyncio
 import socket
 from contextlib import suppress
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from links import Cables, MemoryNetwork
 from tally import Tally, orders
 
 from archstone.errors import InvalidError
@@ -22,7 +24,16 @@ from archstone.systems.exchange.sequencer import (
     Witness,
 )
 from archstone.systems.exchange.sequencer.frames import Mark
-from archstone.systems.exchange.sequencer.network import MAX_BODY_BYTES, Message, Say, decode, encode
+from archstone.systems.exchange.sequencer.network import (
+    MAX_BODY_BYTES,
+    Link,
+    Message,
+    Say,
+    decode,
+    encode,
+    in_pieces,
+    receive_whole,
+)
 from archstone.systems.exchange.sequencer.snapshots import Snapshot
 
 NUMBERS = st.integers(0, 2**64 - 1)
@@ -42,6 +53,56 @@ def test_a_message_with_any_byte_changed_is_not_taken(message: Message, where: f
     data[int(where * len(data))] ^= flip
     with suppress(ConnectionError):
         assert decode(memoryview(data)) is None  # its length says that more is to come
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1, MAX_BODY_BYTES + 5])
+async def test_a_message_of_any_length_comes_whole_in_pieces_that_are_taken(more: int) -> None:
+    message = Message(Say.BATCH, 7, 8, 9, bytes(range(256)) * (MAX_BODY_BYTES // 256) + bytes(max(more, 0)))
+    message = message._replace(body=message.body[: MAX_BODY_BYTES + more])
+    cables = Cables(Random(1))
+    received: list[Message] = []
+
+    async def serve(link: Link) -> None:
+        received.extend([await receive_whole(link), await receive_whole(link)])
+
+    await MemoryNetwork(cables, "node").listen("node", serve)
+    link = await MemoryNetwork(cables, "client").connect("node")
+    for piece in [*in_pieces(message), *in_pieces(Message(Say.LOOK))]:
+        link.send(piece)
+    await asyncio.sleep(1)
+    assert received == [message, Message(Say.LOOK)]
+
+
+def test_a_body_that_is_too_long_is_not_sent() -> None:
+    assert len(encode(Message(Say.FRAME, body=bytes(MAX_BODY_BYTES)))) == 40 + MAX_BODY_BYTES
+    with pytest.raises(ValueError, match="at most 16777216"):
+        encode(Message(Say.FRAME, body=bytes(MAX_BODY_BYTES + 1)))
+
+
+@pytest.mark.real_time
+async def test_a_connection_to_a_machine_that_vanished_ends() -> None:
+    """By the system: here only that it is told to."""
+    links: list[Link] = []
+
+    async def serve(link: Link) -> None:
+        links.append(link)
+        await link.receive()
+
+    network = TcpNetwork()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    listener = await network.listen(address, serve)
+    links.append(await network.connect(address))
+    await asyncio.sleep(0.05)
+    for link in links:
+        connection = link._transport.get_extra_info("socket")  # type: ignore[attr-defined]
+        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 5_000
+    assert len(links) == 2
+    for link in links:
+        link.close()
+    await listener.close()
 
 
 def test_a_body_that_is_too_long_is_refused_before_it_has_come() -> None:

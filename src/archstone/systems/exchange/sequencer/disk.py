@@ -1,22 +1,26 @@
 """Files that are there, whole, when a call has returned."""
 
+import fcntl
 import os
 from pathlib import Path
 from typing import Final
 
 from archstone import world
 
-__all__ = ["AFTER_ASIDE", "put", "remove", "sync", "sync_folder"]
+__all__ = ["AFTER_ASIDE", "make", "put", "remove", "sync", "sync_folder"]
 
 AFTER_ASIDE: Final = world.declare_point(
-    "exchange.after_aside", "a snapshot, or what the witness keeps, is whole on disk under a name that nobody looks for"
+    "exchange.after_aside",
+    "a snapshot, the id of a folder, or what the witness keeps, is whole on disk under a name that nobody looks for",
 )
 _ASIDE: Final = ".aside"
 
 
 def sync(descriptor: int) -> None:
     """Wait until the disk has what was written: on macOS, too, where fsync alone does not."""
-    if hasattr(os, "fdatasync"):
+    if (full := getattr(fcntl, "F_FULLFSYNC", None)) is not None:
+        fcntl.fcntl(descriptor, full)
+    elif hasattr(os, "fdatasync"):
         os.fdatasync(descriptor)
     else:
         os.fsync(descriptor)
@@ -29,6 +33,14 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def make(folder: Path) -> None:
+    """Make a folder, and those above it, where they are not there; all of them are after a crash too."""
+    if not folder.is_dir():
+        make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
 
 
 def put(path: Path, *parts: bytes) -> None:

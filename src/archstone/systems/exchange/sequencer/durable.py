@@ -47,7 +47,8 @@ class DurableSequencer:
         self._settings = settings or SequencerSettings()
         self._replica = Replica(folder, venue, self._settings)
         self._intake = Intake(self._settings)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._writing: asyncio.Task[None] | None = None
+        self._syncing: asyncio.Task[None] | None = None
 
     @property
     def venue(self) -> Venue:
@@ -66,13 +67,17 @@ class DurableSequencer:
             FolderTakenError, LogDamagedError, VenueDiffersError: See `Replica.open`.
         """
         self._replica.open()
-        self._replica.do(self._replica.log.end.sequence)
-        if self._replica.log.end.epoch == 0:
-            await self._keep(self._replica.next_frame(np.zeros(0, COMMAND), epoch=1))
+        try:
             self._replica.do(self._replica.log.end.sequence)
+            if self._replica.log.end.epoch == 0:
+                await self._keep(self._replica.next_frame(np.zeros(0, COMMAND), epoch=1))
+                self._replica.do(self._replica.log.end.sequence)
+        except BaseException:
+            self._replica.close()
+            raise
         if self._settings.acknowledge_before_fsync:
-            self._tasks.append(asyncio.create_task(sync_now_and_then(self._replica)))
-        self._tasks.append(asyncio.create_task(self._write()))
+            self._syncing = asyncio.create_task(sync_now_and_then(self._replica))
+        self._writing = asyncio.create_task(self._write())
         _log.info("sequencer open", after=self.last, acknowledge_before_fsync=self._settings.acknowledge_before_fsync)
         return self
 
@@ -80,14 +85,15 @@ class DurableSequencer:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Take nothing more, do and answer what waits, give the folder back."""
+        writing, self._writing = self._writing, None
         self._intake.close()
-        writing = self._tasks.pop()
-        await asyncio.wait([writing])
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if writing is not None:
+            await asyncio.wait([writing])
+        if self._syncing is not None:
+            self._syncing.cancel()
+            await asyncio.gather(self._syncing, return_exceptions=True)
         try:
-            if writing.exception() is None:
+            if writing is not None and writing.exception() is None:
                 await self._replica.settle()
         finally:
             self._replica.close()
@@ -101,7 +107,7 @@ class DurableSequencer:
             SequencerFullError, NotLeadingError: They were not taken. Nothing has happened.
             UnavailableError: Whether they are kept is not known: the disk failed.
         """
-        if not self._tasks or self._tasks[-1].done():
+        if self._writing is None or self._writing.done():
             raise NotLeadingError(str(self._replica.folder), "")
         return await self._intake.put(commands).answer
 

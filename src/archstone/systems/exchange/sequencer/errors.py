@@ -84,7 +84,7 @@ class LogDamagedError(BackendError, code="exchange.log-damaged", status=500):
     def __str__(self) -> str:
         return (
             f"command log {self.file}, byte {self.offset}: {self.problem}: nothing was changed; "
-            "empty this node's folder and let it follow the other node, or put back a copy of the folder"
+            "where another node leads, empty this node's folder and let it follow; alone, put back a copy of the folder"
         )
 
 
@@ -100,7 +100,7 @@ class LogsDifferError(ArchstoneError, code="exchange.logs-differ", status=500):
         return (
             f"node {self.node!r}: its log and the leader's differ at command {self.sequence}, "
             "where they must be equal: one of them belongs to another exchange or is damaged; "
-            "empty the folder of the one that is wrong"
+            "empty the folder of the one that is wrong and let it follow the other"
         )
 
 

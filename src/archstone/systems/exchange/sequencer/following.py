@@ -7,6 +7,7 @@ from typing import Final
 from archstone.errors import LostError
 from archstone.systems.exchange.sequencer.errors import LogDamagedError, LogsDifferError
 from archstone.systems.exchange.sequencer.frames import Mark, Position, decode
+from archstone.systems.exchange.sequencer.grant import identity
 from archstone.systems.exchange.sequencer.network import Link, Message, Say
 from archstone.systems.exchange.sequencer.replica import Replica
 from archstone.systems.exchange.sequencer.snapshots import Snapshot
@@ -30,9 +31,9 @@ class FencedError(LostError, code="exchange.fenced", status=503):
         return f"node {self.node!r} takes nothing from a leader of epoch {self.epoch}: it knows of {self.known}"
 
 
-def follow_message(name: str, epochs: tuple[Position, ...]) -> Message:
-    """Return with what a standby begins."""
-    return Message(Say.FOLLOW, epochs[-1].epoch, body=json.dumps({"node": name, "epochs": epochs}).encode())
+def follow_message(node: str, epochs: tuple[Position, ...]) -> Message:
+    """Return with what a standby begins: who it is, see `identity`, and the ends of its epochs."""
+    return Message(Say.FOLLOW, epochs[-1].epoch, body=json.dumps({"node": node, "epochs": epochs}).encode())
 
 
 def followed(message: Message) -> tuple[str, tuple[Position, ...]]:
@@ -48,9 +49,9 @@ async def follow_leader(replica: Replica, link: Link, *, name: str, silence_s: f
         ConnectionError, TimeoutError: The leader is gone.
         FencedError: It is an old one.
         LogsDifferError: Its log is another one.
-        VenueDiffersError, LogBrokenError: This node cannot go on.
+        VenueDiffersError, LogBrokenError, LogDamagedError: This node cannot go on.
     """
-    link.send(follow_message(name, replica.log.epochs()))
+    link.send(follow_message(identity(name, replica.id), replica.log.epochs()))
     known, unsynced, pieces = replica.log.end.epoch, 0, bytearray()
     while True:
         async with asyncio.timeout(silence_s):
@@ -63,7 +64,7 @@ async def follow_leader(replica: Replica, link: Link, *, name: str, silence_s: f
         if message.kind is Say.SNAPSHOT:
             pieces += message.body
             if message.serial == 0:
-                _begin_with(replica, bytes(pieces), name)
+                await _begin_with(replica, bytes(pieces), name)
             continue
         _take(replica, message, name)
         unsynced += message.kind in {Say.FRAME, Say.START}
@@ -92,13 +93,13 @@ def _take(replica: Replica, message: Message, name: str) -> None:
             pass
 
 
-def _begin_with(replica: Replica, data: bytes, name: str) -> None:
+async def _begin_with(replica: Replica, data: bytes, name: str) -> None:
     snapshot = Snapshot.decode(data)
     if snapshot is None:
         raise ConnectionError("a snapshot was damaged on its way")
     if snapshot.mark.sequence < replica.done.sequence:
         raise LogsDifferError(name, snapshot.mark.sequence)
-    replica.begin_with(snapshot)
+    await replica.begin_with(snapshot)
 
 
 def _begin(replica: Replica, mark: Mark, name: str) -> None:

@@ -7,6 +7,9 @@
 
 What is asked under another epoch than the one of the grant is refused: that is how an old leader learns of the new one.
 `serial` rises with each ALONE and JOIN of an epoch, so that one that was under way for long changes nothing.
+
+Who a node is, its name and the id of its folder say together: a node whose folder was emptied is another one, which has
+been granted nothing, whatever its name.
 """
 
 import json
@@ -14,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import IntEnum
 from typing import NamedTuple, Self
 
-__all__ = ["Ask", "Asked", "Grant", "decide"]
+__all__ = ["Ask", "Asked", "Grant", "decide", "identity", "name_of"]
 
 
 class Ask(IntEnum):
@@ -31,12 +34,12 @@ class Asked(NamedTuple):
 
     what: Ask
     node: str
-    """Who asks."""
+    """Who asks; see `identity`."""
     epoch: int
-    """Of the leader that asks; of a claim: the highest that the node knows of."""
+    """Of the leader that asks; of a claim: the last one in the node's log."""
     serial: int = 0
     other: str = ""
-    """Who joins."""
+    """Who joins; see `identity`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +63,20 @@ class Grant:
         return cls(**json.loads(data))
 
 
+def identity(name: str, folder_id: str) -> str:
+    """Return who a node is."""
+    return f"{name}/{folder_id}"
+
+
+def name_of(identity: str) -> str:
+    """Return its name alone. Empty: nobody's."""
+    return identity.rpartition("/")[0]
+
+
 def decide(grant: Grant, asked: Asked, *, lease_over: bool) -> Grant | None:
     """Return the grant that follows; None: refused, and nothing changes."""
     if asked.what is Ask.CLAIM:
-        # A node that knows of a later epoch than the witness has met another one: the witness has lost what it kept.
+        # A log with a later epoch than the witness knows of: the witness has lost what it kept.
         known = asked.epoch <= grant.epoch
         first, same = not grant.leader, asked.node == grant.leader
         heir = asked.node == grant.standby and lease_over

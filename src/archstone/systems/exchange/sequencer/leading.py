@@ -3,8 +3,9 @@
     alone      the witness has it in writing that nobody else may lead: the leader's own disk is enough
     in two     the standby may lead after the leader: both disks must hold a frame
 
-From alone to in two the leader goes by itself, before it tells the witness (`joining`); back only once the witness has
-granted it (`parted`). So whenever the witness would let the standby lead, the leader needs its word.
+From alone to in two the leader goes by itself, before it tells the witness (`needing`); back only once the witness has
+granted it (`parted`). So whenever the witness would let the standby lead, the leader needs its word: of that standby,
+not of another one that has come in its place.
 """
 
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ class Leading:
 
     epoch: int
     standby: str = ""
-    """Whose word is needed. Empty: nobody's."""
+    """Whose word is needed; see `identity` of `grant`. Empty: nobody's."""
     held: int | None = None
     """The last command that who is connected holds. None: it has not said so in this epoch, over this connection."""
     serial: int = 0
@@ -35,6 +36,10 @@ class Leading:
         """Whether command `last` is on every disk on which it must be, this node's left aside."""
         return not self.standby or (self.held is not None and self.held >= last)
 
+    def hears(self, node: str) -> bool:
+        """Whether what a node says that it holds counts: not if another one's word is needed."""
+        return self.standby in {"", node}
+
     def told(self, held: int) -> Self:
         """Return what follows when the standby says what it holds."""
         return replace(self, held=max(self.held or 0, held))
@@ -43,12 +48,12 @@ class Leading:
         """Return what follows when a standby connects: it may hold less than it did before."""
         return replace(self, held=None)
 
-    def joining(self, standby: str) -> Self:
-        """Return what follows when who is connected holds all that was acknowledged, before the witness is told."""
-        return replace(self, standby=standby, serial=self.serial + 1)
+    def needing(self, standby: str) -> Self:
+        """Return what follows when who is connected is to join: its word is needed before the witness is told."""
+        return replace(self, standby=standby)
 
-    def parting(self) -> Self:
-        """Return what follows before the witness is asked to let this node go on alone: nothing but a serial."""
+    def asking(self) -> Self:
+        """Return what follows before the witness is asked for ALONE or JOIN: nothing but a serial."""
         return replace(self, serial=self.serial + 1)
 
     def parted(self) -> Self:

@@ -114,6 +114,7 @@ class CommandLog:
         self._segments: list[_Segment] = []
         self._ends: dict[int, int] = {}
         self._descriptor: int | None = None
+        self._left: list[int] = []
         self._broken = ""
 
     @property
@@ -126,13 +127,17 @@ class CommandLog:
         """How many files there are."""
         return len(self._segments)
 
+    def exists(self) -> bool:
+        """Whether there is any file of it, before it is opened."""
+        return any(self.folder.glob("*.log"))
+
     def open(self) -> int:
         """Read what is there, from the first byte to the last, and return how many bytes of a torn tail were cut.
 
         Raises:
             LogDamagedError: It is not what was written; nothing was changed.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        disk.make(self.folder)
         if (unfinished := self.folder / _RESET).exists():
             self._restart(unfinished)
         paths = sorted(self.folder.glob("*.log"))
@@ -150,10 +155,11 @@ class CommandLog:
         return cut
 
     def close(self) -> None:
-        """Give the file back. What was not synced is not synced by this."""
+        """Give the files back. What was not synced is not synced by this."""
         if self._descriptor is not None:
-            os.close(self._descriptor)
+            self._left.append(self._descriptor)
             self._descriptor = None
+        self._close_left()
 
     def append(self, frame: Frame) -> None:
         """Write a frame at the end. The disk has it when `sync` has returned.
@@ -166,7 +172,7 @@ class CommandLog:
         if (problem := fault(frame, self.end)) is not None:
             raise LogDamagedError(str(self._last.path), self._last.size, problem)
         if self._last.size >= self._segment_bytes:
-            self.sync()
+            self._sync()
             self._roll()
         try:
             self._write(frame)
@@ -183,6 +189,10 @@ class CommandLog:
         Raises:
             LogBrokenError: It says that it has not. Asked again it would say that it has, so nobody asks again.
         """
+        self._close_left()
+        self._sync()
+
+    def _sync(self) -> None:
         self._refuse_broken()
         try:
             disk.sync(self._open_descriptor)
@@ -195,7 +205,7 @@ class CommandLog:
         The position is the end of a frame, or lies within one, which is then given whole.
 
         Raises:
-            LookupError: They are no longer kept.
+            LookupError: They are no longer kept, or what comes next was removed meanwhile.
         """
         if after < self.begin.position:
             raise LookupError(f"frames after command {after.sequence}: kept from {self.begin.sequence + 1} on")
@@ -210,7 +220,11 @@ class CommandLog:
                     after = frame.mark.position
             if end < segment.size:
                 raise LogDamagedError(str(segment.path), end, "a frame that was whole is damaged")
-            segment = next((each for each in self._segments if each.begin.position > segment.begin.position), None)
+            following = next((each for each in self._segments if each.begin.position > segment.begin.position), None)
+            if following is not None and following.begin != segment.end:
+                kept = following.begin.sequence
+                raise LookupError(f"frames after command {segment.end.sequence}: kept from {kept + 1} on")
+            segment = following
 
     def mark_at(self, position: Position) -> Mark | None:
         """Return the mark whose position this is; None if no frame ends there."""
@@ -310,13 +324,19 @@ class CommandLog:
     def _roll(self) -> None:
         try:
             self._start(self.end)
+            self._reopen()
         except OSError as error:
             raise self._broke(error) from error
-        self._reopen()
+
+    def _close_left(self) -> None:
+        while self._left:
+            os.close(self._left.pop())
 
     def _reopen(self) -> None:
-        self.close()
+        before = self._descriptor
         self._descriptor = os.open(self._last.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+        if before is not None:
+            self._left.append(before)  # a thread may be at it, in `sync`: it stays open until the next one
 
     def _start(self, mark: Mark) -> None:
         """Begin a new file after a mark."""

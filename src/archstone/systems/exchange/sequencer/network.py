@@ -30,11 +30,15 @@ A message is a header of 40 bytes and a body; all numbers little-endian:
     BATCH     node, client          time, ns       first command     how many      commands, then events
     LOOK      client, node          -              -                 -             -
     STATE     node, client          highest known  what is done      -             JSON: node, leading, digest, held
+    PIECE     node, client          -              -                 -             the first part of one that is longer
+
+A body of more than 16 MiB, such as the events of a large batch, comes in several PIECE and then the message itself with
+the rest. A node is named by its name and the id of its folder: `identity` of `grant`.
 """
 
 import struct
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from enum import IntEnum
 from typing import Final, NamedTuple, Protocol
 
@@ -49,10 +53,13 @@ __all__ = [
     "Serve",
     "decode",
     "encode",
+    "in_pieces",
+    "receive_whole",
 ]
 
 MESSAGE_BYTES: Final = 40
 MAX_BODY_BYTES: Final = 16 << 20
+_MAX_WHOLE_BYTES: Final = 1 << 30
 _HEADER: Final = struct.Struct("<BxxxIQQQ4xI")
 
 
@@ -77,6 +84,7 @@ class Say(IntEnum):
     BATCH = 21
     LOOK = 22
     STATE = 23
+    PIECE = 25
 
 
 _KINDS: Final = frozenset(int(kind) for kind in Say)
@@ -93,8 +101,14 @@ class Message(NamedTuple):
 
 
 def encode(message: Message) -> bytes:
-    """Return header and body."""
+    """Return header and body.
+
+    Raises:
+        ValueError: Nobody would take it: the body is too long, see `in_pieces`.
+    """
     kind, epoch, sequence, serial, body = message
+    if len(body) > MAX_BODY_BYTES:
+        raise ValueError(f"a message of {len(body)} bytes: at most {MAX_BODY_BYTES} are taken")
     head = _HEADER.pack(kind, len(body), epoch, sequence, serial, 0)[:36]
     return head + zlib.crc32(body, zlib.crc32(head)).to_bytes(4, "little") + body
 
@@ -146,6 +160,33 @@ class Link(Protocol):
     def close(self) -> None:
         """End it."""
         ...
+
+
+def in_pieces(message: Message) -> Iterator[Message]:
+    """Give what to send, one right after the other, so that `receive_whole` returns a message of any length."""
+    begin, size = 0, len(message.body)
+    while size - begin > MAX_BODY_BYTES:
+        yield Message(Say.PIECE, body=message.body[begin : begin + MAX_BODY_BYTES])
+        begin += MAX_BODY_BYTES
+    yield message._replace(body=message.body[begin:]) if begin else message
+
+
+async def receive_whole(link: Link) -> Message:
+    """Wait for the next message, in however many pieces it comes.
+
+    Raises:
+        ConnectionError: The connection has ended, or it would have more than 1 GiB.
+    """
+    message = await link.receive()
+    if message.kind is not Say.PIECE:
+        return message
+    body = bytearray()
+    while message.kind is Say.PIECE:
+        body += message.body
+        if len(body) > _MAX_WHOLE_BYTES:
+            raise ConnectionError(f"a message of over {_MAX_WHOLE_BYTES} bytes")
+        message = await link.receive()
+    return message._replace(body=bytes(body + message.body))
 
 
 Serve = Callable[[Link], Awaitable[None]]

@@ -27,7 +27,7 @@ from archstone.systems.exchange.sequencer.clients import serve_client
 from archstone.systems.exchange.sequencer.durable import sync_now_and_then
 from archstone.systems.exchange.sequencer.errors import NotLeadingError
 from archstone.systems.exchange.sequencer.following import FencedError, follow_leader, followed
-from archstone.systems.exchange.sequencer.grant import Ask, Asked
+from archstone.systems.exchange.sequencer.grant import Ask, Asked, identity, name_of
 from archstone.systems.exchange.sequencer.intake import Intake, Waiting
 from archstone.systems.exchange.sequencer.leading import Leading
 from archstone.systems.exchange.sequencer.network import Link, Listener, Message, Network, Say
@@ -99,7 +99,6 @@ class Node:
         self._asking = Asking(network, place.witness, limit_s=self._times.ask_s)
         self._intake = Intake(self.settings)
         self._quorum: Quorum | None = None
-        self._known = 0
         self._leader = ""
         self._listener: Listener | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -177,7 +176,7 @@ class Node:
         return {
             "node": self.name,
             "leading": leading is not None,
-            "standby": leading.standby if leading is not None else "",
+            "standby": name_of(leading.standby) if leading is not None else "",
             "digest": f"{self.replica.venue.digest():016x}",
             "held": self.replica.log.end.sequence,
         }
@@ -206,12 +205,12 @@ class Node:
     async def _claim(self) -> tuple[int, float] | None:
         """Ask to lead; return the epoch, and until when the lease holds."""
         asked_s = world.monotonic()
-        known = max(self._known, self.replica.log.end.epoch)
-        answer = await self._asking.ask(Asked(Ask.CLAIM, self.name, known))
+        known = self.replica.log.end.epoch
+        answer = await self._asking.ask(Asked(Ask.CLAIM, identity(self.name, self.replica.id), known))
         if answer is None:
             return None
         if answer.kind is not Say.GRANTED:
-            self._leader = answer.body.decode()
+            self._leader = name_of(answer.body.decode())
             if known > answer.epoch:
                 _log.error("the witness has lost what it kept", node=self.name, known=known, witness=answer.epoch)
             return None
@@ -257,8 +256,7 @@ class Node:
         if message.kind is not Say.FOLLOW:
             await serve_client(self, link, message)
         elif self._quorum is None or message.epoch > self._quorum.leading.epoch:
-            self._known = max(self._known, message.epoch)
-            link.send(Message(Say.REFUSED, self._known, body=self._leader.encode()))
+            link.send(Message(Say.REFUSED, self.replica.log.end.epoch, body=self._leader.encode()))
         else:
             await self._quorum.serve(link, *followed(message))
 

@@ -9,7 +9,7 @@ from archstone import world
 from archstone.errors import LostError
 from archstone.observability import get_logger
 from archstone.systems.exchange.sequencer.frames import Frame, Position, agreement
-from archstone.systems.exchange.sequencer.grant import Ask, Asked
+from archstone.systems.exchange.sequencer.grant import Ask, Asked, identity, name_of
 from archstone.systems.exchange.sequencer.leading import Leading
 from archstone.systems.exchange.sequencer.network import Link, Message, Say
 from archstone.systems.exchange.sequencer.node_settings import NodeSettings
@@ -58,6 +58,8 @@ class _Follower:
         """The end of the last frame that was sent."""
         self.live = False
         """Whether new frames are sent as they come; else they are read from the log."""
+        self.backlog = 0
+        """The last command that was done when it had been sent all."""
 
     def send(self, frame: Frame, done: int) -> None:
         self.sent = frame.mark.position
@@ -72,6 +74,7 @@ class Quorum:
         self.leading = leading
         self._replica = replica
         self._name = name
+        self._me = identity(name, replica.id)
         self._asking = asking
         self._settings = settings
         self._follower: _Follower | None = None
@@ -109,12 +112,19 @@ class Quorum:
                 self._tell()
 
     async def serve(self, link: Link, node: str, epochs: Sequence[Position]) -> None:
-        """Send a standby what it lacks and then all that comes, and hear what it holds, until the connection ends."""
+        """Send a standby what it lacks and then all that comes, and hear what it holds, until the connection ends.
+
+        While another one is on record as standby, such as the same node before its folder was emptied, nobody else is
+        served before the witness has granted ALONE.
+        """
+        if not await self._admits(node):
+            return
         position = await self._begin(link, epochs)
-        follower = _Follower(link, node, self.leading.epoch, position)
-        if self._follower is not None:
-            self._follower.link.close()
-        self._follower, self._joined = follower, ""
+        if not self.leading.hears(node):
+            return  # meanwhile another one has come to join
+        self.close()
+        follower = self._follower = _Follower(link, node, self.leading.epoch, position)
+        self._joined = ""
         self.leading = self.leading.connected()
         _log.warning("standby connected", node=node, epoch=self.leading.epoch, after=position.sequence)
         try:
@@ -129,9 +139,16 @@ class Quorum:
                 self._tell()
 
     def close(self) -> None:
-        """End the standby's connection: it is to look for another leader."""
+        """End the standby's connection, and hear nothing more over it: it is to look for who leads."""
         if self._follower is not None:
             self._follower.link.close()
+            self._follower = None
+
+    async def _admits(self, node: str) -> bool:
+        if not self.leading.hears(node):
+            with suppress(NoLongerLeadingError):  # the next renewal tells
+                await self._part()
+        return self.leading.hears(node)
 
     async def _begin(self, link: Link, epochs: Sequence[Position]) -> Position:
         """Tell a standby from where it goes on: where both logs are equal, or a snapshot."""
@@ -139,7 +156,9 @@ class Quorum:
         position = agreement(log.epochs(), epochs)
         mark = None if position is None else log.mark_at(position)
         if mark is None:
-            snapshot = self._replica.dumped()
+            # A dump takes its time, in which the standby would hear nothing: the newest one that is kept will do.
+            kept = next(self._replica.snapshots.newest_first(), None)
+            snapshot = kept if kept is not None and kept.mark.position >= epochs[-1] else self._replica.dumped()
             await self._send(link, snapshot)
             mark = snapshot.mark
         link.send(Message(Say.START, epoch, body=mark.encode()))
@@ -158,14 +177,13 @@ class Quorum:
                 follower.send(frame, self._replica.done.sequence)
                 await follower.link.drain()
             # Nothing has been awaited since the end of the log was seen: what comes from now on is sent by `keep`.
-            follower.live = True
+            follower.live, follower.backlog = True, self._replica.done.sequence
             await self._beat(follower)
 
     async def _beat(self, follower: _Follower) -> None:
-        """Give signs of life while frames are sent as they come, and join as soon as the standby holds all."""
+        """Give signs of life while frames are sent as they come, and let the standby join as soon as it can."""
         while follower.live:
-            held = self.leading.held
-            if not self._joined and held is not None and held >= self._replica.done.sequence:
+            if not self._joined:
                 await self._join(follower)
             follower.link.send(Message(Say.BEAT, self.leading.epoch, self._replica.done.sequence))
             await asyncio.sleep(self._settings.beat_s)
@@ -180,24 +198,37 @@ class Quorum:
                 self._tell()
 
     async def _join(self, follower: _Follower) -> None:
-        """From now on the standby's word is needed; then the witness may know."""
+        """Need the standby's word once it has caught up; tell the witness once it holds all that is done.
+
+        Were its word not needed before it holds all, a leader with much to do would always have done more by then. All
+        is looked at in the turn to ask: while this waited for it, the witness may have granted ALONE, and who was
+        connected may lack what was acknowledged since.
+        """
         async with self._changes:
-            if self._follower is not follower:
+            held = self.leading.held
+            if self._follower is not follower or held is None or held < follower.backlog:
                 return
-            self.leading = self.leading.joining(follower.node)
+            self.leading = self.leading.needing(follower.node)
+            if held < self._replica.done.sequence:
+                return  # what is done from now on it holds: so it does at one of the next signs of life
+            self.leading = self.leading.asking()
             if await self._ask(Ask.JOIN, follower.node) is not None:
                 self._joined = follower.node
 
     async def _part(self) -> None:
         """Go on alone, if the witness grants it."""
         async with self._changes:
-            self.leading = self.leading.parting()
+            if not self.leading.standby:
+                return  # who waited before this one was granted it
+            # Of an answer that never comes nobody knows what it was: who is connected has to join anew in any case.
+            self._joined = ""
+            self.leading = self.leading.asking()
             if await self._ask(Ask.ALONE) is None:
                 await asyncio.sleep(self._settings.retry_s)
                 return
             self.leading = self.leading.parted()
-            self._joined = ""
             self.close()
+            self._tell()
             _log.warning("goes on alone", node=self._name, epoch=self.leading.epoch)
 
     async def _wait(self, last: int) -> None:
@@ -223,9 +254,10 @@ class Quorum:
 
     async def _ask(self, what: Ask, other: str = "") -> Message | None:
         leading = self.leading
-        answer = await self._asking.ask(Asked(what, self._name, leading.epoch, leading.serial, other))
+        answer = await self._asking.ask(Asked(what, self._me, leading.epoch, leading.serial, other))
         if answer is not None and answer.kind is not Say.GRANTED:
-            raise NoLongerLeadingError(self._name, leading.epoch, f"epoch {answer.epoch} is {answer.body.decode()!r}'s")
+            why = f"epoch {answer.epoch} is {name_of(answer.body.decode())!r}'s"
+            raise NoLongerLeadingError(self._name, leading.epoch, why)
         return answer
 
     def _tell(self) -> None:

@@ -14,8 +14,14 @@ import numpy as np
 from archstone import world
 from archstone.errors import InvalidError
 from archstone.systems.exchange.matching import COMMAND, EVENT, Commands
-from archstone.systems.exchange.sequencer.errors import NotLeadingError, SequencerFullError, UnavailableError
-from archstone.systems.exchange.sequencer.network import Link, Message, Network, Say
+from archstone.systems.exchange.sequencer.errors import (
+    FrameTooLargeError,
+    NotLeadingError,
+    SequencerFullError,
+    UnavailableError,
+)
+from archstone.systems.exchange.sequencer.frames import MAX_COMMANDS
+from archstone.systems.exchange.sequencer.network import Link, Message, Network, Say, receive_whole
 from archstone.systems.exchange.sequencer.port import Batch
 
 __all__ = ["RemoteSequencer"]
@@ -45,7 +51,7 @@ class _Line:
     async def _listen(self) -> None:
         try:
             while True:
-                message = await self.link.receive()
+                message = await receive_whole(self.link)
                 if (answer := self.waiting.get(message.serial)) is not None and not answer.done():
                     answer.set_result(message)
         except ConnectionError:
@@ -69,7 +75,9 @@ class RemoteSequencer:
             patience_s: How long to look for who leads before `submit` is refused.
         """
         self._network = network
-        self._addresses = list(addresses)
+        self._addresses = tuple(addresses)
+        self._at = 0
+        """Which of them `submit` asks next."""
         self._patience_s = patience_s
         self._line: _Line | None = None
         self._turn = asyncio.Lock()
@@ -86,6 +94,8 @@ class RemoteSequencer:
 
     async def submit(self, commands: Commands) -> Batch:
         """Have commands done by who leads; see `Sequencer.submit`."""
+        if len(commands) > MAX_COMMANDS:
+            raise FrameTooLargeError(len(commands), MAX_COMMANDS)
         until_s = world.monotonic() + self._patience_s
         while (line := await self._connected(until_s)) is not None:
             message = await line.ask(commands)
@@ -96,23 +106,24 @@ class RemoteSequencer:
 
     async def follow(self, after: int) -> AsyncGenerator[Batch]:
         """Give what was done after command `after`, then all that comes, by the other node when one is gone."""
+        at = 0  # its own: who else finds a node away must not turn this one back to it
         while True:
             try:
-                link = await self._network.connect(self._addresses[0])
+                link = await self._network.connect(self._addresses[at])
             except OSError:
                 link = None
             if link is not None:
                 try:
                     link.send(Message(Say.STREAM, sequence=after))
                     while True:
-                        batch = _streamed(await link.receive(), after)
+                        batch = _streamed(await receive_whole(link), after)
                         yield batch
                         after = batch.last
                 except ConnectionError:
                     pass
                 finally:
                     link.close()
-            self._addresses.reverse()
+            at = (at + 1) % len(self._addresses)
             await asyncio.sleep(_PAUSE_S)
 
     async def _connected(self, until_s: float) -> _Line | None:
@@ -122,10 +133,9 @@ class RemoteSequencer:
                 if self._line is not None and not self._line.listening.done():
                     return self._line
                 try:
-                    self._line = _Line(await self._network.connect(self._addresses[0]))
+                    self._line = _Line(await self._network.connect(self._addresses[self._at]))
                 except OSError:
-                    self._addresses.reverse()
-                    await asyncio.sleep(_PAUSE_S)
+                    await self._turn_on()
         return None
 
     async def _turn_away(self, line: _Line) -> None:
@@ -133,8 +143,11 @@ class RemoteSequencer:
         async with self._turn:
             if self._line is line:
                 await self._hang_up()
-                self._addresses.reverse()
-                await asyncio.sleep(_PAUSE_S)
+                await self._turn_on()
+
+    async def _turn_on(self) -> None:
+        self._at = (self._at + 1) % len(self._addresses)
+        await asyncio.sleep(_PAUSE_S)
 
     async def _hang_up(self) -> None:
         if self._line is not None:

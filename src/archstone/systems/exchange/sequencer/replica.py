@@ -8,15 +8,16 @@ import asyncio
 import fcntl
 import os
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Final, Protocol
 
 from archstone import world
 from archstone.observability import get_logger
 from archstone.systems.exchange.matching import Commands
+from archstone.systems.exchange.sequencer import disk
 from archstone.systems.exchange.sequencer.errors import (
     FolderTakenError,
     LogDamagedError,
@@ -24,7 +25,8 @@ from archstone.systems.exchange.sequencer.errors import (
     VenueDiffersError,
 )
 from archstone.systems.exchange.sequencer.frames import NOTHING, Frame, Mark, Position
-from archstone.systems.exchange.sequencer.log import CommandLog
+from archstone.systems.exchange.sequencer.log import CommandLog, LogBrokenError
+from archstone.systems.exchange.sequencer.pace import Pace
 from archstone.systems.exchange.sequencer.port import Batch
 from archstone.systems.exchange.sequencer.recent import Recent, part_of
 from archstone.systems.exchange.sequencer.settings import SequencerSettings
@@ -40,6 +42,7 @@ AFTER_RESET: Final = world.declare_point(
     "exchange.after_reset", "the log begins anew after the snapshot of another node, which is not yet in its place"
 )
 _SLOW_SYNC_S: Final = 0.001
+_ID: Final = "id"
 
 _log = get_logger("archstone.exchange")
 
@@ -68,10 +71,13 @@ class Replica:
         self.venue = venue()
         self.done = NOTHING
         """The end of the last frame that was done."""
+        self.id = ""
+        """Of the folder, once it is open: by chance, made with the log, and so another one when that was removed."""
         self._class = venue
         self._held: deque[Frame] = deque()
         self._recent = Recent(settings.recent_commands)
         self._noted = 0
+        self._pace = Pace()
         self._snapshot_at = (0, world.monotonic())
         self._thread: ThreadPoolExecutor | None = None
         self._owner: int | None = None
@@ -87,9 +93,10 @@ class Replica:
             LogDamagedError: What is there is not what was written; nothing was changed.
             VenueDiffersError: The venue comes to another state than it did when the log was written.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        disk.make(self.folder)
         self._lock()
         try:
+            self._identify()
             self.snapshots.open()
             self.log.open()
             self._finish_reset()
@@ -114,7 +121,8 @@ class Replica:
         digest = None
         if self.done.sequence - self._noted >= self.settings.digest_commands:
             digest, self._noted = self.venue.digest(), self.done.sequence
-        return Frame.after(self.log.end, commands, at_ns=world.now_us() * 1_000, digest=digest, epoch=epoch)
+        at_ns = self._pace.next_ns(self.log.end.at_ns)
+        return Frame.after(self.log.end, commands, at_ns=at_ns, digest=digest, epoch=epoch)
 
     def append(self, frame: Frame) -> None:
         """Put a frame into the log. It is held when `sync` has returned."""
@@ -164,25 +172,31 @@ class Replica:
         Raises:
             LogsDifferError: Some of that was done already.
             LookupError: No frame ends there.
+            LogBrokenError: The disk refused.
         """
         if position < self.done.position:
             raise LogsDifferError(str(self.folder), self.done.sequence)
         if position < self.log.end.position:
             _log.warning("frames that were never acknowledged cut", after=position.sequence, to=self.log.end.sequence)
-        self.log.cut(position)
+        with self._disk():
+            self.log.cut(position)
         self._held = deque(each for each in self._held if each.mark.position <= position)
 
-    def begin_with(self, snapshot: Snapshot) -> None:
+    async def begin_with(self, snapshot: Snapshot) -> None:
         """Forget all, and begin anew with a snapshot of another node.
 
         Raises:
             VenueDiffersError: The venue that comes of it is another one.
+            LogBrokenError: The disk refused.
         """
         venue = self._loaded(snapshot)
-        self.snapshots.receive(snapshot)
-        self.log.reset(snapshot.mark)
-        world.point(AFTER_RESET)
-        self.snapshots.accept(snapshot)
+        if self._snapshotting is not None:
+            await asyncio.wait([self._snapshotting])  # it would put what is to be forgotten beside what comes
+        with self._disk():
+            self.snapshots.receive(snapshot)
+            self.log.reset(snapshot.mark)
+            world.point(AFTER_RESET)
+            self.snapshots.accept(snapshot)
         self._begin(venue, snapshot.mark)
 
     def snapshot_if_due(self) -> None:
@@ -202,7 +216,7 @@ class Replica:
         snapshot = self.dumped()
         self._snapshot_at = (self.done.sequence, begin_s)
         _log.info("snapshot", after=self.done.sequence, held_up_s=round(world.monotonic() - begin_s, 6))
-        self._snapshotting = asyncio.create_task(self._finish(snapshot), name="snapshot")
+        self._snapshotting = asyncio.create_task(self._finish(snapshot, self._snapshotting), name="snapshot")
         self._snapshotting.add_done_callback(_tell_failed)
         return self._snapshotting
 
@@ -220,8 +234,10 @@ class Replica:
         if self._snapshotting is not None:
             await asyncio.wait([self._snapshotting])
 
-    async def _finish(self, snapshot: Snapshot) -> None:
-        """Write a snapshot, and let go of the files of the log that nobody needs any more."""
+    async def _finish(self, snapshot: Snapshot, before: asyncio.Task[None] | None) -> None:
+        """Write a snapshot after the one before, and let go of the files of the log that nobody needs any more."""
+        if before is not None:
+            await asyncio.wait([before])  # it may be of the same command, and so of the same file
         await self.sync_now()  # a snapshot must not be ahead of the log
         await asyncio.get_running_loop().run_in_executor(None, self.snapshots.write, snapshot)
         self.log.drop(self.snapshots.sequences()[0], keep=self.settings.keep_segments)
@@ -270,6 +286,23 @@ class Replica:
             raise FolderTakenError(str(self.folder)) from error
         self._owner = owner
 
+    def _identify(self) -> None:
+        """Take the folder's id; make another one where there is no log."""
+        disk.remove(self.folder)
+        path = self.folder / _ID
+        if not path.exists() or not self.log.exists():
+            # Before the log: else one that is empty could pass, after a crash, for the one that was there.
+            disk.put(path, world.secret_bytes(16).hex().encode())
+        self.id = path.read_text()
+
+    @contextmanager
+    def _disk(self) -> Generator[None]:
+        """What the disk refuses is no lost connection: this node cannot go on."""
+        try:
+            yield
+        except OSError as error:
+            raise LogBrokenError(str(self.folder), error.strerror or str(error)) from error
+
     def _finish_reset(self) -> None:
         """A crash between the new beginning of the log and its snapshot: the log says whether it got that far."""
         received = self.snapshots.received()
@@ -317,6 +350,9 @@ class Replica:
         return venue
 
     def _do(self, frame: Frame) -> Batch | None:
+        if frame.before != self.done.crc:
+            what = f"the frame that begins with command {frame.first} does not follow what is done"
+            raise LogDamagedError(str(self.log.folder), 0, what)
         if frame.digest is not None:
             self._noted = self.done.sequence
             if (found := self.venue.digest()) != frame.digest:

@@ -78,7 +78,7 @@ class Snapshots:
 
     def open(self) -> None:
         """Make the folder, and remove what was not finished."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        disk.make(self.folder)
         disk.remove(self.folder)
 
     def write(self, snapshot: Snapshot) -> None:

@@ -1,6 +1,7 @@
 """Links over TCP."""
 
 import asyncio
+import socket
 from collections import deque
 from collections.abc import Awaitable
 from typing import Final, cast
@@ -12,6 +13,8 @@ __all__ = ["TcpNetwork", "host_and_port"]
 
 _MAX_PENDING: Final = 256
 _CONNECT_S: Final = 1.0
+_GONE: Final = {"TCP_KEEPIDLE": 2, "TCP_KEEPINTVL": 1, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 5_000}
+"""When the system takes the other machine for gone: seconds, the last one milliseconds. Where there is such a thing."""
 
 _log = get_logger("archstone.exchange")
 
@@ -70,6 +73,7 @@ class _TcpLink(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        _watch(cast("socket.socket", transport.get_extra_info("socket")))
         if self._opened is not None:
             self._opened.add(self)
 
@@ -106,6 +110,14 @@ class _TcpLink(asyncio.Protocol):
         self._over = True
         self._some.set()
         self._writable.set()
+
+
+def _watch(connection: socket.socket) -> None:
+    """Have the system end a connection to a machine that vanished: who only waits for an answer would wait for ever."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _GONE.items():
+        if (option := getattr(socket, name, None)) is not None:
+            connection.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 class _Opened:

@@ -60,7 +60,7 @@ class Witness:
 
     async def __aenter__(self) -> Self:
         """Read what it has kept, and take questions."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        disk.make(self.folder)
         self._owner = os.open(self.folder / "owner", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
