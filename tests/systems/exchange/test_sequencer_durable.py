@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tally import Tally, orders
 
+from archstone import world
 from archstone.systems.exchange.matching import Reason, Told
 from archstone.systems.exchange.sequencer import (
     Batch,
@@ -22,6 +23,7 @@ from archstone.systems.exchange.sequencer import (
     UnavailableError,
     VenueDiffersError,
 )
+from archstone.systems.exchange.sequencer.replica import Replica
 
 SMALL = 1 << 16
 
@@ -91,6 +93,66 @@ async def test_a_restart_comes_to_the_same_state_with_and_without_a_snapshot(tmp
         path.unlink()
     async with sequencer(tmp_path) as it:
         assert it.venue.dump() == state
+
+
+class OtherRules(Tally):
+    """Its digest says so from the first frame on."""
+
+    def digest(self) -> int:
+        return super().digest() ^ 1
+
+
+async def test_a_log_is_not_done_by_other_rules_than_those_it_was_written_by(tmp_path: Path) -> None:
+    await fed(tmp_path, 1)
+    for path in tmp_path.rglob("*.snapshot"):
+        path.unlink()
+    with pytest.raises(VenueDiffersError, match="after command 0"):
+        async with sequencer(tmp_path, OtherRules):
+            pass
+
+
+class TwoClocks(world.World):
+    """What people read, and what only goes on."""
+
+    wall_us = 10**15
+    running_s = 50.0
+
+    def now_us(self) -> int:
+        return self.wall_us
+
+    def monotonic(self) -> float:  # type: ignore[override]
+        return self.running_s
+
+
+def test_time_goes_on_after_a_clock_that_was_ahead_is_set_back(tmp_path: Path) -> None:
+    clocks = TwoClocks()
+    settings = SequencerSettings(sync_in_thread=False)
+
+    def next_at_ns(replica: Replica, epoch: int | None = None) -> int:
+        commands = orders(replica.done.sequence + 1, 0 if epoch else 1)
+        frame = replica.next_frame(commands, epoch=epoch)
+        replica.append(frame)
+        replica.do(frame.last)
+        return frame.at_ns
+
+    with world.use(clocks):
+        replica = Replica(tmp_path, Tally, settings)
+        replica.open()
+        begun = next_at_ns(replica, epoch=1)
+        clocks.wall_us -= 3_600_000_000
+        for running_s in (52.0, 53.5):
+            clocks.running_s = running_s
+            assert next_at_ns(replica) - begun == (running_s - 50) * 1e9
+        replica.close()
+        again = Replica(tmp_path, Tally, settings)
+        again.open()
+        again.do(again.log.end.sequence)
+        clocks.running_s = 1_000.0
+        after = next_at_ns(again)
+        assert after - begun == 3.5e9 + (1_000 - 53.5) * 1e9
+        clocks.wall_us += 7_200_000_000
+        assert next_at_ns(again) == clocks.wall_us * 1_000
+        again.close()
 
 
 async def test_a_damaged_snapshot_is_passed_over_for_the_one_before(tmp_path: Path) -> None:

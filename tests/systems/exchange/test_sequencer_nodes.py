@@ -8,13 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import pytest
 from links import Cables, MemoryNetwork
 from tally import Tally, orders
 
 from archstone import world
 from archstone.errors import ArchstoneError
+from archstone.systems.exchange.matching import Commands, Events
 from archstone.systems.exchange.sequencer import (
+    Batch,
     DurableSequencer,
     LogBrokenError,
     LogsDifferError,
@@ -26,6 +29,7 @@ from archstone.systems.exchange.sequencer import (
     SequencerSettings,
     UnavailableError,
     Witness,
+    network,
 )
 
 PEER = {"a": "b", "b": "a"}
@@ -49,6 +53,7 @@ class Cluster:
     folder: Path
     random: Random = field(default_factory=lambda: Random(1))
     settings: SequencerSettings = field(default_factory=SequencerSettings)
+    venue: type[Tally] = Tally
     nodes: dict[str, Node] = field(default_factory=dict[str, Node])
     witness: Witness | None = None
     acknowledged: list[Acknowledged] = field(default_factory=list[Acknowledged])
@@ -63,7 +68,7 @@ class Cluster:
             self.witness = await Witness(self.folder / "w", network=network, listen="w").__aenter__()
             return
         place = Place(name=name, listen=name, peer=PEER[name], witness="w")
-        node = Node(place, self.folder / name, Tally, network=network, eager=name == "a", settings=self.settings)
+        node = Node(place, self.folder / name, self.venue, network=network, eager=name == "a", settings=self.settings)
         self.nodes[name] = await node.__aenter__()
 
     async def kill(self, name: str, *, silently: bool = False) -> None:
@@ -317,6 +322,36 @@ async def test_a_client_finds_who_leads_and_goes_on_with_who_leads_next(cluster:
         assert heard[:3] == [1, 2, 3]
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
+
+
+class Loud(Tally):
+    """It says everything a hundred times."""
+
+    def apply(self, commands: Commands, at_ns: int) -> Events:
+        return np.repeat(super().apply(commands, at_ns), 100)
+
+
+async def test_what_is_larger_than_a_message_is_told_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network, "MAX_BODY_BYTES", 4096)
+    cluster = Cluster(tmp_path, venue=Loud)
+    for name in ("w", "a", "b"):
+        await cluster.start(name)
+    await cluster.paired()
+    async with RemoteSequencer(MemoryNetwork(cluster.cables, "client"), ("a", "b")) as remote:
+        one, two = await asyncio.gather(remote.submit(orders(1, 2)), remote.submit(orders(3, 2)))
+        heard, stream = list[Batch](), remote.follow(0)
+        while not heard or heard[-1].last < 4:
+            heard.append(await anext(stream))
+        await stream.aclose()
+    await cluster.stop()
+    told = [order for order in (1, 2, 3, 4) for _ in range(100)]
+    assert [*one.events["id"], *two.events["id"]] == told
+    assert [order for batch in heard for order in batch.events["id"]] == told
+
+
+def test_what_no_message_holds_is_not_sent() -> None:
+    with pytest.raises(ValueError, match="16777217 bytes: at most 16777216 can be sent"):
+        network.encode(network.Message(network.Say.DONE, body=bytes((16 << 20) + 1)))
 
 
 async def busy(cluster: Cluster) -> None:

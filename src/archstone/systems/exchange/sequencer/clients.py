@@ -11,7 +11,7 @@ from archstone.errors import RejectedError
 from archstone.systems.exchange.matching import COMMAND, Commands
 from archstone.systems.exchange.sequencer.errors import FrameTooLargeError, NotLeadingError, SequencerFullError
 from archstone.systems.exchange.sequencer.intake import Waiting
-from archstone.systems.exchange.sequencer.network import Link, Message, Say
+from archstone.systems.exchange.sequencer.network import Link, Message, Say, pieces
 from archstone.systems.exchange.sequencer.port import Batch
 from archstone.systems.exchange.sequencer.replica import Replica
 
@@ -46,8 +46,9 @@ async def _stream(door: Door, link: Link, after: int) -> None:
     try:
         async for batch in door.replica.follow(after):
             body = batch.commands.tobytes() + batch.events.tobytes()
-            link.send(Message(Say.BATCH, batch.at_ns, batch.first, len(batch.commands), body))
-            await link.drain()
+            for piece in pieces(Message(Say.BATCH, batch.at_ns, batch.first, len(batch.commands), body)):
+                link.send(piece)
+                await link.drain()
     except LookupError as error:
         link.send(Message(Say.UNKNOWN, body=str(error).encode()))
 
@@ -69,7 +70,8 @@ def _answering(link: Link, serial: int) -> Callable[[asyncio.Future[Batch]], Non
             link.send(_refusal(serial, error))
             return
         batch = answer.result()
-        link.send(Message(Say.DONE, batch.at_ns, batch.first, serial, batch.events.tobytes()))
+        for piece in pieces(Message(Say.DONE, batch.at_ns, batch.first, serial, batch.events.tobytes())):
+            link.send(piece)
 
     return tell
 

@@ -30,11 +30,14 @@ A message is a header of 40 bytes and a body; all numbers little-endian:
     BATCH     node, client          time, ns       first command     how many      commands, then events
     LOOK      client, node          -              -                 -             -
     STATE     node, client          highest known  what is done      -             JSON: node, leading, digest, held
+    PART      node, client          -              -                 -             the front of the next one's body
+
+What came of commands can be more than one body holds: it goes ahead in PARTs, right before the message it belongs to.
 """
 
 import struct
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from enum import IntEnum
 from typing import Final, NamedTuple, Protocol
 
@@ -49,6 +52,8 @@ __all__ = [
     "Serve",
     "decode",
     "encode",
+    "pieces",
+    "whole",
 ]
 
 MESSAGE_BYTES: Final = 40
@@ -77,6 +82,7 @@ class Say(IntEnum):
     BATCH = 21
     LOOK = 22
     STATE = 23
+    PART = 25
 
 
 _KINDS: Final = frozenset(int(kind) for kind in Say)
@@ -93,7 +99,9 @@ class Message(NamedTuple):
 
 
 def encode(message: Message) -> bytes:
-    """Return header and body."""
+    """Return header and body. ValueError: it is too large for who receives it."""
+    if len(message.body) > MAX_BODY_BYTES:
+        raise ValueError(f"a message of {len(message.body)} bytes: at most {MAX_BODY_BYTES} can be sent")
     kind, epoch, sequence, serial, body = message
     head = _HEADER.pack(kind, len(body), epoch, sequence, serial, 0)[:36]
     return head + zlib.crc32(body, zlib.crc32(head)).to_bytes(4, "little") + body
@@ -146,6 +154,23 @@ class Link(Protocol):
     def close(self) -> None:
         """End it."""
         ...
+
+
+def pieces(message: Message) -> Iterator[Message]:
+    """Give a message of any size as it travels; to be sent without another one in between."""
+    body = message.body
+    while len(body) > MAX_BODY_BYTES:
+        yield Message(Say.PART, body=body[:MAX_BODY_BYTES])
+        body = body[MAX_BODY_BYTES:]
+    yield message._replace(body=body)
+
+
+async def whole(link: Link) -> Message:
+    """Receive what was sent in `pieces`. ConnectionError when the connection has ended."""
+    front: list[bytes] = []
+    while (message := await link.receive()).kind is Say.PART:
+        front.append(message.body)
+    return message._replace(body=b"".join((*front, message.body))) if front else message
 
 
 Serve = Callable[[Link], Awaitable[None]]

@@ -15,7 +15,7 @@ from archstone import world
 from archstone.errors import InvalidError
 from archstone.systems.exchange.matching import COMMAND, EVENT, Commands
 from archstone.systems.exchange.sequencer.errors import NotLeadingError, SequencerFullError, UnavailableError
-from archstone.systems.exchange.sequencer.network import Link, Message, Network, Say
+from archstone.systems.exchange.sequencer.network import Link, Message, Network, Say, whole
 from archstone.systems.exchange.sequencer.port import Batch
 
 __all__ = ["RemoteSequencer"]
@@ -45,7 +45,7 @@ class _Line:
     async def _listen(self) -> None:
         try:
             while True:
-                message = await self.link.receive()
+                message = await whole(self.link)
                 if (answer := self.waiting.get(message.serial)) is not None and not answer.done():
                     answer.set_result(message)
         except ConnectionError:
@@ -105,7 +105,7 @@ class RemoteSequencer:
                 try:
                     link.send(Message(Say.STREAM, sequence=after))
                     while True:
-                        batch = _streamed(await link.receive(), after)
+                        batch = _streamed(await whole(link), after)
                         yield batch
                         after = batch.last
                 except ConnectionError:

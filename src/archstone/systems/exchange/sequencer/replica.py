@@ -73,6 +73,8 @@ class Replica:
         self._recent = Recent(settings.recent_commands)
         self._noted = 0
         self._snapshot_at = (0, world.monotonic())
+        self._ended_at = (0, world.monotonic())
+        """Time of the log's last frame, and when on this machine it was put there."""
         self._thread: ThreadPoolExecutor | None = None
         self._owner: int | None = None
         self._appended = self._synced = 0
@@ -112,13 +114,23 @@ class Replica:
     def next_frame(self, commands: Commands, *, epoch: int | None = None) -> Frame:
         """Return the frame of new commands, to be held next. All held frames are done."""
         digest = None
-        if self.done.sequence - self._noted >= self.settings.digest_commands:
+        if epoch is not None or self.done.sequence - self._noted >= self.settings.digest_commands:
             digest, self._noted = self.venue.digest(), self.done.sequence
-        return Frame.after(self.log.end, commands, at_ns=world.now_us() * 1_000, digest=digest, epoch=epoch)
+        return Frame.after(self.log.end, commands, at_ns=self._now_ns(), digest=digest, epoch=epoch)
+
+    def _now_ns(self) -> int:
+        """Return the time by the wall clock, and at least what has passed since the last frame after its time.
+
+        The log's time never goes back: were it the wall clock's alone, all that is due by time would wait until a clock
+        that was ahead, and is set back, has caught up.
+        """
+        at_ns, at_s = self._ended_at
+        return max(world.now_us() * 1_000, at_ns + int((world.monotonic() - at_s) * 1_000_000) * 1_000)
 
     def append(self, frame: Frame) -> None:
         """Put a frame into the log. It is held when `sync` has returned."""
         self.log.append(frame)
+        self._ended_at = (frame.at_ns, world.monotonic())
         self._held.append(frame)
         self._appended += 1
 
@@ -302,12 +314,14 @@ class Replica:
             if self._held:
                 self._do(self._held.popleft())
             self._held.append(frame)
+        self._ended_at = (self.log.end.at_ns, world.monotonic())
 
     def _begin(self, venue: Venue, mark: Mark) -> None:
         self.venue, self.done = venue, mark
         self._held.clear()
         self._noted = mark.sequence
         self._snapshot_at = (mark.sequence, world.monotonic())
+        self._ended_at = (mark.at_ns, world.monotonic())
         self._recent.begin(mark.sequence)
 
     def _loaded(self, snapshot: Snapshot) -> Venue:
