@@ -340,8 +340,9 @@ async def test_what_is_larger_than_a_message_is_told_in_pieces(tmp_path: Path, m
     async with RemoteSequencer(MemoryNetwork(cluster.cables, "client"), ("a", "b")) as remote:
         one, two = await asyncio.gather(remote.submit(orders(1, 2)), remote.submit(orders(3, 2)))
         heard, stream = list[Batch](), remote.follow(0)
-        while not heard or heard[-1].last < 4:
-            heard.append(await anext(stream))
+        async with asyncio.timeout(10):
+            while not heard or heard[-1].last < 4:
+                heard.append(await anext(stream))
         await stream.aclose()
     await cluster.stop()
     told = [order for order in (1, 2, 3, 4) for _ in range(100)]
