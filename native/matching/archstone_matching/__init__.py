@@ -9,6 +9,6 @@
 A batch runs without the interpreter's lock; several of either can work in several threads, each in one at a time.
 """
 
-from archstone_matching._core import Book, Venue
+from archstone_matching._core import RULES, Book, Venue
 
-__all__ = ["Book", "Venue"]
+__all__ = ["RULES", "Book", "Venue"]

@@ -2,6 +2,9 @@
 from collections.abc import Buffer
 from typing import Any
 
+RULES: int
+"""Version of the venue's rules, and of its dumps."""
+
 class Book:
     """One book."""
 

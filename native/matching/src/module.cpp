@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <random>
 #include <stdexcept>
 #include <string>
 
@@ -48,34 +49,50 @@ Bytes copied(std::span<const Event> told) {
     return Bytes(bytes, {size}, nb::capsule(bytes, [](void* p) noexcept { delete[] static_cast<uint8_t*>(p); }));
 }
 
-// One thread at a time: a second one is told, instead of spoiling the state.
+enum class State { idle, busy, torn };
+
+// One thread at a time: a second one is told, instead of spoiling the state. What ended within a command is torn.
 class Use {
 public:
-    explicit Use(bool& busy) : busy_(busy) {
-        if (busy) throw std::runtime_error("it is in use by another thread");
-        busy_ = true;
+    explicit Use(State& state) : state_(state) {
+        if (state == State::busy) throw std::runtime_error("it is in use by another thread");
+        if (state == State::torn)
+            throw std::runtime_error("memory ran out within a command, and its state is torn: make it again from the log");
+        state_ = State::busy;
     }
-    ~Use() { busy_ = false; }
+    ~Use() {
+        if (state_ == State::busy) state_ = State::idle;
+    }
     Use(const Use&) = delete;
     Use& operator=(const Use&) = delete;
 
+    void tear() { state_ = State::torn; }
+
 private:
-    bool& busy_;  // written while the interpreter's lock is held
+    State& state_;  // written while the interpreter's lock is held
 };
 
 // Without the interpreter's lock.
 template <typename Machine>
-Bytes apply_all(Machine& machine, const View& view) {
-    {
-        const nb::gil_scoped_release released;
-        machine.clear();
-        Command command;  // a copy: the buffer may lie anywhere
-        for (size_t i = 0; i < view.count(); ++i) {
-            std::memcpy(&command, view.data() + i * sizeof command, sizeof command);
-            machine.apply(command, static_cast<uint32_t>(i));
-        }
+void apply_each(Machine& machine, const View& view) {
+    const nb::gil_scoped_release released;
+    machine.clear();
+    Command command;  // a copy: the buffer may lie anywhere
+    for (size_t i = 0; i < view.count(); ++i) {
+        std::memcpy(&command, view.data() + i * sizeof command, sizeof command);
+        machine.apply(command, static_cast<uint32_t>(i));
     }
-    return copied(machine.told());
+}
+
+template <typename Machine>
+Bytes apply_all(Machine& machine, Use& use, const View& view) {
+    try {
+        apply_each(machine, view);
+        return copied(machine.told());
+    } catch (...) {
+        use.tear();
+        throw;
+    }
 }
 
 template <typename Levels>
@@ -93,15 +110,20 @@ public:
 
     Bytes apply_batch(nb::handle commands) {
         const View view(commands);
-        const Use use(busy_);
-        return apply_all(book_, view);
+        Use use(state_);
+        return apply_all(book_, use, view);
     }
 
     nb::list apply(uint8_t kind, uint64_t id, uint32_t account, uint8_t side, uint8_t type, uint8_t tif, uint8_t flags,
                    uint8_t stp, int64_t price, int64_t quantity, int64_t display, int64_t trigger) {
-        const Use use(busy_);
-        book_.clear();
-        book_.apply({kind, side, type, tif, flags, stp, 0, account, 0, id, price, quantity, display, trigger, 0});
+        Use use(state_);
+        try {
+            book_.clear();
+            book_.apply({kind, side, type, tif, flags, stp, 0, account, 0, id, price, quantity, display, trigger, 0});
+        } catch (...) {
+            use.tear();
+            throw;
+        }
         nb::list told;
         for (const Event& e : book_.told())
             told.append(nb::make_tuple(static_cast<int>(e.kind), e.id, e.other, e.account, e.other_account, e.side,
@@ -110,21 +132,27 @@ public:
     }
 
     nb::list depth(uint8_t side, size_t levels) {
-        const Use use(busy_);
+        const Use use(state_);
         return listed(book_.depth(static_cast<Side>(side), levels));
     }
 
     uint64_t digest() {
-        const Use use(busy_);
+        const Use use(state_);
         return book_.digest();
     }
 
-    size_t size() const { return book_.size(); }
-    size_t bytes() const { return book_.bytes(); }
+    size_t size() {
+        const Use use(state_);
+        return book_.size();
+    }
+    size_t bytes() {
+        const Use use(state_);
+        return book_.bytes();
+    }
 
 private:
     Book book_;
-    bool busy_ = false;
+    State state_ = State::idle;
 };
 
 // Of 128 bits, in two halves.
@@ -140,20 +168,20 @@ public:
 
     Bytes apply_batch(nb::handle commands, int64_t at_ns) {
         const View view(commands);
-        const Use use(busy_);
+        Use use(state_);
         venue_->at(at_ns);
-        return apply_all(*venue_, view);
+        return apply_all(*venue_, use, view);
     }
 
     nb::list depth(uint32_t book, uint8_t side, size_t levels) {
-        const Use use(busy_);
+        const Use use(state_);
         const Market* const market = venue_->find(book);
         if (!market) throw nb::key_error(std::to_string(book).c_str());
         return listed(market->book.depth(static_cast<Side>(side), levels));
     }
 
     nb::tuple standing(uint32_t number) {
-        const Use use(busy_);
+        const Use use(state_);
         const Account* const account = venue_->account(number);
         if (!account) throw nb::key_error(std::to_string(number).c_str());
         nb::list positions;
@@ -166,33 +194,36 @@ public:
     }
 
     uint64_t digest() {
-        const Use use(busy_);
+        const Use use(state_);
         return venue_->digest();
     }
 
     nb::bytes dump() {
-        const Use use(busy_);
+        const Use use(state_);
         const auto bytes = matching::dump(*venue_);
         return nb::bytes(bytes.data(), bytes.size());
     }
 
     size_t size() {
-        const Use use(busy_);
+        const Use use(state_);
         return venue_->size();
     }
     size_t bytes() {
-        const Use use(busy_);
+        const Use use(state_);
         return venue_->bytes();
     }
 
 private:
     std::unique_ptr<Venue> venue_;
-    bool busy_ = false;
+    State state_ = State::idle;
 };
 
 }  // namespace
 
 NB_MODULE(_core, module) {
+    std::random_device draw;
+    Ids::seed = uint64_t{draw()} << 32 | draw();
+    module.attr("RULES") = version;
     nb::set_leak_warnings(false);  // at the end of a process its modules are let go in no order
     nb::class_<Guarded>(module, "Book")
         .def(nb::init<uint8_t, size_t>(), nb::kw_only(), nb::arg("phase") = 1, nb::arg("capacity") = 1024)

@@ -1,6 +1,6 @@
 // Apply the commands of a file, print how many events came of them, a digest of the events and one of the book. With a
-// number behind the file it is a venue that does them, all at that time; it is dumped and loaded again every 1,000
-// commands.
+// number behind the file it is a venue that does them, the first at that time and each 50 ms after the one before; it is
+// dumped and loaded again every 1,000 commands.
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -37,13 +37,15 @@ int main(int count, char** words) {
     if (!file) return std::perror(words[1]), 1;
     matching::Book book(matching::Phase::continuous, 16);
     auto venue = std::make_unique<matching::Venue>();
-    if (count == 3) venue->at(std::strtoll(words[2], nullptr, 10));
+    const int64_t begin_ns = count == 3 ? std::strtoll(words[2], nullptr, 10) : 0;
+    constexpr int64_t step_ns = 50'000'000;
     matching::Command command;
     Told told;
     uint32_t index = 0;
     while (std::fread(&command, sizeof command, 1, file) == 1) {
         if (count == 3) {
             venue->clear();
+            venue->at(begin_ns + index * step_ns);
             venue->apply(command, index++);
             told.note(venue->told());
             if (index % 1'000 == 0) venue = matching::load(matching::dump(*venue));

@@ -129,7 +129,7 @@ async def test_two_accounts_trade() -> None:
             await asyncio.sleep(0.01)
             assert kinds(seen) == [Told.ACCEPTED, Told.RESTED, Told.TRADED]
             assert (seen[-1].price, seen[-1].quantity, seen[-1].left, seen[-1].side) == (100, 3, 2, Side.SELL)
-            replaced = await ann.replace(book=1, order=1, price=100, quantity=1)
+            replaced = await ann.replace(book=1, order=1, price=100, quantity=1, believed=2)
             assert (replaced.kind, replaced.quantity) == (Told.REPLACED, 1)
             assert (await ann.cancel(book=1, order=1)).kind == Told.CANCELED
             assert (await ann.cancel(book=1, order=1)).reason == Reason.UNKNOWN

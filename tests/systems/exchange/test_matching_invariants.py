@@ -1,6 +1,7 @@
 """What holds of a book after any commands: Hypothesis looks for some after which it does not, and long flows too."""
 
 from collections import Counter
+from collections.abc import Iterator
 from itertools import islice
 
 import pytest
@@ -21,6 +22,8 @@ from archstone.systems.exchange.matching import (
     Type,
 )
 from archstone.systems.exchange.matching.arrays import applied, commands_of, rows_of
+from archstone.systems.exchange.matching.auction import crossing
+from archstone.systems.exchange.matching.book import Half, Order
 from archstone.systems.exchange.matching.flows import FLOWS, flow
 
 
@@ -140,3 +143,22 @@ def test_flows_reach_all_that_can_happen_and_keep_the_rules(name: str) -> None:
     always = of_a_book - {Told.UNCROSSED, Told.PHASED, Told.BANDED, Told.REFERRED}
     assert set(seen) == (of_a_book if name == "auction" else always)
     assert seen[Told.TRADED] > 300
+
+
+class Counted(Half):
+    """It counts how often somebody looks at a price."""
+
+    looks = 0
+
+    def at(self, price: int) -> Iterator[Order]:
+        self.looks += 1
+        return super().at(price)
+
+
+def test_an_auction_looks_at_each_price_twice_however_many_there_are() -> None:
+    buys, sells = halves = [Counted(side) for side in Side]
+    for price in range(1, 401):
+        for half in halves:
+            half.add(Order(price, 1, half.side, 0, 0, 0, 0, price, left=1, display=0, trigger=0))
+    assert crossing(buys, sells, 0) == (201, 200, -1)
+    assert [half.looks for half in halves] == [800, 800]

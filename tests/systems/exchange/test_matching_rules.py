@@ -210,6 +210,16 @@ def test_each_trade_of_a_sweep_wakes_stops_not_only_the_last(book: ReferenceEngi
     assert play(book, buy(9, 2)) == ["9x1 1@100", "9x2 1@109", "*4", "4x3 1@90"]
 
 
+def test_stops_sleep_on_in_their_order_when_the_book_is_to_halt(book: ReferenceEngine) -> None:
+    play(book, buy(1, 1, 10), buy(2, 1, 9), buy(3, 1, 8))
+    play(book, *(sell(order, 1, 1, trigger=trigger) for order, trigger in ((11, 9), (12, 10), (13, 10), (14, 8))))
+    book.watch = lambda price, aggressor: price == 9
+    assert play(book, sell(4, 1, 10)) == ["4x1 1@10", "*12", "12x2 1@9"]
+    book.watch = lambda price, aggressor: False
+    assert [order.id for order in book.queues()[3]] == [13, 11, 14]
+    assert play(book, cancel(13), sell(5, 1, 8)) == ["-13 1 USER", "5x3 1@8", "*11", "+11 1@1", "*14", "+14 1@1"]
+
+
 def test_a_sleeping_stop_can_be_changed_and_cancelled(book: ReferenceEngine) -> None:
     play(book, buy(1, 5, 100, trigger=101), buy(2, 5, trigger=101))
     assert play(book, replace(1, 7, 102), replace(2, 3)) == ["=1 7@102 kept", "=2 3@0 kept"]

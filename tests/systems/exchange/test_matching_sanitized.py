@@ -58,7 +58,7 @@ def test_records_of_random_bytes_are_survived(replay: Path, tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
 
 
-AT_NS = 1_700_000_000_000_000_000
+AT_NS, STEP_NS = 1_700_000_000_000_000_000, 50_000_000
 
 
 @pytest.mark.parametrize("name", VENUE_FLOWS)
@@ -68,8 +68,12 @@ def test_a_venue_breaks_no_rule_of_the_language(replay: Path, tmp_path: Path, na
     command = [replay, tmp_path / "commands", str(AT_NS)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
-    venue = ReferenceVenue()
-    events = venue.apply(rows, AT_NS)
+    venue, told = ReferenceVenue(), list[Events]()
+    for index in range(len(rows)):
+        events = venue.apply(rows[index : index + 1], AT_NS + index * STEP_NS)
+        events["command"] = index
+        told.append(events)
+    events = np.concatenate(told)
     assert done.stdout.split() == [str(len(events)), digest_of(events), f"{venue.digest():016x}"]
 
 

@@ -117,6 +117,22 @@ async def test_a_restart_comes_to_the_same_state_with_and_without_a_snapshot(tmp
         assert it.venue.dump() == state
 
 
+class OtherRules(Tally):
+    """Its digest says so from the first frame on."""
+
+    def digest(self) -> int:
+        return super().digest() ^ 1
+
+
+async def test_a_log_is_not_done_by_other_rules_than_those_it_was_written_by(tmp_path: Path) -> None:
+    await fed(tmp_path, 1)
+    for path in tmp_path.rglob("*.snapshot"):
+        path.unlink()
+    with pytest.raises(VenueDiffersError, match="after command 0"):
+        async with sequencer(tmp_path, OtherRules):
+            pass
+
+
 async def test_a_damaged_snapshot_is_passed_over_for_the_one_before(tmp_path: Path) -> None:
     async with sequencer(tmp_path) as it:
         for begin in (1, 11):

@@ -1,15 +1,18 @@
 """The venue in C++ against the one in Python: the same events, and the same state at every look."""
 
 import os
+import subprocess
+import sys
 import threading
 from itertools import islice
+from time import thread_time
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from test_venue_invariants import ACCOUNTS, STEPS, numbered, opened
 
-from archstone.systems.exchange.matching import COMMAND, Command, Events, Kind, Side, commands_of
+from archstone.systems.exchange.matching import COMMAND, Command, Commands, Events, Kind, Limit, Side, commands_of
 from archstone.systems.exchange.venue import DumpError, NativeVenue, ReferenceVenue, Venue, venue
 from archstone.systems.exchange.venue.flows import VENUE_FLOWS, rows, venue_flow
 
@@ -160,6 +163,95 @@ def test_the_fastest_that_is_installed_is_taken() -> None:
     assert type(venue(one.dump())) is NativeVenue
 
 
+def test_a_venue_of_other_rules_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("archstone_matching.RULES", 1)
+    with pytest.raises(ImportError, match="version 1 of the rules, not 2"):
+        NativeVenue()
+    assert type(venue()) is ReferenceVenue
+
+
 def test_what_is_no_record_is_refused() -> None:
     with pytest.raises(TypeError, match="dtype COMMAND"):
         NativeVenue().apply(np.zeros(3, "u1"), 0)
+
+
+def test_every_second_row_of_an_array_is_taken_like_any_other() -> None:
+    flow = np.concatenate([commands for commands, _ in islice(venue_flow("quiet", seed=6), 20)])
+    slow, fast = ReferenceVenue(), NativeVenue()
+    assert slow.apply(flow[::2], 5).tobytes() == fast.apply(flow[::2], 5).tobytes()
+
+
+def orders(numbers: np.ndarray, *, account: int = 1) -> Commands:
+    """Buys of one lot at 1, with these numbers."""
+    found = np.repeat(rows([(1, Command(Kind.NEW, 0, account, Side.BUY, price=1, quantity=1))]), len(numbers))
+    found["id"] = np.uint64(account << 32) | numbers.astype("u8")
+    return found
+
+
+def took_s(commands: Commands, *before: Commands) -> float:
+    """Return the least processor time of three runs. What is compared below differs a hundredfold or more."""
+    found = list[float]()
+    for _ in range(3):
+        fast = NativeVenue()
+        credit = [Command(Kind.LIMIT, account=account, type=Limit.CREDIT, quantity=2**62) for account in (1, 2)]
+        fast.apply(rows([(1, Command(Kind.OPEN, type=1, price=1)), *((0, each) for each in credit)]), 5)
+        for each in before:
+            fast.apply(each, 5)
+        begun_s = thread_time()
+        fast.apply(commands, 5)
+        found.append(thread_time() - begun_s)
+    return min(found)
+
+
+def test_a_mass_cancel_of_who_has_nothing_does_not_look_at_all_who_have() -> None:
+    canceling = np.repeat(rows([(1, Command(Kind.MASS_CANCEL, account=2))]), 5_000)
+    assert took_s(canceling, orders(np.arange(1, 20_001))) < 10 * took_s(canceling)
+
+
+def test_ids_chosen_to_lie_in_one_place_do_not() -> None:
+    """Multiplied by the golden ratio, as the hash once did, all of these begin with the same twelve bits."""
+    numbers = np.arange(1, 2**26, dtype="u8")
+    chosen = numbers[numbers * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(52) == 0]
+    assert len(chosen) > 15_000
+    assert took_s(orders(chosen)) < 10 * took_s(orders(np.arange(1, len(chosen) + 1)))
+
+
+STARVED = """
+import resource
+import numpy as np
+from test_venue_native import orders
+from archstone.systems.exchange.matching import Command, Kind, Limit
+from archstone.systems.exchange.venue import NativeVenue
+from archstone.systems.exchange.venue.flows import rows
+
+venue = NativeVenue()
+venue.apply(rows([(1, Command(Kind.OPEN, type=1, price=1))]), 5)
+venue.apply(rows([(0, Command(Kind.LIMIT, account=1, type=Limit.CREDIT, quantity=2**62))]), 5)
+batch = orders(np.arange(1, 50_001))
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20), -1))
+for _ in range(1_000):
+    try:
+        venue.apply(batch, 5)
+    except MemoryError:
+        break
+    batch["id"] += len(batch)
+for ask in (lambda: venue.apply(batch, 5), venue.digest, venue.dump, lambda: len(venue)):
+    try:
+        ask()
+    except RuntimeError as error:
+        print(error)
+"""
+
+
+def test_without_memory_it_is_torn_and_says_so_from_then_on() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", STARVED],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    torn = "memory ran out within a command, and its state is torn: make it again from the log"
+    assert done.stdout.splitlines() == [torn] * 4

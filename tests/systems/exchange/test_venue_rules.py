@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from venues import SECOND, Desk
+from venues import SECOND, Desk, named, rows
 
 from archstone.systems.exchange.matching import Command, Kind, Phase, SelfTrade, Side, TimeInForce
 from archstone.systems.exchange.venue import NativeVenue, ReferenceVenue, Venue, order_id
@@ -43,6 +43,15 @@ class TestWhoMayOrder:
         assert desk.buy(102, 1, 10) == ["!102 NUMBER"]
         assert desk.buy(104, 1, 10) == ["+104 1@10"]
 
+    def test_the_highest_number_sent_by_mistake_does_not_end_an_account(self, desk: Desk) -> None:
+        desk.open()
+        desk.accounts(1)
+        order = desk.order(Side.BUY, 101, 1, 10)
+        for number, done in ((2**32 - 1, False), (2**31 + 1, False), (2**31, True), (2**32 - 1, True), (1, False)):
+            named = 100 + number
+            told = [f"+{named} 1@10"] if done else [f"!{named} NUMBER"]
+            assert desk.tell(order._replace(id=order_id(1, number))) == told
+
     def test_there_must_be_such_a_book(self, desk: Desk) -> None:
         desk.accounts(1)
         assert desk.buy(101, 1, 10) == ["!101 NO_BOOK"]
@@ -65,6 +74,17 @@ class TestWhoMayOrder:
         assert desk.buy(105, 1, 10) == ["!105 RATE"]
         desk.wait(0.001)
         assert desk.buy(106, 1, 10) == ["+106 1@10"]
+
+    def test_a_mass_cancel_takes_what_there_is_on_the_sides_it_names(self, desk: Desk) -> None:
+        desk.open()
+        desk.accounts(1, 2)
+        desk.sell(201, 1, 30), desk.buy(101, 1, 10), desk.buy(102, 1, 50, trigger=40)
+        for side, account, canceled in ((Side.SELL, 1, []), (Side.BUY, 2, []), (0, 1, [101, 102]), (0, 1, [])):
+            events = desk.venue.apply(rows([(1, Command(Kind.MASS_CANCEL, account=account, side=side))]), desk.at_ns)
+            assert [named(order) for order in events["id"].tolist()] == [*canceled, 0]
+            assert (events["account"][-1], events["quantity"][-1]) == (account, len(canceled))
+        assert desk.tell(Command(Kind.MASS_CANCEL, account=1, side=3)) == ["!0 FIELD"]
+        assert len(desk.venue) == 1
 
     def test_the_kill_switch_cancels_all_and_refuses_until_it_is_off(self, desk: Desk) -> None:
         desk.open()
@@ -124,6 +144,23 @@ class TestLimits:
         assert desk.replace(102, 10, 11) == ["!102 VALUE"]
         assert desk.sell(103, 5, 21) == ["!103 VALUE"]
 
+    def test_a_sale_is_worth_what_it_may_get_however_low_its_price(self, desk: Desk) -> None:
+        desk.open()
+        desk.account(1, 100_000, value=1_000)
+        desk.accounts(2)
+        desk.trade(100)
+        assert desk.sell(101, 11, 1) == ["!101 VALUE"]
+        assert desk.sell(102, 10, 1) == ["+102 10@1"]
+        assert desk.replace(102, 11, 1) == ["!102 VALUE"]
+        desk.cancel(102)
+        desk.buy(201, 50, 200)
+        assert desk.sell(103, 6, 1) == ["!103 VALUE"]
+        assert desk.sell(104, 5, 1) == ["104x201 5@200"]
+        desk.cancel(201)
+        desk.tell(Command(Kind.REFERENCE, price=10))
+        assert desk.sell(105, 4, 1, trigger=300) == ["!105 VALUE"]
+        assert desk.sell(106, 4, 1, trigger=250) == ["*106", "+106 4@1"]
+
     def test_the_collar_holds_prices_near_the_last_one(self, desk: Desk) -> None:
         desk.open(collar=1_000)
         desk.accounts(1)
@@ -146,6 +183,25 @@ class TestLimits:
         assert desk.buy(102, 1, 331, trigger=300) == ["!102 COLLAR"]
         assert desk.replace(101, 1, 331) == ["!101 COLLAR"]
         assert desk.money(1) == (100_000, 330)
+
+    def test_so_many_live_orders_in_all_books_together(self, desk: Desk) -> None:
+        desk.open()
+        desk.tell(Command(Kind.OPEN, type=1, price=1), book=2)
+        desk.account(1, 10_000, orders=2)
+        desk.accounts(2)
+        desk.buy(101, 5, 10)
+        assert desk.tell(desk.order(Side.BUY, 102, 1, 20, trigger=15), book=2) == []
+        assert desk.buy(103, 1, 10) == ["!103 ORDERS"]
+        assert desk.replace(101, 6, 10) == ["=101 6@10", "+101 6@10"]
+        desk.sell(201, 5, 10)
+        assert desk.buy(104, 1, 10) == ["!104 ORDERS"]
+        desk.sell(202, 1, 10)
+        assert desk.buy(105, 1, 10) == ["+105 1@10"]
+        desk.cancel(105)
+        assert desk.buy(106, 1, 10, tif=IOC) == ["-106 1 UNFILLED"]
+        desk.venue = type(desk.venue).load(desk.venue.dump())  # type: ignore[attr-defined]
+        assert desk.buy(107, 1, 10) == ["+107 1@10"]
+        assert desk.buy(108, 1, 10) == ["!108 ORDERS"]
 
     def test_lots_held_or_owed_once_all_that_is_open_were_done(self, desk: Desk) -> None:
         desk.open()
@@ -255,6 +311,20 @@ class TestMoney:
         assert desk.replace(101, 10, 10) == ["=101 10@10", "101x201 4@9", "+101 6@10"]
         assert desk.money(1) == (64, 60)
 
+    def test_what_was_filled_on_the_way_is_taken_off_a_replace_that_says_what_it_believed(self, desk: Desk) -> None:
+        desk.open()
+        desk.accounts(1, 2)
+        desk.buy(101, 10, 10)
+        desk.sell(201, 4, 10)
+        assert desk.replace(101, 12, 10, believed=10) == ["=101 8@10", "+101 8@10"]
+        assert desk.replace(101, 6, 10, believed=8) == ["=101 6@10 kept"]
+        assert desk.money(1) == (99_960, 60)
+        for quantity, believed in ((4, 10), (0, 1), (4, -1), (4, 2**31), (2**31, 2**31 - 1)):
+            assert desk.replace(101, quantity, 10, believed=believed) == ["!101 FIELD"]
+        assert desk.replace(101, 4, 10, believed=9) == ["=101 1@10 kept"]
+        assert desk.replace(101, 2, 10, believed=1) == ["=101 2@10", "+101 2@10"]
+        assert desk.replace(101, 3, 10, believed=1) == ["=101 3@10", "+101 3@10"]
+
     def test_who_has_no_money_left_may_still_ask_for_less(self, desk: Desk) -> None:
         desk.open()
         desk.account(1, 0, credit=100)
@@ -288,6 +358,41 @@ class TestMoney:
         assert desk.buy(105, 50, 11) == ["!105 CREDIT"]
         assert desk.buy(106, 50, 10) == ["+106 50@10"]
 
+    def test_a_short_sale_needs_margin_and_closing_a_position_does_not(self, desk: Desk) -> None:
+        desk.open(margin=2_000)
+        desk.tell(Command(Kind.OPEN, type=1, price=1), book=2)
+        desk.account(1, 100)
+        desk.accounts(2)
+        assert desk.sell(101, 51, 10) == ["!101 CREDIT"]
+        assert desk.sell(102, 50, 10) == ["+102 50@10"]
+        assert desk.sell(103, 1, 10) == ["!103 CREDIT"]
+        assert desk.replace(102, 51, 10) == ["!102 CREDIT"]
+        assert desk.buy(201, 50, 10) == ["201x102 50@10"]
+        assert desk.money(1) == (600, 0)
+        assert desk.tell(desk.order(Side.BUY, 104, 1, 1), book=2) == ["!104 CREDIT"]
+        assert desk.tell(Command(Kind.DEPOSIT, account=1, quantity=-1)) == ["!0 CREDIT"]
+        assert desk.buy(105, 50, 10) == ["+105 50@10"]
+        assert desk.sell(202, 50, 10) == ["202x105 50@10"]
+        assert desk.tell(Command(Kind.DEPOSIT, account=1, quantity=-100)) == ["money -100"]
+        desk.account(3)
+        desk.tell(Command(Kind.DEPOSIT, account=3, quantity=20))
+        desk.buy(301, 2, 10), desk.sell(203, 2, 10)
+        assert desk.money(3) == (0, 0)
+        assert desk.sell(302, 3, 10) == ["!302 CREDIT"]
+        assert desk.sell(303, 2, 10) == ["+303 2@10"]
+
+    def test_margin_is_of_what_a_sale_may_get_and_of_what_is_open(self, desk: Desk) -> None:
+        desk.open(margin=10_000)
+        desk.account(1, 250)
+        desk.trade(100)
+        assert desk.sell(101, 3, 1) == ["!101 CREDIT"]
+        assert desk.sell(102, 2, 101) == ["+102 2@101"]
+        assert desk.tell(Command(Kind.DEPOSIT, account=1, quantity=-51)) == ["!0 CREDIT"]
+        assert desk.tell(Command(Kind.DEPOSIT, account=1, quantity=-50)) == ["money -50"]
+        assert desk.sell(103, 1, 101) == ["!103 CREDIT"]
+        desk.cancel(102)
+        assert desk.tell(Command(Kind.DEPOSIT, account=1, quantity=-200)) == ["money -200"]
+
     def test_who_owes_more_than_they_have_does_not_owe_more(self, desk: Desk) -> None:
         desk.open()
         desk.account(1, 100)
@@ -314,6 +419,15 @@ class TestMoney:
         assert desk.tell(out._replace(quantity=-81)) == ["!0 CREDIT"]
         assert desk.tell(out._replace(quantity=-80)) == ["money -80"]
         assert desk.tell(out, Command(Kind.DEPOSIT, account=5, quantity=1)) == ["!0 FIELD", "!0 NO_ACCOUNT"]
+
+    def test_money_that_is_sent_twice_under_its_number_comes_once(self, desk: Desk) -> None:
+        desk.account(1)
+        money = Command(Kind.DEPOSIT, 5, 1, quantity=10)
+        assert desk.tell(money, money) == ["money 10", "!0 NUMBER"]
+        assert desk.tell(money._replace(id=6, quantity=-11), money._replace(id=2**32)) == ["!0 CREDIT", "!0 NUMBER"]
+        desk.venue = type(desk.venue).load(desk.venue.dump())  # type: ignore[attr-defined]
+        assert desk.tell(money, money._replace(id=6), money._replace(id=0)) == ["!0 NUMBER", "money 10", "money 10"]
+        assert desk.money(1) == (30, 0)
 
     def test_an_account_is_worth_what_it_has_at_the_last_prices(self, desk: Desk) -> None:
         desk.open(value=5)
@@ -418,6 +532,41 @@ class TestBreaker:
         desk.sell(205, 1, 132)
         assert desk.buy(106, 1, 132) == ["106x205 1@132", "HALTED BREAKER"]
 
+    def test_stops_do_not_wake_any_more_when_the_book_is_to_halt(self, desk: Desk) -> None:
+        desk.open(halt=1_000)
+        desk.accounts(1, 2, 3)
+        desk.trade(100)
+        desk.buy(201, 1, 95), desk.buy(202, 1, 89), desk.buy(203, 1, 80)
+        for name in (101, 102, 103):
+            assert desk.sell(name, 1, 50, trigger=95) == []
+        assert desk.sell(301, 1, 95) == ["301x201 1@95", "*101", "101x202 1@89", "HALTED BREAKER"]
+        assert len(desk.venue) == 3
+        desk.venue = type(desk.venue).load(desk.venue.dump())  # type: ignore[attr-defined]
+        desk.wait(20)
+        assert desk.tick() == ["AUCTION BREAKER"]
+        desk.wait(10)
+        assert desk.tick() == ["CONTINUOUS BREAKER", "*102", "102x203 1@80", "*103", "+103 1@50"]
+
+    def test_an_operator_can_hold_what_the_breaker_would_reopen(self, desk: Desk) -> None:
+        desk.open(halt=1_000)
+        desk.accounts(1, 2)
+        desk.trade(100)
+        desk.sell(201, 1, 120)
+        assert desk.buy(101, 1, 120)[-1] == "HALTED BREAKER"
+        assert desk.phase(Phase.HALTED) == ["HALTED"]
+        assert desk.phase(Phase.HALTED) == ["!0 PHASE"]
+        desk.wait(1_000)
+        assert desk.tick() == []
+        assert desk.phase(Phase.AUCTION) + desk.phase(Phase.CONTINUOUS) == ["AUCTION", "CONTINUOUS"]
+        desk.sell(202, 1, 130)
+        assert desk.buy(102, 1, 130) == ["102x202 1@130"]
+        desk.sell(203, 1, 150)
+        assert desk.buy(103, 1, 150)[-1] == "HALTED BREAKER"
+        desk.wait(20)
+        assert desk.phase(Phase.AUCTION) == ["AUCTION BREAKER", "AUCTION"]
+        desk.wait(1_000)
+        assert desk.tick() == []
+
     def test_a_fall_halts_too_and_less_does_not(self, desk: Desk) -> None:
         desk.open(halt=1_000)
         desk.accounts(1, 2)
@@ -506,9 +655,11 @@ def test_nonsense_is_refused_and_changes_nothing(desk: Desk, command: Command, r
     assert desk.venue.digest() == before
 
 
-@pytest.mark.parametrize("fields", [{"type": 0}, {"type": 5}, {"price": 0}, {"price": 2**31}, {"quantity": -1}])
+@pytest.mark.parametrize(
+    "fields", [{"type": 0}, {"type": 5}, {"price": 0}, {"price": 2**31}, {"quantity": -1}, {"id": 10_001}]
+)
 def test_a_book_needs_terms_that_make_sense(desk: Desk, fields: dict[str, int]) -> None:
-    assert desk.tell(Command(Kind.OPEN, **({"type": 1, "price": 1} | fields))) == ["!0 FIELD"]
+    assert desk.tell(Command(Kind.OPEN, **({"type": 1, "price": 1} | fields))) == [f"!{fields.get('id', 0)} FIELD"]
     assert desk.tell(Command(Kind.OPEN, type=1, price=1), book=0) == ["!0 FIELD"]
     with pytest.raises(KeyError):
         desk.venue.depth(1, Side.BUY, 1)
@@ -520,3 +671,20 @@ def test_time_that_goes_back_stands_still(desk: Desk) -> None:
     desk.buy(101, 1, 10)
     desk.at_ns -= SECOND
     assert desk.buy(102, 1, 10) == ["!102 RATE"]
+
+
+def test_who_has_nothing_in_a_book_makes_it_look_at_nobody() -> None:
+    """The one in C++ is asked in `test_venue_native`, by what it takes."""
+    venue = ReferenceVenue()
+    desk = Desk(venue)
+    desk.open()
+    desk.accounts(1, 2)
+    desk.sell(201, 1, 30)
+    looks = list[int]()
+    engine = venue.state.markets[1].engine
+    every = engine._all
+    engine._all = lambda: looks.append(len(engine)) or every()  # type: ignore[method-assign]
+    desk.tell(Command(Kind.MASS_CANCEL, account=1))
+    assert looks == []
+    desk.tell(Command(Kind.MASS_CANCEL, account=2))
+    assert looks == [1]

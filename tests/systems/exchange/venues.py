@@ -63,9 +63,12 @@ class Desk:
     def wait(self, seconds: float) -> None:
         self.at_ns += round(seconds * SECOND)
 
-    def open(self, *, value: int = 1, most: int = 0, collar: int = 0, halt: int = 0, phase: int = 1) -> None:
+    def open(
+        self, *, value: int = 1, most: int = 0, collar: int = 0, halt: int = 0, margin: int = 0, phase: int = 1
+    ) -> None:
         seconds = {"tif": 40, "flags": 20, "stp": 10}
-        self.tell(Command(Kind.OPEN, type=phase, price=value, quantity=most, display=collar, trigger=halt, **seconds))
+        terms = {"price": value, "quantity": most, "display": collar, "trigger": halt} | seconds
+        self.tell(Command(Kind.OPEN, margin, type=phase, **terms))
 
     def account(self, number: int, money: int = 0, **limits: int) -> None:
         limits = {"credit": 0} | limits
@@ -96,9 +99,10 @@ class Desk:
         account, number = divmod(name, 100)
         return self.tell(Command(Kind.CANCEL, order_id(account, number), account))
 
-    def replace(self, name: int, quantity: int, price: int = 0) -> list[str]:
+    def replace(self, name: int, quantity: int, price: int = 0, believed: int = 0) -> list[str]:
         account, number = divmod(name, 100)
-        return self.tell(Command(Kind.REPLACE, order_id(account, number), account, price=price, quantity=quantity))
+        fields = {"price": price, "quantity": quantity, "trigger": believed}
+        return self.tell(Command(Kind.REPLACE, order_id(account, number), account, **fields))
 
     def phase(self, phase: Phase) -> list[str]:
         return self.tell(Command(Kind.PHASE, type=phase))

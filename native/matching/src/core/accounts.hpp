@@ -20,6 +20,7 @@ struct Holding {
     int64_t position = 0, buying = 0, selling = 0;
 
     int64_t open(Side side) const { return side == Side::buy ? buying : selling; }
+    int64_t lacking() const { return std::max<int64_t>(0, selling - position); }  // `short` in Python
     int64_t closing(Side side) const { return std::max<int64_t>(0, side == Side::buy ? -position : position); }
 };
 
@@ -27,15 +28,23 @@ struct Account {
     uint32_t number = 0;
     bool killed = false;
     Money cash = 0, paid_in = 0, reserved = 0;
-    std::array<int64_t, 5> limits{0, no_limit, no_limit, no_limit, no_limit};
-    uint32_t last_number = 0;
+    std::array<int64_t, 6> limits{0, no_limit, no_limit, no_limit, no_limit, no_limit};
+    uint32_t last_number = 0, last_deposit = 0;
     int64_t second = 0;
     uint32_t sent = 0;
-    uint32_t shorts = 0;            // holdings below 0
+    uint32_t orders = 0;            // that are live
+    uint32_t shorts = 0;            // holdings that are below 0, or would be once all open sales were done
     std::vector<Holding> holdings;  // by book
 
     int64_t limit(Limit which) const { return limits[static_cast<size_t>(which) - 1]; }
     Money payable() const { return cash + limit(Limit::credit) - reserved; }
+
+    // nullptr: nothing.
+    const Holding* held(uint32_t book) const {
+        for (const Holding& each : holdings)
+            if (each.book == book) return &each;
+        return nullptr;
+    }
 
     Holding& holding(uint32_t book, uint32_t market) {
         const auto at = std::lower_bound(holdings.begin(), holdings.end(), book,
@@ -49,14 +58,16 @@ struct Account {
             holding.buying += lots;
             reserved += Money{price} * lots * value;
         } else {
+            shorts -= holding.lacking() > 0;
             holding.selling += lots;
+            shorts += holding.lacking() > 0;
         }
     }
 
     void trade(Holding& holding, bool buys, int64_t lots, Money money) {
-        shorts -= holding.position < 0;
+        shorts -= holding.lacking() > 0;
         holding.position += buys ? lots : -lots;
-        shorts += holding.position < 0;
+        shorts += holding.lacking() > 0;
         cash += buys ? -money : money;
     }
 

@@ -56,6 +56,7 @@ struct Nobody {
     void replaced(const Order&, int32_t /*price before*/, uint32_t /*lots before*/) {}
     void canceled(const Order&) {}
     void traded(const Order& /*taker or buyer*/, const Order&, int32_t /*price*/, uint32_t /*lots*/, uint8_t /*side*/) {}
+    bool halts() const { return false; }  // whether the book is to halt: no stop wakes any more
 };
 
 template <typename Listener = Nobody>
@@ -433,7 +434,7 @@ private:
     }
 
     void wake() {
-        while (phase_ == Phase::continuous) {
+        while (phase_ == Phase::continuous && !listener_.halts()) {
             if (high_) {
                 collect(buy_stops_, high_);
                 collect(sell_stops_, low_);
@@ -449,6 +450,10 @@ private:
             pool_[at].sleeping = false;
             arrive(at);
         }
+        // At each trigger all or none are here: their order stays as it was.
+        while (next_woken_ < woken_.size()) sleep(woken_[next_woken_++]);
+        woken_.clear();
+        next_woken_ = 0;
         low_ = high_ = 0;
     }
 
@@ -582,16 +587,7 @@ private:
             event.left = cross->surplus;
             trade_at(static_cast<int32_t>(cross->price), cross->volume);
         }
-        picked_.clear();
-        const auto pick = [&](Place at) {
-            if (pool_[at].type == market) picked_.push_back(at);
-        };
-        buys_.each(pool_, pick);
-        sells_.each(pool_, pick);
-        for (const Place at : picked_) {
-            take_out(at);
-            drop(at, Reason::unfilled);
-        }
+        drop_all(Reason::unfilled, [](const Order& order) { return order.type == market && !order.sleeping; });
     }
 
     // See `crossing` in auction.py.

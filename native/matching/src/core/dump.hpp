@@ -70,7 +70,7 @@ inline void dump_book(const Market& market, Writer& to) {
         market.book.each(queue, [&](auto&&...) { ++count; });
         to.put<uint32_t>(count);
     }
-    to.put<uint32_t>(0);
+    to.put<uint32_t>(market.terms.margin);
     for (size_t i = 0; i < breaker.count(); ++i) {
         to.put<int64_t>(breaker.slice(i).number);
         to.put<uint32_t>(breaker.slice(i).low, breaker.slice(i).high);
@@ -93,7 +93,7 @@ inline void dump_account(const Account& account, Writer& to) {
     to.money(account.paid_in);
     for (const int64_t each : account.limits) to.put<int64_t>(each);
     to.put<int64_t>(account.second);
-    to.put<uint32_t>(account.sent, account.last_number, held, 0);
+    to.put<uint32_t>(account.sent, account.last_number, held, account.last_deposit);
     for (const Holding& each : account.holdings) {
         if (!each.position) continue;
         to.put<uint32_t>(each.book, 0);
@@ -152,10 +152,10 @@ inline void load_book(Reader& from, Venue& venue) {
     const auto [window, pause, auction, due, last, reference, low, high] = words;
     uint32_t counts[1 + queues];
     for (uint32_t& each : counts) each = from.get<uint32_t>();
-    require(!from.get<uint32_t>());
+    terms.margin = from.get<uint32_t>();
     const auto is_price = [](int64_t price) { return price >= 0 && price <= max_price; };
     require(number && !venue.find(number) && phase >= 1 && phase <= 4 && terms.value >= 1 && is_price(terms.value) &&
-            is_price(terms.most) && is_price(terms.collar) && is_price(halt) && window >= Breaker::slices &&
+            is_price(terms.most) && is_price(terms.collar) && terms.margin <= basis && is_price(halt) && window >= Breaker::slices &&
             pause >= 0 && auction >= 0 && due >= 0 && is_price(last) && is_price(reference) && is_price(low) &&
             is_price(high) && low <= high);
     Market& market = venue.add(number, static_cast<Phase>(phase), terms, Breaker(halt, window, pause, auction));
@@ -187,7 +187,7 @@ inline void load_account(Reader& from, Venue& venue) {
     account.sent = from.get<uint32_t>();
     account.last_number = from.get<uint32_t>();
     const auto held = from.get<uint32_t>();
-    require(!from.get<uint32_t>());
+    account.last_deposit = from.get<uint32_t>();
     for (uint32_t i = 0; i < held; ++i) {
         const auto book = from.get<uint32_t>();
         require(!from.get<uint32_t>());
@@ -195,7 +195,7 @@ inline void load_account(Reader& from, Venue& venue) {
         require(market);
         Holding& holding = account.holding(book, market->place);
         holding.position = from.get<int64_t>();
-        account.shorts += holding.position < 0;
+        account.shorts += holding.lacking() > 0;
     }
 }
 

@@ -67,6 +67,9 @@ private:
 // Open addressing with linear probing and no tombstones. At most three quarters full.
 class Ids {
 public:
+    // Decides where ids lie, and nothing else: who knows it can choose ids that all lie in one place.
+    static inline uint64_t seed = 0x9E3779B97F4A7C15u;
+
     explicit Ids(size_t capacity) { resize(std::bit_ceil(capacity + capacity / 2 + 16)); }
 
     Place find(uint64_t id) const {
@@ -107,7 +110,11 @@ private:
         uint64_t id() const { return low | uint64_t{high} << 32; }
     };
 
-    size_t home(uint64_t id) const { return (id * 0x9E3779B97F4A7C15u) >> shift_; }
+    size_t home(uint64_t id) const {  // splitmix64, as in digest.hpp
+        id ^= seed_;
+        id = (id ^ id >> 30) * 0xBF58476D1CE4E5B9u;
+        return ((id ^ id >> 27) * 0x94D049BB133111EBu) >> shift_;
+    }
 
     void put(uint64_t id, Place place) {
         size_t at = home(id);
@@ -129,6 +136,7 @@ private:
     }
 
     std::vector<Slot> slots_;
+    uint64_t seed_ = seed;
     size_t mask_ = 0, count_ = 0;
     int shift_ = 64;
 };

@@ -20,9 +20,9 @@ enum class Told : uint8_t {
 };
 enum class Reason : uint8_t {
     none, field, phase, duplicate, unknown, band, post_only, user, mass, unfilled, not_in_full, self_trade, day,
-    no_book = 16, no_account, kill, number, quantity, value, collar, credit, position, rate, breaker
+    no_book = 16, no_account, kill, number, quantity, value, collar, credit, position, rate, breaker, orders
 };
-enum class Limit : uint8_t { credit = 1, quantity, value, position, rate };
+enum class Limit : uint8_t { credit = 1, quantity, value, position, rate, orders };
 
 constexpr uint8_t market = 1;     // a type
 constexpr uint8_t post_only = 1;  // flags

@@ -28,11 +28,15 @@ struct Clerk {
     void replaced(const Order& order, int32_t price, uint32_t left);
     void canceled(const Order& order);
     void traded(const Order& taker, const Order& maker, int32_t price, uint32_t lots, uint8_t side);
+    bool halts() const;
 };
 
 struct Terms {
-    int64_t value, most, collar;
+    int64_t value, most, collar, margin;
 };
+
+constexpr uint64_t version = 2;  // of the rules, see VERSION in state.py
+constexpr uint32_t max_jump = uint32_t{1} << 31;
 
 struct Market {
     Market(uint32_t number, uint32_t place, Phase phase, const Terms& terms, const Breaker& breaker, Venue* venue,
@@ -45,6 +49,13 @@ struct Market {
     int64_t lowest(int64_t base) const { return terms.collar ? std::max<int64_t>(1, base - away(base)) : 1; }
     int64_t highest(int64_t base) const {
         return terms.collar ? std::min<int64_t>(max_price, base + away(base)) : max_price;
+    }
+
+    int64_t most_for(int64_t price, int64_t trigger) const {
+        return std::max({price, base(trigger), int64_t{book.best(Side::buy)}});
+    }
+    Money margin_of(int64_t lots, int64_t price) const {
+        return Money{lots} * price * terms.value * terms.margin / basis;
     }
 
     // The worst price that a market order may take. 0: nothing says where prices are.
@@ -103,6 +114,7 @@ public:
             case Kind::mass_cancel:
                 if (!market) return reject(c, Reason::no_book);
                 if (!account(c.account)) return reject(c, Reason::no_account);
+                if (static_cast<Kind>(c.kind) == Kind::mass_cancel && has_nothing(c)) return swept(c);
                 return pass(*market, c);
             case Kind::phase:
             case Kind::band:
@@ -148,6 +160,15 @@ public:
             (sum < 0 ? owed : held) += sum < 0 ? -sum : sum;
         }
         return {held, owed};
+    }
+
+    Money pledged(const Account& account) const {
+        Money sum = 0;
+        for (const Holding& each : account.holdings) {
+            const Market& market = *markets_[each.market];
+            sum += market.margin_of(each.lacking(), market.book.last());
+        }
+        return sum;
     }
 
     // Lowest number first.
@@ -213,7 +234,7 @@ private:
         if (static_cast<Kind>(c.kind) == Kind::new_order) {
             const auto number = static_cast<uint32_t>(c.id);
             if (c.id >> 32 != c.account || !number) return Reason::field;
-            if (number <= account->last_number) return Reason::number;
+            if (number <= account->last_number || number - account->last_number > max_jump) return Reason::number;
             account->last_number = number;
         }
         if (account->killed || killed_) return Reason::kill;
@@ -248,8 +269,12 @@ private:
             if (c.price) return reject(c, Reason::field);
             order.price = old->price;
         }
-        const bool in_range = order.quantity > 0 && order.quantity <= max_quantity && order.price > 0 &&
-                              order.price <= max_price;
+        const auto fits = [](int64_t lots) { return lots > 0 && lots <= max_quantity; };
+        if (c.trigger) {
+            if (!fits(c.trigger) || !fits(c.quantity)) return reject(c, Reason::field);
+            order.quantity -= std::max<int64_t>(0, c.trigger - int64_t{old->left});
+        }
+        const bool in_range = fits(order.quantity) && order.price > 0 && order.price <= max_price;
         if (in_range && (order.price != old->price || order.quantity > int64_t{old->left})) {
             const Reason reason = refusal(*who, *market, {static_cast<Side>(old->side), order.price, order.quantity,
                                                           market->book.trigger(*old), old->price, old->left});
@@ -263,27 +288,54 @@ private:
         if (base && (wish.price < market.lowest(base) || wish.price > market.highest(base))) return Reason::collar;
         const int64_t most = market.terms.most;
         if (wish.quantity > account.limit(Limit::quantity) || (most && wish.quantity > most)) return Reason::quantity;
-        const Money worth = Money{wish.price} * wish.quantity * market.terms.value;
+        const bool buys = wish.side == Side::buy;
+        const int64_t price = buys ? wish.price : market.most_for(wish.price, wish.trigger);
+        const Money worth = Money{price} * wish.quantity * market.terms.value;
         if (worth > account.limit(Limit::value)) return Reason::value;
+        if (!wish.old_quantity && account.orders >= account.limit(Limit::orders)) return Reason::orders;
         const Holding& holding = account.holding(market.number, market.place);
         const int64_t lots = holding.open(wish.side) - wish.old_quantity + wish.quantity;
-        const int64_t position = wish.side == Side::buy ? holding.position : -holding.position;
+        const int64_t position = buys ? holding.position : -holding.position;
         if (position + lots > account.limit(Limit::position)) return Reason::position;
 
         Money need = 0;
-        if (wish.side == Side::buy) need = worth - Money{wish.old_price} * wish.old_quantity * market.terms.value;
+        if (buys) need = worth - Money{wish.old_price} * wish.old_quantity * market.terms.value;
         bool pays;
-        if (need <= 0 && wish.quantity <= wish.old_quantity)
+        if (need <= 0 && wish.quantity <= wish.old_quantity) {
             pays = true;
-        else if (lots <= holding.closing(wish.side))
-            pays = wish.side == Side::sell || need <= std::max<Money>(0, account.payable());
-        else
-            pays = need <= account.payable() - (account.shorts ? this->worth(account).second : 0);
+        } else if (lots <= holding.closing(wish.side)) {
+            pays = !buys || need <= std::max<Money>(0, account.payable());
+        } else {
+            const int64_t last = market.book.last();
+            if (!buys)
+                need = market.margin_of(lots - holding.position, std::max(price, last)) -
+                       market.margin_of(holding.lacking(), last);
+            pays = need <= account.payable() - bound(account);
+        }
         return pays ? Reason::none : Reason::credit;
     }
 
+    // What of an account's money its short sales bind, besides what is reserved.
+    Money bound(const Account& account) const {
+        return account.shorts ? worth(account).second + pledged(account) : 0;
+    }
+
+    bool has_nothing(const Command& c) const {
+        if (c.side > 2) return false;
+        const Holding* const held = account(c.account)->held(c.book);
+        return !held || !((c.side != 2 && held->buying) || (c.side != 1 && held->selling));
+    }
+
+    void swept(const Command& c) { say(Told::swept).account = c.account; }
+
     // Have a book do a command, and halt it if that moved the price too far.
     void pass(Market& market, const Command& c) {
+        const bool stays = static_cast<Kind>(c.kind) == Kind::phase && c.type == static_cast<uint8_t>(market.book.phase());
+        if (stays && market.breaker.due_ns) {  // it stays in it, until it is told otherwise
+            market.breaker.due_ns = 0;
+            say(Told::phased).quantity = c.type;
+            return;
+        }
         const size_t from = told_.size();
         market.book.apply(c, index_);
         if (static_cast<Kind>(c.kind) == Kind::phase) {
@@ -318,13 +370,14 @@ private:
         if (find(c.book)) return reject(c, Reason::duplicate);
         const auto fits = [](int64_t number) { return number >= 0 && number <= max_price; };
         if (!c.book || c.type < 1 || c.type > 4 || c.price < 1 || !fits(c.price) || !fits(c.quantity) ||
-            !fits(c.display) || !fits(c.trigger))
+            !fits(c.display) || !fits(c.trigger) || c.id > basis)
             return reject(c, Reason::field);
         constexpr int64_t second = 1'000'000'000;
         const Breaker breaker(c.trigger, (c.tif ? c.tif : 60) * second, (c.flags ? c.flags : 30) * second,
                               (c.stp ? c.stp : 30) * second);
-        add(c.book, static_cast<Phase>(c.type), {c.price, c.quantity, c.display}, breaker);
+        add(c.book, static_cast<Phase>(c.type), {c.price, c.quantity, c.display, static_cast<int64_t>(c.id)}, breaker);
         Event& event = say(Told::opened);
+        event.id = c.id;
         event.other = c.type;
         event.price = c.price;
         event.quantity = c.quantity;
@@ -333,7 +386,7 @@ private:
     }
 
     void limit(const Command& c) {
-        if (!c.account || c.type < 1 || c.type > 5 || c.quantity < 0) return reject(c, Reason::field);
+        if (!c.account || c.type < 1 || c.type > 6 || c.quantity < 0) return reject(c, Reason::field);
         Account* who = account(c.account);
         if (!who) who = &add(c.account);
         who->limits[c.type - 1u] = c.quantity;
@@ -343,12 +396,16 @@ private:
         event.quantity = c.quantity;
     }
 
-    void deposit(const Command& c) {
+    void deposit(const Command& given) {
+        Command c = given;
+        c.id = 0;  // it is no order's, so no answer names it
         Account* const who = account(c.account);
         if (!who) return reject(c, Reason::no_account);
         if (!c.quantity) return reject(c, Reason::field);
-        if (c.quantity < 0 && who->cash - who->reserved - worth(*who).second + c.quantity < 0)
+        if (given.id && (given.id <= who->last_deposit || given.id > UINT32_MAX)) return reject(c, Reason::number);
+        if (c.quantity < 0 && who->cash - who->reserved - bound(*who) + c.quantity < 0)
             return reject(c, Reason::credit);
+        if (given.id) who->last_deposit = static_cast<uint32_t>(given.id);
         who->cash += c.quantity;
         who->paid_in += c.quantity;
         Event& event = say(Told::deposited);
@@ -383,6 +440,7 @@ private:
 
 inline void Clerk::accepted(const Order& order) {
     Account& who = *venue->account(order.account);
+    ++who.orders;
     who.bind(who.holding(market->number, market->place), order.side, order.price, order.left, market->terms.value);
 }
 
@@ -396,6 +454,7 @@ inline void Clerk::replaced(const Order& order, int32_t price, uint32_t left) {
 inline void Clerk::canceled(const Order& order) {
     Account& who = *venue->account(order.account);
     Holding& holding = who.holding(market->number, market->place);
+    --who.orders;
     who.bind(holding, order.side, order.price, -int64_t{order.left}, market->terms.value);
 }
 
@@ -405,6 +464,7 @@ inline void Clerk::traded(const Order& taker, const Order& maker, int32_t price,
         Account& who = *venue->account(order->account);
         Holding& holding = who.holding(market->number, market->place);
         who.bind(holding, order->side, order->price, -int64_t{lots}, market->terms.value);
+        who.orders -= !order->left;
         who.trade(holding, order->side == static_cast<uint8_t>(Side::buy), lots, money);
     }
     if (!side) market->breaker.restart();
@@ -412,20 +472,22 @@ inline void Clerk::traded(const Order& taker, const Order& maker, int32_t price,
     if (side && far) market->tripped = true;
 }
 
+inline bool Clerk::halts() const { return market->tripped; }
+
 inline uint64_t Venue::digest() const {
     Digest digest;
     const auto mix = [&](auto... words) { (digest.mix(static_cast<uint64_t>(words)), ...); };
-    mix(now_ns_, killed_, markets_.size(), accounts_.size());
+    mix(version, now_ns_, killed_, markets_.size(), accounts_.size());
     for (const Market* market : markets()) {
         const Breaker& breaker = market->breaker;
-        mix(market->number, market->terms.value, market->terms.most, market->terms.collar, breaker.halt,
+        mix(market->number, market->terms.value, market->terms.most, market->terms.collar, market->terms.margin, breaker.halt,
             breaker.window_ns, breaker.pause_ns, breaker.auction_ns, breaker.due_ns);
         for (size_t i = 0; i < breaker.count(); ++i)
             mix(breaker.slice(i).number, breaker.slice(i).low, breaker.slice(i).high);
         mix(market->book.digest());
     }
     for (const Account* account : accounts()) {
-        mix(account->number, account->killed, account->last_number, account->second, account->sent);
+        mix(account->number, account->killed, account->last_number, account->last_deposit, account->second, account->sent);
         for (const Money money : {account->cash, account->paid_in, account->reserved}) mix(money, money >> 64);
         for (const int64_t each : account->limits) mix(each);
         for (const Holding& each : account->holdings)

@@ -37,6 +37,8 @@ class Instrument:
     """How far from the last price an order may be, in basis points; 0: as far as it likes."""
     halt_bp: int = 700
     """A move of the price beyond this halts trading, in basis points; 0: none does."""
+    margin_bp: int = 2_000
+    """What a short sale needs besides, in basis points of what it is worth; 0: nothing."""
 
     def price(self, ticks: int) -> str:
         """Return a price as people read it."""
@@ -67,8 +69,8 @@ class Instrument:
         """Return what opens its book: the book itself, and the price that the first ones are compared with."""
         return [
             Command(
-                Kind.OPEN, type=Phase.CONTINUOUS, price=self.value, quantity=self.most_lots, display=self.collar_bp,
-                trigger=self.halt_bp,
+                Kind.OPEN, id=self.margin_bp, type=Phase.CONTINUOUS, price=self.value, quantity=self.most_lots,
+                display=self.collar_bp, trigger=self.halt_bp,
             ),
             Command(Kind.REFERENCE, price=self.opening),
         ]  # fmt: skip

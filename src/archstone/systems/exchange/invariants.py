@@ -60,6 +60,7 @@ class Watch:
         self.shown: dict[tuple[int, Side], Counter[int]] = defaultdict(Counter)
         """By book and side: lots shown at each price."""
         self._open: Counter[tuple[int, int, Side]] = Counter()
+        self._live: Counter[int] = Counter()
         self._phases: dict[int, int] = {}
         self._values: dict[int, int] = {}
         self._limits: dict[tuple[int, int], int] = {}
@@ -102,7 +103,11 @@ class Watch:
         order = _Order(book, fields["account"], side, fields["price"], fields["quantity"])
         self.orders[fields["id"]] = order
         self._open[book, order.account, side] += order.left
-        self._is_within_limits(fields["id"], order)
+        self._live[order.account] += 1
+        if (live := self._live[order.account]) > self._limits.get((order.account, Limit.ORDERS), live):
+            self._fault(f"account {order.account} has {live} open orders: more than its limit")
+        bids = self.shown.get((book, Side.BUY), ()) if side == Side.SELL else ()
+        self._is_within_limits(fields["id"], order, max(order.price, *bids, 0))
 
     def _traded(self, fields: Fields) -> None:
         price, aggressor = fields["price"], fields["side"]
@@ -158,7 +163,7 @@ class Watch:
         self._show(order, min(order.shown, fields["quantity"]) if fields["other"] else 0)
         self._open[order.book, order.account, order.side] += fields["quantity"] - order.left
         order.price, order.left = fields["price"], fields["quantity"]
-        self._is_within_limits(fields["id"], order)
+        self._is_within_limits(fields["id"], order, order.price)
 
     def _opened(self, fields: Fields) -> None:
         self._phases[int(fields["asked"]["book"])] = fields["other"]
@@ -177,6 +182,7 @@ class Watch:
     def _close(self, id: int, order: _Order) -> None:
         self._show(order, 0)
         self._open[order.book, order.account, order.side] -= order.left
+        self._live[order.account] -= 1
         del self.orders[id]
 
     def _show(self, order: _Order, lots: int) -> None:
@@ -192,12 +198,13 @@ class Watch:
         if self._phases.get(book) == Phase.CONTINUOUS and buys and sells and max(buys) >= min(sells):
             self._fault(f"after command {self.last} book {book} is crossed: {max(buys)} is bid, {min(sells)} asked")
 
-    def _is_within_limits(self, id: int, order: _Order) -> None:
+    def _is_within_limits(self, id: int, order: _Order, price: int) -> None:
+        """Look at an order that may trade at `price`: its own, and of a new sale the best bid's."""
         open_lots = self._open[order.book, order.account, order.side]
         toward = 1 if order.side == Side.BUY else -1
         for limit, has in (
             (Limit.QUANTITY, order.left),
-            (Limit.VALUE, order.left * order.price * self._values.get(order.book, 1)),
+            (Limit.VALUE, order.left * price * self._values.get(order.book, 1)),
             (Limit.POSITION, toward * self.positions[order.book, order.account] + open_lots),
         ):
             most = self._limits.get((order.account, limit))

@@ -277,7 +277,7 @@ def _founding(seat: Seat) -> list[Command]:
         Limit.RATE: max(100, round(4 * seat.most_per_s)),
     }
     given = [Command(Kind.LIMIT, account=seat.account, type=kind, quantity=most) for kind, most in limits.items()]
-    return [*given, Command(Kind.DEPOSIT, account=seat.account, quantity=money)]
+    return [*given, Command(Kind.DEPOSIT, 1, seat.account, quantity=money)]
 
 
 def _view(seat: Seat, exchange: Exchange) -> View:

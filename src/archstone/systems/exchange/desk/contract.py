@@ -301,6 +301,8 @@ class Limits(Value):
     """Lots of one book, once all that is open were done."""
     rate: int | None
     """Commands within a second."""
+    orders: int | None
+    """Working orders."""
 
 
 class Bucket(Value):

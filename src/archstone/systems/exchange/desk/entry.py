@@ -93,7 +93,9 @@ class Entry:
         """Change what is open of an order, and its price. None: the price that it has."""
         order = self.order(account, number)
         wanted = order.price if price is None else price
-        command = Command(Kind.REPLACE, id=order.id, account=account, price=wanted, quantity=quantity)
+        command = Command(
+            Kind.REPLACE, id=order.id, account=account, price=wanted, quantity=quantity, trigger=order.left
+        )
         batch = await self._submit(account, command, order.book)
         _check(batch, number)
         return batch.last, order

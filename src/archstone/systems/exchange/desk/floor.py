@@ -36,6 +36,7 @@ HOUSE_LIMITS: Final[dict[Limit, int]] = {
     Limit.VALUE: 50_000_000,
     Limit.POSITION: 20_000,
     Limit.RATE: 100,
+    Limit.ORDERS: 1_000,
 }
 """What a new account is bound to; money in cents."""
 CHECKPOINT_S: Final = 60.0
@@ -146,7 +147,7 @@ class Floor:
 
     async def _open_account(self, account: int, cents: int) -> None:
         limits = [Command(Kind.LIMIT, account=account, type=which, quantity=at) for which, at in HOUSE_LIMITS.items()]
-        await self.submit(rows([*limits, Command(Kind.DEPOSIT, account=account, quantity=cents)]))
+        await self.submit(rows([*limits, Command(Kind.DEPOSIT, 1, account, quantity=cents)]))
         self._opened.add(account)
 
     def listen(self, listener: Listener) -> Callable[[], None]:

@@ -25,7 +25,7 @@ SideWord = Literal["buy", "sell"]
 TifWord = Literal["gtc", "day", "ioc", "fok"]
 SelfTradeWord = Literal["none", "cancel_taker", "cancel_maker", "cancel_both"]
 PhaseWord = Literal["continuous", "auction", "halted", "closed"]
-LimitWord = Literal["credit", "quantity", "value", "position", "rate"]
+LimitWord = Literal["credit", "quantity", "value", "position", "rate", "orders"]
 
 SIDES: Final[dict[str, Side]] = {each.name.lower(): each for each in Side}
 TIFS: Final[dict[str, TimeInForce]] = {each.name.lower(): each for each in TimeInForce}
@@ -56,6 +56,7 @@ REASONS: Final[dict[int, str]] = {
     Reason.POSITION: "the position would be too large",
     Reason.RATE: "too many commands in a second",
     Reason.BREAKER: "the price has moved too far: trading halts",
+    Reason.ORDERS: "too many orders are working",
 }
 """Of reasons, in a few words; those that are left out are told by their name."""
 

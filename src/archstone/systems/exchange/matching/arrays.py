@@ -3,7 +3,7 @@
 Both records have 64 bytes and no padding that means anything, so that a file, a socket and a C++ engine read the same.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from archstone.systems.exchange.matching.commands import Command
 from archstone.systems.exchange.matching.events import Event
 
-__all__ = ["COMMAND", "EVENT", "Commands", "Events", "applied", "commands_of", "rows_of"]
+__all__ = ["COMMAND", "EVENT", "Commands", "Events", "applied", "commands_of", "rows_of", "told_rows"]
 
 COMMAND: Final = np.dtype(
     [
@@ -76,7 +76,11 @@ def commands_of(rows: Commands) -> list[Command]:
 
 def applied(apply: Callable[[Command], list[Event]], rows: Commands) -> Events:
     """Return what came of each of `rows`, done one after another."""
-    told = [(index, event) for index, each in enumerate(commands_of(rows)) for event in apply(each)]
+    return told_rows([(index, event) for index, each in enumerate(commands_of(rows)) for event in apply(each)])
+
+
+def told_rows(told: Sequence[tuple[int, Event]]) -> Events:
+    """Return events, each with the place of its command, as an array."""
     events = np.zeros(len(told), EVENT)
     events["command"] = [index for index, _ in told]
     for name in Event._fields:

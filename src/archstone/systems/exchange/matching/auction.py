@@ -13,7 +13,7 @@ no worse price than its own counts up to that price, and does not pull.
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from archstone.systems.exchange.matching.book import Half
+from archstone.systems.exchange.matching.book import Half, Order
 from archstone.systems.exchange.matching.commands import Type
 
 __all__ = ["Cross", "crossing"]
@@ -31,8 +31,7 @@ class Cross(NamedTuple):
 
 def crossing(buys: Half, sells: Half, reference: int) -> Cross | None:
     """Return at which price an auction ends; None: nobody can trade. `reference` 0: there is none."""
-    prices = sorted({*_limits(buys), *_limits(sells)}) or [reference][: reference > 0]
-    found = [cross for cross in (_at(price, buys, sells) for price in prices) if cross.volume]
+    found = [cross for cross in _crosses(buys, sells, reference) if cross.volume]
     if not found:
         return None
     most = max(each.volume for each in found)
@@ -50,12 +49,17 @@ def _limits(half: Half) -> Iterator[int]:
     return (price for price in half.prices() if any(order.type == Type.LIMIT for order in half.at(price)))
 
 
-def _at(price: int, buys: Half, sells: Half) -> Cross:
-    bought = _lots(buys, (each for each in buys.prices() if each >= price))
-    sold = _lots(sells, (each for each in sells.prices() if each <= price))
-    return Cross(price, min(bought, sold), bought - sold)
+def _crosses(buys: Half, sells: Half, reference: int) -> Iterator[Cross]:
+    """Give how it would end at each candidate, lowest first: the higher, the less is bought and the more is sold."""
+    bids, asks = ({price: _lots(half.at(price)) for price in half.prices()} for half in (buys, sells))
+    candidates = {*_limits(buys), *_limits(sells)} or {reference} - {0}
+    bought, sold = _lots(buys.market.values()) + sum(bids.values()), _lots(sells.market.values())
+    for price in sorted({*bids, *asks, *candidates}):
+        sold += asks.get(price, 0)
+        if price in candidates:
+            yield Cross(price, min(bought, sold), bought - sold)
+        bought -= bids.get(price, 0)
 
 
-def _lots(half: Half, prices: Iterable[int]) -> int:
-    total = sum(order.left for order in half.market.values())
-    return total + sum(order.left for price in prices for order in half.at(price))
+def _lots(orders: Iterable[Order]) -> int:
+    return sum(order.left for order in orders)

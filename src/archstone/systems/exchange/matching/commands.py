@@ -4,21 +4,26 @@ Which fields a command uses; all others are 0:
 
     NEW          id account side  type tif flags stp  price quantity display trigger
     CANCEL       id account
-    REPLACE      id account  price quantity            what is to be open from now on
+    REPLACE      id account  price quantity            what is to be open from now on; of a venue also `trigger`: what
+                                                       its sender believes to be open (0: not said). What has been
+                                                       filled since then is taken off `quantity`
     MASS_CANCEL  account side                          side 0: both
-    PHASE        type                                  the `Phase` to enter
+    PHASE        type                                  the `Phase` to enter; of a venue also the one it is in, while its
+                                                       breaker would end that: then nothing but PHASE does
     BAND         price trigger                         lowest and highest price; 0 and 0: none
     REFERENCE    price                                 what an auction stays near when nothing else decides
 
 and those that a venue does by itself, before any book (an engine refuses them):
 
-    OPEN         book  type price quantity display trigger  tif flags stp
+    OPEN         book  type price quantity display trigger  tif flags stp  id
                                                        a new book: the `Phase` it begins with, what a lot is worth per
                                                        tick, lots of an order at most, collar and halt in basis points
                                                        (0: none); and seconds of the breaker: its window, how long it
-                                                       halts, how long the auction gathers after that (0: 60, 30, 30)
+                                                       halts, how long the auction gathers after that (0: 60, 30, 30);
+                                                       `id`: margin of short sales in basis points, at most 10,000
     LIMIT        account  type quantity                 the `Limit`, and what it is from now on; a new account is made
-    DEPOSIT      account  quantity                      money comes in; below 0: goes out
+    DEPOSIT      account  quantity  id                  money comes in; below 0: goes out. `id`: 0, or a number that
+                                                       rises with each that is done: what is sent twice is done once
     KILL         account  type                          1: orders are refused and all that rest are cancelled; 0: again;
                                                        account 0: everybody's
     TICK         book                                  nothing but that time passes: what is due in the book happens
@@ -141,6 +146,8 @@ class Limit(IntEnum):
     """Lots of one book that are held, or owed, once all that is open were done."""
     RATE = 5
     """New orders and replaces within a second of the clock. Cancelling is free."""
+    ORDERS = 6
+    """Live orders in all books together, sleeping stops too."""
 
 
 class Command(NamedTuple):

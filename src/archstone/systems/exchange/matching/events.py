@@ -17,7 +17,7 @@
 and a venue besides
 
     OPENED      other price quantity left other_left    a book: its `Phase`, a lot's worth per tick, lots of an order at
-                                                        most, collar and halt
+                id                                      most, collar and halt; `id`: the margin of short sales
     LIMITED     account other quantity                  the `Limit` `other` is `quantity` now
     DEPOSITED   account quantity                        money came in; below 0: went out
     KILLED      account quantity                        1: the kill switch is on, 0: off; account 0: everybody's
@@ -86,7 +86,7 @@ class Reason(IntEnum):
     KILL = 18
     """The kill switch is on."""
     NUMBER = 19
-    """The account has used this number of an order, or a higher one."""
+    """The account has used this number of an order, or a higher one; or its last one is too far below."""
     QUANTITY = 20
     VALUE = 21
     COLLAR = 22
@@ -96,6 +96,8 @@ class Reason(IntEnum):
     RATE = 25
     BREAKER = 26
     """The price has moved too far: trading halts."""
+    ORDERS = 27
+    """The account has as many live orders as it may."""
 
 
 class Event(NamedTuple):

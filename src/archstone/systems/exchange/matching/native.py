@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import Any, Protocol, cast
 
+import numpy as np
+
 from archstone.systems.exchange.matching.arrays import COMMAND, EVENT, Commands, Events
 from archstone.systems.exchange.matching.commands import Command, Phase, Side
 from archstone.systems.exchange.matching.engine import Engine
@@ -52,7 +54,7 @@ class NativeEngine:
         """Do commands, shape (n,), one after another, and return all that came of them, shape (m,)."""
         if commands.dtype != COMMAND:
             raise TypeError(f"commands have the dtype COMMAND, not {commands.dtype}")
-        return cast("Events", self._book.apply_batch(commands).view(EVENT))
+        return cast("Events", self._book.apply_batch(np.ascontiguousarray(commands)).view(EVENT))
 
     def depth(self, side: Side, levels: int) -> list[tuple[int, int, int]]:
         """Return the best `levels` prices of a side: price, lots shown, orders."""

@@ -10,7 +10,8 @@ The rules where venues differ:
 - A replaced order keeps its place if its price stays and its quantity does not grow; else it arrives anew.
 - FOK looks at whole prices: an order of its own account at a price that it needs kills it, unless it cancels makers.
 - A PROTECTED market order waits for an auction at its price, among the others, and bands do not touch it.
-- Stops wake by any trade, in the order nearest trigger first, buys before sells, and then one after another.
+- Stops wake by any trade, in the order nearest trigger first, buys before sells, and then one after another. After a
+  trade that is to halt the book (`watch` says so) none wakes: those that were touched sleep on.
 - A band cancels what lies outside it, so that there is never a trade outside.
 """
 
@@ -65,6 +66,9 @@ class ReferenceEngine:
         self._woken: deque[Order] = deque()
         self._low = self._high = 0
         """Of the trades since stops were last woken. 0: there was none."""
+        self.watch: Callable[[int, int], bool] = _goes_on
+        """Is told price and aggressor of each trade as it happens, and returns whether the book is to halt for it."""
+        self._stopped = False
         self._told: list[Event] = []
         self._verbs: dict[int, Callable[[Command], None]] = {
             Kind.NEW: self._new,
@@ -78,7 +82,7 @@ class ReferenceEngine:
 
     def apply(self, command: Command) -> list[Event]:
         """Do one command and return all that came of it. Never raises: what cannot be done is rejected."""
-        self._told = []
+        self._told, self._stopped = [], False
         verb = self._verbs.get(command.kind)
         if verb is None:
             self._reject(command, Reason.FIELD)
@@ -232,12 +236,13 @@ class ReferenceEngine:
                 del self._live[order.id]
         self.last = self.reference = price
         self._low, self._high = min(self._low or price, price), max(self._high, price)
+        self._stopped |= self.watch(price, aggressor)
         told = Event(Told.TRADED, one.id, other.id, one.account, other.account, aggressor, 0, price, lots)
         self._told.append(told._replace(left=one.left, other_left=other.left))
 
     def _wake(self) -> None:
-        """Let stops that trades have touched arrive, until none is left."""
-        while self.phase == Phase.CONTINUOUS:
+        """Let stops that trades have touched arrive, until none is left or the book is to halt."""
+        while self.phase == Phase.CONTINUOUS and not self._stopped:
             if self._high:
                 self._woken += self._sleeping[Side.BUY].woken(self._high)
                 self._woken += self._sleeping[Side.SELL].woken(self._low)
@@ -248,6 +253,9 @@ class ReferenceEngine:
             self._tell(Told.TRIGGERED, order, price=order.trigger)
             order.trigger = 0
             self._arrive(order)
+        for order in self._woken:  # at each trigger all or none are here: their order stays as it was
+            self._sleeping[Side(order.side)].add(order)
+        self._woken.clear()
         self._low = self._high = 0
 
     # Changing and cancelling
@@ -265,18 +273,16 @@ class ReferenceEngine:
         reason = Reason.UNKNOWN if order is None else self._irreplaceable(order, command)
         if order is None or reason:
             self._reject(command, reason)
-        elif order.trigger:
-            order.price, order.left = command.price, command.quantity
-            self._tell(Told.REPLACED, order, price=order.price, quantity=order.left, other=1)
-        elif command.price == order.price and command.quantity <= order.left:
-            order.left = command.quantity
-            order.shown = min(order.shown, order.left)
-            self._tell(Told.REPLACED, order, price=order.price, quantity=order.left, other=1)
-        else:
+            return
+        keeps = order.trigger or (command.price == order.price and command.quantity <= order.left)
+        if not keeps:
             self._take_out(order)
-            order.price, order.left = command.price, command.quantity
-            self._tell(Told.REPLACED, order, price=order.price, quantity=order.left)
+        order.price, order.left = command.price, command.quantity
+        self._tell(Told.REPLACED, order, price=order.price, quantity=order.left, other=bool(keeps))
+        if not keeps:
             self._arrive(order)
+        elif not order.trigger:
+            order.shown = min(order.shown, order.left)
 
     def _irreplaceable(self, order: Order, command: Command) -> Reason:
         if self.phase in {Phase.HALTED, Phase.CLOSED}:
@@ -399,3 +405,7 @@ class ReferenceEngine:
 
     def _reject(self, command: Command, reason: Reason) -> None:
         self._told.append(Event(Told.REJECTED, command.id, account=command.account, reason=reason))
+
+
+def _goes_on(_price: int, _aggressor: int) -> bool:
+    return False

@@ -119,7 +119,7 @@ class Replica:
     def next_frame(self, commands: Commands, *, epoch: int | None = None) -> Frame:
         """Return the frame of new commands, to be held next. All held frames are done."""
         digest = None
-        if self.done.sequence - self._noted >= self.settings.digest_commands:
+        if epoch is not None or self.done.sequence - self._noted >= self.settings.digest_commands:
             digest, self._noted = self.venue.digest(), self.done.sequence
         at_ns = self._pace.next_ns(self.log.end.at_ns)
         return Frame.after(self.log.end, commands, at_ns=at_ns, digest=digest, epoch=epoch)

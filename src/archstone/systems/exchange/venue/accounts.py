@@ -45,6 +45,11 @@ class Holding:
         """Return the lots of open orders of a side."""
         return self.buying if side == Side.BUY else self.selling
 
+    @property
+    def short(self) -> int:
+        """Lots that are owed once all sales that are open were done."""
+        return max(0, self.selling - self.position)
+
     def closing(self, side: int) -> int:
         """Return how many lots a side can trade before it opens a position, or enlarges one."""
         return max(0, -self.position if side == Side.BUY else self.position)
@@ -64,10 +69,14 @@ class Account:
     killed: bool = False
     last_number: int = 0
     """The highest number of an order so far."""
+    last_deposit: int = 0
+    """The highest number of a deposit so far. 0: none had one."""
     second: int = 0
     """Of the clock, in which it last sent orders."""
     sent: int = 0
     """Orders and replaces in that second."""
+    orders: int = 0
+    """That are live."""
     holdings: dict[int, Holding] = field(default_factory=dict[int, Holding])
     """By book."""
 

@@ -46,8 +46,10 @@ class VenueFlow:
     """Of an order at most."""
     position: int = 20_000
     rate: int = 10_000
+    orders: int = 1_000
     collar: int = 500
     halt: int = 0
+    margin: int = 0
     spread: int = 20
     drift: float = 0.0
     """Ticks that a book's middle moves with a command."""
@@ -62,7 +64,17 @@ class VenueFlow:
 
 VENUE_FLOWS: Final = {
     "quiet": VenueFlow(halt=2_000),
-    "tight": VenueFlow(money=2_500_000, credit=100_000, value=1_900_000, lots=95, position=200, rate=50, collar=12),
+    "tight": VenueFlow(
+        money=2_500_000,
+        credit=100_000,
+        margin=3_000,
+        value=1_900_000,
+        lots=95,
+        position=200,
+        rate=50,
+        orders=4,
+        collar=12,
+    ),
     "crash": VenueFlow(halt=100, drift=-1.0, spread=50, step_ns=200_000_000),
     "many": VenueFlow(books=5, accounts=60, halt=50, spread=60, rules=True, operator_ratio=0.03, step_ns=100_000_000),
 }
@@ -95,7 +107,8 @@ class _Stream:
         if draw < 0.85:
             return self._target(Kind.CANCEL)
         if draw < 0.99:
-            return self._target(Kind.REPLACE, price=self._price(book), quantity=self._lots())
+            believed = self._lots() if self.random.random() < 0.3 else 0
+            return self._target(Kind.REPLACE, price=self._price(book), quantity=self._lots(), trigger=believed)
         return book, Command(Kind.MASS_CANCEL, account=self._account(), side=self.random.choice([0, 1, 2]))
 
     def _account(self) -> int:
@@ -156,7 +169,10 @@ class _Stream:
             Command(Kind.KILL),
             Command(Kind.LIMIT, account=account, type=random.choice([*Limit]), quantity=self._some()),
             Command(
-                Kind.DEPOSIT, account=account, quantity=random.randint(-self.kind.money // 4, self.kind.money // 4)
+                Kind.DEPOSIT,
+                random.choice([0, 0, random.randint(1, 100)]),
+                account,
+                quantity=random.randint(-self.kind.money // 4, self.kind.money // 4),
             ),
         ]
         return book, random.choice(choices)
@@ -180,11 +196,25 @@ def opening(kind: VenueFlow) -> Commands:
         Limit.VALUE: kind.value,
         Limit.POSITION: kind.position,
         Limit.RATE: kind.rate,
+        Limit.ORDERS: kind.orders,
     }
     made = [
         (
             book,
-            Command(Kind.OPEN, 0, 0, 0, Phase.CONTINUOUS, 4, 2, 3, 1 + book % 3, kind.lots * 2, kind.collar, kind.halt),
+            Command(
+                Kind.OPEN,
+                kind.margin,
+                0,
+                0,
+                Phase.CONTINUOUS,
+                4,
+                2,
+                3,
+                1 + book % 3,
+                kind.lots * 2,
+                kind.collar,
+                kind.halt,
+            ),
         )
         for book in range(1, kind.books + 1)
     ]

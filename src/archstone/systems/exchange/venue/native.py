@@ -3,10 +3,12 @@
 from importlib import import_module
 from typing import Any, Protocol, Self, cast
 
+import numpy as np
+
 from archstone.systems.exchange.matching import COMMAND, EVENT, Commands, Events, Side
 from archstone.systems.exchange.venue.port import Standing, Venue
 from archstone.systems.exchange.venue.reference import ReferenceVenue
-from archstone.systems.exchange.venue.state import DumpError, body_of, wrapped
+from archstone.systems.exchange.venue.state import VERSION, DumpError, body_of, wrapped
 
 __all__ = ["NativeVenue", "fastest", "venue"]
 
@@ -34,20 +36,30 @@ class NativeVenue:
             body: Of a dump; `load` has checked it.
 
         Raises:
-            ImportError: `archstone-matching` is not installed.
+            ImportError: `archstone-matching` is not installed, or has other rules than those here.
         """
         try:
-            made: Any = import_module("archstone_matching").Venue
-        except (ImportError, AttributeError) as error:  # the first versions had books only
-            message = "the venue in C++ is not installed: pip install -U archstone-matching"
+            module: Any = import_module("archstone_matching")
+        except ImportError as error:
+            message = "the venue in C++ is not installed: pip install archstone-matching"
             raise ImportError(message, name="archstone_matching") from error
-        self._venue: _Venue = made() if body is None else made(body)
+        if (rules := getattr(module, "RULES", 1)) != VERSION:
+            message = (
+                f"the venue in C++ has version {rules} of the rules, not {VERSION}: pip install -U archstone-matching"
+            )
+            raise ImportError(message, name="archstone_matching")
+        self._venue: _Venue = module.Venue() if body is None else module.Venue(body)
 
     def apply(self, commands: Commands, at_ns: int) -> Events:
-        """Do commands; see `Venue.apply`. RuntimeError: another thread is in it."""
+        """Do commands; see `Venue.apply`.
+
+        Raises:
+            MemoryError: It ended within a command. Every later call has RuntimeError: make it again from the log.
+            RuntimeError: Another thread is in it; nothing has happened.
+        """
         if commands.dtype != COMMAND:
             raise TypeError(f"commands have the dtype COMMAND, not {commands.dtype}")
-        return cast("Events", self._venue.apply_batch(commands, at_ns).view(EVENT))
+        return cast("Events", self._venue.apply_batch(np.ascontiguousarray(commands), at_ns).view(EVENT))
 
     def depth(self, book: int, side: Side, levels: int) -> list[tuple[int, int, int]]:
         """Return the best prices of a side; see `Venue.depth`."""

@@ -6,10 +6,13 @@ from typing import Final, Protocol
 
 from archstone.systems.exchange.matching import Commands, Events, Side
 
-__all__ = ["MAX_NUMBER", "Standing", "Venue", "order_id", "order_of"]
+__all__ = ["MAX_JUMP", "MAX_NUMBER", "Standing", "Venue", "order_id", "order_of"]
 
 MAX_NUMBER: Final = 2**32 - 1
 """The highest number that an account gives to an order; the lowest is 1."""
+
+MAX_JUMP: Final = 2**31
+"""How far above an account's last number the next one may be: the highest, sent by mistake, does not use up all."""
 
 
 def order_id(account: int, number: int) -> int:

@@ -9,12 +9,10 @@ KILL cancels in all books, lowest number first, and in each as a mass cancel doe
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Self
 
-import numpy as np
-
 from archstone.systems.exchange.matching import (
-    EVENT,
     MAX_PRICE,
     MAX_QUANTITY,
     Command,
@@ -31,17 +29,19 @@ from archstone.systems.exchange.matching import (
     Type,
     commands_of,
 )
+from archstone.systems.exchange.matching.arrays import told_rows
 from archstone.systems.exchange.matching.checks import fault_of
 from archstone.systems.exchange.matching.digest import digest_of
-from archstone.systems.exchange.venue.accounts import NO_LIMIT, Account, Open
+from archstone.systems.exchange.venue.accounts import NO_LIMIT, Account, Holding, Open
 from archstone.systems.exchange.venue.market import Market, market_of
-from archstone.systems.exchange.venue.port import Standing, order_of
-from archstone.systems.exchange.venue.risk import Wish, owed, refusal
+from archstone.systems.exchange.venue.port import MAX_JUMP, MAX_NUMBER, Standing, order_of
+from archstone.systems.exchange.venue.risk import Wish, owed, pledged, refusal
 from archstone.systems.exchange.venue.state import DumpError, State, dumped, loaded, words_of
 
 __all__ = ["ReferenceVenue"]
 
 _SECOND_NS = 1_000_000_000
+_NOTHING = Holding()
 
 
 class ReferenceVenue:
@@ -50,6 +50,8 @@ class ReferenceVenue:
     def __init__(self, state: State | None = None) -> None:
         """Make one with that state; None: without books and accounts."""
         self.state = state or State()
+        for market in self.state.markets.values():
+            market.engine.watch = partial(self._sees, market)
         self._verbs: dict[int, Callable[[int, Command], list[Event]]] = {
             Kind.OPEN: self._open,
             Kind.LIMIT: self._limit,
@@ -58,7 +60,7 @@ class ReferenceVenue:
         }
         self._book_verbs: dict[int, Callable[[Market, Command], list[Event]]] = {
             Kind.CANCEL: self._owned,
-            Kind.MASS_CANCEL: self._owned,
+            Kind.MASS_CANCEL: self._mass_cancel,
             Kind.PHASE: self._enter,
             Kind.BAND: self._ruled,
             Kind.REFERENCE: self._ruled,
@@ -72,11 +74,7 @@ class ReferenceVenue:
         books = commands["book"].tolist()
         for index, (book, command) in enumerate(zip(books, commands_of(commands), strict=True)):
             told += [(index, event) for event in self._do(book, command)]
-        events = np.zeros(len(told), EVENT)
-        events["command"] = [index for index, _ in told]
-        for name in Event._fields:
-            events[name] = [getattr(event, name) for _, event in told]
-        return events
+        return told_rows(told)
 
     def _do(self, book: int, command: Command) -> list[Event]:
         if (verb := self._verbs.get(command.kind)) is not None:
@@ -115,7 +113,7 @@ class ReferenceVenue:
             owner, number = order_of(command.id)
             if owner != account.number or not number:
                 return Reason.FIELD
-            if number <= account.last_number:
+            if not account.last_number < number <= account.last_number + MAX_JUMP:
                 return Reason.NUMBER
             account.last_number = number
         if account.killed or self.state.killed:
@@ -145,6 +143,10 @@ class ReferenceVenue:
             if command.price:
                 return Reason.FIELD
             command = command._replace(price=old.price)
+        if command.trigger:
+            if not (0 < command.trigger <= MAX_QUANTITY and 0 < command.quantity <= MAX_QUANTITY):
+                return Reason.FIELD
+            command = command._replace(quantity=command.quantity - max(0, command.trigger - old.left))
         in_range = 0 < command.quantity <= MAX_QUANTITY and 0 < command.price <= MAX_PRICE
         if not in_range or (command.price == old.price and command.quantity <= old.left):
             return command
@@ -156,6 +158,15 @@ class ReferenceVenue:
             return _rejected(command, Reason.NO_ACCOUNT)
         return market.engine.apply(command)
 
+    def _mass_cancel(self, market: Market, command: Command) -> list[Event]:
+        """Cancel all of an account. Who has nothing open there is told so without a look at all who have."""
+        account = self.state.accounts.get(command.account)
+        holding = _NOTHING if account is None else account.holdings.get(market.book, _NOTHING)
+        sides = [command.side] if command.side else [*Side]
+        if account is None or command.side not in {0, *Side} or any(holding.open(side) for side in sides):
+            return self._owned(market, command)
+        return [Event(Told.SWEPT, account=command.account)]
+
     def _ruled(self, market: Market, command: Command) -> list[Event]:
         return market.engine.apply(command)
 
@@ -166,32 +177,31 @@ class ReferenceVenue:
 
     def _settled(self, market: Market, events: list[Event]) -> list[Event]:
         """Note what the events of a book mean for accounts; return them, and the halt if they come to one."""
-        tripped = False
         for event in events:
             match event.kind:
                 case Told.ACCEPTED:
                     order = market.orders[event.id] = Open(event.account, event.side, event.price, event.quantity)
+                    self.state.accounts[order.account].orders += 1
                     self.state.accounts[order.account].bind(market.book, order, order.left, market.value)
                 case Told.REPLACED:
                     order = self._released(market, event.id)
                     order.price, order.left = event.price, event.quantity
                     self.state.accounts[order.account].bind(market.book, order, order.left, market.value)
                 case Told.CANCELED:
-                    self._released(market, event.id)
+                    self.state.accounts[self._released(market, event.id).account].orders -= 1
                     del market.orders[event.id]
                 case Told.TRADED:
-                    tripped |= self._traded(market, event)
+                    self._traded(market, event)
                 case _:
                     pass
-        return events + self._move(market, Phase.HALTED) if tripped else events
+        return events + self._move(market, Phase.HALTED) if market.tripped else events
 
     def _released(self, market: Market, id: int) -> Open:
         order = market.orders[id]
         self.state.accounts[order.account].bind(market.book, order, -order.left, market.value)
         return order
 
-    def _traded(self, market: Market, event: Event) -> bool:
-        """Note a trade, and return whether it trips the breaker. What an auction trades never does."""
+    def _traded(self, market: Market, event: Event) -> None:
         taker = event.side or Side.BUY
         maker = Side.SELL if taker == Side.BUY else Side.BUY
         for key, number, side in ((event.id, event.account, taker), (event.other, event.other_account, maker)):
@@ -200,10 +210,15 @@ class ReferenceVenue:
             account.trade(market.book, side, event.quantity, event.price * event.quantity * market.value)
             order.left -= event.quantity
             if not order.left:
+                account.orders -= 1
                 del market.orders[key]
-        if not event.side:
+
+    def _sees(self, market: Market, price: int, aggressor: int) -> bool:
+        """Have the breaker see a trade; return whether the book is to halt. What an auction trades never does that."""
+        if not aggressor:
             market.breaker.restart()
-        return market.breaker.trips(event.price, self.state.now_ns)
+        market.tripped |= market.breaker.trips(price, self.state.now_ns)
+        return market.tripped
 
     # Phases
 
@@ -215,11 +230,15 @@ class ReferenceVenue:
     def _move(self, market: Market, phase: Phase) -> list[Event]:
         """Have the breaker enter a phase."""
         if phase == Phase.HALTED:
+            market.tripped = False
             market.breaker.trip(self.state.now_ns)
         events = market.engine.apply(Command(Kind.PHASE, type=phase))
         return [each._replace(reason=Reason.BREAKER) if each.kind == Told.PHASED else each for each in events]
 
     def _enter(self, market: Market, command: Command) -> list[Event]:
+        if market.breaker.due_ns and command.type == market.engine.phase:  # it stays in it, until it is told otherwise
+            market.breaker.due_ns = 0
+            return [Event(Told.PHASED, quantity=command.type)]
         events = market.engine.apply(command)
         if any(each.kind == Told.PHASED for each in events):
             market.breaker.due_ns = 0  # from now on whoever said so decides
@@ -233,10 +252,12 @@ class ReferenceVenue:
         market = market_of(command, book)
         if market is None:
             return _rejected(command, Reason.FIELD)
+        market.engine.watch = partial(self._sees, market)
         self.state.markets = dict(sorted([*self.state.markets.items(), (book, market)]))
         return [
             Event(
                 Told.OPENED,
+                id=market.margin,
                 other=command.type,
                 price=market.value,
                 quantity=market.most,
@@ -254,14 +275,19 @@ class ReferenceVenue:
 
     def _deposit(self, book: int, command: Command) -> list[Event]:
         """Take money in, or give it out: what is neither reserved nor borrowed nor needed to buy back what is owed."""
-        account = self.state.accounts.get(command.account)
+        account, number = self.state.accounts.get(command.account), command.id
+        command = command._replace(id=0)  # it is no order's, so no answer names it
         if account is None:
             return _rejected(command, Reason.NO_ACCOUNT)
         if not command.quantity:
             return _rejected(command, Reason.FIELD)
-        own = account.cash - account.reserved - owed(account, self.state.markets)
+        if number and not account.last_deposit < number <= MAX_NUMBER:
+            return _rejected(command, Reason.NUMBER)
+        own = account.cash - account.reserved
+        own -= owed(account, self.state.markets) + pledged(account, self.state.markets)
         if command.quantity < 0 and own + command.quantity < 0:
             return _rejected(command, Reason.CREDIT)
+        account.last_deposit = number or account.last_deposit
         account.cash += command.quantity
         account.paid_in += command.quantity
         return [Event(Told.DEPOSITED, account=account.number, quantity=command.quantity)]

@@ -33,10 +33,11 @@ from archstone.systems.exchange.venue.accounts import Account, Holding, Open
 from archstone.systems.exchange.venue.breaker import Breaker, Slice
 from archstone.systems.exchange.venue.market import Market
 
-__all__ = ["DumpError", "State", "body_of", "dumped", "loaded", "words_of", "wrapped"]
+__all__ = ["VERSION", "DumpError", "State", "body_of", "dumped", "loaded", "words_of", "wrapped"]
 
 MAGIC: Final = b"ARCHVENU"
-VERSION: Final = 1
+VERSION: Final = 2
+"""Of the form, and of the rules: another one gives another digest, so that no log is done by other rules unnoticed."""
 HEADER: Final = np.dtype([("magic", "S8"), ("version", "<u4"), ("crc", "<u4"), ("digest", "<u8")])
 VENUE: Final = np.dtype([("now_ns", "<i8"), ("killed", "<u4"), ("books", "<u4"), ("accounts", "<u4"), ("spare", "<u4")])
 BOOK: Final = np.dtype(
@@ -60,7 +61,7 @@ BOOK: Final = np.dtype(
         ("sells", "<u4"),
         ("buy_stops", "<u4"),
         ("sell_stops", "<u4"),
-        ("spare", "<u4"),
+        ("margin", "<u4"),
     ]
 )
 SLICE: Final = np.dtype([("number", "<i8"), ("low", "<u4"), ("high", "<u4")])
@@ -94,16 +95,18 @@ ACCOUNT: Final = np.dtype(
         ("worth", "<i8"),
         ("position", "<i8"),
         ("rate", "<i8"),
+        ("orders", "<i8"),
         ("second", "<i8"),
         ("sent", "<u4"),
         ("last_number", "<u4"),
         ("holdings", "<u4"),
-        ("spare", "<u4"),
+        ("last_deposit", "<u4"),
     ]
 )
 HOLDING: Final = np.dtype([("book", "<u4"), ("spare", "<u4"), ("position", "<i8")])
 
 _LOW: Final = 2**64 - 1
+_TERMS: Final = ("book", "value", "most", "collar", "margin")
 _QUEUES: Final = ("buys", "sells", "buy_stops", "sell_stops")
 _FIELDS: Final = [name for name in ORDER.names or () if name != "spare"]
 
@@ -127,16 +130,17 @@ class State:
 
 def words_of(state: State) -> Iterator[int]:
     """Give the numbers that the digest is made of, each 64 bits."""
-    yield from (state.now_ns, state.killed, len(state.markets), len(state.accounts))
+    yield from (VERSION, state.now_ns, state.killed, len(state.markets), len(state.accounts))
     for market in state.markets.values():
         breaker = market.breaker
-        yield from (market.book, market.value, market.most, market.collar)
+        yield from (market.book, market.value, market.most, market.collar, market.margin)
         yield from (breaker.halt, breaker.window_ns, breaker.pause_ns, breaker.auction_ns, breaker.due_ns)
         for each in breaker.slices:
             yield from (each.number, each.low, each.high)
         yield market.engine.digest()
     for _, account in sorted(state.accounts.items()):
-        yield from (account.number, account.killed, account.last_number, account.second, account.sent)
+        yield from (account.number, account.killed, account.last_number, account.last_deposit)
+        yield from (account.second, account.sent)
         for money in (account.cash, account.paid_in, account.reserved):
             yield from (money & _LOW, money >> 64 & _LOW)
         yield from (account.limits[each] for each in Limit)
@@ -189,7 +193,7 @@ def _book_parts(market: Market) -> Iterator[bytes]:
     breaker, engine, queues = market.breaker, market.engine, market.engine.queues()
     yield _record(
         BOOK,
-        **{name: getattr(market, name) for name in ("book", "value", "most", "collar")},
+        **{name: getattr(market, name) for name in _TERMS},
         **{name: getattr(breaker, name) for name in ("halt", "window_ns", "pause_ns", "auction_ns", "due_ns")},
         **{name: getattr(engine, name) for name in ("phase", "last", "reference")},
         **dict(zip(("band_low", "band_high"), engine.band, strict=True)),
@@ -206,7 +210,7 @@ def _account_parts(account: Account) -> Iterator[bytes]:
     yield _record(
         ACCOUNT,
         account=account.number,
-        **{name: getattr(account, name) for name in ("killed", "second", "sent", "last_number")},
+        **{name: getattr(account, name) for name in ("killed", "second", "sent", "last_number", "last_deposit")},
         cash=account.cash & _LOW,
         cash_high=account.cash >> 64,
         paid_in=account.paid_in & _LOW,
@@ -217,7 +221,7 @@ def _account_parts(account: Account) -> Iterator[bytes]:
     yield np.array(held, HOLDING).tobytes()
 
 
-_LIMITS: Final = ("credit", "quantity", "worth", "position", "rate")
+_LIMITS: Final = ("credit", "quantity", "worth", "position", "rate", "orders")
 
 
 def _record(form: np.dtype[np.void], **fields: int) -> bytes:
@@ -276,6 +280,7 @@ def _state(reader: _Reader) -> State:
         raise DumpError(f"the dump has {len(reader.body) - reader.at} bytes behind its last record")
     for market in state.markets.values():
         for order in market.orders.values():
+            state.accounts[order.account].orders += 1
             state.accounts[order.account].bind(market.book, order, order.left, market.value)
     return state
 
@@ -290,7 +295,8 @@ def _market(reader: _Reader) -> Market:
     engine.band = (fields["band_low"], fields["band_high"])
     queues = [[Order(**each) for each in reader.take(ORDER, fields[name])] for name in _QUEUES]
     engine.restore(queues)
-    market = Market(fields["book"], fields["value"], fields["most"], fields["collar"], breaker, engine)
+    terms = {name: fields[name] for name in _TERMS}
+    market = Market(**terms, breaker=breaker, engine=engine)
     market.orders = {order.id: Open(order.account, order.side, order.price, order.left) for order in _all(queues)}
     return market
 
@@ -308,6 +314,7 @@ def _account(reader: _Reader) -> Account:
         limits=dict(zip(Limit, (fields[name] for name in _LIMITS), strict=True)),
         killed=bool(fields["killed"]),
         last_number=fields["last_number"],
+        last_deposit=fields["last_deposit"],
         second=fields["second"],
         sent=fields["sent"],
     )

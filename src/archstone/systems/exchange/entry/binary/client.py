@@ -211,9 +211,18 @@ class EntryClient:
         """Cancel an order, and return CANCELED or REJECTED."""
         return await self.submit(Command(Kind.CANCEL, order), book=book)
 
-    async def replace(self, *, book: int, order: int, quantity: int, price: int = 0) -> Report:
-        """Say what is to be open of an order from now on, and return REPLACED or REJECTED."""
-        return await self.submit(Command(Kind.REPLACE, order, price=price, quantity=quantity), book=book)
+    async def replace(self, *, book: int, order: int, quantity: int, price: int = 0, believed: int = 0) -> Report:
+        """Say what is to be open of an order from now on, and return REPLACED or REJECTED.
+
+        Args:
+            book: Where the order is.
+            order: Its number.
+            quantity: Lots.
+            price: 0 for market orders.
+            believed: Lots that are open as far as one knows: what was filled since is taken off `quantity`. 0: unsaid.
+        """
+        command = Command(Kind.REPLACE, order, price=price, quantity=quantity, trigger=believed)
+        return await self.submit(command, book=book)
 
     async def mass_cancel(self, *, book: int, side: int = 0) -> Report:
         """Cancel all orders in a book (0: of both sides), and return SWEPT or REJECTED."""

@@ -155,7 +155,7 @@ def said(kind: int, **fields: int) -> Rows:
 
 _UNUSED: Final = {
     Kind.CANCEL: ("side", "type", "tif", "flags", "stp", "price", "quantity", "display", "trigger"),
-    Kind.REPLACE: ("side", "type", "tif", "flags", "stp", "display", "trigger"),
+    Kind.REPLACE: ("side", "type", "tif", "flags", "stp", "display"),
     Kind.MASS_CANCEL: ("id", "type", "tif", "flags", "stp", "price", "quantity", "display", "trigger"),
 }
 """Fields that must be 0, beside `spare`."""

@@ -160,9 +160,10 @@ class Orders:
     def _replace(self, message: Message) -> Request:
         order, listed = self._target(message), self._book(message)
         known = self._orders.get(order)
-        quantity = _lots(message, 38, listed) - (known.done if known is not None else 0)
+        done, left = (0, 0) if known is None else (known.done, known.left)
+        quantity = _lots(message, 38, listed) - done
         price = _ticks(message, 44, listed) if message.choice(40, _TYPES)[0] == Type.LIMIT else 0
-        command = Command(Kind.REPLACE, order, price=price, quantity=max(0, quantity))
+        command = Command(Kind.REPLACE, order, price=price, quantity=max(0, quantity), trigger=left)
         return Request("G", message.text(11), message.text(41), order, listed, command)
 
     def _mass_cancel(self, message: Message) -> Request:

@@ -20,6 +20,7 @@ async def show(hall: Hall, request: Request) -> Answer:
     found = await hall.clients.risk.accounts(_SHOWN)
     quotes = [quote(hall, each) for each in (await hall.clients.market.instruments()).items]
     moves = {phase: [(to, VERBS[to]) for to in VERBS if PHASES[to] in MOVES[PHASES[phase]]] for phase in PHASES}
+    moves["halted"].append(("halted", "Hold"))  # the breaker does not reopen it then
     return Page(template="risk.html", values={"found": found, "quotes": quotes, "moves": moves, **_may(request)})
 
 
