@@ -224,7 +224,8 @@ class Replica:
         """Write a snapshot, and let go of the files of the log that nobody needs any more."""
         await self.sync_now()  # a snapshot must not be ahead of the log
         await asyncio.get_running_loop().run_in_executor(None, self.snapshots.write, snapshot)
-        self.log.drop(self.snapshots.sequences()[0], keep=self.settings.keep_segments)
+        self.log.drop(self.snapshots.newest()[0], keep=self.settings.keep_segments)
+        self.snapshots.prune(self.log.begins)
 
     async def follow(self, after: int) -> AsyncGenerator[Batch]:
         """Give all that was done after command number `after`, then all that comes; see `Sequencer.follow`."""
