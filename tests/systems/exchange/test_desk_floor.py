@@ -6,12 +6,16 @@ from collections.abc import AsyncGenerator
 import pytest
 from test_desk_board import order
 
+from archstone.observability import Alerts
 from archstone.systems.exchange.desk.board import News
+from archstone.systems.exchange.desk.contract import NewOrder, OrderRefusedError
+from archstone.systems.exchange.desk.entry import Entry
 from archstone.systems.exchange.desk.floor import Floor, FloorClosedError, rows
 from archstone.systems.exchange.instruments import INSTRUMENTS
-from archstone.systems.exchange.matching import Command, Kind, Phase, Side
+from archstone.systems.exchange.matching import Command, Flag, Kind, Phase, Reason, Side, TimeInForce
 from archstone.systems.exchange.sequencer import Batch, MemorySequencer
 from archstone.systems.exchange.venue import ReferenceVenue
+from archstone.systems.exchange.venue.port import MAX_NUMBER
 
 HALT = rows([Command(Kind.PHASE, type=Phase.HALTED)], book=1)
 
@@ -69,13 +73,40 @@ async def test_a_listener_that_fails_keeps_nobody_from_hearing() -> None:
 
 async def test_who_waits_is_told_when_nothing_is_read_any_more() -> None:
     async with Floor(Broken(ReferenceVenue()), INSTRUMENTS) as floor:
-        with pytest.raises(FloorClosedError):
+        with pytest.raises(FloorClosedError, match="the command was kept") as told:
             await floor.submit(HALT)
+        assert told.value.kept
 
 
 async def test_numbers_are_given_once() -> None:
     async with Floor(MemorySequencer(ReferenceVenue()), INSTRUMENTS) as floor:
         assert [floor.next_number(7) for _ in range(3)] == [1, 2, 3]
+
+
+async def test_at_midnight_day_orders_end_and_the_figures_of_the_day_begin_anew() -> None:
+    async with Floor(MemorySequencer(ReferenceVenue()), INSTRUMENTS) as floor:
+        for account in (7, 8):
+            await floor.open_account(account)
+        book, day = floor.board.books[1], TimeInForce.DAY
+        await floor.submit(rows([order(7, 1, Side.SELL, 5, 10_000), order(8, 1, Side.BUY, 3, 10_000)], book=1))
+        await floor.submit(rows([order(8, 2, Side.BUY, 3, 9_990, tif=day), order(8, 3, Side.BUY, 3, 9_980)], book=1))
+        await floor.submit(rows([Command(Kind.PHASE, type=Phase.HALTED)], book=2))
+        today = book.day
+        await asyncio.sleep(3)
+        assert {*floor.board.accounts[8].live} == {2, 3}
+        assert (book.first, book.high, book.low, book.lots) == (10_000, 10_000, 10_000, 3)
+        for each in floor.board.books.values():
+            each.day = today - 1  # as if all of that had been yesterday
+        await asyncio.sleep(2)
+        assert {*floor.board.accounts[8].live} == {3}
+        assert floor.board.accounts[8].ended[-1].reason == Reason.DAY
+        assert (book.phase, book.first, book.high, book.low, book.lots) == (Phase.CONTINUOUS, 10_000, 0, 0, 0)
+        halted = floor.board.books.pop(2)
+        assert (halted.phase, halted.day) == (Phase.HALTED, today - 1)
+        assert {each.day for each in floor.board.books.values()} == {today}
+        last = floor.board.sequence
+        await asyncio.sleep(10)
+        assert floor.board.sequence == last
 
 
 async def test_a_halt_of_the_breaker_ends_by_an_auction_without_anybody_doing_anything() -> None:
@@ -90,3 +121,78 @@ async def test_a_halt_of_the_breaker_ends_by_an_auction_without_anybody_doing_an
         floor.listen(lambda news: phases.append(floor.board.books[1].phase) if 1 in news.books else None)
         await asyncio.sleep(70)
         assert phases == [Phase.HALTED, Phase.AUCTION, Phase.CONTINUOUS]
+
+
+async def test_a_floor_that_reads_no_more_takes_nothing_but_what_takes_risk_away_and_says_so() -> None:
+    sequencer = Broken(ReferenceVenue())
+    async with Floor(sequencer, INSTRUMENTS) as floor, Alerts(every_s=1.0) as alerts:
+        floor.watched_by(alerts)
+        await asyncio.sleep(5)
+        assert not alerts.firing()
+        with pytest.raises(FloorClosedError):
+            await floor.submit(HALT)
+        last = sequencer.last
+        with pytest.raises(FloorClosedError, match="nothing was done") as told:
+            await floor.open_account(7)
+        assert not told.value.kept
+        with pytest.raises(FloorClosedError, match="nothing was done"):
+            await floor.submit(rows([Command(Kind.KILL), order(7, 1, Side.BUY, 1, 10_000)], book=1))
+        assert sequencer.last == last
+        with pytest.raises(FloorClosedError, match="the command was kept"):
+            await floor.submit(rows([Command(Kind.KILL, type=1)]))
+        assert sequencer.last == last + 1
+        await asyncio.sleep(5)
+        assert [each.name for each in alerts.firing()] == ["floor of the exchange"]
+
+
+async def test_a_floor_that_cannot_begin_leaves_nothing_running() -> None:
+    sequencer = Broken(ReferenceVenue())
+    for _ in range(11):
+        await sequencer.submit(HALT)
+    before = asyncio.all_tasks()
+    with pytest.raises(FloorClosedError):
+        await Floor(sequencer, INSTRUMENTS).__aenter__()
+    assert asyncio.all_tasks() == before
+
+
+async def test_the_highest_number_is_the_last_one() -> None:
+    async with Floor(MemorySequencer(ReferenceVenue()), INSTRUMENTS) as floor:
+        for account in (7, 8):
+            await floor.open_account(account)
+        entry, new = Entry(floor), NewOrder(symbol="ACME", side="buy", quantity=1, price=10_000)
+        await entry.place(7, new.model_copy(update={"number": MAX_NUMBER}))
+        assert floor.next_number(7) is None
+        for _ in range(2):
+            with pytest.raises(OrderRefusedError, match="the number was used before"):
+                await entry.place(7, new)
+        assert floor.board.accounts[8].reports_after(0) == []
+
+
+async def test_a_number_that_a_refused_order_has_used_up_is_not_given_again() -> None:
+    async with Floor(MemorySequencer(ReferenceVenue()), INSTRUMENTS) as floor:
+        await floor.open_account(7)
+        # As a program on another connection may ask for: the venue counts the number before it looks at the rest.
+        await floor.submit(rows([order(7, 40, Side.BUY, 5, 10_000, display=50, flags=Flag.POST_ONLY)], book=1))
+        assert floor.next_number(7) == 41
+
+
+async def test_who_asked_is_told_of_a_refusal_whatever_the_order_was_called() -> None:
+    async with Floor(MemorySequencer(ReferenceVenue()), INSTRUMENTS) as floor:
+        for account in (7, 8):
+            await floor.open_account(account)
+        await floor.submit(rows([order(8, 3, Side.BUY, 5, 10_000)._replace(account=7)], book=1))
+        assert [each.kind for each in floor.board.accounts[7].reports] == ["rejected"]
+        assert not floor.board.accounts[8].reports
+        assert floor.next_number(8) == 1
+
+
+async def test_an_order_that_is_sent_again_while_it_waits_is_the_same_order() -> None:
+    async with Floor(Late(ReferenceVenue()), INSTRUMENTS) as floor:
+        await floor.open_account(7)
+        new = NewOrder(symbol="ACME", side="buy", quantity=5, price=10_000, number=3)
+        placing = [Entry(floor).place(7, new) for _ in range(2)]
+        other = Entry(floor).place(7, new.model_copy(update={"side": "sell"}))
+        (_, first), (_, again), refused = await asyncio.gather(*placing, other, return_exceptions=True)
+        assert again is first
+        assert (first.number, first.status) == (3, "working")
+        assert isinstance(refused, OrderRefusedError)

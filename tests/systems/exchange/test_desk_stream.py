@@ -1,5 +1,6 @@
 """The exchange over WebSocket, driven as a server would drive it, on virtual time."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,19 @@ async def test_a_key_does_only_what_it_was_made_for(stage: Stage) -> None:
     await accounts.end_key(made.key.id)
     gone = await connected(stage, **{"x-api-key": made.text})
     assert gone.closed == 1008
+
+
+async def test_a_connection_ends_when_its_key_does(stage: Stage) -> None:
+    trader = await stage.trader()
+    accounts = stage.client(Accounts, trader_principal(trader))
+    made = await accounts.make_key("looking", ("orders:read",))
+    stranger, looking = await connected(stage), await connected(stage, **{"x-api-key": made.text})
+    await asyncio.sleep(stream.AGAIN_S + 1)
+    assert looking.closed is None
+    await accounts.end_key(made.key.id)
+    await asyncio.sleep(stream.AGAIN_S)
+    assert (looking.closed, stranger.closed) == (1008, None)
+    await stranger.close()
 
 
 async def test_one_account_has_only_so_many_connections(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,6 +186,60 @@ async def test_who_is_not_known_is_not_let_in() -> None:
                 pass
 
 
+async def test_the_third_to_log_on_waits_for_the_first_although_the_second_has_given_up() -> None:
+    async with serving(logon_s=2.0) as stage:
+        first = await raw(stage)
+        stage.sequencer.wait_s = 10.0
+        first.request(Command(Kind.NEW, 1, side=1, price=100, quantity=1))
+        await asyncio.sleep(1)
+        second = await raw(stage)
+        await asyncio.sleep(3)
+        third = await raw(stage)
+        await asyncio.sleep(5)
+        last = await raw(stage)
+        await asyncio.sleep(1.9)
+        for given_up in (second, third):
+            assert [(each.kind, each.reason) for each in given_up.told] == [(Say.BYE, Fault.AWAY)]
+        assert [(each.kind, each.left) for each in last.told][:1] == [(Say.WELCOME, 1)]
+        last.transport.close()
+
+
+async def test_a_connection_ends_when_its_credential_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving() as stage:
+        ann, bob = await raw(stage, heartbeat_ms=60_000), await raw(stage, "bob", heartbeat_ms=60_000)
+        await asyncio.sleep(40)
+        assert not ann.lost.is_set()
+        monkeypatch.delitem(ACCOUNTS, "ann")
+        await asyncio.sleep(30)
+        assert [ann.told[-1].kind, ann.told[-1].reason] == [Say.BYE, Fault.DENIED]
+        assert not bob.lost.is_set()
+        bob.transport.close()
+
+
+async def test_orders_for_books_that_are_not_there_do_not_keep_others_from_being_cancelled() -> None:
+    async with serving() as stage, stage.client("bob") as bob:
+        async with stage.client("ann", choices=Choice.CANCEL_ON_DISCONNECT) as ann:
+            await ann.new(book=1, side=Side.SELL, price=100, quantity=5)
+            made_up = [bob.new(book=book, side=Side.SELL, price=100, quantity=5) for book in (7, 8, 9)]
+            assert {each.reason for each in await asyncio.gather(*made_up)} == {Reason.NO_BOOK}
+            stage.sequencer.sizes.clear()
+        await asyncio.sleep(0.1)
+        assert len(stage.sequencer.venue) == 0
+        assert (stage.server.reports.books, stage.sequencer.sizes) == ({1, 2}, [2])
+
+
+async def test_orders_are_cancelled_in_more_books_than_go_into_a_frame() -> None:
+    async with serving() as stage:
+        await stage.sequencer.submit(opened(*range(3, 5_001)))
+        async with stage.client(choices=Choice.CANCEL_ON_DISCONNECT) as client:
+            for book in (1, 5_000):
+                await client.new(book=book, side=Side.SELL, price=100, quantity=5)
+            stage.sequencer.sizes.clear()
+        await asyncio.sleep(0.1)
+        assert len(stage.sequencer.venue) == 0
+        assert stage.sequencer.sizes == [4_096, 904]
+
+
 async def test_a_new_connection_takes_over() -> None:
     async with serving() as stage, stage.client() as first, stage.client() as second:
         with pytest.raises(EntryClosedError, match="TAKEN_OVER"):
@@ -305,7 +359,7 @@ async def test_a_connection_that_does_not_log_on_is_closed() -> None:
         assert not protocol.lost.is_set()
         await asyncio.sleep(0.2)
         assert [each.reason for each in protocol.told] == [Fault.SILENT]
-        assert not stage.server.sessions
+        assert not stage.server.sessions(0)
 
 
 async def test_one_connection_too_many_is_told_so() -> None:

@@ -8,7 +8,7 @@ from pipes import Pipes
 
 import pytest
 from plain import opened
-from test_entry_binary import Slow, identify
+from test_entry_binary import ACCOUNTS, Slow, identify
 
 from archstone.systems.exchange.entry import Reports
 from archstone.systems.exchange.entry.binary import BinaryServer, EntryClient
@@ -280,6 +280,56 @@ async def test_a_logout_is_answered_after_what_was_asked_for() -> None:
         await asyncio.sleep(0.1)
         assert ann.kinds() == ["A", "8", "5"]
         assert ann.lost.is_set()
+
+
+async def test_the_third_to_log_on_waits_for_the_first_although_the_second_has_given_up() -> None:
+    async with serving(logon_s=2.0) as stage:
+        first = await stage.client()
+        stage.sequencer.wait_s = 10.0
+        await order(first, 1, 2, 5, "100")
+        await asyncio.sleep(1)
+        second = await stage.client(_141="Y")
+        await asyncio.sleep(3)
+        third = await stage.client(_141="Y")
+        await asyncio.sleep(5)
+        last = await stage.client(_141="Y")
+        await asyncio.sleep(1.9)
+        assert (second.kinds(), third.kinds()) == (["5"], ["5"])
+        assert last.kinds()[:2] == ["A", "8"]
+        last.transport.close()
+
+
+async def test_a_session_ends_when_its_password_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving() as stage:
+        ann = await stage.client(_108=3_600)
+        await asyncio.sleep(40)
+        assert not ann.lost.is_set()
+        monkeypatch.delitem(ACCOUNTS, "ann")
+        await asyncio.sleep(30)
+        assert ann.last(35, 58) == ["5", "Password (554) stands for no account any more"]
+
+
+async def test_after_a_restart_an_order_whose_beginning_is_forgotten_is_not_replaced() -> None:
+    async with serving(keep=1) as stage:
+        ann, bob = await stage.client(), await stage.client("bob")
+        await order(ann, 1, 2, 10, "100")
+        await order(bob, 1, 1, 4, "100")
+        await order(bob, 2, 1, 1, "100")
+        reports = stage.server.reports
+        async with FixServer(stage.sequencer, reports, identify, LISTED, host=None) as server:
+            again = await Stage(stage.sequencer, server).client()
+            change = [(41, 1), (55, "ARC"), (54, 2), (38, 100), (40, 2), (44, "101"), (60, "now")]
+            again.say("G", (11, "change"), *change)
+            await asyncio.sleep(0.05)
+            why = "how much of it was done is not known here any more: cancel it"
+            assert again.last(35, 11, 434, 58) == ["9", "change", "2", why]
+            assert stage.sequencer.venue.depth(1, Side.SELL, 5) == [(2_000, 5, 1)]
+            again.say("F", (11, "away"), (41, 1), (55, "ARC"), (54, 2), (60, "now"))
+            await asyncio.sleep(0.05)
+            assert again.last(35, 150, 39) == ["8", "4", "4"]
+            again.transport.close()
+        for client in (ann, bob):
+            client.transport.close()
 
 
 async def test_orders_are_cancelled_with_the_session_by_choice() -> None:

@@ -10,12 +10,15 @@ import pytest
 from test_entry_binary import ACCOUNTS, identify
 from test_feed_recovery import free_port, same_depth
 
-from archstone.systems.exchange.entry import Position, Report, Reports, reports_of
+from archstone.systems.exchange.desk.floor import Floor
+from archstone.systems.exchange.desk.gates import Address, Gates, open_gates
+from archstone.systems.exchange.entry import ForgottenError, Position, Report, Reports, reports_of
 from archstone.systems.exchange.entry.binary import BinaryServer, EntryClient, EntryRefusedError, over_tcp
 from archstone.systems.exchange.entry.fix import FixServer, Listed
 from archstone.systems.exchange.entry.readers import Readers
 from archstone.systems.exchange.feed import Group, MarketClient, Publisher, Recovery, multicast
 from archstone.systems.exchange.feed import over_tcp as recovery_over_tcp
+from archstone.systems.exchange.instruments import INSTRUMENTS
 from archstone.systems.exchange.matching import Command, Kind, Limit, Phase, Reason, Side, Told
 from archstone.systems.exchange.sequencer import DurableSequencer, MemorySequencer, Sequencer, SequencerSettings
 from archstone.systems.exchange.venue import ReferenceVenue
@@ -181,3 +184,59 @@ async def test_what_was_read_already_is_told_once() -> None:
         reports.take(batch)
     assert [each.kind for each in told] == [Told.ACCEPTED, Told.RESTED]
     assert reports_of(reports.kept(7)) == told
+
+
+@pytest.mark.real_time
+async def test_gates_go_on_where_they_were_although_the_beginning_is_gone(tmp_path: Path) -> None:
+    sequencer = MemorySequencer(ReferenceVenue())
+    gates = Gates(binary=Address("127.0.0.1", free_port()), kept=tmp_path / "readers")
+    for number in (1, 2):
+        async with Floor(sequencer, INSTRUMENTS, checkpoint=tmp_path / "board") as floor:
+            await floor.open_account(7)
+            async with open_gates(gates, floor, identify):
+                assert gates.binary is not None
+                async with EntryClient("ann", over_tcp(*gates.binary)) as ann:
+                    placed = await ann.new(book=1, side=Side.SELL, price=10_000, quantity=5)
+                    assert (placed.kind, placed.order) == (Told.ACCEPTED, number)
+        sequencer._batches.clear()
+        await sequencer.submit(rows([(1, Command(Kind.TICK))]))
+
+
+async def test_readers_whose_beginning_is_gone_begin_with_the_venue(tmp_path: Path) -> None:
+    sequencer = MemorySequencer(venue := ReferenceVenue(), keep=1)
+    await open_venue(sequencer)
+    new = Command(Kind.NEW, 7 << 32 | 5, 7, Side.SELL, price=100, quantity=5, display=2)
+    stop = Command(Kind.NEW, 7 << 32 | 6, 7, Side.BUY, price=120, quantity=5, trigger=110)
+    await sequencer.submit(rows([(1, new), (1, stop)]))
+    with pytest.raises(LookupError):
+        await Readers(sequencer, tmp_path).__aenter__()
+    async with Readers(sequencer, tmp_path, dump=venue.dump) as readers:
+        same_depth(readers.feed.depth(1, levels=None), venue)
+        assert (len(readers.feed.image), readers.reports.books, readers.reports.highest(7)) == (2, {1}, 6)
+        with pytest.raises(ForgottenError):
+            readers.reports.after(7, Position(0, 0))
+        await sequencer.submit(rows([(0, Command(Kind.KILL, account=7, type=1))]))
+        await readers.reports.reached(sequencer.last)
+        told = [each for each in reports_of(readers.reports.kept(7)) if each.kind == Told.CANCELED]
+        assert [(each.order, each.book) for each in told] == [(5, 1), (6, 1)]
+        await asyncio.sleep(0)
+        same_depth(readers.feed.depth(1, levels=None), venue)
+
+
+async def test_what_stopped_halfway_is_not_kept_and_a_disk_that_fails_ends_nothing(tmp_path: Path) -> None:
+    sequencer = MemorySequencer(ReferenceVenue(), keep=1)
+    await sequencer.submit(opened_books := rows([(1, Command(Kind.OPEN, type=Phase.CONTINUOUS, price=1))]))
+    folder = tmp_path / "away"
+    async with Readers(sequencer, folder, every_s=1.0):
+        folder.write_text("not a folder")
+        await asyncio.sleep(1.5)
+        folder.unlink()
+        await asyncio.sleep(1)
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        assert {*before} == {"reports", "image"}
+    with pytest.raises(LookupError):
+        async with Readers(sequencer, folder, every_s=1.0):
+            for _ in range(2):
+                await sequencer.submit(opened_books)
+            await asyncio.sleep(1.5)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

@@ -88,16 +88,35 @@ async def test_reading_goes_on_from_a_kept_image() -> None:
     told: list[Changes] = []
     async with Feed(sequencer, image=BookImage.load(kept)) as feed:
         feed.listen(told.append)
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
         assert feed.depth(1).sells == ((100, 3, 1),)
-    assert [each.sequence for each in told] == [3]
+        await sequencer.submit(rows(1, buy(3, 2, 100)))
+        await asyncio.sleep(0.1)
+        assert feed.depth(1).sells == ((100, 1, 1),)
+    assert [each.sequence for each in told] == [4]
 
 
 async def test_what_is_no_longer_kept_ends_the_feed_and_says_so() -> None:
     sequencer = MemorySequencer(PlainVenue(), keep=1)
     await sequencer.submit(opened(1))
-    await sequencer.submit(rows(1, sell(1, 5, 100)))
-    with pytest.raises(LookupError, match="commands after 0: kept from 2 on"):
+    with pytest.raises(LookupError, match="commands after 1: kept from 3 on"):
         async with Feed(sequencer) as feed:
-            assert [update async for update in feed.follow(1)] == []
+            for number in (1, 2):
+                await sequencer.submit(rows(1, sell(number, 5, 100)))
+            await feed.stopped.wait()
+            assert [update.depth.sells async for update in feed.follow(1)] == [()]
+
+
+async def test_what_is_there_has_been_read_when_it_is_entered() -> None:
+    sequencer = MemorySequencer(PlainVenue())
+    await sequencer.submit(opened(1))
+    await sequencer.submit(rows(1, sell(1, 5, 100)))
+    async with Feed(sequencer) as feed:
+        assert feed.depth(1).sells == ((100, 5, 1),)
+
+
+async def test_a_feed_whose_beginning_is_gone_says_so_when_it_is_entered() -> None:
+    sequencer = MemorySequencer(PlainVenue(), keep=1)
+    for book in (1, 2):
+        await sequencer.submit(opened(book))
+    with pytest.raises(LookupError, match="kept from 2 on"):
+        await Feed(sequencer).__aenter__()

@@ -1,8 +1,10 @@
 """A reader of market data comes to the venue's own books, whatever the network does to packets."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -157,6 +159,33 @@ async def test_a_publisher_that_begins_anew_is_a_new_session() -> None:
         assert client.session > first
         assert client.depth(3).sells == ((100, 15, 3),)
         assert client.is_live
+
+
+async def test_what_is_not_read_any_more_is_over_and_not_quiet() -> None:
+    market = Market(heartbeat_s=1.0)
+    with pytest.raises(LookupError, match="commands after"):
+        async with market.serving(), market.client() as client:
+            await asyncio.sleep(1.5)
+            assert (client.is_live, client.is_over) == (True, False)
+            market.sequencer._batches = deque(maxlen=1)
+            for number in (1, 2):
+                await market.sequencer.submit(rows(3, sell(number, 5, 100)))
+            await asyncio.sleep(0.1)
+            assert (client.is_live, client.is_over) == (False, True)
+            await asyncio.sleep(5)
+            assert (client.is_live, client.is_over) == (False, True)
+
+
+async def test_a_session_is_above_the_one_before_whatever_the_clock_says(tmp_path: Path) -> None:
+    async with Feed(MemorySequencer(PlainVenue())) as feed:
+        sessions: list[int] = []
+        for noted in ("", "", str(2**32 - 9), "nonsense"):
+            if noted:
+                (tmp_path / "session").write_text(noted)
+            async with Publisher(feed, lambda _: None, noted=tmp_path / "session") as publisher:
+                sessions.append(publisher.session)
+        first = sessions[0]
+        assert sessions == [first, first + 1, 2**32 - 8, first]
 
 
 async def test_silence_is_not_live() -> None:

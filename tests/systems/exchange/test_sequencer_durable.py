@@ -180,6 +180,21 @@ async def test_who_follows_gets_each_command_once_from_memory_from_the_log_and_a
             await first(it.follow(1), 1)
 
 
+async def test_who_follows_is_given_all_that_the_log_keeps_from_its_oldest_snapshot_on(tmp_path: Path) -> None:
+    small = {"snapshot_commands": 500, "segment_bytes": SMALL, "recent_commands": 6}
+    await fed(tmp_path, 100, 100, keep_segments=5, **small)
+    kept = [int(path.stem) for path in sorted(tmp_path.rglob("*.snapshot"))]
+    begins = [int(path.stem[:20]) - 1 for path in sorted(tmp_path.rglob("*.log"))]
+    assert begins[0] <= kept[0] < begins[1]
+    assert kept[0] < 9_000
+    assert 2 <= len(kept) <= len(begins) + 2
+    async with sequencer(tmp_path, keep_segments=5, **small) as it:
+        for after in (kept[0], begins[1]):
+            assert ids(await first(it.follow(after), 10_000 - after)) == [*range(after + 1, 10_001)]
+        with pytest.raises(LookupError, match="begin with a snapshot"):
+            await first(it.follow(kept[0] - 1), 1)
+
+
 async def test_a_follower_that_is_slow_is_given_the_rest_from_the_log(tmp_path: Path) -> None:
     async with sequencer(tmp_path, recent_commands=4) as it:
         await it.submit(orders(1))

@@ -72,7 +72,8 @@ async def floor(environment: Environment) -> AsyncGenerator[Floor]:
     below: MemorySequencer | DurableSequencer = environment.provided[Sequencer]
     kept = environment.data / "board" if isinstance(below, DurableSequencer) else None
     async with AsyncExitStack() as life:
-        made = Floor(below, INSTRUMENTS, checkpoint=kept, clocks=environment.provided[Clocks])
+        clocked = environment.provided[Clocks]
+        made = Floor(below, INSTRUMENTS, checkpoint=kept, clocks=clocked, dump=below.venue.dump)
         await life.enter_async_context(made)
         if (bots := _bots(environment)) is not None:
             await life.enter_async_context(bots.running(below))
@@ -103,7 +104,9 @@ def _bots(environment: Environment) -> Bots | None:
 def gates(environment: Environment) -> Gates:
     """Return where programs come in besides HTTP."""
     found = {name: _option(environment, name, "off") for name in ("binary", "fix", "feed")}
-    return Gates(**{name: Address.parse(text, called=f"option {name}") for name, text in found.items()})
+    addresses = {name: Address.parse(text, called=f"option {name}") for name, text in found.items()}
+    below: MemorySequencer | DurableSequencer = environment.provided[Sequencer]
+    return Gates(**addresses, kept=environment.data / "readers" if isinstance(below, DurableSequencer) else None)
 
 
 def audits(environment: Environment) -> Audits:

@@ -15,10 +15,12 @@ from archstone.systems.exchange.matching import Kind, Phase, Reason, Side, Told
 from archstone.systems.exchange.sequencer import Batch
 from archstone.systems.exchange.venue import order_of
 
-__all__ = ["KEEP_TRADES", "Board", "Book", "Level", "News", "Trade"]
+__all__ = ["KEEP_TRADES", "Board", "Book", "Level", "News", "Trade", "day_of"]
 
 KEEP_TRADES: Final = 1_000
 """Trades of a book that can still be asked for."""
+
+_DAY_NS: Final = 86_400 * 1_000_000_000
 
 Row = dict[str, int]
 
@@ -53,11 +55,13 @@ class Book:
     last: int = 0
     """Price of the newest trade, or what stands for it before there was one."""
     first: int = 0
-    """Price that changes are measured from."""
+    """Price that changes are measured from: the last one of the day before."""
     high: int = 0
+    """Of the day's trades, as the lowest and the lots. 0: there was none."""
     low: int = 0
     lots: int = 0
-    """Traded in all."""
+    day: int = 0
+    """Whose figures these are: days since 1970. It ends when the book closes."""
     levels: dict[int, dict[int, Level]] = field(default_factory=lambda: {Side.BUY: {}, Side.SELL: {}})
     trades: deque[Trade] = field(default_factory=lambda: deque[Trade](maxlen=KEEP_TRADES))
     candles: Candles = field(default_factory=Candles)
@@ -78,6 +82,10 @@ class Book:
             side_levels[price] = level
         else:
             side_levels.pop(price, None)
+
+    def begin(self, day: int) -> None:
+        """Begin the figures of a day."""
+        self.first, self.high, self.low, self.lots, self.day = self.last, 0, 0, 0, day
 
     def trade(self, trade: Trade) -> None:
         """Take note of a trade."""
@@ -115,6 +123,8 @@ class Board:
         self.accounts: dict[int, Account] = {}
         self.orders: dict[int, Order] = {}
         """Live ones, by id."""
+        self._at = 0
+        """The number of the command that is being read."""
         self._news = News(0, set(), {}, {})
         self._acts: Mapping[int, Callable[[Row, Row], None]] = {
             Told.ACCEPTED: self._accepted,
@@ -142,7 +152,7 @@ class Board:
         commands, events = _rows(batch.commands), _rows(batch.events)
         for event in events:
             command = commands[event["command"]]
-            self.sequence = batch.first + event["command"]
+            self._at = batch.first + event["command"]
             if (act := self._acts.get(event["kind"])) is not None:
                 act(event, command)
         self.sequence = batch.last
@@ -166,10 +176,10 @@ class Board:
     def _rejected(self, event: Row, command: Row) -> None:
         if command["kind"] not in {Kind.NEW, Kind.CANCEL, Kind.REPLACE}:
             return
-        self._report({**event, "id": command["id"]}, command["book"])
-        if command["kind"] == Kind.NEW and event["reason"] not in {Reason.FIELD, Reason.NUMBER, Reason.DUPLICATE}:
+        self._report({**event, "id": command["id"]}, command["book"], account=command["account"])
+        account, number = order_of(command["id"])
+        if command["kind"] == Kind.NEW and account == command["account"] and event["reason"] != Reason.NO_ACCOUNT:
             # Whether a refused order has used up its number is the venue's to say: nobody here gives it again.
-            account, number = order_of(command["id"])
             owner = self._account(account)
             owner.last_number = max(owner.last_number, number)
 
@@ -185,15 +195,13 @@ class Board:
             role = "auction" if not taker else ("taker", "maker")[place]
             owner = self._account(order_of(key)[0])
             owner.trade(order, lots=lots, price=price, value=self.books[book_number].value)
-            owner.fills.append(
-                Fill(self.sequence, self.at_ns, book_number, order.number, order.side, price, lots, role)
-            )
+            owner.fills.append(Fill(self._at, self.at_ns, book_number, order.number, order.side, price, lots, role))
             self._show(order, max(0, order.shown - lots))
             order.left = left
             self._report({**event, "id": key, "side": order.side, "left": left}, book_number)
             if not left:
                 self._end(order, "filled")
-        trade = Trade(self.sequence, self.at_ns, price, lots, taker)
+        trade = Trade(self._at, self.at_ns, price, lots, taker)
         self.books[book_number].trade(trade)
         self._news.books.add(book_number)
         self._news.trades.setdefault(book_number, []).append(trade)
@@ -250,10 +258,12 @@ class Board:
             order.shown, order.rests = 0, False
             self._news.books.add(order.book)
 
-    def _report(self, event: Row, book: int) -> None:
-        account, number = order_of(event["id"])
+    def _report(self, event: Row, book: int, *, account: int | None = None) -> None:
+        """Tell whose order it is; a refusal goes to the `account` that asked, whatever its command called the order."""
+        owner, number = order_of(event["id"])
+        account = owner if account is None else account
         report = Report(
-            self.sequence, self.at_ns, Told(event["kind"]).name.lower(), book, number, event["side"], event["price"],
+            self._at, self.at_ns, Told(event["kind"]).name.lower(), book, number, event["side"], event["price"],
             event["quantity"], event["left"], event["reason"],
         )  # fmt: skip
         self._account(account).tell(report)
@@ -262,11 +272,14 @@ class Board:
     # Books
 
     def _opened(self, event: Row, command: Row) -> None:
-        self.books[command["book"]] = Book(command["price"], command["type"])
+        self.books[command["book"]] = Book(command["price"], command["type"], day=day_of(self.at_ns))
         self._news.books.add(command["book"])
 
     def _phased(self, event: Row, command: Row) -> None:
-        self.books[command["book"]].phase = event["quantity"]
+        book = self.books[command["book"]]
+        book.phase = event["quantity"]
+        if book.phase == Phase.CLOSED:
+            book.begin(day_of(self.at_ns))
         self._news.books.add(command["book"])
 
     def _referred(self, event: Row, command: Row) -> None:
@@ -295,6 +308,11 @@ class Board:
             self._account(command["account"]).killed = bool(command["type"])
         else:
             self.killed = bool(command["type"])
+
+
+def day_of(at_ns: int) -> int:
+    """Return the day of an instant, UTC: days since 1970."""
+    return at_ns // _DAY_NS
 
 
 def _rows(array: Any) -> list[Row]:

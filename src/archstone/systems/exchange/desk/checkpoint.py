@@ -7,6 +7,7 @@ is told that not all of them are kept.
 
 import os
 import zlib
+from collections import deque
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -14,8 +15,9 @@ from typing import Final
 from pydantic import TypeAdapter
 
 from archstone.observability import get_logger
-from archstone.systems.exchange.desk.board import Board, Book
-from archstone.systems.exchange.desk.ledger import Account
+from archstone.systems.exchange.desk.board import KEEP_TRADES, Board, Book
+from archstone.systems.exchange.desk.candles import KEEP
+from archstone.systems.exchange.desk.ledger import KEEP_ENDED, KEEP_FILLS, KEEP_REPORTS, Account
 
 __all__ = ["load", "save"]
 
@@ -60,10 +62,21 @@ def load(path: Path) -> Board | None:
     board = Board()
     board.sequence, board.at_ns, board.killed = found.sequence, found.at_ns, found.killed
     board.books, board.accounts = found.books, found.accounts
+    _bind(board)
     for account in board.accounts.values():
         account.lost_reports = board.sequence
         board.orders |= {order.id: order for order in account.live.values()}
     return board
+
+
+def _bind(board: Board) -> None:
+    """Bound again what is bounded: a file does not say how much of it is kept."""
+    for book in board.books.values():
+        book.trades = deque(book.trades, KEEP_TRADES)
+        book.candles.kept = {step_s: deque(each, KEEP) for step_s, each in book.candles.kept.items()}
+    for account in board.accounts.values():
+        account.ended, account.fills = deque(account.ended, KEEP_ENDED), deque(account.fills, KEEP_FILLS)
+        account.reports = deque(account.reports, KEEP_REPORTS)
 
 
 def _read(path: Path) -> _Kept:

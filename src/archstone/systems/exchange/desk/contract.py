@@ -114,11 +114,13 @@ class Instrument(Value):
     last: int
     """Price of the newest trade, or where trading began."""
     first: int
-    """Price that changes are measured from."""
+    """Price that changes are measured from: the last one of the day before."""
     high: int
+    """Of this day's trades, UTC; 0: there was none."""
     low: int
+    """The same."""
     lots: int
-    """Traded in all."""
+    """Traded this day."""
     bid: int
     """Best price of buyers; 0: there is none."""
     ask: int

@@ -14,6 +14,7 @@ from archstone.systems.exchange.instruments import Instrument
 from archstone.systems.exchange.matching import Command, Flag, Kind, Reason, TimeInForce, Told, Type
 from archstone.systems.exchange.sequencer import Batch
 from archstone.systems.exchange.venue import order_id
+from archstone.systems.exchange.venue.port import MAX_NUMBER
 
 __all__ = ["MOST_ORDERS", "Entry"]
 
@@ -66,18 +67,31 @@ class Entry:
             UnknownInstrumentError: This is not traded.
         """
         about = self.instrument(new.symbol)
-        owner = self.account(account)
-        if new.number is not None and (known := owner.order(new.number)) is not None:
-            if known.book != about.book or known.side != SIDES[new.side] or known.type != _type_of(new):
-                raise _refused(new.number, Reason.NUMBER)
+        if (known := self._placed(account, new, about)) is not None:
             return self.floor.board.sequence, known
         number = self.floor.next_number(account) if new.number is None else new.number
-        if len(owner.live) >= MOST_ORDERS:
+        if number is None:
+            raise _refused(MAX_NUMBER, Reason.NUMBER)
+        if len(self.account(account).live) >= MOST_ORDERS:
             text = f"{MOST_ORDERS} of yours work already, as many as one may have"
             raise contract.OrderRefusedError(number, "too_many", text)
         batch = await self._submit(account, _command(account, number, new), about.book)
+        # One that was sent again while the first still waited is refused by its number, and by now the first is here.
+        if _reason(batch) == Reason.NUMBER and (known := self._placed(account, new, about)) is not None:
+            return batch.last, known
         _check(batch, number)
         return batch.last, self.order(account, number)
+
+    def _placed(self, account: int, new: contract.NewOrder, about: Instrument) -> Order | None:
+        """Return the order that was placed under the number of a new one. None: there is none.
+
+        Raises:
+            OrderRefusedError: It is another order.
+        """
+        known = None if new.number is None else self.account(account).order(new.number)
+        if known is not None and (known.book, known.side, known.type) != (about.book, SIDES[new.side], _type_of(new)):
+            raise _refused(known.number, Reason.NUMBER)
+        return known
 
     async def cancel(self, account: int, number: int) -> tuple[int, Order]:
         """Cancel an order; one that has ended stays as it is."""
@@ -134,9 +148,14 @@ def _command(account: int, number: int, new: contract.NewOrder) -> Command:
 
 def _check(batch: Batch, number: int) -> None:
     """Refuse what the venue has refused."""
+    if (reason := _reason(batch)) is not None:
+        raise _refused(number, reason)
+
+
+def _reason(batch: Batch) -> int | None:
+    """Return why the venue has refused something. None: it has not."""
     refused = batch.events[batch.events["kind"] == Told.REJECTED]
-    if len(refused):
-        raise _refused(number, int(refused["reason"][0]))
+    return int(refused["reason"][0]) if len(refused) else None
 
 
 def _refused(number: int, reason: int) -> contract.OrderRefusedError:

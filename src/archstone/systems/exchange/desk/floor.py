@@ -4,7 +4,8 @@
         batch = await floor.submit(rows)         # and the board shows what came of it
 
 Promise: when `submit` returns, the board has read what was submitted. Listeners are told of each batch once, in order,
-without waiting: one that fails is logged, and the others are told.
+without waiting: one that fails is logged, and the others are told. When the stream cannot be read any more, no order is
+taken, an alert says so, and what was half read is not kept: the next start reads it again.
 """
 
 import asyncio
@@ -14,16 +15,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from archstone import context
+import numpy as np
+
+from archstone import context, world
 from archstone.context import Call
 from archstone.errors import BackendError, RejectedError
-from archstone.observability import get_logger
-from archstone.systems.exchange.desk.board import Board, News
+from archstone.observability import Alerts, get_logger
+from archstone.systems.exchange.desk.beginning import board_of
+from archstone.systems.exchange.desk.board import Board, Book, News, day_of
 from archstone.systems.exchange.desk.checkpoint import load, save
 from archstone.systems.exchange.desk.latency import Clocks
 from archstone.systems.exchange.instruments import Instruments
 from archstone.systems.exchange.matching import Command, Commands, Kind, Limit, Phase, rows_of
-from archstone.systems.exchange.sequencer import Batch, Sequencer
+from archstone.systems.exchange.sequencer import Batch, Sequencer, keeps
+from archstone.systems.exchange.venue.port import MAX_NUMBER
 
 __all__ = ["HOUSE_LIMITS", "OPENING_CENTS", "Floor", "FloorClosedError", "Listener", "rows"]
 
@@ -41,18 +46,28 @@ HOUSE_LIMITS: Final[dict[Limit, int]] = {
 """What a new account is bound to; money in cents."""
 CHECKPOINT_S: Final = 60.0
 """Seconds between two checkpoints."""
+_TAKES_AWAY: Final = (Kind.CANCEL, Kind.MASS_CANCEL, Kind.KILL, Kind.PHASE)
+"""What takes risk away: it goes on to the venue even if nobody can show what came of it."""
 TICK_S: Final = 1.0
-"""Seconds between two looks at what is due in a book that does not trade."""
+"""Seconds between two looks at what is due."""
+_NEXT_DAY: Final = (Phase.CLOSED, Phase.AUCTION, Phase.CONTINUOUS)
+"""By which a day ends and the next begins, in one step: day orders end, and nobody has to wait."""
 OPENING_CENTS: Final = 100_000_000
 """Play money of a new account."""
 _log = get_logger("archstone.exchange")
 
 
 class FloorClosedError(BackendError, code="exchange.floor-closed"):
-    """What was submitted is kept, and what came of it cannot be shown: nobody reads the stream any more."""
+    """Nobody reads the stream any more: orders are not taken, and what came of those before cannot be shown."""
+
+    def __init__(self, kept: bool) -> None:  # noqa: FBT001 - pickle gives it by position
+        super().__init__(kept)
+        self.kept = kept
+        """Whether the sequencer has what was submitted. False: nothing has happened."""
 
     def __str__(self) -> str:
-        return "the exchange's floor reads no more: the command was kept, start the system again to see what came of it"
+        what = "the command was kept" if self.kept else "nothing was done"
+        return f"the exchange's floor reads no more: {what}, start the system again to see how your orders stand"
 
 
 class Floor:
@@ -65,6 +80,7 @@ class Floor:
         *,
         checkpoint: Path | None = None,
         clocks: Clocks | None = None,
+        dump: Callable[[], bytes] | None = None,
     ) -> None:
         """Take the sequencer.
 
@@ -74,12 +90,15 @@ class Floor:
             checkpoint: Where what was read is kept, for the next start. None: nowhere, and it reads from the first
                 command on.
             clocks: What is measured of the engine. None: nothing.
+            dump: Dumps the venue as it is after the sequencer's last command: where the stream no longer has what comes
+                after the checkpoint, the board begins with that. None: it cannot, and does not begin.
         """
         self.sequencer = sequencer
         self.instruments = instruments
         self.board = Board()
         self._checkpoint = checkpoint
         self.clocks = clocks or Clocks()
+        self.dump = dump
         self.reads = True
         """Whether it goes on reading: no more when it is closed, or what comes next is not kept any more."""
         self._listeners: list[Listener] = []
@@ -90,7 +109,7 @@ class Floor:
         self._numbers: dict[int, int] = {}
 
     async def __aenter__(self) -> Self:
-        self.board = self._kept() or self.board
+        self.board = await self._beginning()
         with context.enter(Call()):
             self._work = [
                 asyncio.create_task(self._read(), name="exchange floor"),
@@ -98,24 +117,38 @@ class Floor:
             ]
             if self._checkpoint is not None:
                 self._work.append(asyncio.create_task(self._keep(self._checkpoint), name="exchange checkpoints"))
-        await self.reached(self.sequencer.last)
-        for each in self.instruments.all:
-            if each.book not in self.board.books:
-                await self.submit(rows(each.openings(), book=each.book))
+        try:
+            await self.reached(self.sequencer.last)
+            for each in self.instruments.all:
+                if each.book not in self.board.books:
+                    await self.submit(rows(each.openings(), book=each.book))
+        except BaseException:
+            await self._stop()
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
+        is_whole = self.reads
+        await self._stop()
+        if self._checkpoint is not None and is_whole:
+            self._save(self._checkpoint)
+
+    async def _stop(self) -> None:
         for task in self._work:
             task.cancel()
         if self._work:
             await asyncio.wait(self._work)
-        if self._checkpoint is not None:
-            save(self._checkpoint, self.board)
 
     async def submit(self, commands: Commands) -> Batch:
-        """Have commands done; see `Sequencer.submit`. What came of them is on the board when this returns."""
+        """Have commands done; see `Sequencer.submit`. What came of them is on the board when this returns.
+
+        Raises:
+            FloorClosedError: The board will not read what came of them. They were kept only if they take risk away.
+        """
+        if not self.reads and not np.isin(commands["kind"], _TAKES_AWAY).all():
+            raise FloorClosedError(kept=False)
         batch = await self.sequencer.submit(commands)
         await self.reached(batch.last)
         return batch
@@ -124,13 +157,18 @@ class Floor:
         """Return when the board has read command number `sequence`. FloorClosedError: it will not."""
         while self.board.sequence < sequence:
             if not self.reads:
-                raise FloorClosedError
+                raise FloorClosedError(kept=True)
             await self._moved.wait()
 
-    def next_number(self, account: int) -> int:
-        """Return a number for a new order that the account has not used, and this floor has not given to another."""
+    def next_number(self, account: int) -> int | None:
+        """Return a number for a new order that the account has not used, and this floor has not given to another.
+
+        None: it has used the highest, and with it all that are below.
+        """
         owner = self.board.accounts.get(account)
         used = max(0 if owner is None else owner.last_number, self._numbers.get(account, 0))
+        if used >= MAX_NUMBER:
+            return None
         self._numbers[account] = used + 1
         return used + 1
 
@@ -168,13 +206,29 @@ class Floor:
             self._moved.set()
 
     async def _keep_time(self) -> None:
-        """Let time pass in books that do not trade: what is due there, such as the end of a halt, then happens."""
+        """Let time pass: what is due in books that do not trade, such as the end of a halt, happens, and days end."""
         while True:
             await asyncio.sleep(TICK_S)
             for number, book in [*self.board.books.items()]:
-                if book.phase in {Phase.HALTED, Phase.AUCTION}:
-                    with suppress(RejectedError, BackendError):  # it is tried again in a second
-                        await self.sequencer.submit(rows([Command(Kind.TICK)], book=number))
+                with suppress(RejectedError, BackendError):  # it is tried again in a second
+                    if due := self._due(book):
+                        await self.submit(rows(due, book=number))
+
+    def _due(self, book: Book) -> list[Command]:
+        if not self.reads:
+            return []  # what the board shows is old, and so would be what is due
+        if book.phase in {Phase.HALTED, Phase.AUCTION}:
+            return [Command(Kind.TICK)]
+        if book.phase == Phase.CONTINUOUS and book.day < day_of(world.now_us() * 1_000):
+            return [Command(Kind.PHASE, type=phase) for phase in _NEXT_DAY]
+        return []
+
+    async def _beginning(self) -> Board:
+        board = self._kept() or Board()
+        if self.dump is None or await keeps(self.sequencer, board.sequence):
+            return board
+        _log.warning("the stream no longer has what comes next: the board begins with the venue", after=board.sequence)
+        return board_of(self.dump(), sequence=self.sequencer.last)
 
     def _kept(self) -> Board | None:
         """Return the checkpoint, if the stream goes on from it: one of another stream is ahead of it."""
@@ -187,7 +241,23 @@ class Floor:
     async def _keep(self, path: Path) -> None:
         while True:
             await asyncio.sleep(CHECKPOINT_S)
+            if not self.reads:
+                return  # the board may have been left halfway through a batch
+            self._save(path)
+
+    def _save(self, path: Path) -> None:
+        try:
             save(path, self.board)
+        except OSError as error:
+            _log.error("no checkpoint was kept, the one before stays", file=path.name, exc_info=error)
+
+    def watched_by(self, alerts: Alerts) -> None:
+        """Have `alerts` tell when it reads no more."""
+        alerts.watch(
+            "floor of the exchange",
+            lambda: None if self.reads else f"nothing is read after command {self.board.sequence}: no order is taken",
+            todo="Find the cause in the log, mend it, and start the exchange again: it reads on from there.",
+        )
 
     def _tell(self, news: News) -> None:
         for listener in [*self._listeners]:

@@ -4,6 +4,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from heapq import nlargest
 from typing import Final
 
 from archstone.context import Principal
@@ -110,8 +111,8 @@ class DeskService(Service, contract.Quotes, contract.Trading, Risk, name="desk")
 
     async def accounts(self, limit: int = 100) -> AccountRiskPage:
         board = self.floor.board
-        found = sorted(map(self._risk, board.accounts.values()), key=lambda each: -each.portfolio.exposure)
-        return AccountRiskPage(killed=board.killed, items=tuple(found[:limit]), total=len(found))
+        largest = nlargest(limit, board.accounts.values(), key=lambda owner: showing.exposure(owner, board))
+        return AccountRiskPage(killed=board.killed, items=tuple(map(self._risk, largest)), total=len(board.accounts))
 
     async def account(self, account: int) -> AccountRisk:
         return self._risk(self._known(account))

@@ -7,7 +7,7 @@ from archstone.systems.exchange.desk import board, contract, ledger
 from archstone.systems.exchange.desk.words import LIMITS, PhaseWord, SideWord, TifWord, said
 from archstone.systems.exchange.matching import Flag, Phase, Reason, Side, TimeInForce, Type
 
-__all__ = ["depth", "fill", "instrument", "limits", "order", "portfolio", "trade"]
+__all__ = ["depth", "exposure", "fill", "instrument", "limits", "order", "portfolio", "trade"]
 
 
 def instrument(about: table.Instrument, book: board.Book) -> contract.Instrument:
@@ -61,15 +61,20 @@ def limits(owner: ledger.Account) -> contract.Limits:
     return contract.Limits(**{word: owner.limits.get(which) for word, which in LIMITS.items()})
 
 
+def exposure(owner: ledger.Account, shown: board.Board) -> int:
+    """Return what all positions are worth at the last prices, each taken as positive; cents."""
+    worths = ((held.lots, shown.books[number]) for number, held in owner.positions.items())
+    return sum(abs(lots) * book.last * book.value for lots, book in worths)
+
+
 def portfolio(owner: ledger.Account, shown: board.Board, symbols: table.Instruments) -> contract.Portfolio:
     """Return how an account stands at the last prices."""
     positions: list[contract.Position] = []
-    worth, exposure = owner.cash, 0
+    worth = owner.cash
     for number, held in sorted(owner.positions.items()):
         book, about = shown.books[number], symbols.of(number)
         each = book.last * book.value
         worth += held.lots * each
-        exposure += abs(held.lots) * each
         if about is not None and (held.lots or held.realised):
             positions.append(
                 contract.Position(
@@ -79,5 +84,5 @@ def portfolio(owner: ledger.Account, shown: board.Board, symbols: table.Instrume
             )  # fmt: skip
     return contract.Portfolio(
         account=owner.number, cash=owner.cash, paid_in=owner.paid_in, worth=worth, profit=worth - owner.paid_in,
-        exposure=exposure, killed=owner.killed or shown.killed, positions=tuple(positions),
+        exposure=exposure(owner, shown), killed=owner.killed or shown.killed, positions=tuple(positions),
     )  # fmt: skip

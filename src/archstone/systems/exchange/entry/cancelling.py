@@ -14,6 +14,8 @@ __all__ = ["cancel_all"]
 
 _log: Final = get_logger("archstone.systems.exchange")
 _AGAIN_S: Final = 0.2
+_TOGETHER: Final = 4_096
+"""Books of one `submit` at most: a sequencer bounds its frames."""
 
 
 async def cancel_all(
@@ -21,9 +23,9 @@ async def cancel_all(
 ) -> None:
     """Cancel all orders of an account in every book, as soon as the exchange takes that, or until it is given up."""
     books = sorted(reports.books)
-    rows = rows_of(Command(Kind.MASS_CANCEL, account=account) for _ in books)
-    rows["book"] = books
     while books and not given_up():
+        rows = rows_of(Command(Kind.MASS_CANCEL, account=account) for _ in books[:_TOGETHER])
+        rows["book"] = books[:_TOGETHER]
         try:
             await sequencer.submit(rows)
         except RejectedError as error:
@@ -32,4 +34,4 @@ async def cancel_all(
             _log.warning("orders of a lost connection are not cancelled yet", account=account, error=error)
             await asyncio.sleep(_AGAIN_S)
         else:
-            return
+            del books[:_TOGETHER]

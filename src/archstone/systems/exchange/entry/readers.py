@@ -18,7 +18,8 @@ from typing import Final, Self
 from archstone.observability import get_logger
 from archstone.systems.exchange.entry.reports import Reports
 from archstone.systems.exchange.feed import BookImage, Feed
-from archstone.systems.exchange.sequencer import Sequencer
+from archstone.systems.exchange.sequencer import Sequencer, keeps
+from archstone.systems.exchange.venue.state import loaded
 
 __all__ = ["Readers"]
 
@@ -28,7 +29,14 @@ _log: Final = get_logger("archstone.exchange")
 class Readers:
     """Made once per run."""
 
-    def __init__(self, sequencer: Sequencer, folder: Path | None = None, *, every_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        sequencer: Sequencer,
+        folder: Path | None = None,
+        *,
+        every_s: float = 60.0,
+        dump: Callable[[], bytes] | None = None,
+    ) -> None:
         """Name what is read; nothing happens before it is entered, and the sequencer must be open then.
 
         Args:
@@ -36,22 +44,26 @@ class Readers:
             folder: Where what was read is kept, of these alone; made if it is not there. None: nowhere, and the stream
                 is read from its first command on.
             every_s: Between two times that it is kept, beside at the end.
+            dump: Dumps the venue as it is after the sequencer's last command. Where the stream no longer has what comes
+                after what was kept, reports and books begin with that. None: then they cannot begin.
         """
         self.reports = Reports(sequencer)
         self.feed = Feed(sequencer)
-        self._sequencer, self._folder, self._every_s = sequencer, folder, every_s
+        self._sequencer, self._folder, self._every_s, self._dump = sequencer, folder, every_s, dump
         self._life = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         """Take up what was kept, and read what has come since.
 
         Raises:
-            LookupError: Nothing was kept, or it was damaged, and the stream no longer has its beginning.
+            LookupError: The stream no longer has what comes next, and nothing dumps the venue.
         """
         async with contextlib.AsyncExitStack() as life:
             if self._folder is not None:
                 _taken_up(self._folder / "reports", self._take_up_reports)
                 _taken_up(self._folder / "image", self._take_up_image)
+            if self._dump is not None:
+                await self._begin_where_gone(self._dump)
             await life.enter_async_context(self.reports)
             await life.enter_async_context(self.feed)
             if self._folder is not None:
@@ -65,6 +77,16 @@ class Readers:
     ) -> None:
         """Keep what was read, and stop reading."""
         await self._life.__aexit__(kind, error, trace)
+
+    async def _begin_where_gone(self, dump: Callable[[], bytes]) -> None:
+        sequencer = self._sequencer
+        if not await keeps(sequencer, self.reports.sequence):
+            _log.warning("reports begin with the venue: the stream no longer has what comes next")
+            self.reports = Reports.begun(sequencer, loaded(dump())[0])
+        if not await keeps(sequencer, self.feed.sequence):
+            _log.warning("books begin with the venue: the stream no longer has what comes next")
+            image = BookImage.begun(loaded(dump())[0], sequence=sequencer.last)
+            self.feed = Feed(sequencer, image=image)
 
     def _take_up_reports(self, kept: bytes) -> None:
         reports = Reports(self._sequencer)
@@ -83,14 +105,24 @@ class Readers:
             self._keep(folder)
 
     def _keep(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, kept in (("reports", self.reports.dump()), ("image", self.feed.image.dump())):
-            aside = folder / f"{name}.aside"
-            with aside.open("wb") as file:
-                file.write(kept)
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(folder / name)
+        """Keep what was read; what stopped reading may have stopped halfway, and what was kept before stays."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if self.reports.reads:
+                _put(folder / "reports", self.reports.dump())
+            if not self.feed.stopped.is_set():
+                _put(folder / "image", self.feed.image.dump())
+        except OSError as error:
+            _log.error("what was read is not kept, what was kept before stays", folder=folder.name, exc_info=error)
+
+
+def _put(path: Path, kept: bytes) -> None:
+    aside = path.with_suffix(".aside")
+    with aside.open("wb") as file:
+        file.write(kept)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
 
 
 def _taken_up(path: Path, take_up: Callable[[bytes], None]) -> None:

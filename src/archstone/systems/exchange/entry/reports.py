@@ -22,6 +22,7 @@ import numpy.typing as npt
 from archstone.systems.exchange.matching import Kind, Side, Told
 from archstone.systems.exchange.sequencer import Batch, Sequencer
 from archstone.systems.exchange.venue.port import MAX_NUMBER
+from archstone.systems.exchange.venue.state import State
 
 __all__ = ["NOW", "REPORT", "Flags", "ForgottenError", "Position", "Report", "Reports", "Rows", "reports_of"]
 
@@ -136,13 +137,13 @@ class Reports:
         Args:
             sequencer: Where commands and events come from.
             after: Read from the command after this one. What was before is forgotten, also the highest number of each
-                account and which books there are, so the first command (0) is best where it is kept.
+                account and which books were opened, so the first command (0) is best where it is kept.
             keep: Reports of one account that can be asked for again, at least so many; the oldest make room.
         """
         self.sequence = after
         """Of the last command that has been read."""
         self.books: set[int] = set()
-        """Those that commands were for."""
+        """Those that were opened: what is refused can name any."""
         self._sequencer, self._keep = sequencer, keep
         self._floor = Position(after) if after else Position(0, 0)
         self._accounts: dict[int, _Account] = {}
@@ -151,6 +152,15 @@ class Reports:
         self._listeners: dict[int, list[Callable[[Rows], None]]] = {}
         self._moved = asyncio.Event()
         self._reading: asyncio.Task[None] | None = None
+
+    @classmethod
+    def begun(cls, sequencer: Sequencer, state: State) -> Self:
+        """Return reports that begin after the sequencer's last command, with the venue as it is then."""
+        reports = cls(sequencer, after=sequencer.last)
+        reports.books = {*state.markets}
+        reports._live = {order: book for book, market in state.markets.items() for order in market.orders}
+        reports._highest = {number: account.last_number for number, account in state.accounts.items()}
+        return reports
 
     async def __aenter__(self) -> Self:
         """Read all that is there, and go on reading."""
@@ -187,9 +197,15 @@ class Reports:
                 self._reading.result()
             await self._moved.wait()
 
+    @property
+    def reads(self) -> bool:
+        """Whether it goes on reading."""
+        return self._reading is not None and not self._reading.done()
+
     def take(self, batch: Batch) -> None:
         """Take in a batch, and tell who listens. Commands that are in it already are skipped."""
-        self.books |= {*np.unique(batch.commands["book"]).tolist()}
+        opened = batch.events["command"][batch.events["kind"] == Told.OPENED]
+        self.books |= {*batch.commands["book"][opened].tolist()}
         new = batch.commands[batch.commands["kind"] == Kind.NEW]
         for account, order in zip(new["account"].tolist(), new["id"].tolist(), strict=True):
             self._highest[account] = max(self._highest.get(account, 0), order & MAX_NUMBER)

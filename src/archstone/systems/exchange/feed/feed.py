@@ -59,6 +59,8 @@ class Feed:
             candles: Of one book and width that are kept.
         """
         self.image = image or BookImage()
+        self.stopped = asyncio.Event()
+        """Set when it reads no more: what it shows gets old."""
         self._sequencer = sequencer
         self._candles = Candles(widths_s, keep=candles)
         self._tapes: dict[int, _Tape] = {}
@@ -67,8 +69,21 @@ class Feed:
         self._reading: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        """Begin to read."""
+        """Read all that is there, and go on reading.
+
+        Raises:
+            LookupError: What comes after the image is no longer kept.
+        """
+        last = self._sequencer.last
         self._reading = asyncio.create_task(self._read(), name="feed")
+        try:
+            while self.sequence < last:
+                if self._reading.done():
+                    self._reading.result()
+                await self._more.wait()
+        except BaseException:
+            self._reading.cancel()
+            raise
         return self
 
     async def __aexit__(
@@ -88,6 +103,7 @@ class Feed:
                 async for batch in batches:
                     self._take(self.image.apply(batch))
         finally:
+            self.stopped.set()
             self._wake()
 
     def _take(self, changes: Changes) -> None:
@@ -152,13 +168,9 @@ class Feed:
                 update = Update(self.depth(book, levels=levels), trades, tape.count - seen - fresh, candles)
                 seen, version, at_s = tape.count, tape.version, world.monotonic()
                 yield update
-            if self._stopped:
+            if self.stopped.is_set():
                 return
             more = self._more
             if book not in self._tapes or self._tapes[book].version == version:
                 await more.wait()
             await asyncio.sleep(max(0.0, at_s + interval_s - world.monotonic()))
-
-    @property
-    def _stopped(self) -> bool:
-        return self._reading is None or self._reading.done()

@@ -10,6 +10,7 @@ import zlib
 from bisect import bisect_left, insort
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final, cast
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy as np
 from archstone.systems.exchange.feed.values import Changes, Depth, Level, Phased, Trade
 from archstone.systems.exchange.matching import Commands, Phase, Side, Told
 from archstone.systems.exchange.sequencer import Batch
+from archstone.systems.exchange.venue.state import State
 
 __all__ = ["BookImage", "ImageError"]
 
@@ -202,6 +204,21 @@ class BookImage:
     def _enter(self, book: int, phase: int) -> None:
         self._books[book].phase = phase
         self._phases.append(Phased(book, phase))
+
+    @classmethod
+    def begun(cls, state: State, *, sequence: int) -> "BookImage":
+        """Return the image of a venue as it is after command number `sequence`."""
+        image = cls()
+        image.sequence, image.at_ns = sequence, state.now_ns
+        for number, market in state.markets.items():
+            image._books[number] = _Book(market.engine.phase)
+            image._books[number].last = market.engine.last
+            buys, sells, *stops = market.engine.queues()
+            for each in (*buys, *sells, *chain(*stops)):
+                image._orders[each.id] = _Order(number, each.side, each.price)
+            for each in (*buys, *sells):
+                image._queue(image._orders[each.id], each.price, each.shown)
+        return image
 
     # Kept as bytes
 

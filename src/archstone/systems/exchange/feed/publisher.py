@@ -6,6 +6,7 @@ Nothing waits for a reader. What was lost on the way is asked for (`Recovery`), 
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -62,6 +63,7 @@ class Publisher:
         conflate_s: float | None = None,
         heartbeat_s: float = 1.0,
         keep: int = _KEEP,
+        noted: Path | None = None,
     ) -> None:
         """Name what is sent; nothing is before it is entered, and the feed must be entered before.
 
@@ -71,9 +73,12 @@ class Publisher:
             conflate_s: Gather changes for so long, above 0. None: each batch is sent at once.
             heartbeat_s: A packet without messages after so long without one.
             keep: Messages that can be sent again; the oldest make room.
+            noted: A file for the session, so that the next one is higher even if the clock went back. None: there is
+                none, and two within a second are the same to readers.
         """
         self.session = 0
-        """Names this run of the publisher: numbers begin at 1 in each. Seconds since 1970 when it began."""
+        """Names this run of the publisher: numbers begin at 1 in each. Seconds since 1970 when it began, or more: it is
+        above that of the run before."""
         self.next = 1
         """Number of the next message."""
         self._feed, self._send = feed, send
@@ -81,16 +86,21 @@ class Publisher:
         self._kept: deque[Messages] = deque()
         self._count, self._keep = 0, keep
         self._gathered = _Gathered()
+        self._noted = noted
         self._sent_s = 0.0
+        self._is_over = False
         self._snapshot: tuple[int, tuple[bytes, ...]] = (0, ())
         self._tasks: list[asyncio.Task[None]] = []
         self._unlisten: Callable[[], None] | None = None
 
     async def __aenter__(self) -> Self:
         """Begin to send."""
-        self.session = world.now_us() // 1_000_000 & 0xFFFFFFFF
+        self.session, self._is_over = _session(self._noted), False
         self._unlisten = self._feed.listen(self._take)
-        self._tasks = [asyncio.create_task(self._beat(), name="market data heartbeat")]
+        self._tasks = [
+            asyncio.create_task(self._beat(), name="market data heartbeat"),
+            asyncio.create_task(self._end_with_feed(), name="market data end"),
+        ]
         if self._conflate_s is not None:
             self._tasks.append(asyncio.create_task(self._gather(self._conflate_s), name="market data conflation"))
         return self
@@ -104,8 +114,21 @@ class Publisher:
         await asyncio.wait(self._tasks)
         if self._unlisten is not None:
             self._unlisten()
-        self._flush()
-        self._send(packed(Carries.OVER, self.session, self.next, sent_ns=world.now_us() * 1_000))
+        self._end()
+
+    async def _end_with_feed(self) -> None:
+        """Tell readers when nothing comes any more: heartbeats would have them believe that nothing changes."""
+        await self._feed.stopped.wait()
+        self._end()
+        for task in self._tasks:
+            if task is not asyncio.current_task():
+                task.cancel()
+
+    def _end(self) -> None:
+        if not self._is_over:
+            self._is_over = True
+            self._flush()
+            self._send(packed(Carries.OVER, self.session, self.next, sent_ns=world.now_us() * 1_000))
 
     def _take(self, changes: Changes) -> None:
         self._gathered.add(changes)
@@ -188,3 +211,15 @@ class Publisher:
             )
             for start in range(0, len(messages), PER_PACKET)
         )
+
+
+def _session(noted: Path | None) -> int:
+    """Return the number of a new session, and note it."""
+    now_s = world.now_us() // 1_000_000 & 0xFFFFFFFF
+    if noted is None:
+        return now_s
+    before = noted.read_text() if noted.exists() else ""
+    session = max(now_s, int(before) + 1) if before.isdigit() else now_s
+    noted.parent.mkdir(parents=True, exist_ok=True)
+    noted.write_text(f"{session}")
+    return session

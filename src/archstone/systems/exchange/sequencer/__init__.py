@@ -24,7 +24,7 @@ from archstone.systems.exchange.sequencer.log import CommandLog, LogBrokenError
 from archstone.systems.exchange.sequencer.memory import MemorySequencer
 from archstone.systems.exchange.sequencer.node import Node, Place
 from archstone.systems.exchange.sequencer.node_settings import NodeSettings
-from archstone.systems.exchange.sequencer.port import Batch, Sequencer
+from archstone.systems.exchange.sequencer.port import Batch, Sequencer, keeps
 from archstone.systems.exchange.sequencer.remote import RemoteSequencer
 from archstone.systems.exchange.sequencer.replica import VenueClass
 from archstone.systems.exchange.sequencer.settings import SequencerSettings
@@ -54,4 +54,5 @@ __all__ = [
     "VenueClass",
     "VenueDiffersError",
     "Witness",
+    "keeps",
 ]

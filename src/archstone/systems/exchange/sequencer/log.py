@@ -123,6 +123,11 @@ class CommandLog:
         return self._segments[0].begin
 
     @property
+    def begins(self) -> list[int]:
+        """Number of the command before each file, oldest first."""
+        return [segment.begin.sequence for segment in self._segments]
+
+    @property
     def segments(self) -> int:
         """How many files there are."""
         return len(self._segments)

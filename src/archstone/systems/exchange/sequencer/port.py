@@ -1,11 +1,12 @@
 """The port of a sequencer."""
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import NamedTuple, Protocol
 
 from archstone.systems.exchange.matching import Commands, Events
 
-__all__ = ["Batch", "Sequencer"]
+__all__ = ["Batch", "Sequencer", "keeps"]
 
 
 class Batch(NamedTuple):
@@ -53,3 +54,15 @@ class Sequencer(Protocol):
             LookupError: What comes after `after` is no longer kept; begin with a snapshot.
         """
         ...
+
+
+async def keeps(sequencer: Sequencer, after: int) -> bool:
+    """Return whether a sequencer still has what comes after command number `after`."""
+    if after >= sequencer.last:
+        return True
+    async with aclosing(sequencer.follow(after)) as batches:
+        try:
+            await anext(batches)
+        except LookupError:
+            return False
+    return True

@@ -240,7 +240,8 @@ class Replica:
             await asyncio.wait([before])  # it may be of the same command, and so of the same file
         await self.sync_now()  # a snapshot must not be ahead of the log
         await asyncio.get_running_loop().run_in_executor(None, self.snapshots.write, snapshot)
-        self.log.drop(self.snapshots.sequences()[0], keep=self.settings.keep_segments)
+        self.log.drop(self.snapshots.newest()[0], keep=self.settings.keep_segments)
+        self.snapshots.prune(self.log.begins)
 
     async def follow(self, after: int) -> AsyncGenerator[Batch]:
         """Give all that was done after command number `after`, then all that comes; see `Sequencer.follow`."""

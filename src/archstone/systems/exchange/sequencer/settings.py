@@ -29,13 +29,14 @@ class SequencerSettings:
     segment_bytes: int = 64 * _MIB
     """Size at which a file of the log is full. At least 64 KiB."""
     keep_segments: int = 16
-    """Full files of the log that stay although a snapshot makes them needless, for who follows from far behind."""
+    """Full files of the log that stay although a snapshot makes them needless, for who follows from far behind. With
+    each stays the oldest snapshot of it."""
     snapshot_commands: int = 1_000_000
     """A snapshot is taken after so many commands. At least 1."""
     snapshot_s: float = 300.0
     """And after so many seconds, if there were any commands. Above 0."""
     keep_snapshots: int = 2
-    """Snapshots that stay. At least 1."""
+    """Newest snapshots that stay. At least 1."""
     digest_commands: int = 100_000
     """The log notes the digest of the venue after so many commands. At least 1."""
     recent_commands: int = 100_000

@@ -19,7 +19,9 @@ Promise: a snapshot is there whole or not at all. One that is damaged is passed 
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from math import inf
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
@@ -72,7 +74,7 @@ class Snapshots:
     """Those of one node."""
 
     def __init__(self, folder: Path, *, keep: int = 2) -> None:
-        """Name the folder, which `open` makes, and how many stay."""
+        """Name the folder, which `open` makes, and how many of the newest stay."""
         self.folder = folder
         self._keep = keep
 
@@ -82,11 +84,27 @@ class Snapshots:
         disk.remove(self.folder)
 
     def write(self, snapshot: Snapshot) -> None:
-        """Keep one durably, and remove the oldest beyond those that stay. May run in a thread."""
+        """Keep one durably. May run in a thread."""
         disk.put(self._path(snapshot.mark.sequence), snapshot.head, snapshot.dump)
         world.point(AFTER_SNAPSHOT)
-        for sequence in self.sequences()[: -self._keep]:
-            self._path(sequence).unlink()
+
+    def newest(self) -> list[int]:
+        """Return after which commands there are those that stay whatever the log keeps, rising."""
+        return self.sequences()[-self._keep :]
+
+    def prune(self, begins: Sequence[int]) -> None:
+        """Remove all but the newest, and the oldest one of each file of the log, by which its commands are done again.
+
+        Args:
+            begins: The number of the command before each file that is kept, rising.
+        """
+        found = self.sequences()
+        stay = {*self.newest()}
+        for begin, end in pairwise([*begins, inf]):
+            stay |= {*[each for each in found if begin <= each < end][:1]}
+        for sequence in found:
+            if sequence not in stay:
+                self._path(sequence).unlink()
 
     def sequences(self) -> list[int]:
         """Return after which commands there are some, rising."""

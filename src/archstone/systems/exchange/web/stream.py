@@ -3,15 +3,17 @@
 Promise: replies come in the order of what was asked; a report comes once, in order, and all reports of one command in
 one message, so that a client that was cut off goes on after the last sequence that it has; what is only looked at is
 conflated (see `outbox`). There is a heartbeat each `HEARTBEAT_S`. At most `MOST` connections, `MOST_EACH` of one
-account or address; who asks faster than `PACE` is refused, not cut off.
+account or address; who asks faster than `PACE` is refused, not cut off. Whoever signed out, or whose key was revoked or
+whose token has run out, is cut off within `AGAIN_S`.
 
 Who it is: a cookie, from our own pages only; or a bearer token or an API key in the headers; or nobody, who sees the
 market and can do nothing.
 """
 
 import asyncio
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -40,6 +42,8 @@ MOST_EACH: Final = 20
 PACE_S: Final = 0.1
 """Seconds between two looks at what has changed."""
 HEARTBEAT_S: Final = 5.0
+AGAIN_S: Final = 30.0
+"""Seconds between two looks at whether who connected is still let in: a key is revoked, a token runs out."""
 PACE: Final = RateLimit(200, burst=400)
 """Of what one connection asks."""
 DEADLINE_S: Final = 10.0
@@ -94,7 +98,8 @@ class Stream:
         with self._place(counted):
             await send({"type": "websocket.accept"})
             _connections.labels("open").inc()
-            await _Connection(self._floor, self._clients, who, send, self._ready).serve(receive)
+            serving = _Connection(self._floor, self._clients, who, send, self._ready)
+            await serving.serve(receive, partial(self._principal, scope))
 
     @contextmanager
     def _place(self, counted: str) -> Generator[None]:
@@ -143,23 +148,39 @@ class _Connection:
         self._pace = PACE.bind("exchange stream")
         self._outbox = Outbox(Entry(floor), self._account, self._woken.set)
 
-    async def serve(self, receive: Receive) -> None:
-        """Read and write until one side ends it."""
+    async def serve(self, receive: Receive, again: Callable[[], Awaitable[Principal]]) -> None:
+        """Read and write until one side ends it, or who connected would not be let in `again` as the same."""
         if self._account is not None:
             await self._floor.open_account(self._account)
         self._outbox.push({"type": "welcome", "sequence": self._floor.board.sequence, "account": self._account})
         end = self._floor.listen(self._hear)
         writing = asyncio.create_task(self._write(), name="exchange stream")
         reading = asyncio.create_task(self._read(receive), name="exchange stream reads")
+        watching = asyncio.create_task(self._watch(again), name="exchange stream, still allowed")
+        tasks = (writing, reading, watching)
         try:
-            await asyncio.wait({writing, reading}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             end()
-            for task in (writing, reading):
+            for task in tasks:
                 task.cancel()
-            for done in await asyncio.gather(writing, reading, return_exceptions=True):
+            for done in await asyncio.gather(*tasks, return_exceptions=True):
                 if isinstance(done, Exception) and not isinstance(done, _Gone):
                     _log.warning("a connection of the stream failed", exc_info=done)
+
+    async def _watch(self, again: Callable[[], Awaitable[Principal]]) -> None:
+        while True:
+            await asyncio.sleep(AGAIN_S)
+            try:
+                is_same = await again() == self._who
+            except (CrossSiteError, DeniedError):
+                is_same = False
+            except ArchstoneError as error:  # who cannot be asked has not said no
+                _log.warning("whether a connection is still allowed is not known", exc_info=error)
+                continue
+            if not is_same:
+                await self._close(_NOT_OURS)
+                return
 
     def _hear(self, news: News) -> None:
         self._outbox.hear(news)

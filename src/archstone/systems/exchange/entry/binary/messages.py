@@ -85,7 +85,7 @@ class Fault(IntEnum):
     """Bytes that are no message, or fields that must be 0 and are not."""
     VERSION = 2
     DENIED = 3
-    """The credential stands for no account, or for another one than was named."""
+    """The credential stands for no account, or for another one than was named; or it was revoked, or has run out."""
     FORGOTTEN = 4
     """What came after the position is not kept any more."""
     TAKEN_OVER = 5

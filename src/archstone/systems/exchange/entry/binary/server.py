@@ -47,8 +47,6 @@ class BinaryServer:
         self.sequencer, self.reports, self.identify = sequencer, reports, identify
         self.host, self.port = host, port
         self.bounds = bounds or Bounds()
-        self.sessions: dict[int, Session] = {}
-        """By account."""
         self.is_over = False
         self._ssl = ssl
         self._server: asyncio.Server | None = None
@@ -93,10 +91,11 @@ class BinaryServer:
         return session.wire
 
     def _forget(self, task: asyncio.Task[None]) -> None:
-        session = self._tasks.pop(task)
-        if self.sessions.get(session.account) is session:
-            del self.sessions[session.account]
-        session.ended.set()
+        self._tasks.pop(task).ended.set()
+
+    def sessions(self, account: int) -> list[Session]:
+        """Return those of an account that have not ended: one that is open, and those that end or wait for that."""
+        return [each for each in self._tasks.values() if each.account == account]
 
     def allowance(self, account: int) -> Allowance:
         """Return what an account may still ask for, however often it connects."""

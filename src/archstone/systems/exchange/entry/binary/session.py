@@ -29,6 +29,7 @@ from archstone.systems.exchange.entry.binary.messages import (
 from archstone.systems.exchange.entry.binary.wire import Wire
 from archstone.systems.exchange.entry.cancelling import cancel_all
 from archstone.systems.exchange.entry.reports import ForgottenError, Position, Rows
+from archstone.systems.exchange.entry.who import until_denied
 from archstone.systems.exchange.matching import COMMAND, Commands, Kind
 from archstone.systems.exchange.venue import order_id
 
@@ -71,6 +72,7 @@ class Session:
         self._waiting: list[Commands] = []
         self._unacknowledged = 0
         self._unlisten = lambda: None
+        self._watching: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Serve it until it ends."""
@@ -83,6 +85,8 @@ class Session:
             self.wire.close(Fault.UNKNOWN)
         finally:
             self._unlisten()
+            if self._watching is not None:
+                self._watching.cancel()
             self.wire.close(Fault.LEFT if self._leaves else Fault.CLOSING)
             if self._cancels:
                 server = self._server
@@ -108,18 +112,24 @@ class Session:
             self.wire.close(Fault.SILENT if self._logon.cancelled() else Fault.AWAY)
 
     async def _begin(self, wanted: Logon, credential: str) -> None:
-        self.account = await self._account_of(wanted, credential)
-        before = self._server.sessions.get(self.account)
-        self._server.sessions[self.account] = self
-        if before is not None:
-            before.wire.close(Fault.TAKEN_OVER)
-            await before.ended.wait()
+        account = await self._account_of(wanted, credential)
+        before = self._server.sessions(account)
+        self.account = account
+        for each in before:
+            each.wire.close(Fault.TAKEN_OVER)
+        for each in before:  # all of them: the newest may give up before those that it waits for have ended
+            await each.ended.wait()
         await self._server.reports.reached(self._server.sequencer.last)
         if self.wire.is_closed:
             return
+        self._watching = asyncio.create_task(self._watch(credential), name="binary order entry, still allowed")
         self._cancels = Choice.CANCEL_ON_DISCONNECT in wanted.choices
         self._request = wanted.request
         await self._resume(wanted, Position(wanted.sequence, wanted.part))
+
+    async def _watch(self, credential: str) -> None:
+        await until_denied(self._server.identify, credential, self.account)
+        self.wire.close(Fault.DENIED)
 
     async def _resume(self, wanted: Logon, position: Position) -> None:
         """Tell what had happened after a position, as fast as it is taken; from then on what happens, when it does."""

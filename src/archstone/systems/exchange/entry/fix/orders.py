@@ -71,6 +71,8 @@ class Request:
     order: int
     listed: Listed
     command: Command
+    fault: str = ""
+    """Why it cannot go to the exchange. Empty: it can."""
 
 
 @dataclass(slots=True)
@@ -86,6 +88,8 @@ class _Order:
     paid: int = 0
     """Lots times ticks of what is done."""
     status: str = "0"
+    is_whole: bool = False
+    """Whether all that became of it is known: not if its beginning is older than the reports that are kept."""
 
     @property
     def fields(self) -> list[tuple[int, object]]:
@@ -160,11 +164,14 @@ class Orders:
     def _replace(self, message: Message) -> Request:
         order, listed = self._target(message), self._book(message)
         known = self._orders.get(order)
+        is_whole = known is not None and known.is_whole
         done, left = (0, 0) if known is None else (known.done, known.left)
         quantity = _lots(message, 38, listed) - done
         price = _ticks(message, 44, listed) if message.choice(40, _TYPES)[0] == Type.LIMIT else 0
         command = Command(Kind.REPLACE, order, price=price, quantity=max(0, quantity), trigger=left)
-        return Request("G", message.text(11), message.text(41), order, listed, command)
+        # 38 counts what was done already: without it more would be open than was asked for.
+        fault = "how much of it was done is not known here any more: cancel it" if order and not is_whole else ""
+        return Request("G", message.text(11), message.text(41), order, listed, command, fault)
 
     def _mass_cancel(self, message: Message) -> Request:
         if not message.choice(530, _SCOPES):
@@ -206,7 +213,7 @@ class Orders:
         return order
 
     def _accepted(self, report: Report, order: _Order, asked: Request | None) -> Outgoing:
-        order.price, order.left = report.price, report.quantity
+        order.price, order.left, order.is_whole = report.price, report.quantity, True
         return self._execution(report, order, "0")
 
     def _traded(self, report: Report, order: _Order, asked: Request | None) -> Outgoing:

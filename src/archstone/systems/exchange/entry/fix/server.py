@@ -75,8 +75,6 @@ class FixServer:
         self.rules = rules or FixRules()
         self.began_at = 0
         """Number of the last command when it was entered: reports up to it may have been told by one before."""
-        self.sessions: dict[int, FixSession] = {}
-        """By account."""
         self.is_over = False
         self._listed = {each.symbol: each for each in listed}
         self._ssl = ssl
@@ -121,10 +119,11 @@ class FixServer:
         return session
 
     def _forget(self, task: asyncio.Task[None]) -> None:
-        session = self._tasks.pop(task)
-        if self.sessions.get(session.account) is session:
-            del self.sessions[session.account]
-        session.ended.set()
+        self._tasks.pop(task).ended.set()
+
+    def sessions(self, account: int) -> list[FixSession]:
+        """Return those of an account that have not ended: one that is open, and those that end or wait for that."""
+        return [each for each in self._tasks.values() if each.account == account]
 
     def kept(self, account: int) -> Kept:
         """Return what is remembered of an account."""

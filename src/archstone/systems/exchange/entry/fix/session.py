@@ -21,6 +21,7 @@ from archstone.systems.exchange.entry.cancelling import cancel_all
 from archstone.systems.exchange.entry.fix.codec import FieldError, Framer, FramingError, Message, encoded, instant
 from archstone.systems.exchange.entry.fix.orders import Orders, Outgoing, Request
 from archstone.systems.exchange.entry.reports import ForgottenError, Position, Rows, reports_of
+from archstone.systems.exchange.entry.who import until_denied
 from archstone.systems.exchange.matching import Kind, rows_of
 from archstone.systems.exchange.venue import order_id
 
@@ -89,6 +90,7 @@ class FixSession(asyncio.Protocol):
         self._interval_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._unlisten = lambda: None
+        self._watching: asyncio.Task[None] | None = None
 
     # What the transport calls
 
@@ -126,6 +128,8 @@ class FixSession(asyncio.Protocol):
             _log.exception("a FIX session failed", account=self.account, error=error)
         finally:
             self._unlisten()
+            if self._watching is not None:
+                self._watching.cancel()
             self.end("as you wish" if self._leaves else "the session is over")
             if self.account and self._server.rules.cancel_on_disconnect and self._is_open:
                 server = self._server
@@ -155,15 +159,20 @@ class FixSession(asyncio.Protocol):
             raise _EndError("Password (554) stands for no account") from error
         await self._take_over(account)
         if not self.is_closed:
+            self._watching = asyncio.create_task(self._watch(message.text(554)), name="FIX order entry, still allowed")
             self._open(message)
 
+    async def _watch(self, credential: str) -> None:
+        await until_denied(self._server.identify, credential, self.account)
+        self.end("Password (554) stands for no account any more")
+
     async def _take_over(self, account: int) -> None:
+        before = self._server.sessions(account)
         self.account = account
-        before = self._server.sessions.get(account)
-        self._server.sessions[account] = self
-        if before is not None:
-            before.end("the account has logged on elsewhere")
-            await before.ended.wait()
+        for each in before:
+            each.end("the account has logged on elsewhere")
+        for each in before:  # all of them: the newest may give up before those that it waits for have ended
+            await each.ended.wait()
         await self._server.reports.reached(self._server.sequencer.last)
 
     def _open(self, message: Message) -> None:
@@ -370,8 +379,9 @@ class FixSession(asyncio.Protocol):
             self.send("j", [*about], keep=True)
             return
         request = kept.orders.read(message)
-        if not self._server.allowance(self.account).take(1):
-            self._say(kept.orders.refused(request, "TOO_FAST"))
+        fault = request.fault or ("" if self._server.allowance(self.account).take(1) else "TOO_FAST")
+        if fault:
+            self._say(kept.orders.refused(request, fault))
             return
         kept.tag = kept.tag % 0xFFFF + 1
         kept.orders.ask(request, kept.tag)
