@@ -160,7 +160,8 @@ async def test_the_highest_number_is_the_last_one() -> None:
         for account in (7, 8):
             await floor.open_account(account)
         entry, new = Entry(floor), NewOrder(symbol="ACME", side="buy", quantity=1, price=10_000)
-        await entry.place(7, new.model_copy(update={"number": MAX_NUMBER}))
+        for number in (1 << 31, MAX_NUMBER):  # further at once is taken for a mistake
+            await entry.place(7, new.model_copy(update={"number": number}))
         assert floor.next_number(7) is None
         for _ in range(2):
             with pytest.raises(OrderRefusedError, match="the number was used before"):
