@@ -97,16 +97,16 @@ def test_a_venue_survives_records_of_random_bytes(replay: Path, tmp_path: Path) 
 
 
 def test_dumps_that_were_changed_are_refused_or_loaded_and_go_on(replay: Path, tmp_path: Path) -> None:
-    venue, flow = ReferenceVenue(), venue_flow("many", seed=8)
+    venue, flow = ReferenceVenue(), venue_flow("tight", seed=8)
     for commands, at_ns in islice(flow, 12):
         venue.apply(commands, at_ns)
     body, _ = body_of(venue.dump())
     (tmp_path / "dump").write_bytes(body)
     commands, at_ns = next(flow)
     commands.tofile(tmp_path / "commands")
-    command = [replay, tmp_path / "commands", str(at_ns), tmp_path / "dump", "4000"]
+    command = [replay, tmp_path / "commands", str(at_ns), tmp_path / "dump", "400"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     refused, taken = map(int, done.stdout.split())
-    assert refused + taken == 4_000
-    assert min(refused, taken) > 500
+    assert refused + taken == 400
+    assert min(refused, taken) > 50
