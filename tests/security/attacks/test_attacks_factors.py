@@ -187,9 +187,8 @@ async def test_attack_a_backup_code_is_used_twice_at_the_same_moment(tmp_path: P
         async def got_in(statement: str) -> int:
             return sum(await asyncio.gather(*(use(statement) for _ in range(3))))
 
-        assert (
-            await got_in("UPDATE codes SET hash = hash WHERE slot = :slot AND hash = :hash") == 3
-        )  # weak: only marked
+        # Weak: only marked.
+        assert await got_in("UPDATE codes SET hash = hash WHERE slot = :slot AND hash = :hash") == 3
         assert await got_in("DELETE FROM codes WHERE slot = :slot AND hash = :hash") == 1
 
 
