@@ -29,7 +29,7 @@ A message is a header of 40 bytes and a body; all numbers little-endian:
     STREAM    client, node          -              after             -             -
     BATCH     node, client          time, ns       first command     how many      commands, then events
     LOOK      client, node          -              -                 -             -
-    STATE     node, client          highest known  what is done      -             JSON: node, leading, digest, held
+    STATE     node, client          highest known  what is done      -             JSON: see `Node.look`
     PIECE     node, client          -              -                 -             the first part of one that is longer
 
 A body of more than 16 MiB, such as the events of a large batch, comes in several PIECE and then the message itself with

@@ -172,11 +172,12 @@ class Node:
 
     def look(self) -> dict[str, object]:
         """Return what an operator wants to know of this node."""
-        leading = self.leading
+        quorum = self._quorum
         return {
             "node": self.name,
-            "leading": leading is not None,
-            "standby": name_of(leading.standby) if leading is not None else "",
+            "leading": quorum is not None,
+            # Not who is about to join: killed now, this node would have nobody in its place.
+            "standby": "" if quorum is None else name_of(quorum.joined),
             "digest": f"{self.replica.venue.digest():016x}",
             "held": self.replica.log.end.sequence,
         }
