@@ -543,6 +543,21 @@ async def test_what_ran_alone_goes_on_in_two(tmp_path: Path) -> None:
     await cluster.stop()
 
 
+async def test_a_new_witness_lets_nobody_begin_who_lacks_the_log_that_is_there(tmp_path: Path) -> None:
+    async with DurableSequencer(tmp_path / "b", Tally) as alone:
+        await alone.submit(orders(1, 3))
+    cluster = Cluster(tmp_path, next_order=4)
+    network = MemoryNetwork(cluster.cables, "w")
+    cluster.witness = await Witness(tmp_path / "w", network=network, listen="w", epoch=1).__aenter__()
+    await cluster.start("a")  # which may begin, as far as it knows, and has nothing
+    await asyncio.sleep(3)
+    assert cluster.leaders == []
+    await cluster.start("b")
+    assert (await cluster.submit(await cluster.paired())).node == "b"
+    assert list(cluster.nodes["a"].replica.venue.taken)[:3] == [1, 2, 3]
+    await cluster.stop()
+
+
 async def test_a_client_finds_who_leads_and_goes_on_with_who_leads_next(cluster: Cluster) -> None:
     await cluster.paired()
     async with RemoteSequencer(MemoryNetwork(cluster.cables, "client"), ("b", "a")) as remote:

@@ -101,6 +101,7 @@ class Node:
         self._quorum: Quorum | None = None
         self._leader = ""
         self._listener: Listener | None = None
+        self._refused_after = -1
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -212,13 +213,22 @@ class Node:
             return None
         if answer.kind is not Say.GRANTED:
             self._leader = name_of(answer.body.decode())
-            if known > answer.epoch:
-                _log.error("the witness has lost what it kept", node=self.name, known=known, witness=answer.epoch)
+            self._tell_refused(known, answer.epoch)
             return None
         world.point(AFTER_CLAIM)
         return answer.epoch, lease_end_s(asked_s, answer, self._times)
 
     async def _lead(self, epoch: int, until_s: float) -> None:
+    def _tell_refused(self, known: int, witness: int) -> None:
+        """Tell the operator, once, where nobody else leads and it is the witness that must be looked at."""
+        if witness == self._refused_after:
+            return
+        self._refused_after = witness
+        if known > witness:
+            _log.error("the witness has lost what it kept", node=self.name, known=known, witness=witness)
+        elif known < witness and not self._leader:
+            _log.error("nobody leads before a log of the witness's epoch", node=self.name, known=known, witness=witness)
+
         replica = self.replica
         # Nobody else may lead before this node has let it join: all that is held here is kept for good.
         replica.do(replica.log.end.sequence)

@@ -48,7 +48,8 @@ class Witness:
             network: What carries questions.
             listen: Address.
             lease_s: How long a leader may lead after it has asked. Above 0.
-            epoch: To begin after, where a sequencer ran alone before and its log has epochs. 0 else.
+            epoch: To begin after: the last one of a log that is there already. Only a node with such a log can be the
+                first to lead. 0: there is none.
         """
         self.folder = folder
         self.grant = Grant(epoch=epoch)
