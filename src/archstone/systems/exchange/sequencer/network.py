@@ -51,6 +51,7 @@ __all__ = [
     "Network",
     "Say",
     "Serve",
+    "check_speaker",
     "decode",
     "encode",
     "in_pieces",
@@ -136,6 +137,11 @@ class Link(Protocol):
     """A connection: messages arrive once, whole and in order, until it ends."""
 
     @property
+    def service(self) -> str:
+        """Which service the other end has proved to be. Empty: it need not."""
+        ...
+
+    @property
     def pending(self) -> int:
         """How many messages have arrived and wait to be received."""
         ...
@@ -189,6 +195,20 @@ async def receive_whole(link: Link) -> Message:
     return message._replace(body=bytes(body + message.body))
 
 
+def check_speaker(link: Link, *nodes: str) -> None:
+    """See that who speaks for a node is that node, where the other end has proved who it is.
+
+    Args:
+        link: Over which it speaks.
+        nodes: By its message, by the addresses that are known here: its name, each time.
+
+    Raises:
+        PermissionError: It is another service.
+    """
+    if link.service and {*nodes} != {link.service}:
+        raise PermissionError(f"service {link.service!r} speaks for node {' or '.join(map(repr, nodes))}")
+
+
 Serve = Callable[[Link], Awaitable[None]]
 """Talks with whoever has connected, until it returns."""
 
@@ -205,7 +225,7 @@ class Network(Protocol):
     """What connects nodes."""
 
     async def connect(self, address: str) -> Link:
-        """Connect to whoever listens at an address. OSError when nobody can be reached."""
+        """Connect to whoever listens at an address. OSError when nobody who may be there can be reached."""
         ...
 
     async def listen(self, address: str, serve: Serve) -> Listener:

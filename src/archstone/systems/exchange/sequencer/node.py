@@ -23,6 +23,7 @@ import numpy as np
 from archstone import world
 from archstone.observability import get_logger
 from archstone.systems.exchange.matching import COMMAND, Commands
+from archstone.systems.exchange.sequencer.address import service_at
 from archstone.systems.exchange.sequencer.clients import serve_client
 from archstone.systems.exchange.sequencer.durable import sync_now_and_then
 from archstone.systems.exchange.sequencer.errors import NotLeadingError
@@ -30,7 +31,7 @@ from archstone.systems.exchange.sequencer.following import FencedError, follow_l
 from archstone.systems.exchange.sequencer.grant import Ask, Asked, identity, name_of
 from archstone.systems.exchange.sequencer.intake import Intake, Waiting
 from archstone.systems.exchange.sequencer.leading import Leading
-from archstone.systems.exchange.sequencer.network import Link, Listener, Message, Network, Say
+from archstone.systems.exchange.sequencer.network import Link, Listener, Message, Network, Say, check_speaker
 from archstone.systems.exchange.sequencer.node_settings import NodeSettings
 from archstone.systems.exchange.sequencer.port import Batch
 from archstone.systems.exchange.sequencer.quorum import NoLongerLeadingError, Quorum, lease_end_s
@@ -53,10 +54,10 @@ _log = get_logger("archstone.exchange")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a node stands: a name, and addresses `host:port`."""
+    """Where a node stands: a name, and addresses `HOST:PORT`; with TLS the others' are `NAME@HOST:PORT`."""
 
     name: str
-    """Of this node, another one than its peer's, and the same after a restart."""
+    """Of this node, another one than its peer's, and the same after a restart; with TLS, that of its certificate."""
     listen: str
     """Its own."""
     peer: str
@@ -100,8 +101,8 @@ class Node:
         self._intake = Intake(self.settings)
         self._quorum: Quorum | None = None
         self._leader = ""
-        self._listener: Listener | None = None
         self._refused_after = -1
+        self._listener: Listener | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -218,7 +219,6 @@ class Node:
         world.point(AFTER_CLAIM)
         return answer.epoch, lease_end_s(asked_s, answer, self._times)
 
-    async def _lead(self, epoch: int, until_s: float) -> None:
     def _tell_refused(self, known: int, witness: int) -> None:
         """Tell the operator, once, where nobody else leads and it is the witness that must be looked at."""
         if witness == self._refused_after:
@@ -229,6 +229,7 @@ class Node:
         elif known < witness and not self._leader:
             _log.error("nobody leads before a log of the witness's epoch", node=self.name, known=known, witness=witness)
 
+    async def _lead(self, epoch: int, until_s: float) -> None:
         replica = self.replica
         # Nobody else may lead before this node has let it join: all that is held here is kept for good.
         replica.do(replica.log.end.sequence)
@@ -269,7 +270,9 @@ class Node:
         elif self._quorum is None or message.epoch > self._quorum.leading.epoch:
             link.send(Message(Say.REFUSED, self.replica.log.end.epoch, body=self._leader.encode()))
         else:
-            await self._quorum.serve(link, *followed(message))
+            node, epochs = followed(message)
+            check_speaker(link, name_of(node), service_at(self._place.peer))
+            await self._quorum.serve(link, node, epochs)
 
 
 def _cause(error: Exception) -> Exception:
