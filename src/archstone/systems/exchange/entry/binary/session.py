@@ -218,17 +218,17 @@ class Session:
 
     def _accept(self, rows: Commands) -> None:
         bad = faulty(rows, self.account)
-        self._refuse(rows["sequence"][bad], Fault.MALFORMED)
-        rows = rows[~bad]
+        if bad.any():
+            self._refuse(rows["sequence"][bad], Fault.MALFORMED)
+            rows = rows[~bad]
         allowance = self._server.allowance(self.account)
         taken = allowance.take(len(rows))
         self._refuse(rows["sequence"][taken:], Fault.TOO_FAST, wait_s=allowance.wait_s())
         rows = rows[:taken]
         if not len(rows):
             return
-        named = rows["kind"] != Kind.MASS_CANCEL
         rows["account"] = self.account
-        rows["id"][named] |= np.uint64(order_id(self.account, 0))
+        rows["id"] |= (rows["kind"] != Kind.MASS_CANCEL) * np.uint64(order_id(self.account, 0))
         rows["spare"] = (rows["sequence"] & _TAG).astype(np.uint16)
         self._waiting.append(rows)
         self._unacknowledged += len(rows)
@@ -252,11 +252,12 @@ class Session:
         self._awake.clear()
         if self.wire.is_closed or not self._waiting:
             return
-        rows, rest = np.split(np.concatenate(self._waiting), [_TOGETHER])
+        rows = self._waiting[0] if len(self._waiting) == 1 else np.concatenate(self._waiting)
         self._waiting.clear()
-        if len(rest):
-            self._waiting.append(rest)
+        if len(rows) > _TOGETHER:
+            self._waiting.append(rows[_TOGETHER:])
             self._awake.set()
+            rows = rows[:_TOGETHER]
         requests = rows["sequence"].copy()
         try:
             batch = await self._server.sequencer.submit(rows)
