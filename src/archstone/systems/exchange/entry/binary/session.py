@@ -202,9 +202,9 @@ class Session:
     def _read(self, rows: Commands) -> None:
         if self._leaves:
             return  # what comes after a logout is not read
-        left = np.flatnonzero(rows["kind"] == Say.LOGOUT)
-        rows = rows[: left[0]] if len(left) else rows
-        rows = rows[rows["kind"] != Say.HEARTBEAT]
+        leaves = False
+        if (rows["kind"] >= Say.HEARTBEAT).any():
+            rows, leaves = _asked(rows)
         wrong = rows["sequence"] != self._request + 1 + np.arange(len(rows), dtype=np.uint64)
         if wrong.any():
             self.wire.close(Fault.NUMBER)
@@ -212,7 +212,7 @@ class Session:
         if len(rows):
             self._request = int(rows["sequence"][-1])
             self._accept(rows)
-        if len(left):
+        if leaves:
             self._leaves = True
             self._awake.set()
 
@@ -270,3 +270,10 @@ class Session:
         self._unacknowledged -= len(rows)
         if self._unacknowledged < self._server.bounds.unacknowledged:
             self.wire.hold(back=False)
+
+
+def _asked(rows: Commands) -> tuple[Commands, bool]:
+    """Return what is neither a heartbeat nor after a logout, and whether there was one."""
+    left = np.flatnonzero(rows["kind"] == Say.LOGOUT)
+    rows = rows[: left[0]] if len(left) else rows
+    return rows[rows["kind"] != Say.HEARTBEAT], bool(len(left))
