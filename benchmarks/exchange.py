@@ -12,6 +12,8 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,7 +34,7 @@ bench = Bench(
 
 P99_MS = 50.0
 """A rate is kept if so many milliseconds are not passed at p99, nothing is refused, and answers come as orders do."""
-RATES = (2_500, 5_000, 7_500, 10_000, 15_000, 20_000, 30_000, 40_000, 60_000)
+RATES = (1_000, 2_500, 5_000, 7_500, 10_000, 15_000, 20_000, 30_000, 40_000, 60_000)
 NAMES = [str(account) for account in range(1, ACCOUNTS + 1)]
 
 
@@ -40,9 +42,12 @@ NAMES = [str(account) for account in range(1, ACCOUNTS + 1)]
 def process(module: str, *options: object) -> Iterator[subprocess.Popen]:
     """Run a module until the block ends."""
     command = [sys.executable, "-m", module, *map(str, options)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as it:
+    with tempfile.TemporaryFile() as log, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log) as it:
         try:
             yield it
+        except RuntimeError as error:
+            log.seek(0)
+            raise RuntimeError(f"{error}; {module} said: {log.read()[-1000:].decode()}") from error
         finally:
             it.terminate()
 
@@ -166,8 +171,15 @@ def key_of_new_account(api: str) -> str:
 def asked(url: str, body: dict, **headers: str) -> dict:
     headers["Content-Type"] = "application/json"
     request = urllib.request.Request(url, json.dumps(body).encode(), headers, method="POST")
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
+    for _ in range(100):
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            if error.code not in {429, 503}:
+                raise
+            time.sleep(0.1)
+    raise RuntimeError(f"{url}: too busy for ten seconds")
 
 
 bench.contender()(raw_fsync)

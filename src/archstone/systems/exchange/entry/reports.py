@@ -205,10 +205,11 @@ class Reports:
 
     def take(self, batch: Batch) -> None:
         """Take in a batch, and tell who listens. Commands that are in it already are skipped."""
-        rows = batch.commands
-        for kind, account, order in zip(_ints(rows, "kind"), _ints(rows, "account"), _ints(rows, "id"), strict=True):
-            if kind == _NEW:
-                self._highest[account] = max(self._highest.get(account, 0), order & MAX_NUMBER)
+        opened = batch.events["command"][batch.events["kind"] == Told.OPENED]
+        self.books |= {*batch.commands["book"][opened].tolist()}
+        new = batch.commands[batch.commands["kind"] == Kind.NEW]
+        for account, order in zip(new["account"].tolist(), new["id"].tolist(), strict=True):
+            self._highest[account] = max(self._highest.get(account, 0), order & MAX_NUMBER)
         for account, told in self._told(batch).items():
             mine = np.frombuffer(b"".join(told), REPORT)
             self._add(self._of(account), mine)
@@ -240,8 +241,6 @@ class Reports:
     def _place(self, event: tuple[int, ...], named: int) -> int:
         """Return the book of an event: that of its order, since a command such as KILL names none."""
         kind, *_, order, other, _, _, left, other_left, _, _ = event
-        if kind == _OPENED:
-            self.books.add(named)
         if kind == _ACCEPTED:
             self._live[order] = named
         book = self._live.get(order, named)
@@ -356,10 +355,7 @@ _AT: Final = 4
 _ROW: Final = struct.Struct("<4BI2Q3q3I2H")
 """A `REPORT`."""
 # As plain numbers: each look at the member of an enum costs as much as three of these.
-_NEW: Final = int(Kind.NEW)
-_ACCEPTED, _TRADED, _CANCELED, _REPLACED, _OPENED = map(
-    int, (Told.ACCEPTED, Told.TRADED, Told.CANCELED, Told.REPLACED, Told.OPENED)
-)
+_ACCEPTED, _TRADED, _CANCELED, _REPLACED = map(int, (Told.ACCEPTED, Told.TRADED, Told.CANCELED, Told.REPLACED))
 _OWN, _MAKER, _TAKER, _AUCTION, _KEPT = map(int, (Flags.OWN, Flags.MAKER, Flags.TAKER, Flags.AUCTION, Flags.KEPT))
 _BUY, _BOTH = int(Side.BUY), int(Side.BUY + Side.SELL)
 
