@@ -280,7 +280,7 @@ class Portfolio(Value):
     cash: int
     paid_in: int
     fees: int
-    """What trading has cost so far: owed to the house, see clearing, and not in `cash`. Below 0: rebates."""
+    """What trading has cost so far, as clearing books it; `cash` and `worth` do not know of it. Below 0: rebates."""
     worth: int
     """Cash and positions."""
     profit: int

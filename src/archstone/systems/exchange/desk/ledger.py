@@ -92,7 +92,7 @@ class Account:
     cash: int = 0
     paid_in: int = 0
     fees: int = 0
-    """What trading has cost, owed to the house and not yet in `cash`. Below 0: rebates."""
+    """What trading has cost so far; `cash` does not know of it. Below 0: rebates."""
     killed: bool = False
     sequence: int = 0
     """Of a command that is in it, with all before, whatever the board that it is in says: see `Board.dump`."""
