@@ -153,8 +153,11 @@ def opening() -> Any:
     from archstone.systems.exchange.venue.flows import VenueFlow
     from archstone.systems.exchange.venue.flows import opening as made
 
+    much = 10**9
     return made(
-        VenueFlow(books=1, accounts=ACCOUNTS, money=10**12, position=10**9, rate=10**9, collar=2_000, halt=9_000)
+        VenueFlow(
+            books=1, accounts=ACCOUNTS, money=10**12, position=much, rate=much, orders=much, collar=2_000, halt=9_000
+        )
     )
 
 
