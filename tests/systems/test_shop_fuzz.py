@@ -66,7 +66,7 @@ OPAQUE = (
     f"POST {API}/users/me/email-changes",
     f"POST {API}/sign-ups",
     f"POST {API}/roles",
-    f"DELETE {API}/roles/{{role}}/{{email}}",
+    f"POST {API}/roles/withdrawals",
 )
 TRIED = (
     f"POST {API}/sessions",
@@ -102,7 +102,6 @@ def configuration(known: dict[str, list[str]]) -> str:
         "path.user_id": "users",
         "path.sku": "skus",
         "body.lines[*].sku": "skus",
-        "path.email": "emails",
         "body.payment_token": "cards",
     }
     lines += [f'"{place}" = {{ dictionary = "{name}", probability = 0.5 }}' for place, name in places.items()]
