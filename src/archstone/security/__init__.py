@@ -11,15 +11,15 @@ tokens to programs of others. What a principal may do is decided where the opera
 """
 
 from archstone.security.anchor import Anchor, AnchorError, FileAnchor
-from archstone.security.apikeys import (
+from archstone.security.apikeyform import well_formed
+from archstone.security.apikeyrows import (
     API_KEY_SCHEMA,
     ApiKey,
-    ApiKeys,
     NewApiKey,
     TooManyApiKeysError,
     UnknownApiKeyError,
-    well_formed,
 )
+from archstone.security.apikeys import ApiKeys
 from archstone.security.assertion import PrincipalAssertions
 from archstone.security.attempts import ACCOUNT_LIMITS, PLACE_LIMITS, Attempt, Attempts
 from archstone.security.audit import AuditLog, AuditVerdict
