@@ -23,11 +23,12 @@ from archstone.systems.shop.users.contract import UserAdmin
 
 BACK = "https://books.example/back"
 PLACE = f"https://{HOST}"
+OPTIONS = {"public_url": PLACE, "admins_need_factor": "no"}
 
 
 @pytest.fixture
 async def run(tmp_path: Path) -> AsyncIterator[Embedded]:
-    async with running(shop, data=tmp_path, settings=Settings(options={"public_url": PLACE})) as run:
+    async with running(shop, data=tmp_path, settings=Settings(options=OPTIONS)) as run:
         yield run
 
 
@@ -322,7 +323,7 @@ async def test_metadata_is_where_clients_look_for_it(run: Embedded) -> None:
 
 
 async def test_keys_and_apps_outlive_the_process(tmp_path: Path) -> None:
-    settings = Settings(options={"public_url": PLACE})
+    settings = Settings(options=OPTIONS)
     async with running(shop, data=tmp_path, settings=settings) as run:
         ann = await registered(Browser(run.asgi, scheme="https"))
         key = await a_key(ann, "orders:read")

@@ -104,7 +104,7 @@ shop = System(
         ),
         Option(
             "cache",
-            about="Where what is only looked at is kept near: `memory:`, or redis://HOST.",
+            about="Where what is only looked at is kept near: `memory:`, or rediss://HOST.",
             default="memory:",
             connects=True,
         ),
@@ -140,7 +140,7 @@ shop = System(
         ),
         Option(
             "limits",
-            about="Where tries, sign-ups, mails and requests are counted for all processes: redis://..., sqlite:///...",
+            about="Where tries, sign-ups, mails and requests are counted for all processes: rediss://..., sqlite:///...",
             connects=True,
         ),
         Option(
