@@ -29,6 +29,7 @@ from archstone.security.audittables import AUDIT_SCHEMA
 from archstone.security.authority import Authority, renewing
 from archstone.security.backupcodes import BackupCodes, FreshCodes, StoredCode
 from archstone.security.breached import BreachedPasswords, PwnedPasswords
+from archstone.security.breachedlist import BreachedList
 from archstone.security.claims import Claims
 from archstone.security.encryption import BlindIndex, DataKeys, Encrypted, KeyService, RootKeys, SealedColumn, SealRing
 from archstone.security.errors import (
@@ -104,6 +105,7 @@ __all__ = [
     "Authority",
     "BackupCodes",
     "BlindIndex",
+    "BreachedList",
     "BreachedPasswords",
     "Claims",
     "Cost",

@@ -222,9 +222,11 @@ class CommandLog:
 
     def drop(self, upto: int, *, keep: int = 0) -> None:
         """Remove files that hold nothing after command `upto`, but the newest `keep` of the full ones."""
+        before = len(self._segments)
         while len(self._segments) - 1 > keep and self._segments[0].end.sequence <= upto:
             self._segments.pop(0).path.unlink()
-        disk.sync_folder(self.folder)
+        if len(self._segments) < before:
+            disk.sync_folder(self.folder)
 
     def reset(self, mark: Mark) -> None:
         """Forget all and go on after a mark, the place of a snapshot."""
