@@ -133,6 +133,12 @@ shop = System(
             choices=("auto", "no", "yes"),
         ),
         Option(
+            "sign_up",
+            about="Accounts are made `at-once`, or `by-mail` for who opens a link: nobody learns who has one.",
+            default="at-once",
+            choices=("at-once", "by-mail"),
+        ),
+        Option(
             "limits",
             about="Where tries, sign-ups, mails and requests are counted for all processes: rediss://..., sqlite:///...",
             connects=True,
