@@ -70,7 +70,7 @@ async def sequencer(environment: Environment) -> AsyncGenerator[Sequencer]:
 async def floor(environment: Environment) -> AsyncGenerator[Floor]:
     """Return where orders are handed in; with bots that trade there, if the options want them."""
     below: MemorySequencer | DurableSequencer = environment.provided[Sequencer]
-    kept = environment.data / "board" if isinstance(below, DurableSequencer) else None
+    kept = environment.data / "readers" if isinstance(below, DurableSequencer) else None
     async with AsyncExitStack() as life:
         clocked = environment.provided[Clocks]
         made = Floor(below, INSTRUMENTS, checkpoint=kept, clocks=clocked, dump=below.venue.dump)
