@@ -50,10 +50,10 @@ def parts(stream, folder: Path) -> list:
     ]
     if importlib.util.find_spec("pyarrow") is None:
         return found
-    from archstone.systems.exchange.history import Archive, HistoryService
+    from archstone.systems.exchange.history import Archive, HistoryService, Shelf
 
     archive = Archive(folder / "history", most=12)
-    return [*found, (HistoryService, {"sequencer": stream, "archive": archive})]
+    return [*found, (HistoryService, {"sequencer": stream, "shelf": Shelf(archive)})]
 
 
 async def main(folder: Path, server: str | None) -> None:

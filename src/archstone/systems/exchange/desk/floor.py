@@ -80,7 +80,6 @@ class Floor:
         *,
         checkpoint: Path | None = None,
         clocks: Clocks | None = None,
-        dump: Callable[[], bytes] | None = None,
     ) -> None:
         """Take the sequencer.
 
@@ -90,15 +89,12 @@ class Floor:
             checkpoint: Where what was read is kept, for the next start. None: nowhere, and it reads from the first
                 command on.
             clocks: What is measured of the engine. None: nothing.
-            dump: Dumps the venue as it is after the sequencer's last command: where the stream no longer has what comes
-                after the checkpoint, the board begins with that. None: it cannot, and does not begin.
         """
         self.sequencer = sequencer
         self.instruments = instruments
         self.board = Board()
         self._checkpoint = checkpoint
         self.clocks = clocks or Clocks()
-        self.dump = dump
         self.reads = True
         """Whether it goes on reading: no more when it is closed, or what comes next is not kept any more."""
         self._listeners: list[Listener] = []
@@ -225,10 +221,11 @@ class Floor:
 
     async def _beginning(self) -> Board:
         board = self._kept() or Board()
-        if self.dump is None or await keeps(self.sequencer, board.sequence):
+        if await keeps(self.sequencer, board.sequence):
             return board
         _log.warning("the stream no longer has what comes next: the board begins with the venue", after=board.sequence)
-        return board_of(self.dump(), sequence=self.sequencer.last)
+        dump = await self.sequencer.dump()
+        return board_of(dump.venue, sequence=dump.sequence)
 
     def _kept(self) -> Board | None:
         """Return the checkpoint, if the stream goes on from it: one of another stream is ahead of it."""
@@ -257,6 +254,7 @@ class Floor:
             "floor of the exchange",
             lambda: None if self.reads else f"nothing is read after command {self.board.sequence}: no order is taken",
             todo="Find the cause in the log, mend it, and start the exchange again: it reads on from there.",
+            unready=True,
         )
 
     def _tell(self, news: News) -> None:

@@ -61,7 +61,7 @@ async def open_gates(gates: Gates, floor: Floor, identify: Identify) -> AsyncGen
     """Let programs in for the block."""
     async with AsyncExitStack() as life:
         if gates.binary or gates.fix or gates.feed:
-            readers = await life.enter_async_context(Readers(floor.sequencer, gates.kept, dump=floor.dump))
+            readers = await life.enter_async_context(Readers(floor.sequencer, gates.kept))
             reports, feed = readers.reports, readers.feed
             if gates.binary is not None:
                 server = BinaryServer(floor.sequencer, reports, identify, **gates.binary._asdict())
@@ -71,7 +71,7 @@ async def open_gates(gates: Gates, floor: Floor, identify: Identify) -> AsyncGen
                 fix = FixServer(floor.sequencer, reports, identify, listed, **gates.fix._asdict())
                 await life.enter_async_context(fix)
             if gates.feed is not None:
-                send, close = multicast.sender(Group())
+                send, close = multicast.sender(Group(port=gates.feed.port))
                 life.callback(close)
                 noted = None if gates.kept is None else gates.kept / "session"
                 publisher = await life.enter_async_context(Publisher(feed, send, noted=noted))

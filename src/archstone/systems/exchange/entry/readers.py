@@ -35,7 +35,6 @@ class Readers:
         folder: Path | None = None,
         *,
         every_s: float = 60.0,
-        dump: Callable[[], bytes] | None = None,
     ) -> None:
         """Name what is read; nothing happens before it is entered, and the sequencer must be open then.
 
@@ -44,26 +43,22 @@ class Readers:
             folder: Where what was read is kept, of these alone; made if it is not there. None: nowhere, and the stream
                 is read from its first command on.
             every_s: Between two times that it is kept, beside at the end.
-            dump: Dumps the venue as it is after the sequencer's last command. Where the stream no longer has what comes
-                after what was kept, reports and books begin with that. None: then they cannot begin.
         """
         self.reports = Reports(sequencer)
         self.feed = Feed(sequencer)
-        self._sequencer, self._folder, self._every_s, self._dump = sequencer, folder, every_s, dump
+        self._sequencer, self._folder, self._every_s = sequencer, folder, every_s
         self._life = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         """Take up what was kept, and read what has come since.
 
-        Raises:
-            LookupError: The stream no longer has what comes next, and nothing dumps the venue.
+        Where the stream no longer has what comes next, reports and books begin with the venue as it is.
         """
         async with contextlib.AsyncExitStack() as life:
             if self._folder is not None:
                 _taken_up(self._folder / "reports", self._take_up_reports)
                 _taken_up(self._folder / "image", self._take_up_image)
-            if self._dump is not None:
-                await self._begin_where_gone(self._dump)
+            await self._begin_where_gone()
             await life.enter_async_context(self.reports)
             await life.enter_async_context(self.feed)
             if self._folder is not None:
@@ -78,14 +73,16 @@ class Readers:
         """Keep what was read, and stop reading."""
         await self._life.__aexit__(kind, error, trace)
 
-    async def _begin_where_gone(self, dump: Callable[[], bytes]) -> None:
+    async def _begin_where_gone(self) -> None:
         sequencer = self._sequencer
         if not await keeps(sequencer, self.reports.sequence):
             _log.warning("reports begin with the venue: the stream no longer has what comes next")
-            self.reports = Reports.begun(sequencer, loaded(dump())[0])
+            dump = await sequencer.dump()
+            self.reports = Reports.begun(sequencer, loaded(dump.venue)[0], sequence=dump.sequence)
         if not await keeps(sequencer, self.feed.sequence):
             _log.warning("books begin with the venue: the stream no longer has what comes next")
-            image = BookImage.begun(loaded(dump())[0], sequence=sequencer.last)
+            dump = await sequencer.dump()
+            image = BookImage.begun(loaded(dump.venue)[0], sequence=dump.sequence)
             self.feed = Feed(sequencer, image=image)
 
     def _take_up_reports(self, kept: bytes) -> None:

@@ -154,9 +154,9 @@ class Reports:
         self._reading: asyncio.Task[None] | None = None
 
     @classmethod
-    def begun(cls, sequencer: Sequencer, state: State) -> Self:
-        """Return reports that begin after the sequencer's last command, with the venue as it is then."""
-        reports = cls(sequencer, after=sequencer.last)
+    def begun(cls, sequencer: Sequencer, state: State, *, sequence: int) -> Self:
+        """Return reports that begin after command number `sequence`, with the venue as it was then."""
+        reports = cls(sequencer, after=sequence)
         reports.books = {*state.markets}
         reports._live = {order: book for book, market in state.markets.items() for order in market.orders}
         reports._highest = {number: account.last_number for number, account in state.accounts.items()}
