@@ -48,7 +48,7 @@ async def test_who_begins_late_begins_with_what_everybody_has_then(tmp_path):
         await sequencer.submit(rows([order(2, 2, Side.BUY, 2, 100)]))
         await eventually(lambda: agrees(run, sequencer))
         assert [each.lots for each in await run.client(Market).trades("ACME")] == [2]
-        text = f"it has nothing of commands 1 to {before}: the stream did not keep them any more"
+        text = f"it has nothing of commands 1 to {before}: the stream kept them no more"
 
         async def heard() -> bool:
             return told(run) == {"beginning of reader tape": text, "beginning of reader surveillance": text}

@@ -255,8 +255,8 @@ async def test_a_floor_that_reads_no_more_is_not_ready_and_lets_one_cancel_all_t
     assert (answer.status, json.loads(answer.text)) == (
         503, {"status": "not ready", "system": "exchange", "alerts": ["floor of the exchange"]},
     )  # fmt: skip
-    assert (await ann.ask("place", order=order("sell", 10, 10_060)))["code"] == "exchange.floor-closed"
+    assert (await ann.ask("place", order=order("sell", 10, 10_060)))["code"] == "archstone.backend"
     assert len(sequencer.venue) == 1
-    assert (await ann.ask("cancel", number=placed["order"]["number"]))["code"] == "exchange.floor-closed"
+    assert (await ann.ask("cancel", number=placed["order"]["number"]))["code"] == "archstone.backend"
     assert len(sequencer.venue) == 0
     await ann.close()

@@ -108,12 +108,14 @@ class Archive:
             if self._events >= self.most:
                 await self._flush()
 
-    async def begin(self, venue: State, sequence: int) -> None:
+    async def begin(self, venue: State, sequence: int) -> int:
         """Go on after command number `sequence`: no file has rows of what came between."""
         del venue
         async with self._lock:
             self._gathered, self._events = [], 0
+            had = await _in_thread(self.final)
             await _in_thread(partial(self._note, sequence))
+            return had
 
     async def flush(self, *, now_ns: int | None = None) -> None:
         """Write what is gathered; given a moment, only if it is due by then."""

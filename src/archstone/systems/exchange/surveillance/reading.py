@@ -106,15 +106,16 @@ class Looking:
         if new:
             await self._keep(new, [found for batch in new for found in self._watch.see(batch)])
 
-    async def begin(self, venue: State, sequence: int) -> None:
+    async def begin(self, venue: State, sequence: int) -> int:
         """Go on after command number `sequence`; the rules begin cold."""
 
-        async def keep(tx: Transaction) -> None:
+        async def keep(tx: Transaction) -> int:
             before = await tx.one(int, "SELECT last FROM progress")
             if not await tx.execute(_MOVE, last=sequence, warm=sequence, at=venue.now_ns, before=before):
                 raise TransactionLostError(self._db.label, "because another process has read the same")
+            return before
 
-        await self._db.run(keep)
+        return await self._db.run(keep)
 
     def _see_again(self, batch: Batch) -> None:
         known = min(len(batch.commands), self._kept - batch.first + 1)

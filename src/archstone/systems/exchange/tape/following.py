@@ -49,10 +49,10 @@ class Reader(Protocol):
         """
         ...
 
-    async def begin(self, venue: State, sequence: int) -> None:
+    async def begin(self, venue: State, sequence: int) -> int:
         """Go on after command number `sequence`, with the venue as it was then: what came before is not to be had.
 
-        Keeps that in one step; `last` says so from then on.
+        Keeps that in one step; `last` says so from then on. Returns the number of the last command that it had taken.
         """
         ...
 
@@ -169,7 +169,7 @@ class Following:
             await self._turn.held()
         after = await self._reader.last()
         if after in self._gone:
-            after = await self._begun(after)
+            after = await self._begun()
         if after > self._sequencer.last:
             raise OtherStreamError(self.name, after, self._sequencer.last)
         self._move(after)
@@ -187,15 +187,15 @@ class Following:
             pump.cancel()
             await asyncio.wait([pump])
 
-    async def _begun(self, after: int) -> int:
+    async def _begun(self) -> int:
         """Have the reader begin with the venue; return the command after which it goes on."""
         dump = await self._sequencer.dump()
-        await self._reader.begin(loaded(dump.venue)[0], dump.sequence)
+        had = await self._reader.begin(loaded(dump.venue)[0], dump.sequence)
         self._gone.clear()
-        kept = await self._reader.last()
-        self._missing = f"it has nothing of commands {after + 1} to {kept}: the stream did not keep them any more"
-        _log.error("reader begins with the venue", reader=self.name, after=after, now=kept)
-        return kept
+        self._failures, self._error = 0, None
+        self._missing = f"it has nothing of commands {had + 1} to {dump.sequence}: the stream kept them no more"
+        _log.error("reader begins with the venue", reader=self.name, last=had, now=dump.sequence)
+        return await self._reader.last()
 
     async def _pump(self, after: int, ready: asyncio.Queue[Batch | Exception]) -> None:
         try:

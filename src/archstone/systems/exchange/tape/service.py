@@ -70,13 +70,13 @@ class Telling:
 
         await self._db.run(keep)
 
-    async def begin(self, venue: State, sequence: int) -> None:
+    async def begin(self, venue: State, sequence: int) -> int:
         """Go on after command number `sequence`. Where nothing was told yet, tell what everybody has then.
 
         Else what is missing stays missing: what was told before cannot be told from here.
         """
 
-        async def keep(tx: Transaction) -> None:
+        async def keep(tx: Transaction) -> int:
             before = await tx.one(_Progress, "SELECT last, number FROM progress")
             await tx.many(_OPEN, [{"book": each.book, "value": each.value} for each in venue.markets.values()])
             carried = [] if before.number else carried_of(venue, sequence)
@@ -84,8 +84,9 @@ class Telling:
             for told, event in enumerate(_carrying(carried, sequence), before.number + 1):
                 tx.publish(event.model_copy(update={"number": told}))
             await self._moved(tx, sequence, number=told, before=before.last)
+            return before.last
 
-        await self._db.run(keep)
+        return await self._db.run(keep)
 
     async def _moved(self, tx: Transaction, last: int, *, number: int, before: int) -> None:
         if not await tx.execute(_MOVE, last=last, number=number, before=before):
