@@ -75,7 +75,7 @@ async def main(folder: Path, server: str | None) -> None:
         for name in run.keys() - {"clearing"}:
             await following(run[name]).reached(batches[-1].last, timeout_s=20)
         if "history" in run:
-            await run["history"].service.archive.flush()
+            await run["history"].service.shelf.archive.flush()
     print("all there")
 
 
