@@ -14,8 +14,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 # Hashes and no registry host: any index that has the files will do.
 COMPILE := uv pip compile --generate-hashes --universal --no-header --python-version 3.11 --quiet
 # The scripts in benchmarks/; the other modules there serve them.
-BENCHES := cache cache_redis cache_traces encryption events journal observe permissions queue resilience saga search \
-	services shop tokens two_phase
+BENCHES := cache cache_redis cache_traces encryption events exchange journal matching observe permissions queue \
+	resilience saga search services shop tokens two_phase
 # Tests on every processor, four at most: they share nothing. ARGS="-n0" for a debugger.
 SPREAD := --numprocesses auto --maxprocesses 4
 # Two at a time, and where make can: what each says in one piece.

@@ -7,7 +7,7 @@ from benchmarks.harness import ROOT
 
 ORDER = (
     "shop", "saga", "two_phase", "events", "queue", "cache", "cache_traces", "cache_redis", "services", "resilience",
-    "tokens", "encryption", "permissions", "search", "observe",
+    "tokens", "encryption", "permissions", "search", "observe", "matching", "journal", "exchange",
 )  # fmt: skip
 HEAD = """# Benchmarks
 

@@ -24,11 +24,11 @@ def test_without_any_source_everything_is_a_default() -> None:
 
 
 def test_file_environment_and_flag_win_over_each_other_in_this_order(tmp_path: Path) -> None:
-    file = toml(tmp_path, 'host = "a"\nport = 1\nlog_level = "error"\n[options]\nmailer = "file"\npace = "file"\n')
+    file = toml(tmp_path, 'host = "::1"\nport = 1\nlog_level = "error"\n[options]\nmailer = "file"\npace = "file"\n')
     environ = {"ARCHSTONE_PORT": "2", "ARCHSTONE_LOG_LEVEL": "debug", "ARCHSTONE_OPTION_PACE": "environment"}
     loaded = load_settings({"log_level": "warning", "options": {"extra": "flag"}}, file=file, environ=environ)
     rows = {row.name: (row.value, row.source) for row in loaded.rows()}
-    assert rows["host"] == ("a", str(file))
+    assert rows["host"] == ("::1", str(file))
     assert rows["port"] == (2, "ARCHSTONE_PORT")
     assert rows["log_level"] == ("warning", "flag")
     assert rows["drain_s"] == (10.0, "default")

@@ -64,7 +64,7 @@ OPAQUE = (
     f"POST {API}/sessions",
     f"POST {API}/password-resets",
     f"POST {API}/roles",
-    f"DELETE {API}/roles/{{role}}/{{email}}",
+    f"POST {API}/roles/withdrawals",
 )
 TRIED = (
     f"POST {API}/sessions",
@@ -97,7 +97,6 @@ def configuration(known: dict[str, list[str]]) -> str:
         "path.user_id": "users",
         "path.sku": "skus",
         "body.lines[*].sku": "skus",
-        "path.email": "emails",
         "body.payment_token": "cards",
     }
     lines += [f'"{place}" = {{ dictionary = "{name}", probability = 0.5 }}' for place, name in places.items()]

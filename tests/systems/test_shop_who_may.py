@@ -46,6 +46,7 @@ REST: Mapping[str, dict[str, Any]] = {
     "OrderAdmin.refund": {"reason": "a gift"},
     "UserAdmin.deactivate": {"reason": "a test"},
     "UserAdmin.grant": {"role": "admin"},
+    "UserAdmin.withdraw": {"role": "customer"},
     "UserWrite.change_password": {"current": "a loud morning", "new": "another quiet evening"},
 }
 """What operations that take an id want besides."""

@@ -17,6 +17,7 @@ from archstone.gateway.bodies import Bodies
 from archstone.gateway.console import Console
 from archstone.gateway.encoding import Compress
 from archstone.gateway.mounts import mounts
+from archstone.gateway.watchers import EVERYBODY, HERE, Watchers, networks_of
 from archstone.observability import render
 from archstone.resilience import RateLimit, SharedState, Shed, check
 from archstone.services import BY_ROLE, Access, Operation, Transport, access_faults
@@ -35,6 +36,13 @@ def _no_tokens(token: str) -> Principal:  # noqa: ARG001 - the form of Verify
 
 def _verify_by(tokens: Tokens) -> Verify:
     return lambda text: tokens.verify(text).principal
+
+
+def _are_networks(texts: tuple[str, ...]) -> bool:
+    try:
+        return texts == EVERYBODY or bool(networks_of(texts)) or not texts
+    except ValueError:
+        return False
 
 
 def _always_ready() -> tuple[bool, dict[str, object]]:
@@ -98,6 +106,11 @@ class Gateway:
     """How answers to queries are packed. None: not at all."""
     mounts: Mapping[str, ASGIApp] = field(default_factory=dict[str, ASGIApp])
     """Other ASGI applications by path prefix: `{"/shop": pages}`. An empty prefix takes what nobody else takes."""
+    documents: bool = True
+    """Whether `/docs` and `/openapi.json` tell everybody about the public operations. False: there are none."""
+    metrics_from: tuple[str, ...] = HERE
+    """Addresses and networks that see `/metrics`, if no proxy has passed the request on; `("*",)` is everybody. For all
+    others there is no such page."""
 
     def __post_init__(self) -> None:
         """Check all settings at once."""
@@ -109,6 +122,7 @@ class Gateway:
             pending_bodies=(self.pending_bodies >= 1, "at least 1"),
             pending_bodies_each=(self.pending_bodies_each >= 1, "at least 1"),
             time_limit_s=(self.time_limit_s > 0, "above 0"),
+            metrics_from=(_are_networks(self.metrics_from), "addresses or networks, such as 10.0.0.0/8, or only *"),
         )
 
     def build(self, parts: GatewayParts) -> ASGIApp:
@@ -138,12 +152,14 @@ class Gateway:
             bodies=Bodies(self.pending_bodies, limit_each=self.pending_bodies_each, in_time=in_time(self.time_limit_s)),
             compress=self.compress,
             urgent=self._urgent({operation.full_name for operation, _ in routes}),
+            watchers=Watchers(self.metrics_from),
         )
         return GatewayApp(
             contracts,
             policies,
             ready=parts.ready,
             metrics=parts.metrics,
+            documents=self.documents,
             mounts=mounts(self.mounts, parts.mounts),
             title=parts.title,
             version=parts.version,

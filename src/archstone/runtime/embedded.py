@@ -276,6 +276,10 @@ def _as_set(gateway: Gateway, settings: Settings) -> Gateway:
         changes["time_limit_s"] = settings.deadline_s
     if settings.body_limit_bytes is not None:
         changes["body_limit_bytes"] = settings.body_limit_bytes
+    if settings.docs is not None:
+        changes["documents"] = settings.docs == "public"
+    if settings.metrics_from is not None:
+        changes["metrics_from"] = tuple(filter(None, settings.metrics_from.split(",")))
     return replace(gateway, **changes)
 
 

@@ -28,6 +28,7 @@ from archstone.security.audits import Audits
 from archstone.security.audittables import AUDIT_SCHEMA
 from archstone.security.backupcodes import BackupCodes, FreshCodes, StoredCode
 from archstone.security.breached import BreachedPasswords, PwnedPasswords
+from archstone.security.breachedlist import BreachedList
 from archstone.security.claims import Claims
 from archstone.security.encryption import BlindIndex, DataKeys, Encrypted, KeyService, RootKeys, SealedColumn, SealRing
 from archstone.security.errors import (
@@ -101,6 +102,7 @@ __all__ = [
     "Audits",
     "BackupCodes",
     "BlindIndex",
+    "BreachedList",
     "BreachedPasswords",
     "Claims",
     "Cost",

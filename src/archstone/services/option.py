@@ -32,6 +32,8 @@ class Option:
     default: str = field(kw_only=True, default="")
     choices: tuple[str, ...] = field(kw_only=True, default=())
     """The values it may have; () for any text."""
+    connects: bool = field(kw_only=True, default=False)
+    """Whether its value can be the URL of a server that the system connects to."""
 
     def __post_init__(self) -> None:
         faults: list[str] = []

@@ -163,6 +163,21 @@ def test_damage_in_the_middle_is_refused_and_nothing_is_changed(tmp_path: Path) 
     assert file.read_bytes() == data
 
 
+def test_what_somebody_wrote_into_two_commands_is_not_taken_for_a_frame(tmp_path: Path) -> None:
+    log = opened(tmp_path)
+    put(log, 0, 2)
+    end, commands = log.end, orders(1, 4)
+    # A whole frame, from the middle of one record to that of the next: the number in between passes for its digest.
+    forged = Frame.after(end, np.zeros(0, COMMAND), at_ns=9, epoch=2, digest=log.end.sequence + 2).head
+    commands.view("u1")[64 + 16 : 64 + 80] = np.frombuffer(forged, "u1")
+    log.append(frame := Frame.after(end, commands, at_ns=9))
+    assert forged in frame.parts[1].tobytes()
+    log.close()
+    (file,) = tmp_path.glob("*.log")
+    file.write_bytes(file.read_bytes()[:-1])
+    assert opened(tmp_path).end == end
+
+
 def test_a_missing_file_is_a_gap(tmp_path: Path) -> None:
     log = opened(tmp_path, segment_bytes=SMALL)
     put(log, 0, *[900] * 6)
@@ -327,7 +342,7 @@ def damaged(data: bytes, what: str, at: int, size: int) -> bytes:
         case "zero":
             return data[:at] + bytes(len(data[at : at + size])) + data[at + size :]
         case "insert":
-            return data[:at] + bytes(size) + data[at:]
+            return data[:at] + bytes(size // 64 * 64) + data[at:]  # by blocks, as disks and file systems do
         case "swap":
             half = data[at : at + size]
             return data[:at] + half[::-1] + data[at + size :]

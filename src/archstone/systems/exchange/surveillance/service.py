@@ -9,6 +9,7 @@ from typing import Final, Literal, NamedTuple
 
 from archstone import world
 from archstone.data import Lease, Snapshot
+from archstone.security import AUDIT_SCHEMA, Audits
 from archstone.services import Service, every
 from archstone.systems.exchange.sequencer import Sequencer
 from archstone.systems.exchange.surveillance.candles import Candle, Interval, filled
@@ -110,6 +111,10 @@ class SurveillanceService(Service, Market, Surveillance, name="surveillance"):
     sequencer: Sequencer
     symbols: Symbols = Symbols()
     rules: Rules = Rules()
+    audits: Audits = Audits("sqlite:///audit.db")
+    """Judgements are on record beside the alerts; without a key and an anchor given, their chain has none."""
+
+    schemas = (AUDIT_SCHEMA,)
 
     def companions(self) -> tuple[AbstractAsyncContextManager[object], ...]:
         """Return what reads the stream."""
@@ -180,6 +185,7 @@ class SurveillanceService(Service, Market, Surveillance, name="surveillance"):
         )  # fmt: skip
         if not changed:
             raise UnknownAlertError(alert)
+        await self._recorded("surveillance.judged", alert, {"verdict": verdict, "note": note})
 
     async def relate(self, account: int, person: int | None) -> None:
         await self.tx.execute("DELETE FROM relations WHERE account = :account", account=account)
@@ -188,6 +194,7 @@ class SurveillanceService(Service, Market, Surveillance, name="surveillance"):
                 "INSERT INTO relations (account, person) VALUES (:account, :person)", account=account, person=person
             )
         await self.tx.execute("UPDATE progress SET relations = relations + 1")
+        await self._recorded("surveillance.related", account, {"person": person})
 
     async def relations(self) -> tuple[Relation, ...]:
         return tuple(
@@ -211,6 +218,10 @@ class SurveillanceService(Service, Market, Surveillance, name="surveillance"):
         await self.tx.execute(
             "DELETE FROM alerts WHERE verdict IS NOT NULL AND at < :before", before=(now - KEEP_ALERTS_S) * _SECOND_NS
         )
+        await self.audits.of(self.db, self.name).sweep(self.tx)
+
+    async def _recorded(self, action: str, subject: int, details: dict[str, object]) -> None:
+        await self.audits.of(self.db, self.name).record(action, subject=str(subject), details=details, tx=self.tx)
 
     def _book(self, symbol: str) -> int:
         book = self.symbols.book(symbol)

@@ -36,6 +36,7 @@ NOTICES: Final = {
     "canceled": "The order is canceled.",
     "ended": "This order had ended already.",
     "all-canceled": "All your orders are canceled.",
+    "password": "The password is changed. Other browsers and all tokens are signed out.",
     "key-ended": "The key opens nothing any more.",
     "limit": "The limit is set.",
     "no-number": "Write a whole number, 0 or more.",

@@ -177,6 +177,6 @@ def _back_to(request: Request, routes: Mapping[str, Route]) -> str:
 
 
 def _redirect(answer: Redirect, request: Request) -> Response:
-    headers = [(b"location", answer.to.encode("ascii")), (b"cache-control", b"no-store")]
+    headers = [(b"location", answer.to.encode("ascii")), (b"cache-control", b"no-store"), *answer.headers]
     headers += [each.header(https=request.https) for each in answer.cookies]
     return Response(303, headers)

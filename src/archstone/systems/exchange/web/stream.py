@@ -26,6 +26,7 @@ from archstone.observability import counter, get_logger
 from archstone.resilience import RateLimit, RateLimitedError
 from archstone.security import CrossSiteError, check_same_origin
 from archstone.systems.exchange.accounts.contract import NoSessionError, browser_mark
+from archstone.systems.exchange.accounts.guard import place
 from archstone.systems.exchange.desk.board import News
 from archstone.systems.exchange.desk.contract import OrderRefusedError, UnknownInstrumentError
 from archstone.systems.exchange.desk.entry import Entry
@@ -46,6 +47,8 @@ AGAIN_S: Final = 30.0
 """Seconds between two looks at whether who connected is still let in: a key is revoked, a token runs out."""
 PACE: Final = RateLimit(200, burst=400)
 """Of what one connection asks."""
+NEW: Final = RateLimit(5, burst=50)
+"""Connections that one address begins: each may cost a look at a key, or at a session."""
 DEADLINE_S: Final = 10.0
 _TOO_SLOW: Final = 1013
 _NOT_OURS: Final = 1008
@@ -75,6 +78,7 @@ class Stream:
         self._verify = verify
         self._ready = ready
         self._each: dict[str, int] = {}
+        self._new = NEW.bind("exchange stream, new")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -85,7 +89,13 @@ class Stream:
         if scope["type"] != "websocket" or (await receive())["type"] != "websocket.connect":
             return
         try:
+            if where := place():
+                self._new.take(where)
             who = await self._principal(scope)
+        except RateLimitedError:
+            _connections.labels("too fast").inc()
+            await send({"type": "websocket.close", "code": _TOO_SLOW})
+            return
         except (CrossSiteError, DeniedError):
             _connections.labels("refused").inc()
             await send({"type": "websocket.close", "code": _NOT_OURS})

@@ -401,8 +401,8 @@ class UserAdmin(Contract, version="1.0"):
         ...
 
     @command(
-        "/roles/{role}/{email}", method="DELETE", public=True, requires="users:grant",
-        raises=(UserUnknownError, LastAdminError), key_required=False,
+        "/roles/withdrawals", public=True, requires="users:grant", raises=(UserUnknownError, LastAdminError),
+        key_required=False,
     )  # fmt: skip
     async def withdraw(self, email: Email, role: Role) -> User:
         """Take a role from a user, and end all their sessions. Access tokens already issued last 15 minutes at most."""

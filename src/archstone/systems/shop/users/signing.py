@@ -154,7 +154,7 @@ class SigningIn(Service, Sessions, BrowserSessions, Recovery, name="users"):
             rotated = await self._refresh.rotate(refresh_token, self.tx)
         except RefreshTokenError as error:
             if error.fault == "reused":
-                self.audits.system.note("users.refresh-token-reused", outcome="denied")
+                self.audits.system.note("users.refresh-token-reused", outcome="denied", subject=error.user_id)
             raise SessionEndedError from error
         row = await self.tx.first(Row, f"{USERS} WHERE u.id = :id AND u.active = 1", id=rotated.user_id)
         if row is None:

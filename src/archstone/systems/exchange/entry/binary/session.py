@@ -202,9 +202,9 @@ class Session:
     def _read(self, rows: Commands) -> None:
         if self._leaves:
             return  # what comes after a logout is not read
-        left = np.flatnonzero(rows["kind"] == Say.LOGOUT)
-        rows = rows[: left[0]] if len(left) else rows
-        rows = rows[rows["kind"] != Say.HEARTBEAT]
+        leaves = False
+        if (rows["kind"] >= Say.HEARTBEAT).any():
+            rows, leaves = _asked(rows)
         wrong = rows["sequence"] != self._request + 1 + np.arange(len(rows), dtype=np.uint64)
         if wrong.any():
             self.wire.close(Fault.NUMBER)
@@ -212,23 +212,23 @@ class Session:
         if len(rows):
             self._request = int(rows["sequence"][-1])
             self._accept(rows)
-        if len(left):
+        if leaves:
             self._leaves = True
             self._awake.set()
 
     def _accept(self, rows: Commands) -> None:
         bad = faulty(rows, self.account)
-        self._refuse(rows["sequence"][bad], Fault.MALFORMED)
-        rows = rows[~bad]
+        if bad.any():
+            self._refuse(rows["sequence"][bad], Fault.MALFORMED)
+            rows = rows[~bad]
         allowance = self._server.allowance(self.account)
         taken = allowance.take(len(rows))
         self._refuse(rows["sequence"][taken:], Fault.TOO_FAST, wait_s=allowance.wait_s())
         rows = rows[:taken]
         if not len(rows):
             return
-        named = rows["kind"] != Kind.MASS_CANCEL
         rows["account"] = self.account
-        rows["id"][named] |= np.uint64(order_id(self.account, 0))
+        rows["id"] |= (rows["kind"] != Kind.MASS_CANCEL) * np.uint64(order_id(self.account, 0))
         rows["spare"] = (rows["sequence"] & _TAG).astype(np.uint16)
         self._waiting.append(rows)
         self._unacknowledged += len(rows)
@@ -252,11 +252,12 @@ class Session:
         self._awake.clear()
         if self.wire.is_closed or not self._waiting:
             return
-        rows, rest = np.split(np.concatenate(self._waiting), [_TOGETHER])
+        rows = self._waiting[0] if len(self._waiting) == 1 else np.concatenate(self._waiting)
         self._waiting.clear()
-        if len(rest):
-            self._waiting.append(rest)
+        if len(rows) > _TOGETHER:
+            self._waiting.append(rows[_TOGETHER:])
             self._awake.set()
+            rows = rows[:_TOGETHER]
         requests = rows["sequence"].copy()
         try:
             batch = await self._server.sequencer.submit(rows)
@@ -269,3 +270,10 @@ class Session:
         self._unacknowledged -= len(rows)
         if self._unacknowledged < self._server.bounds.unacknowledged:
             self.wire.hold(back=False)
+
+
+def _asked(rows: Commands) -> tuple[Commands, bool]:
+    """Return what is neither a heartbeat nor after a logout, and whether there was one."""
+    left = np.flatnonzero(rows["kind"] == Say.LOGOUT)
+    rows = rows[: left[0]] if len(left) else rows
+    return rows[rows["kind"] != Say.HEARTBEAT], bool(len(left))
