@@ -1,6 +1,7 @@
 """Nodes as an exchange sees them: found, asked, watched; on virtual time."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from archstone import world
 from archstone.errors import ConfigError
 from archstone.observability import Alerts
 from archstone.runtime import running
-from archstone.systems.exchange.nodes import Nodes, NoLeaderError
+from archstone.security.authority import Authority
+from archstone.systems.exchange.nodes import Nodes, NoLeaderError, network_of
 from archstone.systems.exchange.sequencer import (
     Looked,
     NotLeadingError,
@@ -131,11 +133,37 @@ async def test_nodes_that_are_away_are_told_and_an_exchange_without_a_leader_is_
         await nodes.submit(orders(102))
 
 
-@pytest.mark.parametrize("text", ["disc", "127.0.0.1:7101", "a:1,b:x", "a:1,b:2,c:3", "off,off", ""])
-async def test_an_option_that_names_no_nodes_says_what_to_write(tmp_path: Path, text: str) -> None:
-    with pytest.raises(ConfigError, match=r"write disk, memory, or both nodes, HOST:PORT,HOST:PORT"):
-        async with running(exchange, data=tmp_path, options={"sequencer": text}):
+MINE = "127.0.0.1:1,127.0.0.1:2"
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"sequencer": "disc"}, "write disk, memory, or both nodes, HOST:PORT,HOST:PORT"),
+        ({"sequencer": "127.0.0.1:7101"}, "write disk, memory, or both nodes"),
+        ({"sequencer": "a:1,b:2,c:3"}, "write disk, memory, or both nodes"),
+        ({"sequencer": "127.0.0.1:1,127.0.0.1:x"}, "address '127.0.0.1:x': write HOST:PORT"),
+        ({"sequencer": "10.0.0.7:1,10.0.0.8:2"}, "10.0.0.7:1 is not on this machine"),
+        ({"sequencer": MINE, "sequencer_tls": "tls/desk"}, "say option sequencer_domain, too"),
+    ],
+)
+async def test_an_option_that_names_no_nodes_says_what_to_write(
+    tmp_path: Path, options: dict[str, str], why: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(why)):
+        async with running(exchange, data=tmp_path, options=options):
             pass
+
+
+def test_with_a_certificate_an_address_says_who_must_be_there(tmp_path: Path) -> None:
+    Authority.create("exchange.internal").give("desk", tmp_path)
+    assert network_of(str(tmp_path), domain="exchange.internal", addresses=["a@10.0.0.7:1"])
+    with pytest.raises(ConfigError, match=r"10\.0\.0\.7:1 does not say whose certificate must be there"):
+        network_of(str(tmp_path), domain="exchange.internal", addresses=["10.0.0.7:1"])
+
+
+def test_nodes_of_a_private_network_are_taken_at_their_word() -> None:
+    assert network_of("private-network", domain="", addresses=["10.0.0.7:1"])
 
 
 async def test_a_data_folder_of_another_sequencer_is_refused(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import sys
 import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import pytest
 from shop_process import ShopProcess
 from test_desk_process import asked
 
+from archstone.security.authority import Authority
 from archstone.systems.exchange.sequencer import TcpNetwork
 from archstone.systems.exchange.sequencer.network import Message, Say
 
@@ -26,6 +28,7 @@ websockets = pytest.importorskip("websockets.asyncio.client", reason="needs the 
 
 pytestmark = [pytest.mark.real_time, pytest.mark.slow]
 
+DOMAIN = "exchange.internal"
 ORDER = {"symbol": "ACME", "side": "sell", "quantity": 10, "price": 10_050}
 
 
@@ -185,6 +188,52 @@ async def traded(http: httpx.AsyncClient, *, after: int) -> int:
             if found["bid"] and found["ask"] and found["lots"] > after:
                 return found["lots"]
             await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def secured(folder: Path, *, port: int) -> AsyncIterator[str]:
+    """Run a witness and two nodes that prove who they are; give what the exchange is told of them."""
+    authority = Authority.create(DOMAIN)
+    for name in ("w", "a", "b", "desk"):
+        authority.give(name, folder / "tls" / name)
+    at = {name: f"127.0.0.1:{port + place}" for place, name in enumerate("wab")}
+    witness = ["--witness", f"w@{at['w']}", "--caller", "desk"]
+    roles = {
+        "w": ["--role", "witness", "--caller", "a", "--caller", "b"],
+        "a": ["--role", "leader", "--name", "a", "--peer", f"b@{at['b']}", *witness],
+        "b": ["--role", "standby", "--name", "b", "--peer", f"a@{at['a']}", *witness],
+    }
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    running: list[Process] = []
+    with (folder / "nodes.log").open("ab") as told:
+        for name, role in roles.items():
+            tls = ["--tls", str(folder / "tls" / name), "--domain", DOMAIN]
+            options = [*role, *tls, "--data", str(folder / name), "--listen", at[name]]
+            command = [sys.executable, "-m", "archstone.systems.exchange.node", *options]
+            running.append(await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=told, env=environment))
+    try:
+        yield f"a@{at['a']},b@{at['b']}"
+    finally:
+        for process in running:
+            process.terminate()
+        for process in running:
+            await process.communicate()
+
+
+async def test_nodes_that_prove_who_they_are_take_the_orders_of_an_exchange_that_does(tmp_path: Path) -> None:
+    async with secured(tmp_path, port=free_ports(3)) as nodes:
+        desk = {"sequencer_tls": str(tmp_path / "tls" / "desk"), "sequencer_domain": DOMAIN}
+        exchange = ShopProcess(
+            tmp_path / "exchange", system="exchange", options={"bots": "off", "sequencer": nodes, **desk}
+        )
+        try:
+            await exchange.start()
+            async with httpx.AsyncClient(base_url=f"{exchange.url}/api/v1", timeout=30) as http:
+                ann = {"Authorization": f"Bearer {(await http.post('/trial')).json()['access_token']}"}
+                assert (await insisted(http, {**ORDER, "number": 1}, ann))["status"] == "working"
+            assert exchange.stop() == 0, exchange.log_tail()
+        finally:
+            exchange.kill()
 
 
 async def test_an_exchange_whose_nodes_are_not_there_says_so_and_ends(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """The nodes that keep an exchange's commands, as the exchange sees them: waited for, and watched.
 
-    async with Nodes(("127.0.0.1:7101", "127.0.0.1:7102")) as sequencer:
+    async with Nodes(("127.0.0.1:7101", "127.0.0.1:7102"), network=TcpNetwork()) as sequencer:
         ...
 
 Promise: it is open once a node leads, or says which are missing. While one of them is away an alert says so, since the
@@ -8,13 +8,14 @@ other is alone then; while none leads the exchange is not ready. See docs/exchan
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from archstone import context, world
 from archstone.context import Call
-from archstone.errors import BackendError
+from archstone.errors import BackendError, ConfigError
 from archstone.observability import Alerts, get_logger
 from archstone.systems.exchange.matching import Commands
 from archstone.systems.exchange.sequencer import (
@@ -27,15 +28,41 @@ from archstone.systems.exchange.sequencer import (
 )
 from archstone.systems.exchange.sequencer.network import Network
 
-__all__ = ["NoLeaderError", "Nodes"]
+__all__ = ["PRIVATE_NETWORK", "NoLeaderError", "Nodes", "network_of"]
 
 WAIT_S: Final = 10.0
 """Seconds for which a start waits for somebody to lead: a take-over lasts one, a start of both nodes a few."""
 LOOK_S: Final = 2.0
 """Seconds between two looks at whether each node can be reached."""
+PRIVATE_NETWORK: Final = "private-network"
+"""In place of the folder of a certificate: nobody else is on the network, so nothing need be encrypted."""
 _AGAIN_S: Final = 0.2
 _AWAY: Final = "it cannot be reached: the other keeps commands alone, on one disk"
 _log = get_logger("archstone.exchange")
+
+
+def network_of(tls: str, *, domain: str, addresses: Iterable[str]) -> TcpNetwork:
+    """Return what reaches nodes at these addresses.
+
+    Args:
+        tls: The folder of this process's certificate, `private-network`, or empty: nodes of this machine alone.
+        domain: With a certificate: of the authority.
+        addresses: Of the nodes: `HOST:PORT`, with a certificate `NODE@HOST:PORT`.
+
+    Raises:
+        ConfigError: They could not be reached so, or should not; the text says what to do.
+    """
+    if tls in {"", PRIVATE_NETWORK}:
+        network = TcpNetwork(private_network=tls == PRIVATE_NETWORK)
+    else:
+        from archstone.security.mtls import Identity  # noqa: PLC0415  only with TLS: it needs archstone[security]
+
+        if not domain:
+            raise ConfigError("option sequencer_tls: with a certificate say option sequencer_domain, too")
+        network = TcpNetwork(Identity(Path(tls), domain=domain))
+    for address in addresses:
+        network.checked(address)
+    return network
 
 
 class NoLeaderError(BackendError, code="exchange.no-leader", status=503):
@@ -57,17 +84,17 @@ class NoLeaderError(BackendError, code="exchange.no-leader", status=503):
 class Nodes(RemoteSequencer):
     """See `RemoteSequencer`."""
 
-    def __init__(self, addresses: tuple[str, ...], *, network: Network | None = None, wait_s: float = WAIT_S) -> None:
+    def __init__(self, addresses: Sequence[str], *, network: Network, wait_s: float = WAIT_S) -> None:
         """Name the nodes; nothing is connected yet.
 
         Args:
             addresses: Of the nodes that keep commands, without the witness.
-            network: What carries messages. None: TCP.
+            network: What carries messages.
             wait_s: Seconds for which entering waits for somebody to lead. At least 0.
         """
-        self._ways = network or TcpNetwork()
-        super().__init__(self._ways, addresses)
-        self._nodes = addresses
+        super().__init__(network, addresses)
+        self._ways = network
+        self._nodes = tuple(addresses)
         self._wait_s = wait_s
         self._leads = True
         self._away: set[str] = set()

@@ -23,7 +23,7 @@ from archstone.systems.exchange.desk.latency import Clocked, Clocks
 from archstone.systems.exchange.desk.participant import Participant
 from archstone.systems.exchange.history import Archive, Shelf
 from archstone.systems.exchange.instruments import INSTRUMENTS
-from archstone.systems.exchange.nodes import Nodes
+from archstone.systems.exchange.nodes import Nodes, network_of
 from archstone.systems.exchange.roles import OWN_ACCOUNT
 from archstone.systems.exchange.sequencer import DurableSequencer, MemorySequencer, Sequencer
 from archstone.systems.exchange.tape import Symbols
@@ -65,7 +65,7 @@ async def sequencer(environment: Environment) -> AsyncGenerator[Sequencer]:
     wanted = _option(environment, "sequencer", "disk")
     _check_place(environment.data, wanted)
     if wanted not in _HERE:
-        async with Nodes(_addresses(wanted)) as nodes:
+        async with _nodes(environment, wanted) as nodes:
             yield nodes
         return
     kind = fastest()
@@ -80,16 +80,17 @@ async def sequencer(environment: Environment) -> AsyncGenerator[Sequencer]:
         yield kept
 
 
-def _addresses(wanted: str) -> tuple[str, ...]:
-    """Return the addresses of both nodes. ConfigError: they are none."""
-    called = f"option sequencer={wanted!r}: write disk, memory, or both nodes, HOST:PORT,HOST:PORT"
+def _nodes(environment: Environment, wanted: str) -> Nodes:
+    """Return the nodes that keep commands. ConfigError: what the options say names none, or none that may be asked."""
+    addresses = [each.strip() for each in wanted.split(",")]
+    tls, domain = (_option(environment, name, "") for name in ("sequencer_tls", "sequencer_domain"))
+    if len(addresses) != _NODES:
+        raise ConfigError(f"option sequencer={wanted!r}: write disk, memory, or both nodes, HOST:PORT,HOST:PORT")
     try:
-        found = [Address.parse(each.strip(), called="") for each in wanted.split(",")]
+        network = network_of(tls, domain=domain, addresses=addresses)
     except ConfigError as error:
-        raise ConfigError(called) from error
-    if len(found) != _NODES or None in found:
-        raise ConfigError(called)
-    return tuple(f"{each.host}:{each.port}" for each in found if each is not None)
+        raise ConfigError(f"option sequencer={wanted!r}: {error} (--set sequencer_tls=…)") from error
+    return Nodes(addresses, network=network)
 
 
 def _check_place(data: Path, wanted: str) -> None:

@@ -73,6 +73,12 @@ exchange = System(
             default="disk",
         ),
         Option(
+            "sequencer_tls",
+            about="With nodes: the folder of this exchange's certificate, or `private-network` where nobody else is on "
+            "theirs. Without it they are on this machine.",
+        ),
+        Option("sequencer_domain", about="With `sequencer_tls`: the domain of the authority."),
+        Option(
             "history",
             about="Whether trades and events are written to Parquet files, which nobody removes.",
             default="off",
