@@ -22,6 +22,7 @@ from archstone.data import (
     StatementError,
     TransactionHeldError,
     TransactionLostError,
+    make_folder,
 )
 from archstone.data.engines.sqlite import files, readers
 
@@ -578,8 +579,8 @@ async def test_t5_a_log_that_grows_too_far_ends_the_snapshots_that_keep_it(db: D
 
 async def test_t5_new_folders_are_synced_into_their_parents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     synced: list[Path] = []
-    monkeypatch.setattr(files, "sync_folder", synced.append)
-    files.make_folder(tmp_path / "a" / "b")
+    monkeypatch.setattr("archstone.data.files.sync_folder", synced.append)
+    make_folder(tmp_path / "a" / "b")
     assert synced == [tmp_path, tmp_path / "a"]
 
 

@@ -33,7 +33,6 @@ async def test_nobody_stands_who_was_never_opened() -> None:
     venue = ReferenceVenue()
     async with Floor(MemorySequencer(venue), INSTRUMENTS) as floor:
         await floor.submit(rows([Command(Kind.CANCEL, 9 << 32 | 1, 9)], book=1))
-        assert 9 in floor.board.accounts
         for looks in (venue, Participant(floor).venue):
             with pytest.raises(KeyError):
                 looks.standing(9)

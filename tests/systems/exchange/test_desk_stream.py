@@ -118,6 +118,33 @@ async def test_what_is_only_looked_at_is_conflated_for_who_reads_slowly(stage: S
     await slow.close()
 
 
+async def test_what_all_may_see_is_put_into_words_once_for_all(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    words: list[str] = []
+    to_json = outbox.to_json
+    monkeypatch.setattr(outbox, "to_json", lambda value: (words.append(value["type"]), to_json(value))[1])
+    ann, bob = await stage.trader(), await stage.trader()
+    sockets: list[Socket] = []
+    for _ in range(20):
+        sockets.append(await connected(stage))
+        await sockets[-1].ask("subscribe", channels=["depth:ACME", "trades:ACME", "quotes"])
+        await asyncio.sleep(0.013)
+    await asyncio.sleep(1)
+    words.clear()
+    for each in sockets:
+        each.sent.clear()
+    for _ in range(30):
+        await ann.place("sell", 3, 10_050)
+        await bob.place("buy", 1, 10_050)
+        await asyncio.sleep(0.021)
+    await asyncio.sleep(1)
+    told = [[message["type"] for message in each.sent] for each in sockets]
+    assert sorted(words) == sorted(told[0])
+    assert len(words) < 3 * 10
+    assert told == 20 * [told[0]]
+    for each in sockets:
+        await each.close()
+
+
 async def test_who_has_too_many_reports_waiting_is_cut_off(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox, "MOST_REPORTS", 5)
     trader = await stage.trader()

@@ -95,13 +95,13 @@ def _nodes(environment: Environment, wanted: str) -> Nodes:
 
 def _check_place(data: Path, wanted: str) -> None:
     """Refuse a data folder that was of another sequencer: its readers would go on in the middle of other commands."""
-    kept, board = data / "sequencer", data / "board"
+    kept, readers = data / "sequencer", data / "readers"
     if wanted not in _HERE and kept.exists():
         raise ConfigError(
             f"{kept} holds the commands of this exchange, and option sequencer={wanted} names nodes: move it to be the "
             "folder of one of them (docs/exchange/two-nodes.md), or begin with another --data"
         )
-    if wanted == "disk" and board.exists() and not kept.exists():
+    if wanted == "disk" and readers.exists() and not kept.exists():
         raise ConfigError(
             f"{data} is of an exchange whose commands nodes keep: name them, --set sequencer=HOST:PORT,HOST:PORT, or "
             "begin with another --data"
@@ -112,7 +112,7 @@ def _check_place(data: Path, wanted: str) -> None:
 async def floor(environment: Environment) -> AsyncGenerator[Floor]:
     """Return where orders are handed in; with bots that trade there, if the options want them."""
     below: Sequencer = environment.provided[Sequencer]
-    kept = None if isinstance(below, MemorySequencer) else environment.data / "board"
+    kept = None if isinstance(below, MemorySequencer) else environment.data / "readers"
     async with AsyncExitStack() as life:
         made = Floor(below, INSTRUMENTS, checkpoint=kept, clocks=environment.provided[Clocks])
         await life.enter_async_context(made)

@@ -46,13 +46,11 @@ class Participant:
 
     def depth(self, book: int, side: Side, levels: int) -> list[tuple[int, int, int]]:
         """Return the best `levels` prices of a side: price, lots shown, orders. KeyError: no such book."""
-        found = self._floor.board.books[book].depth(side, levels)
-        return [(each.price, each.lots, each.orders) for each in found]
+        found = self._floor.feed.depth(book, levels=levels)
+        return [*(found.buys if side == Side.BUY else found.sells)]
 
     def standing(self, account: int) -> Standing:
         """Return the cash and the positions of an account. KeyError: it was never opened."""
         found = self._floor.board.accounts[account]
-        if not found.limits:
-            raise KeyError(account)  # somebody has named it, and that was refused
         positions = {book: held.lots for book, held in found.positions.items() if held.lots}
         return Standing(account=account, cash=found.cash, positions=positions, killed=found.killed)

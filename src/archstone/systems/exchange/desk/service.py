@@ -1,4 +1,4 @@
-"""The desk as a service: it keeps what `contract` and `risk` promise, from the board, and through the sequencer."""
+"""The desk as a service: it keeps what `contract` and `risk` promise, from the floor, and through the sequencer."""
 
 # ruff: noqa: FBT001, FBT002 - as the contracts have it
 
@@ -13,8 +13,6 @@ from archstone.security import Audits, Tokens
 from archstone.services import Service
 from archstone.systems.exchange.accounts.programs import Programs
 from archstone.systems.exchange.desk import contract, showing
-from archstone.systems.exchange.desk.board import Book
-from archstone.systems.exchange.desk.candles import STEPS_S
 from archstone.systems.exchange.desk.entry import Entry
 from archstone.systems.exchange.desk.floor import Floor, rows
 from archstone.systems.exchange.desk.gates import Gates, open_gates
@@ -51,23 +49,18 @@ class DeskService(Service, contract.Quotes, contract.Trading, Risk, name="desk")
     # Quotes
 
     async def instruments(self) -> contract.InstrumentPage:
-        board = self.floor.board
-        shown = [showing.instrument(each, board.books[each.book]) for each in self.floor.instruments.all]
-        return contract.InstrumentPage(items=tuple(shown))
+        return contract.InstrumentPage(items=tuple(map(self._shown, self.floor.instruments.all)))
 
     async def depth(self, symbol: str, levels: int = 20) -> contract.Depth:
-        about, book = self._book(symbol)
-        return showing.depth(about.symbol, book, sequence=self.floor.board.sequence, levels=levels)
+        return showing.depth(symbol, self.floor.feed.depth(self._entry.instrument(symbol).book, levels=levels))
 
     async def trades(self, symbol: str, limit: int = 100) -> contract.TradePage:
-        _, book = self._book(symbol)
-        newest = [*reversed(book.trades)][:limit]
+        newest = self.floor.feed.trades(self._entry.instrument(symbol).book)[::-1][:limit]
         return contract.TradePage(items=tuple(map(showing.trade, newest)))
 
     async def candles(self, symbol: str, step_s: int = 60) -> contract.CandlePage:
-        _, book = self._book(symbol)
-        found = book.candles.of(step_s) if step_s in STEPS_S else []
-        return contract.CandlePage(items=tuple(contract.Candle(**each._asdict()) for each in found))
+        found = self.floor.feed.candles(self._entry.instrument(symbol).book, step_s)
+        return contract.CandlePage(items=tuple(map(showing.candle, found)))
 
     async def latency(self) -> contract.LatencyPage:
         return contract.LatencyPage(items=self.floor.clocks.told())
@@ -138,12 +131,12 @@ class DeskService(Service, contract.Quotes, contract.Trading, Risk, name="desk")
         return await self.accounts()
 
     async def enter(self, symbol: str, phase: PhaseWord, reason: str = "") -> contract.Instrument:
-        about, book = self._book(symbol)
+        about = self._entry.instrument(symbol)
         await self._recorded("risk.phase", symbol, {"phase": phase, "reason": reason})
         batch = await self.floor.submit(rows([Command(Kind.PHASE, type=PHASES[phase])], book=about.book))
         if Told.REJECTED in batch.events["kind"].tolist():
             raise PhaseRefusedError(symbol, phase)
-        return showing.instrument(about, book)
+        return self._shown(about)
 
     # What all of them need
 
@@ -170,9 +163,10 @@ class DeskService(Service, contract.Quotes, contract.Trading, Risk, name="desk")
         await self.floor.open_account(account)
         return account
 
-    def _book(self, symbol: str) -> tuple[Instrument, Book]:
-        about = self._entry.instrument(symbol)
-        return about, self.floor.board.books[about.book]
+    def _shown(self, about: Instrument) -> contract.Instrument:
+        return showing.instrument(
+            about, self.floor.board.books[about.book], self.floor.feed.depth(about.book, levels=1)
+        )
 
     def _known(self, account: int) -> Account:
         found = self.floor.board.accounts.get(account)

@@ -7,19 +7,20 @@ has.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from pydantic_core import to_json
 
 from archstone.systems.exchange.desk import showing
-from archstone.systems.exchange.desk.board import News, Trade
 from archstone.systems.exchange.desk.entry import Entry
-from archstone.systems.exchange.desk.ledger import Report
+from archstone.systems.exchange.desk.floor import Floor
 from archstone.systems.exchange.desk.words import said
-from archstone.systems.exchange.matching import Reason, Side
+from archstone.systems.exchange.entry import Report, Rows, reports_of
+from archstone.systems.exchange.feed import Changes, Trade
+from archstone.systems.exchange.matching import Reason, Side, Told
 
-__all__ = ["DEPTH", "MOST_REPORTS", "MOST_TRADES", "Outbox"]
+__all__ = ["DEPTH", "MOST_REPORTS", "MOST_TRADES", "Outbox", "Shown"]
 
 DEPTH: Final = 20
 """Prices of a side that `depth` tells."""
@@ -31,22 +32,81 @@ MOST_SHOWN: Final = 200
 """Orders that `account` tells, newest first."""
 _FIRST_TRADES: Final = 60
 
+_OF_ORDERS: Final = frozenset(
+    {Told.ACCEPTED, Told.REJECTED, Told.TRADED, Told.RESTED, Told.REFRESHED, Told.CANCELED, Told.REPLACED,
+     Told.TRIGGERED}
+)  # fmt: skip
+"""What `reports` tell of."""
+
 Message = Mapping[str, Any]
+
+
+class Shown:
+    """What all may see, put into words once for all connections that look at it before it has changed."""
+
+    def __init__(self, floor: Floor) -> None:
+        self.floor, self._entry = floor, Entry(floor)
+        self._states: dict[str, tuple[int, str]] = {}
+        self._trades: dict[int, tuple[tuple[int, ...], str]] = {}
+
+    def state(self, channel: str) -> str:
+        """Return how things are on a channel: `quotes`, `depth:ACME`, `candles:ACME:60` (the growing one)."""
+        sequence, text = self._states.get(channel, (-1, ""))
+        if sequence != self.floor.board.sequence:
+            sequence, text = self.floor.board.sequence, to_json(self._state(channel)).decode()
+            self._states[channel] = sequence, text
+        return text
+
+    def _state(self, channel: str) -> Message:
+        name, _, rest = channel.partition(":")
+        if name == "quotes":
+            quotes = [self._quote(each.symbol) for each in self.floor.instruments.all]
+            return {"type": "quotes", "sequence": self.floor.board.sequence, "items": quotes}
+        if name == "candles":
+            return {**self.candles(rest, newest=1), "type": "candle"}
+        about = self._entry.instrument(rest)
+        book, depth = self.floor.board.books[about.book], self.floor.feed.depth(about.book, levels=DEPTH)
+        shown = showing.depth(rest, depth).model_dump()
+        return {"type": "depth", **shown, "phase": showing.phase(depth), "last": book.last, "first": book.first}
+
+    def _quote(self, symbol: str) -> Any:
+        about = self._entry.instrument(symbol)
+        depth = self.floor.feed.depth(about.book, levels=1)
+        return showing.instrument(about, self.floor.board.books[about.book], depth)
+
+    def candles(self, rest: str, *, newest: int = 0) -> Message:
+        """Return candles of `ACME:60`, oldest first; of so many, or all that are kept."""
+        symbol, _, step = rest.partition(":")
+        kept = self.floor.feed.candles(self._entry.instrument(symbol).book, int(step))
+        return {
+            "type": "candles", "symbol": symbol, "step_s": int(step), "items": [*map(showing.candle, kept[-newest:])]
+        }  # fmt: skip
+
+    def trades(self, book: int, trades: Sequence[Trade], missed: int) -> str:
+        """Return trades of a book that follow one another, at least one, and that so many are left out before them."""
+        name = trades[0].sequence, trades[0].part, len(trades), missed
+        known, text = self._trades.get(book, ((), ""))
+        if known != name:
+            items = [showing.trade(each) for each in trades]
+            symbol = self._entry.symbol(book)
+            text = to_json({"type": "trades", "symbol": symbol, "missed": missed, "items": items}).decode()
+            self._trades[book] = name, text
+        return text
 
 
 class Outbox:
     """Of one connection."""
 
-    def __init__(self, entry: Entry, account: int | None, wake: Callable[[], None]) -> None:
+    def __init__(self, shown: Shown, account: int | None, wake: Callable[[], None]) -> None:
         """Begin empty.
 
         Args:
-            entry: Where everything is seen.
+            shown: What all may see, in words.
             account: Whose connection it is. None: of somebody who has not signed in.
             wake: Called when there is something to send that does not wait.
         """
-        self._entry = entry
-        self._board = entry.floor.board
+        self._shown = shown
+        self._floor, self._entry = shown.floor, Entry(shown.floor)
         self._account = account
         self._wake = wake
         self.channels: dict[str, None] = {}
@@ -72,7 +132,7 @@ class Outbox:
         if name == "trades":
             self._first_trades(rest)
         elif name == "candles":
-            self.push(self._candles(rest))
+            self.push(self._shown.candles(rest))
         elif name != "reports":
             self._changed[channel] = None
 
@@ -81,44 +141,45 @@ class Outbox:
         self.channels.pop(channel, None)
         self._changed.pop(channel, None)
 
-    def hear(self, news: News) -> None:
-        """Take note of what a batch has changed."""
-        for book in news.books:
-            symbol = self._entry.symbol(book)
-            self._mark(f"depth:{symbol}", "quotes")
-        for book, trades in news.trades.items():
+    def hear(self, changes: Changes) -> None:
+        """Take note of what a batch has changed for all to see."""
+        for book in {each.book for each in (*changes.levels, *changes.trades, *changes.phases)}:
+            self._mark(f"depth:{self._entry.symbol(book)}", "quotes")
+        by_book: dict[int, list[Trade]] = {}
+        for each in changes.trades:
+            by_book.setdefault(each.book, []).append(each)
+        for book, trades in by_book.items():
             self._hear_trades(book, trades)
-        mine = [] if self._account is None else news.reports.get(self._account, [])
-        if mine:
-            self._mark("account")
-            if "reports" in self.channels:
-                self.tell(mine)
 
-    def tell(self, reports: list[Report]) -> None:
-        """Send reports, those of one command together."""
+    def hear_reports(self, rows: Rows) -> None:
+        """Take note of what the account is told."""
+        self._mark("account")
+        if "reports" in self.channels:
+            self.tell(rows)
+
+    def tell(self, rows: Rows) -> None:
+        """Send what is told of orders, all of one command together."""
         by_command: dict[int, list[Report]] = {}
-        for each in reports:
-            by_command.setdefault(each.sequence, []).append(each)
+        for each in reports_of(rows):
+            if each.kind in _OF_ORDERS and each.order:
+                by_command.setdefault(each.sequence, []).append(each)
         for sequence, together in by_command.items():
             told = [self._report(each) for each in together]
             self.push({"type": "reports", "sequence": sequence, "at_ns": together[0].at_ns, "reports": told})
 
-    def prompt(self) -> Iterator[bytes]:
+    def prompt(self) -> Iterator[str]:
         """Give what does not wait, and forget it."""
         while self._prompt:
-            yield to_json(self._prompt.popleft())
+            yield to_json(self._prompt.popleft()).decode()
 
-    def conflated(self) -> Iterator[bytes]:
+    def conflated(self) -> Iterator[str]:
         """Give what has changed since it was last given, the newest of it only."""
         changed, self._changed = self._changed, {}
         for channel in changed:
-            yield to_json(self._state(channel))
+            yield to_json(self._portfolio()).decode() if channel == "account" else self._shown.state(channel)
         trades, self._trades = self._trades, {}
         for book, waiting in trades.items():
-            symbol = self._entry.symbol(book)
-            items = [showing.trade(each) for each in waiting]
-            missed = self._missed.pop(book, 0)
-            yield to_json({"type": "trades", "symbol": symbol, "missed": missed, "items": items})
+            yield self._shown.trades(book, waiting, self._missed.pop(book, 0))
 
     def _mark(self, *channels: str) -> None:
         for channel in channels:
@@ -137,49 +198,24 @@ class Outbox:
             self._mark("account")  # what is held is worth more, or less
 
     def _first_trades(self, symbol: str) -> None:
-        book = self._entry.instrument(symbol).book
-        newest = [*self._board.books[book].trades][-_FIRST_TRADES:]
+        newest = self._floor.feed.trades(self._entry.instrument(symbol).book)[-_FIRST_TRADES:]
         self.push({"type": "trades", "symbol": symbol, "missed": 0, "items": [showing.trade(each) for each in newest]})
-
-    def _candles(self, rest: str) -> Message:
-        symbol, _, step = rest.partition(":")
-        kept = self._board.books[self._entry.instrument(symbol).book].candles.of(int(step))
-        items = [each._asdict() for each in kept]
-        return {"type": "candles", "symbol": symbol, "step_s": int(step), "items": items}
-
-    def _state(self, channel: str) -> Message:
-        name, _, rest = channel.partition(":")
-        if name == "quotes":
-            about, books = self._entry.floor.instruments, self._board.books
-            quotes = [showing.instrument(each, books[each.book]) for each in about.all]
-            return {"type": "quotes", "sequence": self._board.sequence, "items": quotes}
-        if name == "account":
-            return self._portfolio()
-        if name == "candles":
-            symbol, _, step = rest.partition(":")
-            last = self._board.books[self._entry.instrument(symbol).book].candles.last(int(step))
-            items = [] if last is None else [last._asdict()]
-            return {"type": "candle", "symbol": symbol, "step_s": int(step), "items": items}
-        book = self._board.books[self._entry.instrument(rest).book]
-        shown = showing.depth(rest, book, sequence=self._board.sequence, levels=DEPTH)
-        phase = showing.instrument(self._entry.instrument(rest), book).phase
-        return {"type": "depth", **shown.model_dump(), "phase": phase, "last": book.last, "first": book.first}
 
     def _portfolio(self) -> Message:
         owner = self._entry.account(self._account or 0)
         newest = [*reversed(owner.live.values())][:MOST_SHOWN]
         return {
             "type": "account",
-            "sequence": self._board.sequence,
-            "portfolio": showing.portfolio(owner, self._board, self._entry.floor.instruments),
+            "sequence": self._floor.board.sequence,
+            "portfolio": showing.portfolio(owner, self._floor.board, self._floor.instruments),
             "orders": [showing.order(each, self._entry.symbol(each.book)) for each in newest],
             "working": len(owner.live),
         }
 
     def _report(self, report: Report) -> Message:
         return {
-            "kind": report.kind, "number": report.number, "symbol": self._entry.symbol(report.book),
+            "kind": said(Told, report.kind), "number": report.order, "symbol": self._entry.symbol(report.book),
             "side": said(Side, report.side) if report.side else None, "price": report.price,
-            "quantity": report.quantity, "left": report.left,
+            "quantity": report.quantity, "left": report.quantity if report.kind == Told.REPLACED else report.left,
             "reason": said(Reason, report.reason) if report.reason else "",
         }  # fmt: skip
