@@ -240,7 +240,7 @@ def _compared(row: Row, ours: str, peers: Sequence[str], runs: dict[str, Runs], 
         "peer": _named(best, runs[best].said[-1]["versions"]) if best else None,
         "unit": row.unit,
         "ratio": _short(ratio),
-        "goal": row.goal if peers else 1.0,
+        "goal": row.goal if peers or row.goal is None else 1.0,
     }
 
 

@@ -161,7 +161,7 @@ def test_every_option_of_a_system_is_listed_set_or_not_with_default_and_source()
             (
                 "no such option; there are admins_need_factor, audit_keep_days, breached_passwords, cache, "
                 "checkout, images, images_allow, limits, mailer, parcels, payments, "
-                "payments_*, public_url, root_keys. `"
+                "payments_*, public_url, root_keys, sign_up. `"
             ),
         ),
         ({"parcels": "quick"}, "option parcels='quick' (from flag): take one of slow, fast"),

@@ -137,6 +137,7 @@ async def running_shop(
     held: Collection[tuple[str, str]] = (),
     times: int = 1,
     admins_need_factor: bool = False,
+    sign_up_by_mail: bool = False,
 ) -> AsyncIterator[RunningShop]:
     """Run the shop in `data` until the block ends.
 
@@ -150,6 +151,7 @@ async def running_shop(
         held: Groups and events that they do not handle before `RunningShop.released` is set.
         times: How often each event is given to each handler.
         admins_need_factor: Whether administrators are none until they have a second factor.
+        sign_up_by_mail: Whether accounts are made only for who reads mail at their address.
     """
     async with AsyncExitStack() as stack:
         guard = await stack.enter_async_context(GuardedProvider(bank or Bank(f"sqlite:///{data / 'bank.db'}")))
@@ -162,6 +164,7 @@ async def running_shop(
             keys=KeyFile(data / "factors-key.json").load(),
             passkeys=Passkeys(rp_id="shop.test", rp_name="Shop", origins=["https://shop.test"]),
             admins_need_factor=admins_need_factor,
+            sign_up_by_mail=sign_up_by_mail,
         )
         tokens = Tokens(SigningKeys.generate(), issuer="shop", audience="shop-api")
         keys = DataKeys(await stack.enter_async_context(Database(f"sqlite:///{data / 'datakeys.db'}")), ROOTS)

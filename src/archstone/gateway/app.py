@@ -23,11 +23,12 @@ from archstone.gateway.hardening import hardened, security_headers
 from archstone.gateway.lifespan import lifespans
 from archstone.gateway.mounts import Mount, mount_of, serve_mount
 from archstone.gateway.own_pages import live, metrics_page, ready_page
+from archstone.gateway.rates import Rates
 from archstone.gateway.request_id import request_id
 from archstone.gateway.scopes import scoped
 from archstone.gateway.watchers import Watchers
 from archstone.observability import counter, histogram, span
-from archstone.resilience import Gate, Limiter, OverloadedError, RateLimitedError, SharedLimiter
+from archstone.resilience import Gate, OverloadedError, RateLimitedError
 from archstone.services import Access, check_allowed
 from archstone.services.http import (
     ClientGoneError,
@@ -59,7 +60,7 @@ class Policies:
 
     verify: Verify
     access: Access
-    limiter: Limiter | SharedLimiter | None
+    rates: Rates
     gate: Gate | None
     bodies: Bodies
     compress: Compress | None
@@ -228,7 +229,8 @@ class GatewayApp:
         call = new_tuple(Call, (principal, until_s, trace, idempotency_key, chain, None, None, None))
         body = None
         if not route.query:
-            body = await self._contracts.read(route, headers, receive, call=call, watch=policies.bodies.of(key))
+            watch = policies.bodies.of(key, None if principal.by is None else principal.by.id)
+            body = await self._contracts.read(route, headers, receive, call=call, watch=watch)
             # The house may have filled up meanwhile.
             if place is not None:
                 place.admit(1 if route.name in policies.urgent else 0)
@@ -254,29 +256,26 @@ class GatewayApp:
 
     async def _principal(self, scope: Scope, headers: Headers) -> tuple[Principal, str]:
         """Return who asks, if they may ask that often, and under which name they are counted."""
-        limiter = self._policies.limiter
+        rates = self._policies.rates
         try:
             principal = principal_of(headers, self._policies.verify)
             if not isinstance(principal, Principal):
                 principal = await principal
         except DeniedError:
-            if limiter is not None:
-                # Guessing tokens is limited as well, by address: whose token it would be is not known.
-                await limiter.turn(client_key(scope))
+            # Guessing tokens is limited as well, by address: whose token it would be is not known.
+            await rates.turn(client_key(scope))
             raise
         key = f"user:{principal.id}" if principal.signed_in else client_key(scope)
-        if limiter is not None:
-            # Before anything is refused: what is refused costs as well.
-            await limiter.turn(key)
+        # Before anything is refused: what is refused costs as well.
+        await rates.take(key, principal)
         return principal, key
 
     async def _rated(self, error: Exception, scope: Scope) -> Exception:
         """Return what to tell a client that gets `error`: that it comes too often, if it does."""
-        limiter = self._policies.limiter
-        if limiter is None or not isinstance(error, ArchstoneError):
+        if not isinstance(error, ArchstoneError):
             return error
         try:
-            await limiter.turn(client_key(scope))
+            await self._policies.rates.turn(client_key(scope))
         except RateLimitedError as too_often:
             return too_often
         return error

@@ -17,6 +17,7 @@ from archstone.gateway.bodies import Bodies
 from archstone.gateway.console import Console
 from archstone.gateway.encoding import Compress
 from archstone.gateway.mounts import mounts
+from archstone.gateway.rates import Rates
 from archstone.gateway.watchers import EVERYBODY, HERE, Watchers, networks_of
 from archstone.observability import render
 from archstone.resilience import RateLimit, SharedState, Shed, check
@@ -90,6 +91,9 @@ class Gateway:
     rate_limit: RateLimit | None = _RATE_LIMIT
     """Requests per principal, programs that act for it included, or per client address of those not signed in. None: no
     limit."""
+    program_ratio: float = 0.5
+    """Which part of `rate_limit`, and of `pending_bodies_each`, one program that acts for a principal may take: an API
+    key, an app. In (0, 1]."""
     shed: Shed | None = _SHED
     """Requests inside at once. None: no limit."""
     urgent: tuple[str | Callable[..., Any], ...] = ()
@@ -118,6 +122,7 @@ class Gateway:
         check(
             self,
             prefix=(fits, "empty, or written as '/api/v1'"),
+            program_ratio=(0 < self.program_ratio <= 1, "in (0, 1]"),
             body_limit_bytes=(self.body_limit_bytes > 0, "above 0"),
             pending_bodies=(self.pending_bodies >= 1, "at least 1"),
             pending_bodies_each=(self.pending_bodies_each >= 1, "at least 1"),
@@ -147,9 +152,14 @@ class Gateway:
         policies = Policies(
             verify=parts.verify if self.tokens is None else _verify_by(self.tokens),
             access=parts.access,
-            limiter=None if self.rate_limit is None else self.rate_limit.bind("gateway", store=parts.shared),
+            rates=Rates(self.rate_limit, program_ratio=self.program_ratio, store=parts.shared),
             gate=None if self.shed is None else self.shed.bind("gateway", lag=parts.lag),
-            bodies=Bodies(self.pending_bodies, limit_each=self.pending_bodies_each, in_time=in_time(self.time_limit_s)),
+            bodies=Bodies(
+                self.pending_bodies,
+                limit_each=self.pending_bodies_each,
+                limit_program=max(1, int(self.pending_bodies_each * self.program_ratio)),
+                in_time=in_time(self.time_limit_s),
+            ),
             compress=self.compress,
             urgent=self._urgent({operation.full_name for operation, _ in routes}),
             watchers=Watchers(self.metrics_from),

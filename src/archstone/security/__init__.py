@@ -11,21 +11,22 @@ tokens to programs of others. What a principal may do is decided where the opera
 """
 
 from archstone.security.anchor import Anchor, AnchorError, FileAnchor
-from archstone.security.apikeys import (
+from archstone.security.apikeyform import well_formed
+from archstone.security.apikeyrows import (
     API_KEY_SCHEMA,
     ApiKey,
-    ApiKeys,
     NewApiKey,
     TooManyApiKeysError,
     UnknownApiKeyError,
-    well_formed,
 )
+from archstone.security.apikeys import ApiKeys
 from archstone.security.assertion import PrincipalAssertions
 from archstone.security.attempts import ACCOUNT_LIMITS, PLACE_LIMITS, Attempt, Attempts
 from archstone.security.audit import AuditLog, AuditVerdict
 from archstone.security.auditchain import AuditFault, AuditRecord
 from archstone.security.audits import Audits
 from archstone.security.audittables import AUDIT_SCHEMA
+from archstone.security.authority import Authority, renewing
 from archstone.security.backupcodes import BackupCodes, FreshCodes, StoredCode
 from archstone.security.breached import BreachedPasswords, PwnedPasswords
 from archstone.security.breachedlist import BreachedList
@@ -48,6 +49,7 @@ from archstone.security.http import CrossSiteError, HostCookie, check_same_origi
 from archstone.security.jwks import JwksError, RemoteKeys, RemoteTokens
 from archstone.security.keyring import KeyRing, KeyRingFile, RingKey
 from archstone.security.keys import KeyFile, SigningKeys
+from archstone.security.mtls import Identity
 from archstone.security.oauth import (
     NewClient,
     OAuth,
@@ -100,6 +102,7 @@ __all__ = [
     "AuditRecord",
     "AuditVerdict",
     "Audits",
+    "Authority",
     "BackupCodes",
     "BlindIndex",
     "BreachedList",
@@ -116,6 +119,7 @@ __all__ = [
     "FreshCodes",
     "Guard",
     "HostCookie",
+    "Identity",
     "InsecureKeyFileError",
     "JwksError",
     "KeyFile",
@@ -181,6 +185,7 @@ __all__ = [
     "check_same_origin",
     "propose_cost",
     "read_cookies",
+    "renewing",
     "tell_log",
     "well_formed",
 ]

@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 from archstone.systems.exchange.matching import (
     Command,
+    Engine,
     Event,
     Kind,
     Phase,
     Reason,
-    ReferenceEngine,
     Side,
     Told,
     Type,
@@ -61,6 +61,6 @@ SHORT: dict[int, Callable[[Event], str]] = {
 """An event in a few words."""
 
 
-def play(book: ReferenceEngine, *commands: Command) -> list[str]:
+def play(book: Engine, *commands: Command) -> list[str]:
     """Do commands and say what came of them, apart from that they were accepted."""
     return [SHORT[event.kind](event) for command in commands for event in book.apply(command) if event.kind in SHORT]

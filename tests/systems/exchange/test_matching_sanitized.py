@@ -12,6 +12,7 @@ from archstone.systems.exchange.matching import Events, Kind, ReferenceEngine, r
 from archstone.systems.exchange.matching.flows import FLOWS, flow
 from archstone.systems.exchange.venue import ReferenceVenue
 from archstone.systems.exchange.venue.flows import VENUE_FLOWS, opening, venue_flow
+from archstone.systems.exchange.venue.state import body_of
 
 SOURCE = Path(__file__).parents[3] / "native" / "matching" / "src"
 PRIME, START = 0x100000001B3, 0xCBF29CE484222325
@@ -93,3 +94,19 @@ def test_a_venue_survives_records_of_random_bytes(replay: Path, tmp_path: Path) 
     command = [replay, tmp_path / "commands", str(AT_NS)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
+
+
+def test_dumps_that_were_changed_are_refused_or_loaded_and_go_on(replay: Path, tmp_path: Path) -> None:
+    venue, flow = ReferenceVenue(), venue_flow("tight", seed=8)
+    for commands, at_ns in islice(flow, 12):
+        venue.apply(commands, at_ns)
+    body, _ = body_of(venue.dump())
+    (tmp_path / "dump").write_bytes(body)
+    commands, at_ns = next(flow)
+    commands.tofile(tmp_path / "commands")
+    command = [replay, tmp_path / "commands", str(at_ns), tmp_path / "dump", "400"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    refused, taken = map(int, done.stdout.split())
+    assert refused + taken == 400
+    assert min(refused, taken) > 50

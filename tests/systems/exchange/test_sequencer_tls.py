@@ -218,38 +218,66 @@ async def test_attack_a_stranger_at_the_port_of_a_node(
         await caught_later(lambda: check(Unasked(tls / "a")))
 
 
+class Credulous:
+    """A weak client: it takes whoever is there for whom it called."""
+
+    def __init__(self) -> None:
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self.context.check_hostname = False
+        self.context.verify_mode = ssl.CERT_NONE
+
+    client = server = lambda self: self.context
+
+    def peer(self, certificate: Mapping[str, Any] | None, *, among: Collection[str] | None = None) -> str:
+        return "b"
+
+
 @pytest.mark.parametrize("who", ["foreign", "another", "plain"])
 async def test_attack_somebody_in_place_of_the_node_that_is_called(
-    tls: Path, tmp_path: Path, authority: Authority, who: str
+    tls: Path, tmp_path: Path, who: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever takes over an address, or stands between, gets no order, no frame, no question to the witness."""
     Authority.create(DOMAIN).give("b", tmp_path)
     theirs = {"foreign": tmp_path, "another": tls / "other"}.get(who)
-    heard: list[bytes] = []
+    context = None
+    if theirs is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # he takes whoever comes
+        context.load_cert_chain(theirs / IDENTITY)
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            if said := await reader.read(100):
-                heard.append(said)
-        writer.close()
+    async def check(mine: TcpNetwork, name: str) -> None:
+        heard: list[bytes] = []
 
-    context = None if theirs is None else Identity(theirs, domain=DOMAIN).server()
-    if context is not None:
-        context.load_verify_locations(tls / "a" / TRUSTED)  # he takes whoever comes
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
-    address = f"b@127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with server:
-        with pytest.raises(OSError, match={"another": "must be service b"}.get(who)):
-            (await network(tls / "a").connect(address)).send(Message(Say.LOOK))
-        await asyncio.sleep(0.05)
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with suppress(OSError):
+                heard.append(await reader.read(100))
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+        async with server:
+            with suppress(OSError):
+                link = await mine.connect(f"{name}127.0.0.1:{server.sockets[0].getsockname()[1]}")
+                link.send(Message(Say.SUBMIT))
+                with suppress(OSError):
+                    await link.receive()
+                link.close()
+            async with asyncio.timeout(5):
+                while context is None and not heard:
+                    await asyncio.sleep(0.01)
         # In the clear he hears that somebody wants to talk TLS, and no more.
-        assert heard == [] if who != "plain" else heard[0][:1] == b"\x16"
+        assert [said for said in heard if said and said[:1] != b"\x16"] == []
+
+    await check(network(tls / "a"), "b@")
+    if who == "plain":
+        await caught_later(lambda: check(TcpNetwork(), ""))  # weak: nothing is encrypted
+    else:
+        monkeypatch.setattr("archstone.systems.exchange.sequencer.tcp._TcpLink.prove", lambda *_: None)
+        await caught_later(lambda: check(TcpNetwork(Credulous()), "b@"))
 
 
-async def test_attack_a_client_of_the_domain_that_speaks_for_a_node(tls: Path, tmp_path: Path) -> None:
+async def test_attack_a_client_of_the_domain_that_speaks_for_a_node(
+    tls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A desk may submit; were it to ask the witness, or to follow in the standby's name, it could stop the exchange."""
-    witness, mine, other = free(3)
-    place = Place(name="a", listen=mine, peer=f"b@{other}", witness=f"w@{witness}")
     asked = Message(Say.ASK, 0, 0, 1, f'{{"what": {Ask.CLAIM:d}, "node": "a/1", "other": ""}}'.encode())
 
     async def refused(address: str, *messages: Message) -> None:
@@ -259,17 +287,27 @@ async def test_attack_a_client_of_the_domain_that_speaks_for_a_node(tls: Path, t
             with pytest.raises(ConnectionResetError):
                 async with asyncio.timeout(5):
                     await link.receive()
+            link.close()
 
-    async with Witness(tmp_path / "w", network=network(tls / "w", "a", "b", "desk"), listen=witness) as kept:
-        await refused(f"w@{witness}", asked)
-        assert kept.grant.leader == ""
-        node = Node(place, tmp_path / "a", Tally, network=network(tls / "a", "b", "desk"), eager=True)
-        async with node, RemoteSequencer(network(tls / "desk"), (f"a@{mine}",), patience_s=20) as desk:
-            assert (await desk.submit(orders(1))).first == 1
-            start = (Position(0, 0),)
-            await refused(f"a@{mine}", follow_message("b/1", start), follow_message("desk/1", start))
-            assert node.leading is not None
-            assert node.leading.held is None
+    async def check(folder: Path) -> None:
+        witness, mine, other = free(3)
+        place = Place(name="a", listen=mine, peer=f"b@{other}", witness=f"w@{witness}")
+        async with Witness(folder / "w", network=network(tls / "w", "a", "b", "desk"), listen=witness) as kept:
+            await refused(f"w@{witness}", asked)
+            assert kept.grant.leader == ""
+            node = Node(place, folder / "a", Tally, network=network(tls / "a", "b", "desk"), eager=True)
+            async with node, RemoteSequencer(network(tls / "desk"), (f"a@{mine}",), patience_s=20) as desk:
+                assert (await desk.submit(orders(1))).first == 1
+                start = (Position(0, 0),)
+                await refused(f"a@{mine}", follow_message("b/1", start), follow_message("desk/1", start))
+                assert node.leading is not None
+                assert node.leading.held is None
+
+    await check(tmp_path / "strict")
+    for where in ("witness", "node"):
+        with monkeypatch.context() as weak:  # a name is believed that the certificate does not bear out
+            weak.setattr(f"archstone.systems.exchange.sequencer.{where}.check_speaker", lambda *_: None)
+            await caught_later(lambda: check(tmp_path / where))  # noqa: B023  it is done before the next
 
 
 @contextmanager

@@ -567,6 +567,20 @@ class TestBreaker:
         desk.wait(1_000)
         assert desk.tick() == []
 
+    def test_a_kill_switch_does_not_wait_for_what_is_due(self, desk: Desk) -> None:
+        desk.open(halt=1_000)
+        desk.accounts(1, 2)
+        desk.trade(100)
+        desk.sell(201, 1, 120)
+        assert desk.buy(101, 1, 120)[-1] == "HALTED BREAKER"
+        desk.wait(20)
+        assert desk.tick() == ["AUCTION BREAKER"]
+        desk.buy(102, 1, 130), desk.sell(202, 1, 125)
+        desk.wait(10)
+        assert desk.kill(1) == ["kill 1 1", "-102 1 KILL"]
+        assert desk.tick() == ["CONTINUOUS BREAKER"]
+        assert desk.money(1) == (100_000 - 120, 0)
+
     def test_a_fall_halts_too_and_less_does_not(self, desk: Desk) -> None:
         desk.open(halt=1_000)
         desk.accounts(1, 2)
@@ -671,6 +685,18 @@ def test_time_that_goes_back_stands_still(desk: Desk) -> None:
     desk.buy(101, 1, 10)
     desk.at_ns -= SECOND
     assert desk.buy(102, 1, 10) == ["!102 RATE"]
+
+
+def test_time_ends_somewhere(desk: Desk) -> None:
+    desk.open(halt=1_000)
+    desk.accounts(1, 2)
+    desk.at_ns = 2**63 - 1
+    desk.trade(100)
+    desk.sell(201, 1, 120)
+    assert desk.buy(101, 1, 120)[-1] == "HALTED BREAKER"
+    other = type(desk.venue).load(desk.venue.dump())  # type: ignore[attr-defined]
+    assert other.digest() == desk.venue.digest()
+    assert desk.tick() == []
 
 
 def test_who_has_nothing_in_a_book_makes_it_look_at_nobody() -> None:

@@ -117,7 +117,8 @@ inline void require(bool sound) {
     if (!sound) throw std::invalid_argument("the dump has a record that cannot be");
 }
 
-inline void load_order(Reader& from, Market& to, bool sleeping) {
+inline void load_order(Reader& from, Market& to, size_t queue) {
+    const bool sleeping = queue >= 2;
     Order order{};
     order.id = from.get<uint64_t>();
     order.account = from.get<uint32_t>();
@@ -132,7 +133,7 @@ inline void load_order(Reader& from, Market& to, bool sleeping) {
     order.stp = bytes[4] & 3;
     const auto price = from.get<uint32_t>(), left = from.get<uint32_t>(), display = from.get<uint32_t>(),
                trigger = from.get<uint32_t>(), shown = from.get<uint32_t>();
-    require(order.id && order.account && order.side >= 1 && order.side <= 2 && price <= max_price && left &&
+    require(order.id && order.account && order.side == 1 + queue % 2 && price <= max_price && left &&
             left <= max_quantity && display <= max_quantity && trigger <= max_price && sleeping == (trigger != 0) &&
             (sleeping ? !shown : display ? shown && shown <= left : shown == left));
     order.price = static_cast<int32_t>(price);
@@ -154,20 +155,23 @@ inline void load_book(Reader& from, Venue& venue) {
     for (uint32_t& each : counts) each = from.get<uint32_t>();
     terms.margin = from.get<uint32_t>();
     const auto is_price = [](int64_t price) { return price >= 0 && price <= max_price; };
+    const auto is_time = [](int64_t time, int64_t most) { return time >= 0 && time <= most; };
+    constexpr int64_t longest = 255 * second;  // that OPEN can say
     require(number && !venue.find(number) && phase >= 1 && phase <= 4 && terms.value >= 1 && is_price(terms.value) &&
-            is_price(terms.most) && is_price(terms.collar) && terms.margin <= basis && is_price(halt) && window >= Breaker::slices &&
-            pause >= 0 && auction >= 0 && due >= 0 && is_price(last) && is_price(reference) && is_price(low) &&
+            is_price(terms.most) && is_price(terms.collar) && terms.margin <= basis && is_price(halt) &&
+            window >= second && window <= longest && is_time(pause, longest) && is_time(auction, longest) &&
+            is_time(due, max_ns + longest) && is_price(last) && is_price(reference) && is_price(low) &&
             is_price(high) && low <= high);
     Market& market = venue.add(number, static_cast<Phase>(phase), terms, Breaker(halt, window, pause, auction));
     market.breaker.due_ns = due;
     market.book.restore(last, reference, low, high);
     for (uint32_t i = 0; i < counts[0]; ++i) {
         Breaker::Slice slice{from.get<int64_t>(), from.get<uint32_t>(), from.get<uint32_t>()};
-        require(slice.number >= 0 && slice.number < INT64_MAX / (window / Breaker::slices) && slice.low && slice.low <= slice.high &&
+        require(is_time(slice.number, max_ns / (window / Breaker::slices)) && slice.low && slice.low <= slice.high &&
                 is_price(slice.high) && market.breaker.restore(slice));
     }
     for (size_t queue = 0; queue < queues; ++queue)
-        for (uint32_t i = 0; i < counts[1 + queue]; ++i) load_order(from, market, queue >= 2);
+        for (uint32_t i = 0; i < counts[1 + queue]; ++i) load_order(from, market, queue);
 }
 
 inline void load_account(Reader& from, Venue& venue) {
@@ -179,6 +183,7 @@ inline void load_account(Reader& from, Venue& venue) {
     account.killed = killed;
     account.cash = from.money();
     account.paid_in = from.money();
+    for (const Money money : {account.cash, account.paid_in}) require(money >> 126 == 0 || money >> 126 == -1);
     for (int64_t& each : account.limits) {
         each = from.get<int64_t>();
         require(each >= 0);
@@ -195,6 +200,7 @@ inline void load_account(Reader& from, Venue& venue) {
         require(market);
         Holding& holding = account.holding(book, market->place);
         holding.position = from.get<int64_t>();
+        require(holding.position >> 62 == 0 || holding.position >> 62 == -1);
         account.shorts += holding.lacking() > 0;
     }
 }
@@ -205,7 +211,7 @@ inline std::unique_ptr<Venue> load(std::span<const uint8_t> bytes) {
     Reader from(bytes);
     const auto now = from.get<int64_t>();
     const auto killed = from.get<uint32_t>(), books = from.get<uint32_t>(), accounts = from.get<uint32_t>();
-    require(killed <= 1 && !from.get<uint32_t>());
+    require(now >= 0 && now <= max_ns && killed <= 1 && !from.get<uint32_t>());
     venue->restore(now, killed);
     for (uint32_t i = 0; i < books; ++i) load_book(from, *venue);
     for (uint32_t i = 0; i < accounts; ++i) load_account(from, *venue);

@@ -37,6 +37,8 @@ struct Terms {
 
 constexpr uint64_t version = 2;  // of the rules, see VERSION in state.py
 constexpr uint32_t max_jump = uint32_t{1} << 31;
+constexpr int64_t second = 1'000'000'000;
+constexpr int64_t max_ns = int64_t{1} << 62;
 
 struct Market {
     Market(uint32_t number, uint32_t place, Phase phase, const Terms& terms, const Breaker& breaker, Venue* venue,
@@ -90,8 +92,8 @@ public:
 
     // What is applied from now on happens then.
     void at(int64_t ns) {
-        now_ns_ = std::max(now_ns_, ns);
-        second_ = now_ns_ / 1'000'000'000;
+        now_ns_ = std::max(now_ns_, std::min(ns, max_ns));
+        second_ = now_ns_ / second;
     }
 
     // Do one command; `index` is noted in its events.
@@ -372,7 +374,6 @@ private:
         if (!c.book || c.type < 1 || c.type > 4 || c.price < 1 || !fits(c.price) || !fits(c.quantity) ||
             !fits(c.display) || !fits(c.trigger) || c.id > basis)
             return reject(c, Reason::field);
-        constexpr int64_t second = 1'000'000'000;
         const Breaker breaker(c.trigger, (c.tif ? c.tif : 60) * second, (c.flags ? c.flags : 30) * second,
                               (c.stp ? c.stp : 30) * second);
         add(c.book, static_cast<Phase>(c.type), {c.price, c.quantity, c.display, static_cast<int64_t>(c.id)}, breaker);

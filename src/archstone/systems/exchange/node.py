@@ -7,7 +7,7 @@
 `leader` and `standby` say who begins; later each of the two is what the witness lets it be. A process prints
 `ready ADDRESS` once it listens, and ends on SIGTERM and SIGINT.
 
-Over more than one machine, each with a certificate from `archstone.security.authority`, named as the node is:
+Over more than one machine, each with a certificate from `archstone.security.Authority`, named as the node is:
 
     … --role witness --data w --listen 10.0.0.1:7100 --tls tls/w --domain exchange.internal --caller a --caller b
     … --role leader  --data a --name a --listen 10.0.0.7:7101 --peer b@10.0.0.8:7102 --witness w@10.0.0.1:7100
@@ -82,7 +82,7 @@ def _network(chosen: argparse.Namespace) -> TcpNetwork:
 
 
 def _secured(chosen: argparse.Namespace) -> TcpNetwork:
-    from archstone.security.mtls import Identity  # noqa: PLC0415  only with TLS: it needs archstone[security]
+    from archstone.security import Identity  # noqa: PLC0415  only with TLS: it needs archstone[security]
 
     callers = {*chosen.caller, *filter(None, [service_at(chosen.peer)])}
     if not chosen.domain or not callers:

@@ -116,6 +116,7 @@ def safeguards(environment: Environment) -> Safeguards:
         passkeys=Passkeys(rp_id=host, rp_name="Archstone Shop", origins=[origin]),
         shared=environment.provided.get(SharedState),
         admins_need_factor=is_public if asked == "auto" else asked == "yes",
+        sign_up_by_mail=_option(environment, "sign_up", "at-once") == "by-mail",
     )
 
 

@@ -104,7 +104,7 @@ shop = System(
         ),
         Option(
             "cache",
-            about="Where what is only looked at is kept near: `memory:`, or redis://HOST.",
+            about="Where what is only looked at is kept near: `memory:`, or rediss://HOST.",
             default="memory:",
             connects=True,
         ),
@@ -133,8 +133,14 @@ shop = System(
             choices=("auto", "no", "yes"),
         ),
         Option(
+            "sign_up",
+            about="Accounts are made `at-once`, or `by-mail` for who opens a link: nobody learns who has one.",
+            default="at-once",
+            choices=("at-once", "by-mail"),
+        ),
+        Option(
             "limits",
-            about="Where tries, sign-ups, mails and requests are counted for all processes: redis://..., sqlite:///...",
+            about="Where tries, sign-ups, mails and requests are counted for all processes: rediss://..., sqlite:///...",
             connects=True,
         ),
         Option(

@@ -244,6 +244,10 @@ class BookImage:
             image._books[book] = _Book(phase)
             image._books[book].last = last
         for key, price, shown, book, side, _ in orders.tolist():
+            if book not in image._books or side not in _BOTH:
+                raise ImageError(
+                    f"image of {len(kept)} bytes: order {key} is of book {book}, side {side}: there is none"
+                )
             order = image._orders[key] = _Order(book, side, price)
             if shown >= 0:
                 image._queue(order, price, shown)

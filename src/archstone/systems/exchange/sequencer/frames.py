@@ -213,4 +213,5 @@ def _epoch_fits(frame: Frame, mark: Mark) -> bool:
 
 
 def _numbered(frame: Frame) -> bool:
-    return bool((frame.commands["sequence"] == np.arange(frame.first, frame.last + 1, dtype="<u8")).all())
+    places = frame.commands["sequence"] - np.uint64(frame.first)  # the last number there is has none after it
+    return bool((places == np.arange(len(frame.commands), dtype="<u8")).all())

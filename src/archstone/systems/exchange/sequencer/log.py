@@ -4,7 +4,7 @@ What is in a file `segment` describes.
 
 Promise: what was there when `sync` returned is there after any crash. A frame at the very end that is not whole was
 being written when the process or the machine died: it is cut off. Whatever else does not fit is refused and left as it
-is: a damaged frame before a whole one, a gap, a file that is missing.
+is: a damaged frame before a whole one, a gap, a file that is missing, any other end than the one that `seal` noted.
 Not for two processes at once: the folder is locked by whoever opens it.
 """
 
@@ -34,6 +34,8 @@ AFTER_CUT: Final = world.declare_point(
 
 _RESET: Final = "reset"
 """A note in the folder: all files are to go, and the log to begin anew after the mark in it."""
+_SEALED: Final = "sealed"
+"""A note in the folder: the log was closed whole, and ends with the mark in it."""
 
 _log = get_logger("archstone.exchange")
 
@@ -95,6 +97,7 @@ class CommandLog:
             LogDamagedError: It is not what was written; nothing was changed.
         """
         disk.make(self.folder)
+        disk.remove(self.folder)
         if (unfinished := self.folder / _RESET).exists():
             self._restart(unfinished)
         paths = sorted(self.folder.glob("*.log"))
@@ -105,11 +108,16 @@ class CommandLog:
             if earlier.end != later.begin:
                 said = f"it follows command {later.begin.sequence}, the file before ends with {earlier.end.sequence}"
                 raise LogDamagedError(str(later.path), 0, f"a gap: {said}")
+        self._unseal()
         if not self._segments:
             self._start(NOTHING)
         self.end = self._last.end
         self._reopen()
         return cut
+
+    def seal(self) -> None:
+        """Note where a log ends of which the disk has all, before it is closed: the next `open` wants that end."""
+        disk.put(self.folder / _SEALED, header(self.end))
 
     def close(self) -> None:
         """Give the files back. What was not synced is not synced by this."""
@@ -248,6 +256,20 @@ class CommandLog:
         self._broken = error.strerror or str(error)
         return LogBrokenError(str(self._last.path), self._broken)
 
+    def _unseal(self) -> None:
+        """See that a log that was closed whole still is. From now on a crash may leave any end."""
+        note = self.folder / _SEALED
+        if not note.exists():
+            return
+        if begin_of(note) != (self._segments[-1].end if self._segments else None):
+            raise LogDamagedError(str(note), 0, "the log was closed whole, and ends otherwise now")
+        note.unlink()
+        disk.sync_folder(self.folder)
+
+    def _refuse_sealed(self, path: Path, offset: int) -> None:
+        if (self.folder / _SEALED).exists():
+            raise LogDamagedError(str(path), offset, "the log was closed whole, and its end is damaged now")
+
     def _restart(self, note: Path) -> None:
         """Do what a note says: nothing but the mark in it. A crash in here is mended by doing it again."""
         mark = begin_of(note)
@@ -303,6 +325,7 @@ class CommandLog:
             # Its header was being written, and so it has no frame; one that has is damaged.
             if (offset := whole_frame(path, 0)) is not None:
                 raise LogDamagedError(str(path), 0, f"no header, and a whole frame at byte {offset}")
+            self._refuse_sealed(path, 0)
             size = path.stat().st_size
             path.unlink()
             disk.sync_folder(self.folder)
@@ -311,6 +334,7 @@ class CommandLog:
         self._segments.append(segment)
         torn = path.stat().st_size - segment.size
         if torn:
+            self._refuse_sealed(path, segment.size)
             _log.warning("torn tail of the command log cut", file=str(path), bytes=torn, after=segment.end.sequence)
             segment.truncate()
         return torn

@@ -1,6 +1,6 @@
 """Links over TCP: encrypted, and both ends proved, where there is a certificate; else on one machine only.
 
-    identity = Identity(data / "tls" / "a", domain="exchange.internal")      # of archstone.security.mtls
+    identity = Identity(data / "tls" / "a", domain="exchange.internal")      # of archstone.security
     network = TcpNetwork(identity, callers=("b", "desk"))
     link = await network.connect("b@10.0.0.8:7102")                           # and nobody else who may be there
 
@@ -39,7 +39,7 @@ _log = get_logger("archstone.exchange")
 
 
 class Tls(Protocol):
-    """Who this process is, and who others are; `archstone.security.mtls.Identity` is one."""
+    """Who this process is, and who others are; `archstone.security.Identity` is one."""
 
     def client(self) -> ssl.SSLContext:
         """Return the context of a new connection to another process."""

@@ -101,6 +101,8 @@ class NativeVenue:
             raise DumpError(str(error)) from error
         if venue.digest() != digest:
             raise DumpError(f"the dump makes a venue of digest {venue.digest():016x}, not {digest:016x}")
+        if venue._venue.dump() != body:
+            raise DumpError("the dump is not what its venue would be dumped as")
         return venue
 
     @property

@@ -6,13 +6,16 @@ from typing import Final, Protocol
 
 from archstone.systems.exchange.matching import Commands, Events, Side
 
-__all__ = ["MAX_JUMP", "MAX_NUMBER", "Standing", "Venue", "order_id", "order_of"]
+__all__ = ["MAX_JUMP", "MAX_NS", "MAX_NUMBER", "Standing", "Venue", "order_id", "order_of"]
 
 MAX_NUMBER: Final = 2**32 - 1
 """The highest number that an account gives to an order; the lowest is 1."""
 
 MAX_JUMP: Final = 2**31
 """How far above an account's last number the next one may be: the highest, sent by mistake, does not use up all."""
+
+MAX_NS: Final = 2**62
+"""The latest time, nanoseconds since 1970, which is in 2116: any later one is taken for it."""
 
 
 def order_id(account: int, number: int) -> int:
@@ -52,7 +55,8 @@ class Venue(Protocol):
     def apply(self, commands: Commands, at_ns: int) -> Events:
         """Do commands, shape (n,), at one moment, and return all that came of them, shape (m,).
 
-        Never raises for what a command says: what cannot be done is rejected. `at_ns` never goes back.
+        Never raises for what a command says: what cannot be done is rejected. `at_ns` never goes back, and not beyond
+        `MAX_NS`.
         """
         ...
 

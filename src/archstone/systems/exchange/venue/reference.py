@@ -34,7 +34,7 @@ from archstone.systems.exchange.matching.checks import fault_of
 from archstone.systems.exchange.matching.digest import digest_of
 from archstone.systems.exchange.venue.accounts import NO_LIMIT, Account, Holding, Open
 from archstone.systems.exchange.venue.market import Market, market_of
-from archstone.systems.exchange.venue.port import MAX_JUMP, MAX_NUMBER, Standing, order_of
+from archstone.systems.exchange.venue.port import MAX_JUMP, MAX_NS, MAX_NUMBER, Standing, order_of
 from archstone.systems.exchange.venue.risk import Wish, owed, pledged, refusal
 from archstone.systems.exchange.venue.state import DumpError, State, dumped, loaded, words_of
 
@@ -69,7 +69,7 @@ class ReferenceVenue:
 
     def apply(self, commands: Commands, at_ns: int) -> Events:
         """Do commands; see `Venue.apply`."""
-        self.state.now_ns = max(self.state.now_ns, at_ns)
+        self.state.now_ns = max(self.state.now_ns, min(at_ns, MAX_NS))
         told: list[tuple[int, Event]] = []
         books = commands["book"].tolist()
         for index, (book, command) in enumerate(zip(books, commands_of(commands), strict=True)):
@@ -347,6 +347,8 @@ class ReferenceVenue:
         venue = cls(found)
         if venue.digest() != digest:
             raise DumpError(f"the dump makes a venue of digest {venue.digest():016x}, not {digest:016x}")
+        if dumped(found, digest) != state:
+            raise DumpError("the dump is not what its venue would be dumped as")
         return venue
 
     def __len__(self) -> int:

@@ -32,6 +32,8 @@ from archstone.systems.exchange.matching.book import Order
 from archstone.systems.exchange.venue.accounts import Account, Holding, Open
 from archstone.systems.exchange.venue.breaker import Breaker, Slice
 from archstone.systems.exchange.venue.market import Market
+from archstone.systems.exchange.venue.port import MAX_NS
+from archstone.systems.exchange.venue.sound import is_account, is_book, is_order, is_slice
 
 __all__ = ["VERSION", "DumpError", "State", "body_of", "dumped", "loaded", "words_of", "wrapped"]
 
@@ -269,6 +271,7 @@ def loaded(dump: bytes) -> tuple[State, int]:
 
 def _state(reader: _Reader) -> State:
     [venue] = reader.take(VENUE)
+    _require(0 <= venue["now_ns"] <= MAX_NS, "time", venue["now_ns"])
     state = State(killed=bool(venue["killed"]), now_ns=venue["now_ns"])
     for _ in range(venue["books"]):
         market = _market(reader)
@@ -285,19 +288,29 @@ def _state(reader: _Reader) -> State:
     return state
 
 
+def _require(sound: bool, what: str, name: int) -> None:  # noqa: FBT001 - it is what is required
+    if not sound:
+        raise DumpError(f"the dump has a record that cannot be: {what} {name}")
+
+
 def _market(reader: _Reader) -> Market:
     [fields] = reader.take(BOOK)
+    _require(is_book(fields), "book", fields["book"])
     breaker = Breaker(*(fields[name] for name in ("halt", "window_ns", "pause_ns", "auction_ns")))
     breaker.due_ns = fields["due_ns"]
     breaker.slices = [Slice(**each) for each in reader.take(SLICE, fields["slices"])]
+    _require(all(is_slice(each, breaker) for each in breaker.slices), "slice of the window of book", fields["book"])
     engine = ReferenceEngine(phase=Phase(fields["phase"]))
     engine.last, engine.reference = fields["last"], fields["reference"]
     engine.band = (fields["band_low"], fields["band_high"])
     queues = [[Order(**each) for each in reader.take(ORDER, fields[name])] for name in _QUEUES]
+    for at, order in ((at, order) for at, queue in enumerate(queues) for order in queue):
+        _require(is_order(order, at), "order", order.id)
     engine.restore(queues)
     terms = {name: fields[name] for name in _TERMS}
     market = Market(**terms, breaker=breaker, engine=engine)
     market.orders = {order.id: Open(order.account, order.side, order.price, order.left) for order in _all(queues)}
+    _require(len(market.orders) == sum(map(len, queues)), "order that is there twice, of book", market.book)
     return market
 
 
@@ -319,4 +332,5 @@ def _account(reader: _Reader) -> Account:
         sent=fields["sent"],
     )
     account.holdings = {each["book"]: Holding(each["position"]) for each in reader.take(HOLDING, fields["holdings"])}
+    _require(is_account(account), "account", account.number)
     return account

@@ -175,6 +175,10 @@ for _kind in (Kind.NEW, Kind.CANCEL, Kind.REPLACE, Kind.MASS_CANCEL):
     _MUST_BE_0[_kind] = _bits_of(_kind)
 
 
+_FIRST, _LAST = int(Kind.NEW), int(Kind.MASS_CANCEL)
+"""As plain numbers: numpy takes four times as long to compare with the member of an enum."""
+
+
 def faulty(rows: Commands, account: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Return which requests are no requests, shape (n,): of another kind or account, or with what must be 0 and is not.
 
@@ -185,7 +189,7 @@ def faulty(rows: Commands, account: int) -> np.ndarray[tuple[int], np.dtype[np.b
         account: Whose they must be, where they say it.
     """
     kinds, accounts, ids = rows["kind"], rows["account"], rows["id"]
-    wrong = (kinds < Kind.NEW) | (kinds > Kind.MASS_CANCEL)
+    wrong = (kinds < _FIRST) | (kinds > _LAST)
     wrong |= (rows.view("<u8").reshape(-1, SIZE // 8) & _MUST_BE_0[kinds]).any(axis=1)
     wrong |= (accounts != 0) & (accounts != account)
-    return wrong | (ids > MAX_NUMBER) | ((ids == 0) & (kinds != Kind.MASS_CANCEL))
+    return wrong | (ids > MAX_NUMBER) | ((ids == 0) & (kinds != _LAST))
