@@ -70,10 +70,10 @@ async def test_what_one_node_has_let_go_of_is_followed_from_the_other(cluster: C
     for sequence in follower.snapshots.sequences()[:-1]:
         (follower.folder / "snapshots" / f"{sequence:020}.snapshot").unlink(missing_ok=True)
     async with RemoteSequencer(network(cluster), ("b", "a")) as remote:
-        await remote.look()
-        stream = remote.follow(0)
+        stream = remote.follow(0)  # from b at first
         assert (await anext(stream)).first == 1
         await stream.aclose()
+        await remote.look()
         assert await keeps(remote, 0)
         await leader.replica.snapshot()
         assert not await keeps(remote, 0)
