@@ -45,6 +45,8 @@ class Row:
     for those who choose between two, without a goal."""
     bigger_is_better: bool = False
     """True for rates, False for times."""
+    of: str | None = None
+    """Which of the details is compared, where a contender measures more than one figure. None: its figure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +64,19 @@ Contender = Callable[[bool], "float | Measured"]
 class Runs:
     """What the processes of one contender said."""
 
-    figures: list[float] = field(default_factory=list)
-    said: dict = field(default_factory=dict)
+    said: list[dict] = field(default_factory=list)
     absent: str | None = None
 
-    @property
-    def median(self) -> float | None:
-        return statistics.median(self.figures) if self.figures else None
+    def figures(self, of: str | None = None) -> list[float]:
+        """Return a figure of each process: the one that it measured, or one of its details."""
+        return [said["figure"] if of is None else said["details"][of] for said in self.said]
+
+    def said_of(self, of: str | None) -> str | None:
+        """Return the name of a detail if it was said, None otherwise."""
+        return of if self.said and of in self.said[-1]["details"] else None
+
+    def median(self, of: str | None = None) -> float | None:
+        return statistics.median(self.figures(of)) if self.said else None
 
 
 class Bench:
@@ -145,16 +153,15 @@ class Bench:
         if "absent" in said:
             runs.absent = said["absent"]
         else:
-            runs.figures.append(said["figure"])
-            runs.said = said
+            runs.said.append(said)
 
     def _report(self, runs: dict[str, Runs], kind: str) -> str:
         lines = [f"{self.name}: {self.shows}", f"Does not show: {self.hides}", machine(), f"({kind})", ""]
         rows = []
         for row, ours, peers, beside in self._rows:
             lines.append(f"{row.name}  [{row.unit}]")
-            lines += [_line(name, runs[name]) for name in (ours, *peers)]
-            lines += [_line(name, runs[name]) + "  (beside)" for name in beside]
+            lines += [_line(name, runs[name], row.of) for name in (ours, *peers)]
+            lines += [_line(name, runs[name], runs[name].said_of(row.of)) + "  (beside)" for name in beside]
             rows.append(_compared(row, ours, peers, runs, self._contenders))
             lines += [_verdict(rows[-1]), ""]
         return "\n".join([*lines, *(json.dumps(one) for one in rows)])
@@ -208,18 +215,19 @@ def _named(name: str, versions: dict[str, str]) -> str:
     return ", ".join(f"{one} {number}" for one, number in versions.items()) or name
 
 
-def _line(name: str, runs: Runs) -> str:
+def _line(name: str, runs: Runs, of: str | None) -> str:
     if runs.absent is not None:
         return f"  {name:<28} absent: {runs.absent} (pip install 'archstone[bench]')"
-    spread = f"{min(runs.figures):,.5g} to {max(runs.figures):,.5g}"
-    details = " ".join(f"{key}={value}" for key, value in runs.said["details"].items())
-    versions = _named("", runs.said["versions"])
-    return f"  {name:<28} {runs.median:>12,.5g}  ({spread})  {runs.said['mb']} MB  {versions}  {details}".rstrip()
+    figures, last = runs.figures(of), runs.said[-1]
+    spread = f"{min(figures):,.5g} to {max(figures):,.5g}"
+    details = " ".join(f"{key}={value}" for key, value in last["details"].items())
+    versions = _named("", last["versions"])
+    return f"  {name:<28} {runs.median(of):>12,.5g}  ({spread})  {last['mb']} MB  {versions}  {details}".rstrip()
 
 
 def _compared(row: Row, ours: str, peers: Sequence[str], runs: dict[str, Runs], known: dict) -> dict:
-    figure = runs[ours].median
-    present = {name: runs[name].median for name in peers if runs[name].figures}
+    figure = runs[ours].median(row.of)
+    present = {name: runs[name].median(row.of) for name in peers if runs[name].said}
     best = (max if row.bigger_is_better else min)(present, key=present.__getitem__) if present else None
     against = present[best] if best else row.goal if not peers else None
     ratio = None
@@ -229,10 +237,10 @@ def _compared(row: Row, ours: str, peers: Sequence[str], runs: dict[str, Runs], 
         "row": row.name,
         "ours": _short(figure),
         "best_peer": _short(present[best]) if best else None,
-        "peer": _named(best, runs[best].said["versions"]) if best else None,
+        "peer": _named(best, runs[best].said[-1]["versions"]) if best else None,
         "unit": row.unit,
         "ratio": _short(ratio),
-        "goal": row.goal if peers else 1.0,
+        "goal": row.goal if peers or row.goal is None else 1.0,
     }
 
 

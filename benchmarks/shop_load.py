@@ -5,24 +5,17 @@ It speaks plain HTTP/1.1 on kept-alive connections, since the load generator sha
 
 import asyncio
 import json
-import os
 import random
-import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import httptools
 
-from benchmarks.harness import room
+from benchmarks.running import running
 
 BUYERS, IN_FLIGHT, PASSWORD = 100, 100, "correct horse battery staple"
 ADDRESS = {"name": "Ann", "street": "1 Long Street", "city": "Ghent", "postcode": "9000", "country": "BE"}
@@ -111,33 +104,10 @@ class Pool:
 
 @contextmanager
 def running_shop(**environment: str) -> Iterator[int]:
-    """Run the shop as `archstone up shop` does, in a folder of its own on this disk; give its port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with tempfile.TemporaryDirectory(dir=room()) as folder, Path(f"{folder}/log").open("wb") as log:
-        command = [sys.executable, "-m", "archstone.cli", "up", "shop", "--port", str(port), "--data", f"{folder}/data"]
-        environ = {**os.environ, **environment}
-        process = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        try:
-            _await_ready(port, process, Path(f"{folder}/log"))
-            asyncio.run(_stock_up(port, f"{folder}/data"))
-            yield port
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(60)
-
-
-def _await_ready(port: int, process: subprocess.Popen, log: Path) -> None:
-    for _ in range(600):
-        if process.poll() is not None:
-            raise RuntimeError(f"the shop ended:\n{log.read_text()[-2000:]}")
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=5):
-                return
-        except (urllib.error.URLError, ConnectionError):
-            time.sleep(0.05)
-    raise RuntimeError("the shop was not ready within 30 s")
+    """Run the shop as `archstone up shop` does, with more goods than anybody will buy; give its port."""
+    with running("shop", **environment) as (port, data):
+        asyncio.run(_stock_up(port, str(data)))
+        yield port
 
 
 async def _stock_up(port: int, data: str) -> None:

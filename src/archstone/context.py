@@ -18,6 +18,7 @@ __all__ = [
     "Call",
     "Denied",
     "Principal",
+    "Program",
     "Trace",
     "current",
     "enter",
@@ -30,6 +31,15 @@ __all__ = [
 ]
 
 
+class Program(NamedTuple):
+    """What acts in somebody's name: an API key, or an app that they let."""
+
+    id: str
+    """`key:<id>` or `client:<id>`."""
+    per_minute: int | None = None
+    """Requests a minute that it was given at most when it was made. None: as many as the front door lets a program."""
+
+
 class Principal(NamedTuple):
     """Who asks. `id` is empty for somebody who has not signed in."""
 
@@ -39,6 +49,8 @@ class Principal(NamedTuple):
     """Names such as `customer`, `admin`, `service`."""
     scopes: frozenset[str] | None = None
     """What somebody else may do in their name at the front door, such as `orders:read`. None: they ask themselves."""
+    by: Program | None = None
+    """What acts in their name. None: they themselves. Known at the front door, and in the process that it is in."""
 
     @property
     def signed_in(self) -> bool:

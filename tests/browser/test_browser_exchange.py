@@ -157,16 +157,21 @@ def test_what_happens_does_not_move_the_page(trading: Devices, maker: Maker) -> 
     assert ann.page.evaluate("window.moved || 0") < 0.02
 
 
-def test_an_administrator_halts_and_stops(trading: Devices, exchange: ShopProcess, maker: Maker) -> None:
-    maker.place("sell", 3, 18_500, "COPR")
+def administrator(trading: Devices, exchange: ShopProcess, email: str) -> Device:
     boss = trading()
     boss.open("/register")
     boss.main.get_by_label("Name that is shown to you").fill("Ann")
-    boss.main.get_by_label("E-mail address").fill("risk@example.org")
+    boss.main.get_by_label("E-mail address").fill(email)
     boss.main.get_by_label("Password").fill("seven quiet herons")
     boss.click("Register")
-    assert aside(lambda: exchange.command("admin", "exchange", "risk@example.org")).returncode == 0
+    assert aside(lambda: exchange.command("admin", "exchange", email)).returncode == 0
     boss.open("/risk")
+    return boss
+
+
+def test_an_administrator_halts_and_stops(trading: Devices, exchange: ShopProcess, maker: Maker) -> None:
+    maker.place("sell", 3, 18_500, "COPR")
+    boss = administrator(trading, exchange, "risk@example.org")
     boss.click("Halt COPR")
     expect(boss.main.get_by_role("status")).to_have_text("Done.")
     watcher = trading()
@@ -185,6 +190,24 @@ def test_an_administrator_halts_and_stops(trading: Devices, exchange: ShopProces
     expect(level(watcher, "asks", "9,250.00")).to_have_count(0)
     boss.click("Let trading go on")
     expect(boss.main.get_by_role("status")).to_have_text("Trading goes on.")
+
+
+def test_an_administrator_holds_what_the_breaker_has_halted(
+    trading: Devices, exchange: ShopProcess, maker: Maker
+) -> None:
+    """That it stays halted then is shown in test_desk_pages, where time costs nothing."""
+    boss, other = administrator(trading, exchange, "hold@example.org"), Maker(exchange)
+    expect(boss.main.get_by_role("button", name="Hold BTX")).to_have_count(0)
+    for price in (64_000, 71_000):
+        maker.place("sell", 1, price, "BTX")
+        other.place("buy", 1, price, "BTX")
+    boss.open("/risk")
+    boss.click("Hold BTX")
+    expect(boss.main.get_by_role("status")).to_have_text("Done.")
+    expect(boss.main.get_by_role("row", name="BTX").locator(".phase")).to_have_text("halted")
+    boss.click("Auction BTX")
+    boss.click("Trade BTX")
+    expect(boss.main.get_by_role("button", name="Halt BTX")).to_be_visible()
 
 
 @pytest.mark.parametrize("screen", SCREENS)

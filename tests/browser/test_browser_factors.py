@@ -122,11 +122,25 @@ def test_pages_of_second_factors_are_open_to_everybody(at_home: Devices, screen:
     ann = at_home(screen, still=True)
     ann.excuse("status of 422")
     found: list[str] = []
-    for path in ("/login", "/login/passkey", "/forgot", "/reset?ticket=x"):
+    for path in (
+        "/login",
+        "/login/passkey",
+        "/forgot",
+        "/reset?ticket=x",
+        "/email-change?ticket=x",
+        "/email-undo?ticket=x",
+        "/sign-up?ticket=x",
+    ):
         ann.open(path)
         found += faults_of(ann, path)
     ann.register(f"open-{screen}-{time.monotonic_ns()}@example.org")
-    for path in ("/account/security", "/account/security/app", "/account/security/passkey", "/account/prove"):
+    for path in (
+        "/account/security",
+        "/account/security/app",
+        "/account/security/passkey",
+        "/account/prove",
+        "/account/email",
+    ):
         ann.open(path)
         found += faults_of(ann, path)
     ann.open("/account/security/app")

@@ -1,5 +1,6 @@
 """The lint that finds SQL put together from strings: what it finds, what it lets pass, and our own tree."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,16 @@ def test_attack_sql_put_together_from_values(source: str) -> None:
     (finding,) = find_built_sql(source, "a.py")
     assert str(finding).startswith("a.py:")
     assert "give values as :parameters" in str(finding)
+
+
+def test_attack_sql_put_together_from_values_against_a_pattern() -> None:
+    """Weak: a search for the usual spelling, `execute(f"...`, finds the usual spelling."""
+
+    def by_pattern(source: str) -> bool:
+        return re.search(r"execute\(f[\"']", source) is not None
+
+    hidden = 'sql = f"DELETE FROM users WHERE id = {user_id}"\ndb.execute(sql)'
+    assert (len(find_built_sql(hidden, "a.py")), by_pattern(hidden)) == (1, False)
 
 
 @pytest.mark.parametrize(

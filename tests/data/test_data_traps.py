@@ -22,6 +22,7 @@ from archstone.data import (
     StatementError,
     TransactionHeldError,
     TransactionLostError,
+    make_folder,
 )
 from archstone.data.engines.sqlite import files, readers
 
@@ -188,12 +189,20 @@ async def test_t3_statements_that_would_reach_beyond_their_member_are_refused(db
         await db.execute(sql)
 
 
-async def test_t3_a_file_that_already_holds_a_deferred_constraint_is_refused(tmp_path: Path):
+@pytest.mark.parametrize(
+    ("table", "why"),
+    [
+        ("c (d INTEGER REFERENCES a DEFERRABLE INITIALLY DEFERRED)", "INITIALLY DEFERRED constraints are refused"),
+        ("c (d INTEGER PRIMARY KEY on conflict rollback)", "the conflict clause ROLLBACK is refused"),
+        ("c (d INTEGER UNIQUE ON CONFLICT fail)", "the conflict clause FAIL is refused"),
+    ],
+)
+async def test_t3_a_file_that_already_holds_what_is_refused_cannot_be_used(tmp_path: Path, table: str, why: str):
     with sqlite3.connect(tmp_path / "test.db") as connection:
-        connection.execute("CREATE TABLE a (b INTEGER PRIMARY KEY)")
-        connection.execute("CREATE TABLE c (d INTEGER REFERENCES a DEFERRABLE INITIALLY DEFERRED)")
+        connection.execute("CREATE TABLE a (b INTEGER PRIMARY KEY, failed TEXT)")
+        connection.execute(f"CREATE TABLE {table}")
     connection.close()
-    with pytest.raises(StatementError, match=r"test\.db cannot be used: INITIALLY DEFERRED constraints are refused"):
+    with pytest.raises(StatementError, match=rf"test\.db cannot be used: {why}"):
         await opened(tmp_path)
     (tmp_path / "test.db").unlink()
     await (await opened(tmp_path)).__aexit__(None, None, None)  # and the lock was given back
@@ -578,8 +587,8 @@ async def test_t5_a_log_that_grows_too_far_ends_the_snapshots_that_keep_it(db: D
 
 async def test_t5_new_folders_are_synced_into_their_parents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     synced: list[Path] = []
-    monkeypatch.setattr(files, "sync_folder", synced.append)
-    files.make_folder(tmp_path / "a" / "b")
+    monkeypatch.setattr("archstone.data.files.sync_folder", synced.append)
+    make_folder(tmp_path / "a" / "b")
     assert synced == [tmp_path, tmp_path / "a"]
 
 

@@ -237,6 +237,44 @@ async def test_metrics_count_requests_by_operation_and_status() -> None:
     assert 'archstone_http_request_seconds_bucket{operation="Shop.product"' in text
 
 
+INSIDE = ("127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1")
+OUTSIDE = ("192.0.2.1", "10.0.0.1", "2001:db8::1", "::ffff:192.0.2.1", "nowhere")
+PASSED_ON = (("x-forwarded-for", "127.0.0.1"), ("forwarded", "for=127.0.0.1"), ("x-real-ip", "::1"), ("via", "1.1 p"))
+
+
+async def test_metrics_are_for_this_machine_unless_a_proxy_has_passed_the_question_on() -> None:
+    door = Door()
+    for inside in INSIDE:
+        assert (await door.get("/metrics", client=(inside, 1))).status == 200
+    for outside in (*((each, 1) for each in OUTSIDE), None):
+        answer = await door.get("/metrics", client=outside)
+        assert (answer.status, problem_code(answer)) == (404, "http.no-such-route")
+    for mark in PASSED_ON:
+        assert (await door.get("/metrics", headers=[mark])).status == 404
+    assert (await door.get("/docs", client=("192.0.2.1", 1))).status == 200
+
+
+async def test_who_sees_metrics_and_documents_is_the_owners_to_say() -> None:
+    async def seen(at: str, path: str, gateway: Gateway) -> int:
+        return (await Door(gateway).get(path, client=(at, 1))).status
+
+    assert await seen("10.1.2.3", "/metrics", Gateway(metrics_from=("10.0.0.0/8",))) == 200
+    assert await seen("127.0.0.1", "/metrics", Gateway(metrics_from=("10.0.0.0/8",))) == 404
+    assert await seen("192.0.2.1", "/metrics", Gateway(metrics_from=("*",))) == 200
+    assert await seen("127.0.0.1", "/metrics", Gateway(metrics_from=())) == 404
+    silent = Gateway(documents=False)
+    for path in ("/docs", "/openapi.json"):
+        assert await seen("127.0.0.1", path, silent) == 404
+    page = await Door(silent).get("/", headers=[BROWSER])
+    assert (b"/docs" in page.body, b"/metrics" in page.body) == (False, False)
+
+
+@pytest.mark.parametrize("wrong", [("everybody",), ("*", "10.0.0.0/8"), ("",)])
+def test_who_may_see_metrics_is_said_in_networks(wrong: tuple[str, ...]) -> None:
+    with pytest.raises(SettingsError, match="metrics_from"):
+        Gateway(metrics_from=wrong)
+
+
 async def test_the_gateways_own_pages_take_get_only() -> None:
     answer = await ask(Door().app, "POST", "/health/live")
     assert (answer.status, header(answer, "allow")) == (405, "GET, HEAD")
@@ -375,7 +413,7 @@ async def test_a_person_who_opens_the_root_sees_what_this_is_and_where_to_go() -
     assert header(answer, "content-type") == "text/html; charset=utf-8"
     assert "style-src 'sha256-" in (header(answer, "content-security-policy") or "")
     assert "Depot &amp; Co" in answer.body.decode()
-    for path in ("/docs", "/openapi.json", "/health/ready", "/metrics"):
+    for path in ("/docs", "/openapi.json", "/health/ready"):
         assert f'href="{path}"' in answer.body.decode()
         assert (await door.get(path)).status == 200
 

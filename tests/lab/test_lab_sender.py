@@ -62,6 +62,20 @@ def shots(count: int, every_s: float, **more: object) -> list[Shot]:
     return [Shot(n * every_s, "browse", b"GET / HTTP/1.1\r\n", 0, **more) for n in range(count)]
 
 
+class FakeWay:
+    """Answers each request after half a second, until it ends."""
+
+    def __init__(self, ends_after: int = 1_000) -> None:
+        self.sent: list[tuple[float, bytes]] = []
+        self.ends_after = ends_after
+
+    def send(self, body: bytes, answer: Answer) -> None:
+        self.sent.append((world.monotonic(), body))
+        status = 200 if len(self.sent) <= self.ends_after else 0
+        told = WireAnswer(status, b"told", retry_after=False, begun=True)
+        asyncio.get_running_loop().call_later(0.5, answer, told)
+
+
 async def sent(server: FakeServer, what: list[Shot], **limits: float) -> tuple[Record, Sender]:
     record = Record()
     sender = Sender(server.dial, host="x", senders=[b"A: b\r\n"], record=record, limits=Limits(**limits))
@@ -98,6 +112,28 @@ async def test_what_finds_no_connection_in_time_was_not_sent() -> None:
     assert record.sum([0]).outcomes == {"not_sent": 7, "timeout": 3}
     assert server.closed == 3
     assert len(server.sent) == 3
+
+
+async def test_what_names_a_way_goes_out_there_when_it_is_due_however_many_wait_for_answers() -> None:
+    server, way, record = FakeServer(lambda _: 0.001), FakeWay(ends_after=90), Record()
+    sender = Sender(server.dial, host="x", senders=[], record=record, limits=Limits(connections=1), ways={"own": way})
+    began_s = world.monotonic()
+    await sender.run([Shot(n * 0.01, "own", b"", 0, b"%d" % n, n, "own") for n in range(100)])
+    cell = record.sum(range(3), "own")
+    assert (cell.outcomes["ok"], cell.outcomes["broken"]) == (90, 10)
+    assert [body for _, body in way.sent] == [b"%d" % n for n in range(100)]
+    assert all(at_s - began_s == pytest.approx(n * 0.01, abs=0.003) for n, (at_s, _) in enumerate(way.sent))
+    assert sender.kept == [(n, b"told") for n in range(90)]
+    assert server.lines == []
+
+
+async def test_a_way_that_does_not_answer_in_time_is_given_up() -> None:
+    way, record = FakeWay(), Record()
+    limits = Limits(late_after_s=0.1, timeout_s=0.2)
+    sender = Sender(FakeServer(lambda _: 0).dial, host="x", senders=[], record=record, limits=limits, ways={"own": way})
+    await sender.run([Shot(0, "own", b"", 0, b"", None, "own")])
+    await asyncio.sleep(1)
+    assert record.sum(range(1), "own").outcomes == {"timeout": 1}
 
 
 async def test_late_answers_count_as_late() -> None:

@@ -2,14 +2,16 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
 
 import pytest
 
+from archstone.cli.surge import is_broken
 from archstone.errors import ConfigError
-from archstone.lab import LabError, Shot
+from archstone.lab import Answer, LabError, Shot, WireAnswer
 from archstone.lab.connection import Target, dialer
 from archstone.lab.http import Http
 from archstone.lab.surge import SurgeSettings, load_of, run
@@ -111,6 +113,59 @@ async def test_a_surge_counts_what_was_due_by_what_became_of_it(url: str) -> Non
     assert report["health"]["/health/ready"]["asked"] > 10
     assert ("note", "ready for 200") in told
     assert "progress" in dict(told)
+
+
+class ManyVisits(Visits):
+    """Every second one comes by a way of its own; one thing can be chosen, and one must never be."""
+
+    never = ("doubled",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.chosen: dict[str, str] = {}
+        self.is_open = False
+
+    def choose(self, options: Mapping[str, str]) -> None:
+        self.chosen = {**options}
+
+    @asynccontextmanager
+    async def ways(self, url: str) -> AsyncGenerator[Mapping[str, "ManyVisits"]]:
+        self.is_open = True
+        yield {url: self}
+        self.is_open = False
+
+    def send(self, body: bytes, answer: Answer) -> None:
+        answer(WireAnswer(200 if self.is_open else 0, body, retry_after=False, begun=True))
+
+    def shots(self, *, rate_per_s: float, duration_s: float, chance: Random) -> list[Shot]:
+        shots = super().shots(rate_per_s=rate_per_s, duration_s=duration_s, chance=chance)
+        return [
+            each._replace(kind="own", way=self.chosen["url"], note=n) if n % 2 else each for n, each in enumerate(shots)
+        ]
+
+    async def settle(self, http: Http, kept: Sequence[Any]) -> dict[str, Any]:
+        assert self.is_open
+        return {"doubled": 2, "oversold": 1}
+
+
+@pytest.mark.real_time
+async def test_a_load_may_go_by_other_ways_choose_and_promise(url: str) -> None:
+    visits = ManyVisits()
+    settings = SurgeSettings(
+        system="known", traffic="-", url=url, rps=20, times=2, base_s=1, surge_s=1, recovery_s=2, options={"url": url}
+    )
+    report = await run(settings, visits, lambda *_: None)
+    assert report["phases"][1]["kinds"]["own"]["ok"] == 20
+    assert not visits.is_open
+    assert report["never"] == ["doubled"]
+    assert is_broken(report)
+    assert not is_broken({**report, "outcome": {"doubled": 0, "oversold": 1}})
+
+
+async def test_what_cannot_be_chosen_is_told_before_anything_is_sent() -> None:
+    settings = SurgeSettings(system="known", traffic="-", url="http://127.0.0.1:1", options={"binary": "here"})
+    with pytest.raises(ConfigError, match="--set binary: nothing can be chosen about this load model"):
+        await run(settings, Visits(), lambda *_: None)
 
 
 @pytest.mark.real_time

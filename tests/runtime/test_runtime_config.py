@@ -24,11 +24,11 @@ def test_without_any_source_everything_is_a_default() -> None:
 
 
 def test_file_environment_and_flag_win_over_each_other_in_this_order(tmp_path: Path) -> None:
-    file = toml(tmp_path, 'host = "a"\nport = 1\nlog_level = "error"\n[options]\nmailer = "file"\npace = "file"\n')
+    file = toml(tmp_path, 'host = "::1"\nport = 1\nlog_level = "error"\n[options]\nmailer = "file"\npace = "file"\n')
     environ = {"ARCHSTONE_PORT": "2", "ARCHSTONE_LOG_LEVEL": "debug", "ARCHSTONE_OPTION_PACE": "environment"}
     loaded = load_settings({"log_level": "warning", "options": {"extra": "flag"}}, file=file, environ=environ)
     rows = {row.name: (row.value, row.source) for row in loaded.rows()}
-    assert rows["host"] == ("a", str(file))
+    assert rows["host"] == ("::1", str(file))
     assert rows["port"] == (2, "ARCHSTONE_PORT")
     assert rows["log_level"] == ("warning", "flag")
     assert rows["drain_s"] == (10.0, "default")
@@ -161,7 +161,7 @@ def test_every_option_of_a_system_is_listed_set_or_not_with_default_and_source()
             (
                 "no such option; there are admins_need_factor, audit_keep_days, breached_passwords, cache, "
                 "checkout, images, images_allow, limits, mailer, parcels, payments, "
-                "payments_*, public_url, root_keys. `"
+                "payments_*, public_url, root_keys, sign_up. `"
             ),
         ),
         ({"parcels": "quick"}, "option parcels='quick' (from flag): take one of slow, fast"),

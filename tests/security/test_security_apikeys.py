@@ -1,6 +1,7 @@
 """API keys: their form, their life, what is counted and what a crash forgets."""
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,9 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archstone.data import Database
+from archstone import context
+from archstone.context import Principal, Program
+from archstone.data import Database, Schema
 from archstone.errors import ConfigError
-from archstone.security import ApiKeyError, ApiKeys, SigningKeys, TooManyApiKeysError, UnknownApiKeyError, well_formed
+from archstone.security import (
+    ApiKeyError,
+    ApiKeys,
+    AuditLog,
+    SigningKeys,
+    TooManyApiKeysError,
+    UnknownApiKeyError,
+    well_formed,
+)
+from archstone.security.apikeyrows import API_KEY_SCHEMA
 
 pytestmark = pytest.mark.simulated(limit_s=None)
 
@@ -42,6 +54,73 @@ async def test_a_key_opens_what_it_was_made_for(keys: ApiKeys) -> None:
     assert found.name == "nightly export"
     assert made.text.startswith(found.hint)
     assert len(found.hint) == 8
+
+
+async def test_a_key_says_by_what_somebody_is_asked_for_and_keeps_its_limit(keys: ApiKeys) -> None:
+    made = await keys.create("ann", name="x", scopes=[], per_minute=6_000)
+    assert (await keys.verify(made.text)).principal().by == Program(f"key:{made.key.id}", 6_000)
+    new = await keys.rotate(made.key.id, owner="ann")
+    assert (await keys.verify(new.text)).per_minute == 6_000
+    assert (await keys.create("ann", name="x", scopes=[])).key.per_minute is None
+    for bad in (0, 6_001):
+        with pytest.raises(ConfigError, match=rf"per_minute={bad} must be in \[1, 6000\]"):
+            await keys.create("ann", name="x", scopes=[], per_minute=bad)
+
+
+async def test_a_key_of_before_has_no_limit_of_its_own(db: Database) -> None:
+    await db.ensure(Schema(API_KEY_SCHEMA.block, API_KEY_SCHEMA.versions[:1]))
+    async with ApiKeys(db, pepper=PEPPER) as keys:
+        made = await keys.create("ann", name="x", scopes=[])
+        assert (await keys.verify(made.text)).per_minute is None
+
+
+async def test_what_becomes_of_a_key_is_on_record_with_its_change(db: Database) -> None:
+    log = AuditLog(db, name="programs", key=b"k" * 32)
+    async with ApiKeys(db, pepper=PEPPER, audit=log) as keys:
+        ann = Principal("ann", frozenset(), frozenset(), Program("client:helper"))
+        with context.enter(context.Call(principal=ann)):
+            old = await keys.create("ann", name="x", scopes=["orders:read"], per_minute=60)
+            new = await keys.rotate(old.key.id, owner="ann")
+            assert not await keys.revoke(new.key.id, owner="eve")
+            assert await keys.revoke(new.key.id, owner="ann")
+            assert not await keys.revoke(new.key.id, owner="ann")
+        assert await keys.revoke_text(old.text)
+        assert await keys.revoke_all("ann") == 0
+    assert (await log.verify()).holds
+    found = list(reversed(await log.entries()))
+    assert [(each.outcome, each.who, each.action, each.subject) for each in found] == [
+        ("done", "ann", "keys.made", old.key.id),
+        ("done", "ann", "keys.rotated", new.key.id),
+        ("done", "ann", "keys.revoked", new.key.id),
+        ("done", "", "keys.revoked", old.key.id),
+    ]
+    assert json.loads(found[1].details) == {
+        "owner": "ann", "scopes": "orders:read", "per_minute": 60, "replaces": old.key.id, "by": "client:helper",
+    }  # fmt: skip
+    assert old.text not in str(found)
+
+
+async def test_a_key_that_has_ended_and_is_sent_all_the_same_is_on_record_once_a_minute(db: Database) -> None:
+    log = AuditLog(db, name="programs", key=b"k" * 32)
+    async with ApiKeys(db, pepper=PEPPER, audit=log) as keys:
+        late, gone = [await keys.create("ann", name="x", scopes=[], lifetime_s=life_s) for life_s in (60, 600)]
+        await keys.revoke(gone.key.id, owner="ann")
+        await asyncio.sleep(60)
+        for at in range(20):
+            for each in (late, gone):
+                with pytest.raises(ApiKeyError):
+                    await keys.verify(each.text)
+            await asyncio.sleep(1 if at < 10 else 6)
+        with pytest.raises(ApiKeyError):  # nobody's: strangers, who could fill the log, are not recorded
+            await keys.verify("ask_" + "0" * 44)
+        await log.record("test.done")
+    found = [each for each in reversed(await log.entries()) if each.outcome == "denied"]
+    told = [(each.action, each.subject, json.loads(each.details)) for each in found]
+    dead = [
+        ("keys.refused", late.key.id, {"owner": "ann", "why": "expired"}),
+        ("keys.refused", gone.key.id, {"owner": "ann", "why": "revoked"}),
+    ]
+    assert told == dead * 2
 
 
 async def test_a_scanner_finds_keys_and_knows_real_ones(keys: ApiKeys) -> None:

@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
 THREATS = (ROOT / "docs" / "security" / "threat-model.md").read_text(encoding="utf-8")
+EXCHANGE = (ROOT / "docs" / "exchange" / "security.md").read_text(encoding="utf-8")
 FUZZING = (ROOT / "docs" / "security" / "fuzzing.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| (\d+\.\d+\.\d+) \| (\d) \| ([^|]+) \| ([^|]+) \| (.*?) ?\|$", PAGE, re.MULTILINE)
 REQUIRED = (Path(__file__).parent / "data" / "asvs_5.0.0_levels_1_and_2.txt").read_text(encoding="utf-8").split("\n")
@@ -55,6 +56,7 @@ def test_every_file_and_test_that_the_pages_name_is_there() -> None:
     assert missing(PAGE) == []
     assert missing(THREATS) == []
     assert missing(FUZZING) == []
+    assert missing(EXCHANGE) == []
 
 
 @pytest.mark.parametrize(

@@ -75,4 +75,6 @@ def test_answers_with_secrets_are_not_kept() -> None:
         "UserWrite.delete_account", "Sessions.confirm", "Factors.prove", "Factors.offer_totp", "Factors.add_totp",
         "Factors.remove_totp", "Factors.renew_codes", "Factors.ask_new_passkey", "Factors.add_passkey",
         "Factors.remove_passkey", "Recovery.ask_reset", "Recovery.reset_password",
+        "EmailChanges.ask_email", "EmailChanges.confirm_email", "EmailChanges.undo_email",
+        "SignUps.ask_sign_up", "SignUps.sign_up",
     }  # fmt: skip

@@ -14,6 +14,9 @@ from wiring import SERVICE, RunningShop, running_shop
 
 from archstone import context
 from archstone.context import Principal
+from archstone.services import Environment, option_values
+from archstone.systems.shop.providers import safeguards
+from archstone.systems.shop.system import shop as shop_system
 from archstone.systems.shop.users.contract import (
     BrowserSessions,
     Session,
@@ -409,6 +412,24 @@ async def test_an_administrator_is_none_without_a_factor_where_one_is_asked_for(
         assert tokens.verify(session.access_token).principal.roles == {"admin", "customer"}
         renewed = await shop.client(Sessions).refresh(session.refresh_token)
         assert tokens.verify(renewed.access_token).principal.roles == {"admin", "customer"}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "url", "asked"),
+    [
+        ("auto", "http://localhost:8080", False),
+        ("auto", "https://shop.example", True),
+        ("no", "https://shop.example", False),
+        ("yes", "http://localhost:8080", True),
+    ],
+)
+def test_whether_administrators_need_a_factor_goes_by_where_the_shop_is(
+    tmp_path: Path, chosen: str, url: str, *, asked: bool
+) -> None:
+    given = {"options": option_values(shop_system.options, {"public_url": url, "admins_need_factor": chosen})}
+    found = safeguards(Environment(system="shop", data=tmp_path, settings=given))
+    assert found.admins_need_factor is asked
+    assert option_values(shop_system.options, {})["admins_need_factor"] == "auto"
 
 
 async def test_strangers_who_guess_do_not_lock_the_owner_out_at_home(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -63,13 +63,18 @@ OPAQUE = (
     f"POST {API}/users",
     f"POST {API}/sessions",
     f"POST {API}/password-resets",
+    f"POST {API}/users/me/email-changes",
+    f"POST {API}/sign-ups",
     f"POST {API}/roles",
-    f"DELETE {API}/roles/{{role}}/{{email}}",
+    f"POST {API}/roles/withdrawals",
 )
 TRIED = (
     f"POST {API}/sessions",
     f"POST {API}/sessions/second-factor",
     f"POST {API}/password-resets/done",
+    f"POST {API}/users/me/email-changes",
+    f"POST {API}/email-changes/undone",
+    f"POST {API}/sign-ups",
     f"POST {API}/users/me/proofs",
     f"PUT {API}/users/me/password",
     f"POST {API}/users/me/deletion",
@@ -97,7 +102,6 @@ def configuration(known: dict[str, list[str]]) -> str:
         "path.user_id": "users",
         "path.sku": "skus",
         "body.lines[*].sku": "skus",
-        "path.email": "emails",
         "body.payment_token": "cards",
     }
     lines += [f'"{place}" = {{ dictionary = "{name}", probability = 0.5 }}' for place, name in places.items()]
@@ -184,6 +188,39 @@ def test_who_fuzzes_as_a_stranger_or_as_another_customer_neither_reads_nor_chang
             ask = partial(fuzz, shop.url, token=token, folder=tmp_path, unseen=[*UNSEEN, ann.email])
             asked(ask, role, "--phases", "fuzzing")
             assert belongings(ann, pages, mine) == before, role
+
+
+@pytest.mark.parametrize(("system", "faulty"), [("shop", False), ("leaky_shop:shop", True)])
+def test_what_the_fuzz_looks_for_is_found_where_it_was_planted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: str, faulty: bool
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[1] / "support")  # where the faulty shop is found
+    with (
+        served_shop(tmp_path / "shop", system=system) as shop,
+        httpx.Client(base_url=shop.url, timeout=30) as http,
+        httpx.Client(base_url=shop.url, timeout=30) as pages,
+    ):
+        pages.headers.update({"origin": shop.url, "sec-fetch-site": "same-origin"})
+        ann, eve = new_person(http, name="ann"), new_person(http, name="eve")
+        names = skus(http, 2)
+        mine = belongings_made(ann, pages, names)
+        known = {
+            "orders": [*mine.orders],
+            "users": [ann.user_id],
+            "skus": names,
+            "emails": [ann.email],
+            "cards": ["tok_ok"],
+        }
+        configure(tmp_path, known)
+        token, unseen = eve.sign_in().access_token, [*UNSEEN, ann.email]
+        ask = partial(fuzz, shop.url, "--phases", "fuzzing", "--include-name", token=token, folder=tmp_path)
+        told = pytest.raises(AssertionError, match="somebody was told what is not theirs") if faulty else nullcontext()
+        with told:
+            ask(f"GET {API}/orders/{{order_id}}", unseen=unseen, examples=30, seed=1)
+        before = belongings(ann, pages, mine)
+        ask(f"POST {API}/orders/{{order_id}}/cancel", examples=30, seed=2)
+        at_rest(shop, within_s=60)
+        assert (belongings(ann, pages, mine) != before) == faulty
 
 
 class Mine(NamedTuple):

@@ -164,7 +164,7 @@ class TestAdministrators:
         problem(person.get("/analytics/summary"), 403)  # the token is older than the role
         person.sign_in()
         assert person.get("/analytics/summary").status_code == 200
-        taken = admin.send("DELETE", f"/roles/admin/{person.email}")
+        taken = admin.send("POST", "/roles/withdrawals", json={"email": person.email, "role": "admin"})
         assert taken.json()["roles"] == ["customer"]
         ended = http.post(f"{API}/sessions/refresh", json={"refresh_token": person.refresh_token})
         problem(ended, 401, "users.session-ended")
@@ -173,14 +173,17 @@ class TestAdministrators:
     def test_roles_of_nobody_cannot_be_changed(self, admin: Person) -> None:
         body = {"email": "nobody@example.org", "role": "admin"}
         problem(admin.send("POST", "/roles", json=body), 404, "users.unknown")
-        problem(admin.send("DELETE", "/roles/admin/nobody@example.org"), 404, "users.unknown")
+        problem(admin.send("POST", "/roles/withdrawals", json=body), 404, "users.unknown")
+
+    def test_no_role_is_withdrawn_by_an_address_in_a_path(self, admin: Person) -> None:
+        problem(admin.send("DELETE", "/roles/admin/nobody@example.org"), 404, "http.no-such-route")
 
     @pytest.mark.parametrize(
         ("method", "path", "body"),
         [
             ("GET", "/users", None),
             ("POST", "/roles", {"email": "a@example.org", "role": "admin"}),
-            ("DELETE", "/roles/admin/a@example.org", None),
+            ("POST", "/roles/withdrawals", {"email": "a@example.org", "role": "admin"}),
             ("GET", "/analytics/summary", None),
             ("POST", "/stock/KIT-0001/arrivals", {"quantity": 1}),
         ],

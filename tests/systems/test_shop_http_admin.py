@@ -188,7 +188,8 @@ def test_an_account_is_closed_and_the_last_administrator_stays(http: httpx.Clien
     assert admin.send("DELETE", f"/users/{ann.user_id}/deactivation").json()["active"] is True
     ann.sign_in()
     problem(admin.send("POST", f"/users/{admin.user_id}/deactivation", json={"reason": "x"}), 409, "users.last-admin")
-    problem(admin.send("DELETE", f"/roles/admin/{admin.email}"), 409, "users.last-admin")
+    withdrawn = admin.send("POST", "/roles/withdrawals", json={"email": admin.email, "role": "admin"})
+    problem(withdrawn, 409, "users.last-admin")
     changes = admin.get(f"/users/{ann.user_id}/changes").json()["items"]
     assert [(each["what"], each["by"]) for each in changes] == [
         ("reactivated", admin.user_id), ("deactivated", admin.user_id),

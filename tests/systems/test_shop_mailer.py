@@ -3,15 +3,19 @@
 import asyncio
 import signal
 import socketserver
+import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -97,13 +101,29 @@ class PostOffice(socketserver.StreamRequestHandler):
     """As much SMTP as it takes to receive a mail."""
 
     received: list[bytes] = []
+    tls: ssl.SSLContext | None = None
+    """Offers STARTTLS with it, and takes nothing before. None: does not know it."""
+    passwords: list[bytes] = []
+    secured: ssl.SSLSocket | None = None
 
     def handle(self) -> None:
         self.wfile.write(b"220 post\r\n")
         while line := self.rfile.readline():
             match line.split()[0].upper():
                 case b"EHLO":
-                    self.wfile.write(b"250-post\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n")
+                    offered = b"250-STARTTLS\r\n" if self.tls else b""
+                    self.wfile.write(b"250-post\r\n" + offered + b"250-AUTH PLAIN\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n")
+                case b"STARTTLS" if self.tls:
+                    self.wfile.write(b"220 go on\r\n")
+                    try:
+                        secured = self.tls.wrap_socket(self.request, server_side=True)
+                    except ssl.SSLError:
+                        return
+                    self.rfile, self.wfile = secured.makefile("rb"), secured.makefile("wb", buffering=0)
+                    self.secured = secured
+                case b"AUTH":
+                    self.passwords.append(line)
+                    self.wfile.write(b"235 fine\r\n")
                 case b"DATA":
                     self.wfile.write(b"354 go on\r\n")
                     lines = iter(self.rfile.readline, b".\r\n")
@@ -115,10 +135,15 @@ class PostOffice(socketserver.StreamRequestHandler):
                 case _:
                     self.wfile.write(b"250 fine\r\n")
 
+    def finish(self) -> None:
+        super().finish()
+        if self.secured is not None:
+            self.secured.close()
+
 
 @pytest.fixture
 def post_office() -> Iterator[tuple[str, list[bytes]]]:
-    PostOffice.received = []
+    PostOffice.received, PostOffice.passwords, PostOffice.tls = [], [], None
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), PostOffice) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -148,8 +173,79 @@ async def test_a_mail_server_that_is_away_is_told_without_its_password() -> None
     assert "secret" not in repr(mailer)
 
 
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate for localhost that nobody trusts, with its key in the same file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    begins = datetime.now(UTC) - timedelta(days=1)
+    made = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+        .serial_number(1).not_valid_before(begins).not_valid_after(begins + timedelta(days=3))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )  # fmt: skip
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    file = tmp_path / "post.pem"
+    file.write_bytes(made.public_bytes(serialization.Encoding.PEM) + secret)
+    return file
+
+
+def offering(certificate: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
+@pytest.mark.real_time
+async def test_attack_a_mail_server_in_the_middle(
+    post_office: tuple[str, list[bytes]], certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, received = post_office
+    PostOffice.tls = offering(certificate)
+    place = url.rpartition(":")[2]
+
+    async def send(scheme: str, host: str = "localhost") -> None:
+        await SmtpMailer(f"{scheme}://ann:secret@{host}:{place}").send(MAIL)
+
+    async def refused(scheme: str) -> None:
+        with pytest.raises(MailerError):
+            await send(scheme)
+        assert (received, PostOffice.passwords) == ([], [])
+
+    await refused("smtp+starttls")  # a certificate that nobody trusts
+    PostOffice.tls = None
+    await refused("smtp+starttls")  # STARTTLS taken out of the list
+    monkeypatch.setattr(mailer_module, "_is_here", lambda host: False)
+    await refused("smtp")
+    # Weak: smtplib's own context trusts everybody.
+    PostOffice.tls = offering(certificate)
+    monkeypatch.setattr(ssl, "create_default_context", ssl._create_unverified_context)
+    with pytest.raises(pytest.fail.Exception):
+        await refused("smtp+starttls")
+    assert len(received) == 1
+
+
+@pytest.mark.real_time
+async def test_a_mail_goes_over_tls_to_a_server_whose_certificate_is_trusted(
+    post_office: tuple[str, list[bytes]], certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, received = post_office
+    PostOffice.tls = offering(certificate)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    place = url.rpartition(":")[2]
+    await SmtpMailer(f"smtp+starttls://ann:secret@localhost:{place}").send(MAIL)
+    assert (len(received), len(PostOffice.passwords)) == (1, 1)
+    with pytest.raises(MailerError):
+        await SmtpMailer(f"smtp+starttls://ann:secret@127.0.0.1:{place}").send(MAIL)  # of another name
+    assert len(received) == 1
+
+
 def test_a_url_that_names_no_mailer_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="smtp://"):
+    with pytest.raises(ConfigError, match="smtps://"):
         open_mailer("http://example.com", tmp_path)
 
 

@@ -157,12 +157,60 @@ async def test_a_way_back_by_mail(run: Embedded, tmp_path: Path) -> None:
     assert login.status == 303
 
 
-@pytest.mark.parametrize("path", ["/account/security", "/account/prove", "/account/security/app"])
+@pytest.mark.parametrize("path", ["/account/security", "/account/prove", "/account/security/app", "/account/email"])
 async def test_pages_of_an_account_are_for_who_is_signed_in(run: Embedded, path: str) -> None:
     assert (await Browser(run.asgi).get(path)).to == f"/login?next={path}"
 
 
-@pytest.mark.parametrize("path", ["/login/code", "/login/passkey", "/reset"])
+async def link_in_a_mail(data: Path, path: str) -> str:
+    """Wait for the mail with a link to a page; return where it leads."""
+    read = email.parser.BytesParser(policy=email.policy.default).parsebytes
+    for _ in range(200):
+        for each in (data / "mails").iterdir():
+            text = str(read(each.read_bytes()).get_content())
+            if found := re.search(rf"http://localhost:8080({path}\?ticket=\S+)", text):
+                return found[1]
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"no mail with a link to {path}")
+
+
+async def test_another_address_and_back_again(run: Embedded, tmp_path: Path) -> None:
+    ann, guest = await registered(Browser(run.asgi)), Browser(run.asgi)
+    page = await ann.get("/account/email")
+    assert "ann@example.com" in page.text
+    wrong = await ann.submit(page, "/account/email", email="no address")
+    assert (wrong.status, "alert" in wrong.html) == (422, True)
+    assert (await ann.submit(page, "/account/email", email="ann@example.org")).to == "/account?told=email-asked"
+    page = await guest.get(await link_in_a_mail(tmp_path, "/email-change"))
+    assert (await ann.get("/account")).status == 200  # opening the link changes nothing
+    assert (await guest.submit(page, "/email-change")).to == "/login?told=email-changed"
+    assert (await guest.submit(page, "/email-change")).status == 422
+    assert (await ann.get("/account")).to == "/login?next=/account"
+    login = await ann.get("/login")
+    assert (await ann.submit(login, "/login", email="ann@example.org", password=PASSWORD)).status == 303
+
+    page = await guest.get(await link_in_a_mail(tmp_path, "/email-undo"))
+    weak = await guest.submit(page, "/email-undo", new="password123")
+    assert (weak.status, "stolen passwords" in weak.text) == (422, True)
+    assert (await guest.submit(page, "/email-undo", new="a louder morning")).to == "/login?told=email-undone"
+    assert (await guest.submit(page, "/email-undo", new="a third evening")).status == 422
+    assert (await ann.get("/account")).status == 303
+    login = await ann.get("/login")
+    answer = await ann.submit(login, "/login", email="ann@example.com", password="a louder morning")
+    assert answer.status == 303
+
+
+async def test_another_address_asks_first_who_one_is(run: Embedded) -> None:
+    ann = await registered(Browser(run.asgi))
+    page = await ann.get("/account/email")
+    await asyncio.sleep(601)
+    assert (await ann.get("/account/email")).to.startswith("/account/prove?next=/account/email")
+    assert (await ann.submit(page, "/account/email", email="ann@example.org")).to == (
+        "/account/prove?next=/account/email&told=prove"
+    )
+
+
+@pytest.mark.parametrize("path", ["/login/code", "/login/passkey", "/reset", "/email-change", "/email-undo"])
 async def test_a_form_that_is_made_up_is_refused_with_words(run: Embedded, path: str) -> None:
     fields = {"ticket": "x" * 100, "ceremony": "x" * 100, "code": "1", "answer": "{}", "new": "a louder morning"}
     for sent in (fields, {}, dict.fromkeys(fields, ""), dict.fromkeys(fields, "\ud7ff" * 500)):

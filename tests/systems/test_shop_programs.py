@@ -23,11 +23,12 @@ from archstone.systems.shop.users.contract import UserAdmin
 
 BACK = "https://books.example/back"
 PLACE = f"https://{HOST}"
+OPTIONS = {"public_url": PLACE, "admins_need_factor": "no"}
 
 
 @pytest.fixture
 async def run(tmp_path: Path) -> AsyncIterator[Embedded]:
-    async with running(shop, data=tmp_path, settings=Settings(options={"public_url": PLACE})) as run:
+    async with running(shop, data=tmp_path, settings=Settings(options=OPTIONS)) as run:
         yield run
 
 
@@ -182,7 +183,36 @@ async def test_what_a_program_is_refused_by_its_scope_is_on_record(run: Embedded
     ]
     audits: Audits = run.parts.provided[Audits]
     told = json.loads((await audits.system.entries(action="roles.denied"))[0].details)
-    assert told == {"requires": "orders:place", "why": "no scope", "row": None}
+    by = f"key:{(await programs.keys.verify(key)).id}"
+    assert told == {"requires": "orders:place", "why": "no scope", "row": None, "by": by}
+
+
+async def test_keys_are_on_record_from_their_making_to_their_use_after_their_end(run: Embedded, ann: Browser) -> None:
+    key = await a_key(ann, "orders:read")
+    programs: Programs = run.parts.provided[Programs]
+    known = await programs.keys.verify(key)
+    await ann.post(f"/account/keys/{known.id}/rotate", {})
+    await ann.post(f"/account/keys/{known.id}/revoke", {})
+    assert (await api(run, "/users/me/orders", x_api_key=key))[0] == 401
+    new = next(each for each in await programs.keys.keys_of(known.owner) if each.replaces == known.id)
+    assert [each for each in await records(run) if "keys." in each[2]] == [
+        ("done", known.owner, "keys.made", known.id),
+        ("done", known.owner, "keys.rotated", new.id),
+        ("done", known.owner, "keys.revoked", known.id),
+        ("denied", "", "keys.refused", known.id),
+    ]
+
+
+async def test_a_key_is_made_with_a_limit_of_its_own(run: Embedded, ann: Browser) -> None:
+    fields = {"name": "slow", "days": "30", "may-orders:read": "yes"}
+    page = await ann.post("/account/keys", {**fields, "per_minute": "6"})
+    found = re.search(r'id="new-key">(ask_\w+)<', page.html)
+    assert found is not None
+    assert "At most 6 requests a minute" in page.text
+    statuses = [(await api(run, "/users/me/orders", x_api_key=found[1]))[0] for _ in range(8)]
+    assert statuses == [200] * 6 + [429] * 2
+    assert (await api(run, "/users/me/orders", x_api_key=await a_key(ann, "orders:read")))[0] == 200
+    assert (await ann.post("/account/keys", {**fields, "per_minute": "9000"})).status == 422
 
 
 async def test_what_is_allowed_to_apps_and_ended_is_on_record(run: Embedded, ann: Browser) -> None:
@@ -293,7 +323,7 @@ async def test_metadata_is_where_clients_look_for_it(run: Embedded) -> None:
 
 
 async def test_keys_and_apps_outlive_the_process(tmp_path: Path) -> None:
-    settings = Settings(options={"public_url": PLACE})
+    settings = Settings(options=OPTIONS)
     async with running(shop, data=tmp_path, settings=settings) as run:
         ann = await registered(Browser(run.asgi, scheme="https"))
         key = await a_key(ann, "orders:read")

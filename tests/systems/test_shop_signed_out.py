@@ -148,3 +148,12 @@ async def test_what_was_taken_back_is_forgotten_once_it_has_expired(tmp_path: Pa
         await db.execute("UPDATE _archstone_revocations SET expires_at = 1")
         await db.run(lambda tx: users_of(shop)._revoked.sweep(tx=tx))
         assert await db.one(int, "SELECT count(*) FROM _archstone_revocations") == 0
+
+
+async def test_whose_refresh_token_was_used_twice_is_on_record(tmp_path: Path) -> None:
+    async with running_shop(tmp_path) as shop:
+        ann = await shop.register(EMAIL)
+        mine = await shop.client(Sessions).login(EMAIL, PASSWORD)
+        await copied(shop, Principal(ann.id, frozenset({"customer"})), mine)
+        (told,) = await users_of(shop).audits.system.entries(action="users.refresh-token-reused", limit=5)
+        assert (told.subject, told.outcome) == (ann.id, "denied")

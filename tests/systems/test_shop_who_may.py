@@ -46,12 +46,14 @@ REST: Mapping[str, dict[str, Any]] = {
     "OrderAdmin.refund": {"reason": "a gift"},
     "UserAdmin.deactivate": {"reason": "a test"},
     "UserAdmin.grant": {"role": "admin"},
+    "UserAdmin.withdraw": {"role": "customer"},
     "UserWrite.change_password": {"current": "a loud morning", "new": "another quiet evening"},
 }
 """What operations that take an id want besides."""
 IDS = {"order_id", "user_id", "refund_id", "email", "browser", "cart"}
 KNOWN = {
-    "UserWrite.register", "Sessions.login", "Recovery.ask_reset",  # an address is what they are asked with
+    # An address is what they are asked with.
+    "UserWrite.register", "Sessions.login", "Recovery.ask_reset", "SignUps.ask_sign_up",
     "Carts.cart", "Carts.size", "Carts.put", "Carts.clear",  # a guest's name for a cart is a secret, and its only key
 }  # fmt: skip
 """Operations that take an id and whose refusal is tried elsewhere."""

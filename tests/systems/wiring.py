@@ -137,6 +137,7 @@ async def running_shop(
     held: Collection[tuple[str, str]] = (),
     times: int = 1,
     admins_need_factor: bool = False,
+    sign_up_by_mail: bool = False,
 ) -> AsyncIterator[RunningShop]:
     """Run the shop in `data` until the block ends.
 
@@ -150,7 +151,9 @@ async def running_shop(
         held: Groups and events that they do not handle before `RunningShop.released` is set.
         times: How often each event is given to each handler.
         admins_need_factor: Whether administrators are none until they have a second factor.
+        sign_up_by_mail: Whether accounts are made only for who reads mail at their address.
     """
+    PLACE.furnish(data)
     async with AsyncExitStack() as stack:
         guard = await stack.enter_async_context(GuardedProvider(bank or Bank(f"sqlite:///{data / 'bank.db'}")))
         window = await stack.enter_async_context(Window(Cache(cache, name="shop", ttl_s=KEEP_S)))
@@ -162,6 +165,7 @@ async def running_shop(
             keys=KeyFile(data / "factors-key.json").load(),
             passkeys=Passkeys(rp_id="shop.test", rp_name="Shop", origins=["https://shop.test"]),
             admins_need_factor=admins_need_factor,
+            sign_up_by_mail=sign_up_by_mail,
         )
         tokens = Tokens(SigningKeys.generate(), issuer="shop", audience="shop-api")
         keys = DataKeys(await stack.enter_async_context(Database(f"sqlite:///{data / 'datakeys.db'}")), ROOTS)
@@ -211,6 +215,8 @@ async def running(
     system: System, *, data: Path, settings: Settings | None = None, **more: Any
 ) -> AsyncIterator[Embedded]:
     """Run a system as `archstone.runtime.running` does, on the database of its folder."""
+    if system.services == shop.services:
+        PLACE.furnish(data)
     settings = (settings or Settings()).model_copy(update={"database_url": PLACE.url(data)})
     async with running_anywhere(system, data=data, settings=settings, **more) as run:
         yield run

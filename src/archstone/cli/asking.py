@@ -14,13 +14,16 @@ from archstone.runtime import Loaded, Settings, ask_system, load_settings
 from archstone.services import System
 
 __all__ = [
-    "LATER", "AsJson", "ConfigFile", "Data", "Sets", "SystemName", "ask_once", "examples", "folder_of", "settings_of",
+    "LATER", "AsJson", "ConfigFile", "Data", "Sets", "SystemName", "ask_once", "examples", "folder_of", "named",
+    "settings_of",
 ]  # fmt: skip
 
 LATER: Final = ", once the system runs"
 """When an act has its effect, where the system does not run now."""
 
-SystemName = Annotated[str, typer.Argument(metavar="SYSTEM", help="`shop`, or `package.module:attribute` of your own.")]
+SystemName = Annotated[
+    str, typer.Argument(metavar="SYSTEM", help="`shop`, `exchange`, or `package.module:attribute` of your own.")
+]
 Data = Annotated[Path | None, typer.Option(help="Data folder; by default .archstone/<system>.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; by default archstone.toml if there.")]
 Sets = Annotated[
@@ -42,13 +45,18 @@ def folder_of(system: System, data: Path | None) -> Path:
 
 def settings_of(system: System, file: Path | None, options: list[str] | None, **flags: object) -> Loaded:
     """Return the configuration of a system, with what was said on the command line."""
+    return load_settings({**flags, "options": named(options)}, system=system, file=file)
+
+
+def named(options: list[str] | None) -> dict[str, str]:
+    """Return what `--set NAME=VALUE` has said, by name."""
     chosen: dict[str, str] = {}
     for text in options or []:
         name, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(f"--set {text}: write NAME=VALUE")
         chosen[name] = value
-    return load_settings({**flags, "options": chosen}, system=system, file=file)
+    return chosen
 
 
 def ask_once(

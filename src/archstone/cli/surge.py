@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from archstone import world
+from archstone.cli.asking import named
 from archstone.cli.find import find_system
 from archstone.cli.show import err, print_fields, print_json, print_table, say
 from archstone.errors import ConfigError
@@ -32,6 +33,7 @@ _SECONDS: Final = {"s": 1, "m": 60, "": 1}
 _EXAMPLES: Final = (
     "archstone surge shop",
     "archstone surge shop --rps 50 --for 2m",
+    "archstone surge exchange --set binary=127.0.0.1:7100",
     "archstone surge shop --compare .archstone/shop/surges/20261122-231500.json",
 )
 
@@ -59,12 +61,16 @@ def surge(  # noqa: PLR0913, PLR0917 - an option each
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, for programs.")] = False,  # noqa: FBT002 - a flag, as typer reads it
     data: Annotated[Path | None, typer.Option(help="Data folder; by default .archstone/<system>.")] = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Of the traffic: docs/surge.md has the names."),
+    ] = None,
 ) -> None:
     """Send a running system its usual traffic, then a hundred times as much, and show what held.
 
     The traffic is what `traffic.py` beside the system says.
     It makes accounts and orders: do not send it where they are real.
-    Ends with 1 if more was sold than there was.
+    Ends with 1 if what must never be was: if more was sold than there was, an order lost, a trade told twice.
     """
     found = find_system(system)
     folder = data or Path(".archstone") / found.name
@@ -78,6 +84,7 @@ def surge(  # noqa: PLR0913, PLR0917 - an option each
         surge_s=_duration_s(for_),
         connections=connections,
         seed=seed,
+        options=named(options),
     )
     with _progress(settings) as tell:
         report = asyncio.run(run_in_child(settings, tell))
@@ -86,8 +93,13 @@ def surge(  # noqa: PLR0913, PLR0917 - an option each
         print_json(report)
     else:
         _print(report, page)
-    if report["outcome"].get("oversold"):
+    if is_broken(report):
         raise typer.Exit(1)
+
+
+def is_broken(report: Mapping[str, Any]) -> bool:
+    """Return whether something has happened that must never."""
+    return any(report["outcome"].get(name) for name in report["never"])
 
 
 def _traffic_of(system: System) -> str:

@@ -23,10 +23,12 @@ from archstone.gateway.hardening import hardened, security_headers
 from archstone.gateway.lifespan import lifespans
 from archstone.gateway.mounts import Mount, mount_of, serve_mount
 from archstone.gateway.own_pages import live, metrics_page, ready_page
+from archstone.gateway.rates import Rates
 from archstone.gateway.request_id import request_id
 from archstone.gateway.scopes import scoped
+from archstone.gateway.watchers import Watchers
 from archstone.observability import counter, histogram, span
-from archstone.resilience import Gate, Limiter, OverloadedError, RateLimitedError, SharedLimiter
+from archstone.resilience import Gate, OverloadedError, RateLimitedError
 from archstone.services import Access, check_allowed
 from archstone.services.http import (
     ClientGoneError,
@@ -49,6 +51,7 @@ __all__ = ["GatewayApp", "Policies"]
 _requests = counter("archstone_http_requests", "Requests answered, by operation and status.", ("operation", "status"))
 _seconds = histogram("archstone_http_request_seconds", "Time from request to answer, by operation.", ("operation",))
 _UNROUTED: Final = "none"
+_METRICS: Final = b"/metrics"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +60,13 @@ class Policies:
 
     verify: Verify
     access: Access
-    limiter: Limiter | SharedLimiter | None
+    rates: Rates
     gate: Gate | None
     bodies: Bodies
     compress: Compress | None
     urgent: frozenset[str]
+    watchers: Watchers
+    """Who sees the metrics."""
 
 
 def _count(name: str, status: int) -> None:
@@ -78,12 +83,13 @@ class GatewayApp:
         *,
         ready: Callable[[], tuple[bool, dict[str, object]]],
         metrics: Callable[[], str],
+        documents: bool,
         mounts: tuple[Mount, ...],
         title: str = "Archstone",
         version: str = "1.0",
     ) -> None:
         self._contracts = contracts
-        self._front = FrontPage(title, version)
+        self._front = FrontPage(title, version, documents=documents)
         self._policies = policies
         self._mounts = mounts
         within = f"{contracts.prefix}/"
@@ -94,10 +100,11 @@ class GatewayApp:
         self.early = None if gate is None else Early(gate, health=health, ordinary=self._ordinary_query, count=_count)
         self._own: Mapping[bytes, Callable[[], Response]] = {
             **health,
-            b"/metrics": lambda: metrics_page(metrics),
-            b"/openapi.json": contracts.documents.openapi,
-            b"/docs": contracts.documents.page,
+            _METRICS: lambda: metrics_page(metrics),
         }
+        if documents:
+            own = contracts.documents
+            self._own = {**self._own, b"/openapi.json": own.openapi, b"/docs": own.page}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event stream, as ASGI 3 says."""
@@ -123,7 +130,7 @@ class GatewayApp:
             headers = read_headers(scope["headers"])
             ticket = request_id(headers.get(b"x-request-id"))
             raw_path = raw_path_of(scope)
-            if (own := self._own.get(raw_path)) is not None:
+            if (own := self._own_at(raw_path, scope)) is not None:
                 name = raw_path.decode()
                 response = await self._own_page(own, scope["method"], headers)
             else:
@@ -146,6 +153,12 @@ class GatewayApp:
         _seconds.labels(name).observe(world.monotonic() - began_s)
         response.headers = hardened(response.headers, https=scope.get("scheme") == "https", ticket=ticket)
         return response
+
+    def _own_at(self, raw_path: bytes, scope: Scope) -> Callable[[], Response] | None:
+        """Return what the gateway itself says there. None: nothing, or not to this one."""
+        if raw_path == _METRICS and not self._policies.watchers.let_in(scope):
+            return None
+        return self._own.get(raw_path)
 
     def _ordinary_query(self, raw_path: bytes) -> str | None:
         """Return the name of the query at a path; None if there is none, or if it may use the reserve."""
@@ -216,7 +229,8 @@ class GatewayApp:
         call = new_tuple(Call, (principal, until_s, trace, idempotency_key, chain, None, None, None))
         body = None
         if not route.query:
-            body = await self._contracts.read(route, headers, receive, call=call, watch=policies.bodies.of(key))
+            watch = policies.bodies.of(key, None if principal.by is None else principal.by.id)
+            body = await self._contracts.read(route, headers, receive, call=call, watch=watch)
             # The house may have filled up meanwhile.
             if place is not None:
                 place.admit(1 if route.name in policies.urgent else 0)
@@ -242,29 +256,26 @@ class GatewayApp:
 
     async def _principal(self, scope: Scope, headers: Headers) -> tuple[Principal, str]:
         """Return who asks, if they may ask that often, and under which name they are counted."""
-        limiter = self._policies.limiter
+        rates = self._policies.rates
         try:
             principal = principal_of(headers, self._policies.verify)
             if not isinstance(principal, Principal):
                 principal = await principal
         except DeniedError:
-            if limiter is not None:
-                # Guessing tokens is limited as well, by address: whose token it would be is not known.
-                await limiter.turn(client_key(scope))
+            # Guessing tokens is limited as well, by address: whose token it would be is not known.
+            await rates.turn(client_key(scope))
             raise
         key = f"user:{principal.id}" if principal.signed_in else client_key(scope)
-        if limiter is not None:
-            # Before anything is refused: what is refused costs as well.
-            await limiter.turn(key)
+        # Before anything is refused: what is refused costs as well.
+        await rates.take(key, principal)
         return principal, key
 
     async def _rated(self, error: Exception, scope: Scope) -> Exception:
         """Return what to tell a client that gets `error`: that it comes too often, if it does."""
-        limiter = self._policies.limiter
-        if limiter is None or not isinstance(error, ArchstoneError):
+        if not isinstance(error, ArchstoneError):
             return error
         try:
-            await limiter.turn(client_key(scope))
+            await self._policies.rates.turn(client_key(scope))
         except RateLimitedError as too_often:
             return too_often
         return error

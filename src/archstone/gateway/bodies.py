@@ -5,7 +5,7 @@ nothing but one of these places, and not more of them than one client may have. 
 headers, as nearly all do, needs none and is never refused here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Final
 
@@ -28,52 +28,57 @@ class Bodies:
     Args:
         limit: Bodies under way in all. At least 1.
         limit_each: Of these, how many one client may have. At least 1.
+        limit_program: Of those of one client, how many one program that acts for it may have. At least 1.
         in_time: Gives up a body that is late.
     """
 
-    __slots__ = ("_each", "_in_time", "_limit", "_limit_each", "_pending")
+    __slots__ = ("_each", "_in_time", "_limit", "_limit_each", "_limit_program", "_pending")
 
-    def __init__(self, limit: int, *, limit_each: int, in_time: Watch) -> None:
+    def __init__(self, limit: int, *, limit_each: int, limit_program: int, in_time: Watch) -> None:
         self._limit = limit
         self._limit_each = limit_each
+        self._limit_program = limit_program
         self._in_time = in_time
         self._pending = 0
         self._each: dict[str, int] = {}
         _pending.watch(lambda: self._pending)
 
-    def of(self, key: str) -> Watch:
+    def of(self, key: str, program: str | None = None) -> Watch:
         """Return the watch over one body of the client `key`: from when it is first waited for, it is counted.
 
-        Where there is no place left the watch raises: BodiesPendingError (429) if this client has as many as it
-        may, OverloadedError (503) if all clients together have.
+        Where there is no place left the watch raises: BodiesPendingError (429) if this client, or the program that
+        acts for it, has as many as it may, OverloadedError (503) if all clients together have.
         """
-        return partial(self._watch, key)
+        bounds = {key: self._limit_each}
+        return partial(self._watch, bounds if program is None else {program: self._limit_program, **bounds})
 
-    def _watch(self, key: str, ring: Ring) -> Callable[[], None]:
-        self._enter(key)
+    def _watch(self, bounds: Mapping[str, int], ring: Ring) -> Callable[[], None]:
+        self._enter(bounds)
         stop = self._in_time(ring)
 
         def leave() -> None:
             stop()
-            self._leave(key)
+            self._leave(bounds)
 
         return leave
 
-    def _enter(self, key: str) -> None:
-        each = self._each.get(key, 0)
-        if each >= self._limit_each:
-            _refused.labels("client").inc()
-            raise BodiesPendingError(key, self._limit_each, RETRY_AFTER_S)
+    def _enter(self, bounds: Mapping[str, int]) -> None:
+        for key, limit in bounds.items():
+            if self._each.get(key, 0) >= limit:
+                _refused.labels("client").inc()
+                raise BodiesPendingError(key, limit, RETRY_AFTER_S)
         if self._pending >= self._limit:
             _refused.labels("all").inc()
             raise OverloadedError("gateway", "bodies pending", self._pending, self._limit, RETRY_AFTER_S)
         self._pending += 1
-        self._each[key] = each + 1
+        for key in bounds:
+            self._each[key] = self._each.get(key, 0) + 1
 
-    def _leave(self, key: str) -> None:
+    def _leave(self, keys: Iterable[str]) -> None:
         self._pending -= 1
-        left = self._each[key] - 1
-        if left:
-            self._each[key] = left
-        else:
-            del self._each[key]
+        for key in keys:
+            left = self._each[key] - 1
+            if left:
+                self._each[key] = left
+            else:
+                del self._each[key]

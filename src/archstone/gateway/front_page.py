@@ -14,13 +14,8 @@ from archstone.services.http.page import POLICY, document
 __all__ = ["FrontPage", "wants_page"]
 
 _HTML: Final = re.compile(rb"(?:^|,)\s*text/html\s*(?:$|,|;\s*q=(?!0(?:\.0*)?\s*(?:,|$)))", re.IGNORECASE).search
-_LINKS: Final = (
-    ("/docs", "every operation, with its types"),
-    ("/openapi.json", "the same for programs"),
-    ("/health/ready", "whether requests are taken"),
-    ("/metrics", "figures in Prometheus' text format"),
-)
-_ROWS: Final = "".join(f'<tr><td><a href="{path}">{path}</a></td><td>{what}</td></tr>' for path, what in _LINKS)
+_DOCUMENTS: Final = (("/docs", "every operation, with its types"), ("/openapi.json", "the same for programs"))
+_HEALTH: Final = (("/health/ready", "whether requests are taken"),)
 
 
 def wants_page(headers: Iterable[tuple[bytes, bytes]]) -> bool:
@@ -33,13 +28,15 @@ class FrontPage:
 
     __slots__ = ("_found", "_missing")
 
-    def __init__(self, title: str, version: str) -> None:
+    def __init__(self, title: str, version: str, *, documents: bool) -> None:
         name = escape(title)
+        links = (*(_DOCUMENTS if documents else ()), *_HEALTH)
+        rows = "".join(f'<tr><td><a href="{path}">{path}</a></td><td>{what}</td></tr>' for path, what in links)
         head = f"<h1>{name}</h1><p>An API, version {escape(version)}, served by Archstone.</p>"
-        self._found = document(title, f'{head}<main><table class="links">{_ROWS}</table></main>').encode()
+        self._found = document(title, f'{head}<main><table class="links">{rows}</table></main>').encode()
         lost = f"<h1>Nothing is here</h1><p>{name} has no such page. What there is:</p>"
         self._missing = document(
-            f"Not found: {title}", f'{lost}<main><table class="links">{_ROWS}</table></main>'
+            f"Not found: {title}", f'{lost}<main><table class="links">{rows}</table></main>'
         ).encode()
 
     def found(self) -> Response:

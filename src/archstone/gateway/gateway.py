@@ -17,6 +17,8 @@ from archstone.gateway.bodies import Bodies
 from archstone.gateway.console import Console
 from archstone.gateway.encoding import Compress
 from archstone.gateway.mounts import mounts
+from archstone.gateway.rates import Rates
+from archstone.gateway.watchers import EVERYBODY, HERE, Watchers, networks_of
 from archstone.observability import render
 from archstone.resilience import RateLimit, SharedState, Shed, check
 from archstone.services import BY_ROLE, Access, Operation, Transport, access_faults
@@ -37,6 +39,13 @@ def _verify_by(tokens: Tokens) -> Verify:
     return lambda text: tokens.verify(text).principal
 
 
+def _are_networks(texts: tuple[str, ...]) -> bool:
+    try:
+        return texts == EVERYBODY or bool(networks_of(texts)) or not texts
+    except ValueError:
+        return False
+
+
 def _always_ready() -> tuple[bool, dict[str, object]]:
     return True, {}
 
@@ -53,6 +62,8 @@ class GatewayParts:
     """Who may call what."""
     ready: Callable[[], tuple[bool, dict[str, object]]] = _always_ready
     """Whether requests may come, and what is said about it at `/health/ready`."""
+    acts: Callable[[], bool] = lambda: True
+    """Whether the system has started and does not drain: what stays open, such as a stream, ends when it does."""
     metrics: Callable[[], str] = render
     """Text for `/metrics`."""
     lag: Callable[[], float] | None = None
@@ -80,6 +91,9 @@ class Gateway:
     rate_limit: RateLimit | None = _RATE_LIMIT
     """Requests per principal, programs that act for it included, or per client address of those not signed in. None: no
     limit."""
+    program_ratio: float = 0.5
+    """Which part of `rate_limit`, and of `pending_bodies_each`, one program that acts for a principal may take: an API
+    key, an app. In (0, 1]."""
     shed: Shed | None = _SHED
     """Requests inside at once. None: no limit."""
     urgent: tuple[str | Callable[..., Any], ...] = ()
@@ -96,6 +110,11 @@ class Gateway:
     """How answers to queries are packed. None: not at all."""
     mounts: Mapping[str, ASGIApp] = field(default_factory=dict[str, ASGIApp])
     """Other ASGI applications by path prefix: `{"/shop": pages}`. An empty prefix takes what nobody else takes."""
+    documents: bool = True
+    """Whether `/docs` and `/openapi.json` tell everybody about the public operations. False: there are none."""
+    metrics_from: tuple[str, ...] = HERE
+    """Addresses and networks that see `/metrics`, if no proxy has passed the request on; `("*",)` is everybody. For all
+    others there is no such page."""
 
     def __post_init__(self) -> None:
         """Check all settings at once."""
@@ -103,10 +122,12 @@ class Gateway:
         check(
             self,
             prefix=(fits, "empty, or written as '/api/v1'"),
+            program_ratio=(0 < self.program_ratio <= 1, "in (0, 1]"),
             body_limit_bytes=(self.body_limit_bytes > 0, "above 0"),
             pending_bodies=(self.pending_bodies >= 1, "at least 1"),
             pending_bodies_each=(self.pending_bodies_each >= 1, "at least 1"),
             time_limit_s=(self.time_limit_s > 0, "above 0"),
+            metrics_from=(_are_networks(self.metrics_from), "addresses or networks, such as 10.0.0.0/8, or only *"),
         )
 
     def build(self, parts: GatewayParts) -> ASGIApp:
@@ -131,17 +152,24 @@ class Gateway:
         policies = Policies(
             verify=parts.verify if self.tokens is None else _verify_by(self.tokens),
             access=parts.access,
-            limiter=None if self.rate_limit is None else self.rate_limit.bind("gateway", store=parts.shared),
+            rates=Rates(self.rate_limit, program_ratio=self.program_ratio, store=parts.shared),
             gate=None if self.shed is None else self.shed.bind("gateway", lag=parts.lag),
-            bodies=Bodies(self.pending_bodies, limit_each=self.pending_bodies_each, in_time=in_time(self.time_limit_s)),
+            bodies=Bodies(
+                self.pending_bodies,
+                limit_each=self.pending_bodies_each,
+                limit_program=max(1, int(self.pending_bodies_each * self.program_ratio)),
+                in_time=in_time(self.time_limit_s),
+            ),
             compress=self.compress,
             urgent=self._urgent({operation.full_name for operation, _ in routes}),
+            watchers=Watchers(self.metrics_from),
         )
         return GatewayApp(
             contracts,
             policies,
             ready=parts.ready,
             metrics=parts.metrics,
+            documents=self.documents,
             mounts=mounts(self.mounts, parts.mounts),
             title=parts.title,
             version=parts.version,

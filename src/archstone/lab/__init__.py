@@ -8,7 +8,22 @@ page.py        the same as one HTML file with plots
 shot.py        what a system's load model hands over
 """
 
-from archstone.lab.http import Http, LabError
-from archstone.lab.shot import Kept, Load, Shot
+from archstone.lab.connection import Answer, WireAnswer
+from archstone.lab.http import Http, LabError, good, some_at_once
+from archstone.lab.shot import Choosing, Kept, Load, ManyWays, Promising, Shot, Way
 
-__all__ = ["Http", "Kept", "LabError", "Load", "Shot"]
+__all__ = [
+    "Answer",
+    "Choosing",
+    "Http",
+    "Kept",
+    "LabError",
+    "Load",
+    "ManyWays",
+    "Promising",
+    "Shot",
+    "Way",
+    "WireAnswer",
+    "good",
+    "some_at_once",
+]

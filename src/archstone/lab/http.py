@@ -5,17 +5,19 @@ It waits and tries again where it is told to (429, 503), since preparing must no
 
 import asyncio
 import json
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar, cast
 
 from archstone import world
 from archstone.errors import BackendError
 from archstone.lab.connection import Dial, Line, WireAnswer
 
-__all__ = ["Http", "LabError", "request_bytes"]
+__all__ = ["Http", "LabError", "good", "request_bytes", "some_at_once"]
 
+T = TypeVar("T")
 _PATIENCE_S: Final = 60.0
 _PAUSE_S: Final = 0.1
+_AT_ONCE: Final = 8
 
 
 class LabError(BackendError, code="lab.target"):
@@ -89,6 +91,30 @@ class Http:
         if line.alive:
             self._idle.append(line)
         return answer
+
+
+def good(status: int, told: Any, what: str) -> dict[str, Any]:
+    """Return the JSON object of a good answer.
+
+    Raises:
+        LabError: it is none; the text says what it was about.
+    """
+    document = cast("dict[str, Any]", told) if isinstance(told, dict) else {}
+    if not 200 <= status < 300 or not document:
+        why = document.get("detail") or document.get("title") or "no JSON"
+        raise LabError(f"{what}: {status}, {why}; is it the system that was meant?")
+    return document
+
+
+async def some_at_once(work: Sequence[Callable[[], Awaitable[T]]], *, at_once: int = _AT_ONCE) -> list[T]:
+    """Return what comes of each piece of work, in their order, with so many under way at any time."""
+    places = asyncio.Semaphore(at_once)
+
+    async def one(each: Callable[[], Awaitable[T]]) -> T:
+        async with places:
+            return await each()
+
+    return await asyncio.gather(*map(one, work))
 
 
 def _decoded(body: bytes) -> Any:

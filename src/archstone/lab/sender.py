@@ -10,15 +10,16 @@ Source: Gil Tene, "How not to measure latency" (2013), and wrk2.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from archstone import world
 from archstone.lab.connection import Answer, Dial, Line, WireAnswer
 from archstone.lab.http import request_bytes
 from archstone.lab.record import SERVED, Outcome, Record, outcome_of
-from archstone.lab.shot import Kept, Shot
+from archstone.lab.shot import Kept, Shot, Way
 from archstone.resilience import check
 
 __all__ = ["Limits", "Sender"]
@@ -69,7 +70,14 @@ class Sender:
     """Sends shots over bounded connections and records what becomes of them. One run each."""
 
     def __init__(
-        self, dial: Dial, *, host: str, senders: Sequence[bytes], record: Record, limits: Limits = Limits()
+        self,
+        dial: Dial,
+        *,
+        host: str,
+        senders: Sequence[bytes],
+        record: Record,
+        limits: Limits = Limits(),
+        ways: Mapping[str, Way] = MappingProxyType({}),
     ) -> None:
         """Make it ready; nothing is opened.
 
@@ -79,8 +87,10 @@ class Sender:
             senders: Headers of each sender.
             record: Counts what becomes of each request.
             limits: Bounds.
+            ways: Where shots go that name one; nothing there waits for a connection.
         """
         self._dial = dial
+        self._ways = ways
         self._commons = [f"Host: {host}\r\n".encode() + each for each in senders]
         self._limits = limits
         self._record = record
@@ -130,6 +140,9 @@ class Sender:
         return number
 
     def _offer(self, flight: _Flight) -> None:
+        if flight.shot.way:
+            self._send_on(self._ways[flight.shot.way], flight)
+            return
         while self._idle:
             line = self._idle.pop()
             if line.alive:
@@ -168,6 +181,11 @@ class Sender:
             self._flying.append(flight)
         line.send(data, self._answer(flight, line), want_body=shot.note is not None)
 
+    def _send_on(self, way: Way, flight: _Flight) -> None:
+        self._record.lags.add(world.monotonic() - self._began_s - flight.due_s)
+        self._flying.append(flight)
+        way.send(flight.shot.body, lambda answer: self._settle(flight, answer))
+
     def _answer(self, flight: _Flight, line: Line) -> Answer:
         def answered(answer: WireAnswer) -> None:
             self._answered(flight, line, answer)
@@ -180,13 +198,17 @@ class Sender:
             self._free(line)
             self._offer(flight)
             return
+        self._settle(flight, answer)
+        self._free(line)
+
+    def _settle(self, flight: _Flight, answer: WireAnswer) -> None:
+        """Count an answer as what it is."""
         took_s = world.monotonic() - self._began_s - flight.due_s
         late_s = self._limits.late_after_s
         outcome = outcome_of(answer.status, took_s, late_after_s=late_s, retry_after=answer.retry_after)
         if outcome in SERVED and flight.shot.note is not None:
             self.kept.append((flight.shot.note, answer.body))
         self._end(flight, outcome, took_s)
-        self._free(line)
 
     def _free(self, line: Line) -> None:
         """Give a line to whoever waits longest."""

@@ -13,7 +13,7 @@ import os
 import platform
 import sys
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from random import Random
 from typing import Any, Final, cast
 
@@ -28,7 +28,7 @@ from archstone.lab.prober import Probe
 from archstone.lab.record import Record
 from archstone.lab.report import Phase, report_of
 from archstone.lab.sender import Limits, Sender
-from archstone.lab.shot import Load, Shot
+from archstone.lab.shot import Choosing, Load, ManyWays, Promising, Shot, Way
 
 __all__ = ["SurgeSettings", "load_of", "phases_of", "run"]
 
@@ -62,6 +62,8 @@ class SurgeSettings(BaseModel):
     send_within_s: float = Field(default=1.0, gt=0)
     late_after_s: float = Field(default=1.0, gt=0)
     timeout_s: float = Field(default=10.0, gt=0)
+    options: Mapping[str, str] = Field(default_factory=dict[str, str])
+    """What is chosen about the load model, by name."""
 
     @property
     def limits(self) -> Limits:
@@ -112,6 +114,7 @@ async def run(settings: SurgeSettings, load: Load, tell: Tell) -> dict[str, Any]
     wanted = sum(phase.rate_per_s * len(phase.seconds) for phase in phases)
     if wanted > _SHOTS_LIMIT:
         raise ConfigError(f"{wanted:,.0f} requests, {_SHOTS_LIMIT:,} at most: lower --rps, --times or --for")
+    _choose(load, settings.options)
     target = Target.of(settings.url)
     await _knock(dialer(target), settings.url)
     http = Http(dialer(target), target.authority)
@@ -122,12 +125,15 @@ async def run(settings: SurgeSettings, load: Load, tell: Tell) -> dict[str, Any]
         shots = _shots(load, phases, settings.seed)
         record = Record()
         record.trail_from_s = phases[2].from_s
-        sender = Sender(dialer(target), host=target.authority, senders=senders, record=record, limits=settings.limits)
-        at_us = world.now_us()
-        async with _probing(settings.url) as probes:
-            began_s = await _send(sender, shots, phases, record, tell)
-        tell("phase", "settle")
-        outcome = await load.settle(http, sender.kept)
+        async with _ways_of(load, settings.url) as ways:
+            sender = Sender(
+                dialer(target), host=target.authority, senders=senders, record=record, limits=settings.limits, ways=ways
+            )
+            at_us = world.now_us()
+            async with _probing(settings.url) as probes:
+                began_s = await _send(sender, shots, phases, record, tell)
+            tell("phase", "settle")
+            outcome = await load.settle(http, sender.kept)
     finally:
         http.close()
     about = {
@@ -136,8 +142,20 @@ async def run(settings: SurgeSettings, load: Load, tell: Tell) -> dict[str, Any]
         "settings": settings.model_dump(mode="json"),
         "machine": _machine(),
         "outcome": dict(outcome),
+        "never": [*load.never] if isinstance(load, Promising) else [],
     }
     return report_of(record, phases, probes, began_s=began_s, about=about)
+
+
+def _choose(load: Load, options: Mapping[str, str]) -> None:
+    if isinstance(load, Choosing):
+        load.choose(options)
+    elif options:
+        raise ConfigError(f"--set {next(iter(options))}: nothing can be chosen about this load model")
+
+
+def _ways_of(load: Load, url: str) -> AbstractAsyncContextManager[Mapping[str, Way]]:
+    return load.ways(url) if isinstance(load, ManyWays) else contextlib.nullcontext({})
 
 
 async def _knock(dial: Dial, url: str) -> None:

@@ -14,11 +14,12 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Final, Literal, Self, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from archstone import world
 from archstone.errors import ConfigError
+from archstone.runtime.plaintext import faults_of_plaintext
 from archstone.services import Option, System, option_fault
 
 __all__ = ["Loaded", "Setting", "Settings", "check_crash_point", "load_settings"]
@@ -79,6 +80,18 @@ class Settings(BaseModel):
         default="",
         description="Proxies in front, as addresses or networks with commas: their X-Forwarded-* headers count.",
     )
+    docs: Literal["public", "off"] | None = Field(
+        default=None,
+        description="Whether /docs and /openapi.json tell everybody of the public operations; none: the gateway's own.",
+    )
+    metrics_from: str | None = Field(
+        default=None,
+        description="Who sees /metrics: addresses or networks with commas, or *, everybody; none: the gateway's own.",
+    )
+    plaintext: Literal["loopback", "anywhere"] = Field(
+        default="loopback",
+        description="How far anything goes without TLS: `loopback` refuses http and connections beyond this machine.",
+    )
     spans_per_s: float = Field(
         default=2_000.0, ge=0, description="Spans kept a second before whole traces are sampled out."
     )
@@ -108,10 +121,12 @@ class Settings(BaseModel):
             raise ValueError("redirect_port sends to https, and there is none: give tls_cert and tls_key")
         return self
 
-    @field_validator("trusted_proxies")
+    @field_validator("trusted_proxies", "metrics_from")
     @classmethod
-    def _are_addresses(cls, value: str) -> str:
-        found = [each.strip() for each in value.split(",") if each.strip()]
+    def _are_addresses(cls, value: str | None, info: ValidationInfo) -> str | None:
+        found = [each.strip() for each in (value or "").split(",") if each.strip()]
+        if value is None or (info.field_name == "metrics_from" and found == ["*"]):
+            return value
         for each in found:
             ip_network(each, strict=False)
         return ",".join(found)
@@ -260,6 +275,8 @@ class _Found:
             settings = Settings.model_validate({**self.values, "options": self.options})
         except ValidationError as error:
             raise ConfigError(_told([*self.faults, *map(self._fault, error.errors())], system)) from error
+        for name, why in faults_of_plaintext(settings, () if system is None else system.options):
+            self.faults.append(f"{name} (from {self.sources.get(name, 'default')}): {why}")
         if self.faults:
             raise ConfigError(_told(self.faults, system))
         return settings

@@ -11,23 +11,25 @@ tokens to programs of others. What a principal may do is decided where the opera
 """
 
 from archstone.security.anchor import Anchor, AnchorError, FileAnchor
-from archstone.security.apikeys import (
+from archstone.security.apikeyform import well_formed
+from archstone.security.apikeyrows import (
     API_KEY_SCHEMA,
     ApiKey,
-    ApiKeys,
     NewApiKey,
     TooManyApiKeysError,
     UnknownApiKeyError,
-    well_formed,
 )
+from archstone.security.apikeys import ApiKeys
 from archstone.security.assertion import PrincipalAssertions
 from archstone.security.attempts import ACCOUNT_LIMITS, PLACE_LIMITS, Attempt, Attempts
 from archstone.security.audit import AuditLog, AuditVerdict
 from archstone.security.auditchain import AuditFault, AuditRecord
 from archstone.security.audits import Audits
 from archstone.security.audittables import AUDIT_SCHEMA
+from archstone.security.authority import Authority, renewing
 from archstone.security.backupcodes import BackupCodes, FreshCodes, StoredCode
 from archstone.security.breached import BreachedPasswords, PwnedPasswords
+from archstone.security.breachedlist import BreachedList
 from archstone.security.claims import Claims
 from archstone.security.encryption import BlindIndex, DataKeys, Encrypted, KeyService, RootKeys, SealedColumn, SealRing
 from archstone.security.errors import (
@@ -47,6 +49,7 @@ from archstone.security.http import CrossSiteError, HostCookie, check_same_origi
 from archstone.security.jwks import JwksError, RemoteKeys, RemoteTokens
 from archstone.security.keyring import KeyRing, KeyRingFile, RingKey
 from archstone.security.keys import KeyFile, SigningKeys
+from archstone.security.mtls import Identity
 from archstone.security.oauth import (
     NewClient,
     OAuth,
@@ -99,8 +102,10 @@ __all__ = [
     "AuditRecord",
     "AuditVerdict",
     "Audits",
+    "Authority",
     "BackupCodes",
     "BlindIndex",
+    "BreachedList",
     "BreachedPasswords",
     "Claims",
     "Cost",
@@ -114,6 +119,7 @@ __all__ = [
     "FreshCodes",
     "Guard",
     "HostCookie",
+    "Identity",
     "InsecureKeyFileError",
     "JwksError",
     "KeyFile",
@@ -179,6 +185,7 @@ __all__ = [
     "check_same_origin",
     "propose_cost",
     "read_cookies",
+    "renewing",
     "tell_log",
     "well_formed",
 ]

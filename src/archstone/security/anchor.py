@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol, cast
 
+from archstone.data import put
 from archstone.errors import BackendError
 from archstone.security.auditchain import Head
-from archstone.security.private_files import put
+from archstone.security.private_files import PRIVATE
 
 __all__ = ["Anchor", "AnchorError", "FileAnchor"]
 
@@ -63,7 +64,7 @@ class FileAnchor:
         """Remember `head`; see `Anchor.keep`."""
         kept = {**self._read(), log: (head.number, head.hash.hex(), self._seal(log, head))}
         try:
-            put(self.path, json.dumps(kept).encode(), replace=True)
+            put(self.path, json.dumps(kept).encode(), mode=PRIVATE)
         except OSError as error:
             raise AnchorError(str(self.path), error.strerror or str(error)) from error
 

@@ -19,113 +19,37 @@ are counted in memory and written every `flush_s`: a process that dies forgets t
 import asyncio
 import hmac
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, Literal, Self
 
 from archstone import world
-from archstone.context import Principal
-from archstone.data import Database, Schema, Transaction
-from archstone.errors import ConfigError, NotFoundError, RejectedError
+from archstone.data import Database, Transaction
+from archstone.errors import ConfigError
 from archstone.observability import get_logger
+from archstone.resilience import RateLimit, RateLimitedError
 from archstone.security.apikeyform import new_key, well_formed
+from archstone.security.apikeyrows import (
+    API_KEY_SCHEMA,
+    COLUMNS,
+    ApiKey,
+    NewApiKey,
+    TooManyApiKeysError,
+    UnknownApiKeyError,
+)
+from archstone.security.audit import AuditLog
 from archstone.security.errors import ApiKeyError
 from archstone.security.keys import SigningKeys
 
-__all__ = [
-    "API_KEY_SCHEMA",
-    "ApiKey",
-    "ApiKeys",
-    "NewApiKey",
-    "TooManyApiKeysError",
-    "UnknownApiKeyError",
-    "well_formed",
-]
+__all__ = ["ApiKeys"]
 
 _HINT: Final = 4
 _MICROS: Final = 1_000_000
+_MOST_PER_MINUTE: Final = 6_000
+_REFUSALS: Final = RateLimit(1 / 60)
+"""A key that has ended and is sent again and again: one record of it a minute."""
 _log = get_logger(__name__)
-
-API_KEY_SCHEMA: Final = Schema(
-    "security.api_keys",
-    (
-        (
-            """CREATE TABLE _archstone_api_keys (
-                hash BLOB PRIMARY KEY,
-                id TEXT NOT NULL UNIQUE,
-                owner TEXT NOT NULL,
-                name TEXT NOT NULL,
-                hint TEXT NOT NULL,
-                scopes TEXT NOT NULL,
-                created_at INTEGER NOT NULL,
-                expires_at INTEGER NOT NULL,
-                revoked_at INTEGER,
-                replaces TEXT,
-                last_used_at INTEGER,
-                uses INTEGER NOT NULL DEFAULT 0
-            ) WITHOUT ROWID""",
-            "CREATE INDEX _archstone_api_keys_owner ON _archstone_api_keys (owner)",
-            "CREATE INDEX _archstone_api_keys_expiry ON _archstone_api_keys (expires_at)",
-        ),
-    ),
-)
-_COLUMNS: Final = (
-    "id, owner, name, hint, scopes, created_at AS created_us, expires_at AS expires_us, revoked_at AS revoked_us,"
-    " replaces, last_used_at AS last_used_us, uses"
-)
-
-
-class TooManyApiKeysError(RejectedError, code="security.too-many-api-keys", status=409):
-    """Somebody has as many API keys as one may have. None was made."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(limit)
-        self.limit = limit
-
-    def __str__(self) -> str:
-        return f"API keys: there are {self.limit} already, as many as one may have: revoke one that is not used"
-
-
-class UnknownApiKeyError(NotFoundError, code="security.unknown-api-key", status=404):
-    """There is no such API key, or it is somebody else's, or it has ended."""
-
-    def __str__(self) -> str:
-        return "there is no such API key that is still good"
-
-
-class ApiKey(NamedTuple):
-    """What is known of a key. Its text is not."""
-
-    id: str
-    owner: str
-    name: str
-    """What its owner calls it."""
-    hint: str
-    """How it begins."""
-    scopes: str
-    """Names, parted by blanks."""
-    created_us: int
-    """Microseconds since the epoch, as below."""
-    expires_us: int
-    """The first microsecond at which it is refused."""
-    revoked_us: int | None
-    replaces: str | None
-    """The id of the key that this one is the successor of."""
-    last_used_us: int | None
-    """None: never. Late by `flush_s` at most."""
-    uses: int
-
-    def principal(self, roles: Iterable[str] = ()) -> Principal:
-        """Return who asks with it: its owner, with these roles, for its scopes only."""
-        return Principal(self.owner, frozenset(roles), frozenset(self.scopes.split()))
-
-
-class NewApiKey(NamedTuple):
-    """A key that has just been made; its text is stored nowhere."""
-
-    text: str
-    key: ApiKey
 
 
 class ApiKeys:
@@ -142,6 +66,7 @@ class ApiKeys:
         prefix: str = "ask",
         longest_s: float = 365 * 86_400.0,
         most_each: int = 20,
+        audit: AuditLog | None = None,
         flush_s: float = 10.0,
         most_counted: int = 10_000,
     ) -> None:
@@ -153,6 +78,8 @@ class ApiKeys:
             prefix: What a key begins with: 2 to 10 small letters.
             longest_s: Seconds that a key lives at most, and by default. Above 0.
             most_each: Keys of one owner that are good at the same time. At least 1.
+            audit: Where keys that are made, replaced and revoked are recorded with the change, and those that have
+                ended and are sent all the same: a log in `db`. None: nowhere.
             flush_s: Seconds for which uses are counted in memory. Above 0.
             most_counted: Keys whose uses wait to be written; more are written at once. At least 1.
         """
@@ -168,6 +95,8 @@ class ApiKeys:
         self._prefix = prefix
         self._longest_us = round(longest_s * _MICROS)
         self._most_each = most_each
+        self._audit = audit
+        self._refusals = _REFUSALS.bind("refused API keys")
         self._flush_s = flush_s
         self._most_counted = most_counted
         self._uses: dict[str, tuple[int, int]] = {}
@@ -178,6 +107,8 @@ class ApiKeys:
     async def __aenter__(self) -> Self:
         """Create the table if it is not there, and write down uses from now on."""
         await self._db.ensure(API_KEY_SCHEMA)
+        if self._audit is not None:
+            await self._audit.open()
         self._flushing = asyncio.create_task(self._flush_now_and_then(), name="uses of API keys")
         return self
 
@@ -191,7 +122,13 @@ class ApiKeys:
         await self.flush()
 
     async def create(
-        self, owner: str, *, name: str, scopes: Iterable[str], lifetime_s: float | None = None
+        self,
+        owner: str,
+        *,
+        name: str,
+        scopes: Iterable[str],
+        lifetime_s: float | None = None,
+        per_minute: int | None = None,
     ) -> NewApiKey:
         """Make a key.
 
@@ -200,13 +137,18 @@ class ApiKeys:
             name: What the owner calls it: 1 to 100 characters.
             scopes: All that may be done with it: at most 50, none with a blank. The caller checks that they exist.
             lifetime_s: Seconds. None, or more than `longest_s`: that.
+            per_minute: Requests a minute that the front door lets it make, in [1, 6000]. None: as many as any
+                program.
 
         Raises:
+            ConfigError: A name, scope or limit that cannot be.
             TooManyApiKeysError: The owner has as many as one may have.
         """
         wanted = sorted(set(scopes))
         if not 1 <= len(name) <= 100 or len(wanted) > 50 or any(not each or " " in each for each in wanted):
             raise ConfigError("ApiKeys.create: a name of 1 to 100 characters, and at most 50 scopes without blanks")
+        if per_minute is not None and not 1 <= per_minute <= _MOST_PER_MINUTE:
+            raise ConfigError(f"ApiKeys.create: per_minute={per_minute} must be in [1, {_MOST_PER_MINUTE}]")
         lives_us = self._longest_us if lifetime_s is None else min(round(lifetime_s * _MICROS), self._longest_us)
         expires_us = world.now_us() + lives_us
         await self.sweep()  # so that the table does not grow with what has ended
@@ -221,7 +163,10 @@ class ApiKeys:
             )
             if count >= self._most_each:
                 raise TooManyApiKeysError(self._most_each)
-            return await self._insert(tx, owner, name, " ".join(wanted), expires_us, replaces=None)
+            made = self._made(owner, name, " ".join(wanted), expires_us, per_minute=per_minute)
+            await self._insert(tx, made)
+            await self._record(tx, "keys.made", made.key)
+            return made
 
         return await self._db.run(work)
 
@@ -236,7 +181,7 @@ class ApiKeys:
         for pepper in self._peppers:
             key = await self._db.first(
                 ApiKey,
-                f"SELECT {_COLUMNS} FROM _archstone_api_keys WHERE hash = :hash",
+                f"SELECT {COLUMNS} FROM _archstone_api_keys WHERE hash = :hash",
                 hash=_digest(pepper, text),
             )
             if key is not None:
@@ -245,14 +190,14 @@ class ApiKeys:
             raise ApiKeyError("unknown")
         now_us = world.now_us()
         if key.revoked_us is not None:
-            raise ApiKeyError("revoked")
+            raise self._refused(key, "revoked")
         if now_us >= key.expires_us:
-            raise ApiKeyError("expired")
+            raise self._refused(key, "expired")
         self._count(key.id, now_us)
         return key
 
     async def rotate(self, key_id: str, *, owner: str, overlap_s: float = 86_400.0) -> NewApiKey:
-        """Make the successor of a key: the same name and scopes, and a whole life again.
+        """Make the successor of a key: the same name, scopes and limit, and a whole life again.
 
         Args:
             key_id: Of the key.
@@ -267,7 +212,7 @@ class ApiKeys:
         async def work(tx: Transaction) -> NewApiKey:
             old = await tx.first(
                 ApiKey,
-                f"SELECT {_COLUMNS} FROM _archstone_api_keys WHERE id = :id AND owner = :owner"
+                f"SELECT {COLUMNS} FROM _archstone_api_keys WHERE id = :id AND owner = :owner"
                 " AND revoked_at IS NULL AND expires_at > :now",
                 id=key_id,
                 owner=owner,
@@ -280,44 +225,34 @@ class ApiKeys:
                 ends=min(old.expires_us, now_us + round(max(0.0, overlap_s) * _MICROS)),
                 id=key_id,
             )
-            return await self._insert(tx, owner, old.name, old.scopes, now_us + self._longest_us, replaces=key_id)
+            ends_us = now_us + self._longest_us
+            made = self._made(owner, old.name, old.scopes, ends_us, per_minute=old.per_minute, replaces=key_id)
+            await self._insert(tx, made)
+            await self._record(tx, "keys.rotated", made.key)
+            return made
 
         return await self._db.run(work)
 
     async def revoke(self, key_id: str, *, owner: str) -> bool:
         """End a key at once, in every process; False if the owner has no such key, or it has ended."""
-        changed = await self._db.execute(
-            "UPDATE _archstone_api_keys SET revoked_at = :now WHERE id = :id AND owner = :owner AND revoked_at IS NULL",
-            now=world.now_us(),
-            id=key_id,
-            owner=owner,
-        )
-        return changed > 0
+        return await self._revoke("id = :id AND owner = :owner", id=key_id, owner=owner) > 0
 
     async def revoke_text(self, text: str) -> bool:
         """End a key whose text has been found where it must not be; False if it is none of ours, or has ended."""
-        changed = 0
+        revoked = 0
         for pepper in self._peppers:
-            changed += await self._db.execute(
-                "UPDATE _archstone_api_keys SET revoked_at = :now WHERE hash = :hash AND revoked_at IS NULL",
-                now=world.now_us(),
-                hash=_digest(pepper, text),
-            )
-        return changed > 0
+            revoked += await self._revoke("hash = :hash", hash=_digest(pepper, text))
+        return revoked > 0
 
     async def revoke_all(self, owner: str) -> int:
         """End every key of an owner; return how many that were."""
-        return await self._db.execute(
-            "UPDATE _archstone_api_keys SET revoked_at = :now WHERE owner = :owner AND revoked_at IS NULL",
-            now=world.now_us(),
-            owner=owner,
-        )
+        return await self._revoke("owner = :owner", owner=owner)
 
     async def keys_of(self, owner: str) -> list[ApiKey]:
         """Return the keys of an owner, newest first, those that have ended too; at most 200."""
         return await self._db.all(
             ApiKey,
-            f"SELECT {_COLUMNS} FROM _archstone_api_keys WHERE owner = :owner"
+            f"SELECT {COLUMNS} FROM _archstone_api_keys WHERE owner = :owner"
             " ORDER BY created_at DESC, id DESC LIMIT 200",
             owner=owner,
         )
@@ -350,26 +285,72 @@ class ApiKeys:
         if len(self._uses) >= self._most_counted:
             self._full.set()
 
-    async def _insert(
-        self, tx: Transaction, owner: str, name: str, scopes: str, expires_us: int, *, replaces: str | None
+    def _made(
+        self,
+        owner: str,
+        name: str,
+        scopes: str,
+        expires_us: int,
+        *,
+        per_minute: int | None,
+        replaces: str | None = None,
     ) -> NewApiKey:
         text = new_key(self._prefix)
         hint = text[: len(self._prefix) + 1 + _HINT]
-        key = ApiKey(world.new_id(), owner, name, hint, scopes, world.now_us(), expires_us, None, replaces, None, 0)
-        await tx.execute(
-            "INSERT INTO _archstone_api_keys (hash, id, owner, name, hint, scopes, created_at, expires_at, replaces)"
-            " VALUES (:hash, :id, :owner, :name, :hint, :scopes, :created, :expires, :replaces)",
-            hash=_digest(self._peppers[0], text),
-            id=key.id,
-            owner=owner,
-            name=name,
-            hint=hint,
-            scopes=scopes,
-            created=key.created_us,
-            expires=expires_us,
-            replaces=replaces,
+        made_us = world.now_us()
+        key = ApiKey(
+            world.new_id(), owner, name, hint, scopes, made_us, expires_us, None, replaces, None, 0, per_minute
         )
         return NewApiKey(text, key)
+
+    async def _insert(self, tx: Transaction, made: NewApiKey) -> None:
+        key = made.key
+        await tx.execute(
+            "INSERT INTO _archstone_api_keys"
+            " (hash, id, owner, name, hint, scopes, created_at, expires_at, replaces, per_minute)"
+            " VALUES (:hash, :id, :owner, :name, :hint, :scopes, :created, :expires, :replaces, :per_minute)",
+            hash=_digest(self._peppers[0], made.text),
+            id=key.id,
+            owner=key.owner,
+            name=key.name,
+            hint=key.hint,
+            scopes=key.scopes,
+            created=key.created_us,
+            expires=key.expires_us,
+            replaces=key.replaces,
+            per_minute=key.per_minute,
+        )
+
+    async def _revoke(self, which: str, **values: object) -> int:
+        """End the keys that a condition chooses, and record each; return how many."""
+
+        async def work(tx: Transaction) -> int:
+            stands = f"{which} AND revoked_at IS NULL"
+            keys: Sequence[ApiKey] = []
+            if self._audit is not None:
+                said = f"SELECT {COLUMNS} FROM _archstone_api_keys WHERE {stands}"  # sql: a text of this class
+                keys = await tx.all(ApiKey, said, **values)
+            ended = f"UPDATE _archstone_api_keys SET revoked_at = :now WHERE {stands}"  # sql: the same
+            changed = await tx.execute(ended, now=world.now_us(), **values)
+            for key in keys:
+                await self._record(tx, "keys.revoked", key)
+            return changed
+
+        return await self._db.run(work)
+
+    async def _record(self, tx: Transaction, action: str, key: ApiKey) -> None:
+        if self._audit is not None:
+            told = {"owner": key.owner, "scopes": key.scopes, "per_minute": key.per_minute, "replaces": key.replaces}
+            await self._audit.record(action, subject=key.id, details=told, tx=tx)
+
+    def _refused(self, key: ApiKey, fault: Literal["revoked", "expired"]) -> ApiKeyError:
+        """Take note of a key that has ended and is sent all the same: a leak, or a program that was forgotten."""
+        if self._audit is not None:
+            with suppress(RateLimitedError):
+                self._refusals.take(key.id)
+                told = {"owner": key.owner, "why": fault}
+                self._audit.note("keys.refused", outcome="denied", subject=key.id, who="", details=told)
+        return ApiKeyError(fault)
 
     async def _flush_now_and_then(self) -> None:
         while True:

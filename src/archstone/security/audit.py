@@ -174,7 +174,7 @@ class AuditLog:
             outcome: What came of it.
             subject: To whom or what; texts longer than 200 characters are cut.
             details: More, at most 16 values; what speaks of a secret is replaced.
-            who: None: the principal of the running call.
+            who: None: the principal of the running call, and in the details the program that acts for it.
             whence: The address. None: that of the running call.
             tx: The transaction of what is told. None: the record is a transaction of its own, and durable when this
                 returns. Cancelled, it may have been written.

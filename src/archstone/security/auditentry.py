@@ -38,9 +38,12 @@ def made_entry(
     if details is not None and len(details) > _DETAILS_LIMIT:
         raise ConfigError(f"audit action {action!r}: {len(details)} details, limit {_DETAILS_LIMIT}")
     told = {_plain(name): _detail(name, value) for name, value in (details or {}).items()}
+    principal = context.current().principal
+    if who is None and principal.by is not None:
+        told["by"] = _plain(principal.by.id)
     return Entry(
         at=world.now_us(),
-        who=_plain(context.current().principal.id if who is None else who),
+        who=_plain(principal.id if who is None else who),
         action=action,
         subject=_plain(scrub(subject)),
         whence=_plain(context.whence() if whence is None else whence),

@@ -77,10 +77,12 @@ class Audits:
         """Record that somebody who is signed in was refused something; strangers, who could fill the log, are not."""
         if not denied.principal.signed_in:
             return
+        details = {"requires": denied.requires, "why": denied.why, "row": denied.row}
+        if denied.principal.by is not None:
+            details["by"] = denied.principal.by.id
         self.system.note(
-            "roles.denied", outcome="denied", subject=denied.what, who=denied.principal.id,
-            details={"requires": denied.requires, "why": denied.why, "row": denied.row},
-        )  # fmt: skip
+            "roles.denied", outcome="denied", subject=denied.what, who=denied.principal.id, details=details
+        )
 
     @property
     def logs(self) -> Sequence[AuditLog]:

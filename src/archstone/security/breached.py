@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 from archstone.errors import ConfigError
 from archstone.observability import counter, get_logger
 
-__all__ = ["BreachedPasswords", "Fetch", "PwnedPasswords"]
+__all__ = ["BreachedPasswords", "Fetch", "PwnedPasswords", "unanswered"]
 
 Fetch = Callable[[str], Awaitable[str]]
 """Returns what a GET of a URL answers, as text; raises OSError or ValueError if that does not work."""
@@ -34,7 +34,7 @@ _PREFIX: Final = 5
 _LINE: Final = re.compile(r"([0-9A-Fa-f]{35}):([0-9]{1,12})\s*")
 _ANSWER_BYTES: Final = 500_000
 _log = get_logger("archstone.security.breached")
-_unanswered = counter("archstone_breached_passwords_unanswered", "Questions about passwords that got no answer.", ())
+unanswered = counter("archstone_breached_passwordsunanswered", "Questions about passwords that got no answer.", ())
 
 
 class BreachedPasswords(Protocol):
@@ -73,7 +73,7 @@ class PwnedPasswords:
             async with asyncio.timeout(self._timeout_s):
                 answer = await self._fetch(f"{self._url}{digest[:_PREFIX]}")
         except (OSError, ValueError) as error:  # a time-out is an OSError
-            _unanswered.inc()
+            unanswered.inc()
             _log.warning("nobody says whether a password is known from a breach", reason=type(error).__name__)
             return 0
         return _count(answer, digest[_PREFIX:])

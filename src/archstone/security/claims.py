@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, cast
 
 from archstone import world
-from archstone.context import Principal
+from archstone.context import Principal, Program
 from archstone.security.errors import TokenError, TokenExpiredError
 
 __all__ = ["Claims", "Expected", "scopes_of"]
@@ -62,12 +62,16 @@ class Expected:
             raise TokenError("it is for another audience")
         issued_us, expires_us = self._times(said)
         scope = said.get("scope")
+        client_id = _text(said, "client_id") if "client_id" in said else ""
+        scopes = None if scope is None else scopes_of(_text(said, "scope"))
+        who = _text(said, "sub")
+        app = f"client:{client_id}" if client_id else who
         return Claims(
-            Principal(_text(said, "sub"), _roles(said), None if scope is None else scopes_of(_text(said, "scope"))),
+            Principal(who, _roles(said), scopes, None if app == who else Program(app)),
             _text(said, "jti"),
             issued_us,
             expires_us,
-            _text(said, "client_id") if "client_id" in said else "",
+            client_id,
             _text(said, "grant") if "grant" in said else "",
             _actor(said),
         )

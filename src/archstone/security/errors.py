@@ -82,10 +82,12 @@ class TokenExpiredError(TokenError, code="security.token-expired", status=401):
 class RefreshTokenError(DeniedError, code="security.refresh-token", status=401):
     """A refresh token gives no new tokens."""
 
-    def __init__(self, fault: RefreshFault) -> None:
-        super().__init__(fault)
+    def __init__(self, fault: RefreshFault, user_id: str = "") -> None:
+        super().__init__(fault, user_id)
         self.fault = fault
         """`reused` means that it was rotated before: somebody has a copy, and the whole family is being revoked."""
+        self.user_id = user_id
+        """Whose it was, for the record, where it is reused; else empty."""
 
     def __str__(self) -> str:
         return f"refresh token refused: {self.fault}; sign in again"

@@ -12,7 +12,7 @@ Not for browsers: a name there is one of DNS.
 """
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, cast
@@ -80,6 +80,21 @@ class Identity:
     def calling(self, service: str) -> "CallingAs":
         """Return how to call one service and nobody else, for `HttpTransport(tls=...)`."""
         return CallingAs(self, service)
+
+    def peer(self, certificate: Certificate | None, *, among: Collection[str] | None = None) -> str:
+        """Return which service is at the other end, for protocols that are not HTTP.
+
+        Args:
+            certificate: Its own, verified: `transport.get_extra_info("peercert")`.
+            among: Services that may be there. None: all of the domain.
+
+        Raises:
+            PeerError: It is none of them, or its certificate has ended.
+        """
+        found = _service(certificate, self.domain)
+        if among is not None and found not in among:
+            raise PeerError(" or ".join(f"service {name}" for name in sorted(among)) or "nobody", f"service {found}")
+        return found
 
     def _answer(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
         del name, context
@@ -188,7 +203,10 @@ def peer_of(scope: Scope, domain: str) -> str:
     Raises:
         PeerError: It has no certificate, it has ended meanwhile, or it is none of a service of the domain.
     """
-    certificate = cast("Certificate | None", scope.get("extensions", {}).get(EXTENSION))
+    return _service(cast("Certificate | None", scope.get("extensions", {}).get(EXTENSION)), domain)
+
+
+def _service(certificate: Certificate | None, domain: str) -> str:
     prefix = service_uri(domain, "")
     found = _uris(certificate)
     if certificate is None or len(found) != 1 or not found[0].startswith(prefix):

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from archstone import world
+from archstone.data import put
 from archstone.security.errors import InsecureKeyFileError, KeyFileError
 
-__all__ = ["put", "read_private", "taken", "write_private"]
+__all__ = ["PRIVATE", "read_private", "taken", "write_private"]
 
+PRIVATE: Final = 0o600
+"""The mode of such a file."""
 _GROUP_AND_OTHERS: Final = 0o077
 
 
@@ -39,7 +41,7 @@ def write_private(path: Path, content: bytes, *, replace: bool = True) -> None:
         KeyFileError: It cannot be written.
     """
     try:
-        put(path, content, replace=replace)
+        put(path, content, mode=PRIVATE, replace=replace)
     except OSError as error:
         raise KeyFileError(str(path), error.strerror or str(error)) from error
 
@@ -56,39 +58,3 @@ def taken(path: Path, insecure: Callable[[str, int], Exception]) -> bytes | None
         if os.name == "posix" and mode & _GROUP_AND_OTHERS:
             raise insecure(str(path), mode)
         return file.read()
-
-
-def put(path: Path, content: bytes, *, replace: bool) -> None:
-    """Write aside, fsync, then put in place in one step, as `write_private`; what fails is an OSError."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.{world.new_id()}")
-    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if replace:
-            aside.replace(path)
-        else:
-            _link(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
-    _sync_folder(path.parent)
-
-
-def _link(aside: Path, path: Path) -> None:
-    """Give the file its name unless another process was first: a link, unlike a rename, does not overwrite."""
-    try:
-        os.link(aside, path)
-    except FileExistsError:
-        return
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -190,7 +190,7 @@ class RefreshTokens:
         )
         if not used:
             self._begin_revoking(row.family)
-            raise RefreshTokenError("reused")
+            raise RefreshTokenError("reused", row.user_id)
         return Rotated(row.user_id, await self._insert(row.user_id, row.family, tx))
 
     async def revoke(self, tx: Statements, *, token: str) -> int:

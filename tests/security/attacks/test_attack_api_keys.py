@@ -2,15 +2,20 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
+from archstone.context import Principal
 from archstone.data import Database
+from archstone.gateway import ASGIApp, Gateway, GatewayParts
+from archstone.resilience import RateLimit
 from archstone.security import ApiKey, ApiKeyError, ApiKeys, NewApiKey, SigningKeys, well_formed
 from archstone.security.apikeyform import _checksum
 from archstone.security.apikeys import _digest
+from archstone.services import SIGNED_IN, Contract, Operation, operations, query
+from archstone.services.http import ask
 
 pytestmark = pytest.mark.simulated(limit_s=None)
 
@@ -27,6 +32,19 @@ async def db(tmp_path: Path) -> AsyncIterator[Database]:
 async def keys(db: Database) -> AsyncIterator[ApiKeys]:
     async with ApiKeys(db, pepper=PEPPER) as opened:
         yield opened
+
+
+class Look(Contract, version="1.0"):
+    @query("/look", public=True, requires=SIGNED_IN)
+    async def look(self) -> str: ...
+
+
+class Echo:
+    """Answers everything."""
+
+    async def call(self, operation: Operation, arguments: dict[str, object]) -> object:
+        del operation, arguments
+        return "seen"
 
 
 class Remembering:
@@ -150,6 +168,61 @@ async def test_attack_a_stolen_database_holds_no_key(
     # Weak: the hash of the text alone, as anybody can compute it of a guess or of a key found elsewhere.
     monkeypatch.setattr("archstone.security.apikeys._digest", lambda pepper, text: text.encode())
     assert await opened_by_what_is_stored(await keys.create("ann", name="x", scopes=["orders:read"]))
+
+
+def door(keys: ApiKeys, who: Callable[[ApiKey], Principal], **settings: object) -> ASGIApp:
+    """A front door that lets 4 requests a second of one principal pass, 8 at once."""
+
+    async def verify(text: str) -> Principal:
+        return who(await keys.verify(text))
+
+    gateway = Gateway(**{"rate_limit": RateLimit(4, burst=8), **settings})
+    return gateway.build(GatewayParts(routes=[(each, Echo()) for each in operations(Look)], verify=verify))
+
+
+async def answered(app: ASGIApp, key: NewApiKey, times: int) -> int:
+    """Ask so often with a key; return how many were answered."""
+    headers = [("x-api-key", key.text)]
+    answers = [await ask(app, "GET", "/api/v1/look", headers=headers) for _ in range(times)]
+    assert {each.status for each in answers} <= {200, 429}
+    return sum(each.status == 200 for each in answers)
+
+
+async def test_attack_one_key_uses_up_what_its_owner_needs(keys: ApiKeys) -> None:
+    """A program that runs wild, or a key that was stolen, floods the API in its owner's name."""
+    wild, calm = [await keys.create("ann", name=name, scopes=["look:read"]) for name in ("wild", "calm")]
+
+    async def left_for_others(**weak: object) -> int:
+        app = door(keys, ApiKey.principal, **weak)
+        await answered(app, wild, 200)
+        return await answered(app, calm, 4)
+
+    assert await left_for_others() == 4
+    # Weak: a key counts as its owner and no more.
+    assert await left_for_others(program_ratio=1) == 0
+
+
+async def test_attack_more_keys_for_more_requests(keys: ApiKeys) -> None:
+    """Somebody makes one key after the other, so as to ask more than everybody else may."""
+    made = [await keys.create("ann", name=str(at), scopes=["look:read"]) for at in range(5)]
+
+    async def got(who: Callable[[ApiKey], Principal]) -> int:
+        app = door(keys, who)
+        return sum([await answered(app, key, 20) for key in made])
+
+    assert await got(ApiKey.principal) == 8
+    # Weak: each key is counted by itself.
+    assert await got(lambda key: key.principal()._replace(id=key.id)) > 8
+
+
+async def test_attack_a_key_is_replaced_to_be_rid_of_its_limit(keys: ApiKeys) -> None:
+    """A key was given out with a limit; whoever may replace it wants one without."""
+    old = await keys.create("ann", name="partner", scopes=["look:read"], per_minute=2)
+    new = await keys.rotate(old.key.id, owner="ann")
+    assert [await answered(door(keys, ApiKey.principal), each, 5) for each in (old, new)] == [2, 2]
+    # Weak: the limit is not looked at.
+    weak = door(keys, lambda key: key._replace(per_minute=None).principal())
+    assert await answered(weak, new, 4) == 4
 
 
 def _raw(value: object) -> bytes:

@@ -357,7 +357,7 @@ async def test_attack_guessing_a_nonce() -> None:
 
     target = Target()
     await check(SecureHeaders(target), target)
-    fixed = SecureHeaders(Target())
+    fixed = SecureHeaders(Target())  # weak: a nonce that does not change
     fixed._policy = fixed._policy.replace("{nonce}", "always-the-same")
     with pytest.raises(AssertionError):
         await check(fixed, Target())

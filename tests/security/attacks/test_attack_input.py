@@ -85,7 +85,7 @@ def test_attack_html_that_runs(text: str) -> None:
     assert "<" not in text_only(text)
 
 
-def test_attack_html_against_a_pattern() -> None:
+def test_attack_html_that_runs_against_a_pattern() -> None:
     escaped = [text for text in RUNS if _caught(text)]
     assert len(escaped) >= 15, "a pattern stops next to nothing of it"
 
@@ -422,7 +422,7 @@ async def test_attack_a_file_that_is_not_what_it_is_called(folder: Path, content
     assert list(folder.iterdir()) == [], "nothing is left"
 
 
-def test_attack_a_file_that_is_called_a_picture_against_the_guide() -> None:
+def test_attack_a_file_that_is_not_what_it_is_called_against_the_guide() -> None:
     """The guide looks at the ending and at the first kilobyte."""
     from archstone.security.input import kind_of
 

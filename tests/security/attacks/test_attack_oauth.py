@@ -410,7 +410,8 @@ async def test_attack_an_id_token_as_an_access_token(world: Party) -> None:
     assert told.status == 401
     from archstone.security.jws import Opener
 
-    _, said = Opener(world.oauth.tokens.ring.by_id()).open(answer["id_token"].encode())  # a signature is all it checks
+    # Weak: a signature is all it checks.
+    _, said = Opener(world.oauth.tokens.ring.by_id()).open(answer["id_token"].encode())
     assert said["sub"] == "ann"
 
 

@@ -107,6 +107,7 @@ async def test_attack_a_caller_that_this_service_does_not_know(port: int, tls: P
 
 @pytest.mark.real_time
 async def test_attack_a_certificate_of_another_authority_of_the_same_name(port: int, tmp_path: Path, tls: Path) -> None:
+    """Its weak variant stands in `test_attack_a_handshake_that_must_fail`."""
     mine = Authority.create(DOMAIN)
     mine.give("orders", tmp_path / "orders")
     (tmp_path / "orders" / TRUSTED).write_bytes((tls / "orders" / TRUSTED).read_bytes())
@@ -122,6 +123,7 @@ async def test_attack_a_certificate_of_another_authority_of_the_same_name(port: 
 
 @pytest.mark.real_time
 async def test_attack_a_certificate_that_has_ended(port: int, tmp_path: Path, authority: Authority) -> None:
+    """Its weak variant stands in `test_attack_a_handshake_that_must_fail`."""
     with world.use(Yesterday()):
         authority.give("expired", tmp_path / "expired", lifetime_s=86_400)
     async with calling(port, tmp_path / "expired") as desk:
@@ -134,6 +136,7 @@ async def test_attack_a_certificate_that_has_ended(port: int, tmp_path: Path, au
 
 @pytest.mark.real_time
 async def test_attack_no_certificate_at_all(port: int, tls: Path) -> None:
+    """Its weak variant stands in `test_attack_a_handshake_that_must_fail`."""
     bare = ssl.create_default_context(cafile=str(tls / "orders" / TRUSTED))
     bare.check_hostname = False
 

@@ -148,7 +148,7 @@ async def test_attack_a_key_that_the_token_brings_along(name: str) -> None:
 
 
 class ForgetfulTokens:
-    """Checks the signature and nothing that the token says but what is named."""
+    """Weak: checks the signature and nothing that the token says but what is named."""
 
     def __init__(self, *checks: str) -> None:
         self.checks = checks
@@ -232,7 +232,7 @@ async def test_attack_a_revoked_token_that_is_remembered() -> None:
 async def test_attack_a_token_that_is_remembered_beyond_its_end() -> None:
     tokens = shop_tokens(lifetime_s=60)
     token = tokens.issue(ANN).text
-    remembered = {token: tokens.verify(token)}
+    remembered = {token: tokens.verify(token)}  # weak: for ever
     await asyncio.sleep(60)
     assert passes(remembered.__getitem__, token)
     assert not passes(tokens.verify, token)
@@ -242,7 +242,7 @@ async def test_attack_a_token_of_a_key_that_was_taken_out() -> None:
     ring = KeyRing.generate("EdDSA")
     tokens = shop_tokens(ring, lifetime_s=86_400)
     token = tokens.issue(ANN).text
-    remembered = {token: tokens.verify(token)}
+    remembered = {token: tokens.verify(token)}  # weak: for ever
     newer = ring.rotated(announce_s=0, keep_s=100)
     tokens.use(newer)
     assert passes(tokens.verify, token)

@@ -41,7 +41,7 @@ async def found(log: AuditLog) -> list[str]:
 
 
 async def unnoticed_without_chain(db: Database) -> bool:
-    """Whether a log that is only a table shows nothing: every row can be read, and its fields are well-formed."""
+    """Weak: whether a log that is only a table shows nothing: every row can be read, and its fields are well-formed."""
     rows = await db.all(AuditRecord, "SELECT number, at, who, action, subject, whence, outcome, details, before, hash"
                                      " FROM _archstone_audit WHERE log = 'users'")  # fmt: skip
     return all(json.loads(row.details) == {} and row.action for row in rows)
@@ -92,7 +92,7 @@ async def test_attack_the_end_is_cut_off_and_the_head_set_back(db: Database, log
     await db.execute("DELETE FROM _archstone_audit WHERE number > 4")
     await db.execute("UPDATE _archstone_audit_head SET number = 4, hash = :hash", hash=last.hash)
     assert await found(log) == ["the anchor knows 6 records: the end was cut off"]
-    assert (await AuditLog(db, name="users", key=KEY).verify()).holds  # without an anchor nobody sees it
+    assert (await AuditLog(db, name="users", key=KEY).verify()).holds  # weak: without an anchor nobody sees it
 
 
 async def test_attack_the_end_is_cut_off_and_grows_again(db: Database, log: AuditLog) -> None:
@@ -103,7 +103,7 @@ async def test_attack_the_end_is_cut_off_and_grows_again(db: Database, log: Audi
         await log.record("users.harmless")
     await log.anchor()  # which must not take the new end for the truth
     assert await found(log) == ["is not the record that the anchor knows: the log was written anew"]
-    assert (await AuditLog(db, name="users", key=KEY).verify()).holds
+    assert (await AuditLog(db, name="users", key=KEY).verify()).holds  # weak: without an anchor
 
 
 async def test_attack_a_record_is_forged_without_the_key(db: Database, log: AuditLog) -> None:
@@ -114,14 +114,14 @@ async def test_attack_a_record_is_forged_without_the_key(db: Database, log: Audi
     await db.execute("UPDATE _archstone_audit_head SET number = 7, hash = :hash", hash=at.hash)
     assert await found(log) == ["changed: its hash is not that of what it says"]
     await rewritten(db, b"")
-    assert (await AuditLog(db, name="users", key=b"").verify()).holds  # a chain without a key is anybody's
+    assert (await AuditLog(db, name="users", key=b"").verify()).holds  # weak: a chain without a key is anybody's
 
 
 async def test_attack_the_whole_chain_is_written_anew_with_a_stolen_key(db: Database, log: AuditLog) -> None:
     await rewritten(db, KEY, drop=3)
     await log.record("users.harmless")  # as many as before
     assert await found(log) == ["is not the record that the anchor knows: the log was written anew"]
-    assert (await AuditLog(db, name="users", key=KEY).verify()).holds
+    assert (await AuditLog(db, name="users", key=KEY).verify()).holds  # weak: without an anchor
 
 
 async def test_attack_a_record_comes_from_another_log(db: Database, log: AuditLog) -> None:
@@ -153,7 +153,7 @@ async def test_attack_a_name_forges_a_line_of_the_list(log: AuditLog, monkeypatc
 
     [line] = await lines()
     assert "\x1b" not in line
-    monkeypatch.setattr(auditentry, "_plain", lambda text: text)
+    monkeypatch.setattr(auditentry, "_plain", lambda text: text)  # weak: writes what it is given
     assert len(await lines()) == 2
 
 
@@ -181,6 +181,7 @@ async def test_attack_secrets_are_read_from_the_audit_log(db: Database, monkeypa
         return [each in record.details for each in ("hunter2hunter2", "abcdefghijkl")]
 
     assert await read() == [False, False]
+    # Weak: looks neither at names nor at values.
     monkeypatch.setattr(auditentry, "speaks_of_a_secret", lambda name: False)
     monkeypatch.setattr(auditentry, "scrub", str)
     assert await read() == [True, True]

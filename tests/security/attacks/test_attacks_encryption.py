@@ -286,6 +286,7 @@ def test_attack_a_value_in_the_clear_is_put_in_place_of_a_sealed_one() -> None:
     """Somebody who writes plain text into a sealed column is not believed; a reader with a fallback would believe."""
 
     def fallback(stored: bytes) -> str:
+        """Weak: what is not sealed is taken as it is."""
         try:
             return SealedColumn(str, "a", "b").open(stored, row="7", ring=SealRing([OLD]))
         except BrokenSealError:
@@ -323,7 +324,7 @@ def test_attack_people_are_followed_from_one_table_to_another_by_their_marks() -
         return one("ann@example.com") == two("ann@example.com")
 
     assert not attack(BlindIndex([NEW], "users.email").mark, BlindIndex([NEW], "patients.email").mark)
-    assert attack(BlindIndex([NEW], "email").mark, BlindIndex([NEW], "email").mark)
+    assert attack(BlindIndex([NEW], "email").mark, BlindIndex([NEW], "email").mark)  # weak: one name for both
 
 
 # Data keys
@@ -365,6 +366,8 @@ async def test_attack_the_key_of_one_person_is_put_in_place_of_anothers(db: Data
     """So that what is sealed for a victim from now on opens for the attacker, whose key is known to him."""
 
     class Unnamed(StandInKms):
+        """Weak: wraps a key for nobody in particular."""
+
         async def wrap(self, key: bytes, *, context: str) -> bytes:
             return await StandInKms.wrap(self, key, context="")
 
@@ -427,7 +430,7 @@ async def test_attack_a_destroyed_key_is_used_from_memory(db: Database) -> None:
             return False
 
     assert not await attack(300.0, "person:ann")
-    assert await attack(1e9, "person:bob")
+    assert await attack(1e9, "person:bob")  # weak: remembers for ever
 
 
 async def test_attack_a_destroyed_person_gets_a_new_key_by_asking_again(db: Database) -> None:
@@ -445,7 +448,7 @@ async def test_attack_a_destroyed_person_gets_a_new_key_by_asking_again(db: Data
             return False
 
     assert not await attack("person:ann")
-    assert await attack("person:bob", "DELETE FROM _archstone_data_keys")  # as one who erases by deleting the row does
+    assert await attack("person:bob", "DELETE FROM _archstone_data_keys")  # weak: erases by deleting the row
 
 
 async def test_attack_a_rotation_makes_values_that_others_cannot_open(db: Database) -> None:
@@ -466,7 +469,7 @@ async def test_attack_a_rotation_makes_values_that_others_cannot_open(db: Databa
             return True
 
     assert not await attack(True, "a")
-    assert await attack(False, "b")
+    assert await attack(False, "b")  # weak: seals with a new key at once
 
 
 async def test_attack_an_old_key_is_retired_while_somebody_seals_with_it(db: Database) -> None:
@@ -495,7 +498,7 @@ async def test_attack_a_new_root_key_is_slipped_in_by_removing_the_file(db: Data
     """Where keys lie already none is made anew: what is sealed from now on would open for whoever placed the file."""
 
     class Helpful(DataKeys):
-        """Begins anew where the old keys do not open, so that the program starts at any rate."""
+        """Weak: begins anew where the old keys do not open, so that the program starts at any rate."""
 
         async def ring(self, scope: str) -> SealRing:
             try:

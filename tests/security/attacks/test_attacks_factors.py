@@ -78,6 +78,7 @@ async def test_attack_one_code_is_sent_twice_at_the_same_moment(tmp_path: Path) 
         )
 
     async def looked_first(db: Database) -> bool:
+        """Weak: believes what it read before."""
         last = await db.one(int, "SELECT last FROM factors")
         step = TOTP.match(secret, code, after=last)
         await asyncio.sleep(0)
@@ -112,7 +113,7 @@ async def test_attack_the_six_digits_are_guessed() -> None:
         return looked_at
 
     assert await guesses(attempts) == 10
-    assert await guesses(None) == 2_000
+    assert await guesses(None) == 2_000  # weak: nobody counts
 
 
 @given(text=st.text(max_size=12))
@@ -135,7 +136,7 @@ def test_attack_the_secret_of_ones_own_app_is_put_into_somebody_elses_row() -> N
     with pytest.raises(BrokenSealError):
         ring.open(mine, context="totp/ann")
     unbound = ring.seal(b"s" * 20, context="")
-    assert ring.open(unbound, context="") == b"s" * 20  # sealed without its place it opens in any
+    assert ring.open(unbound, context="") == b"s" * 20  # weak: sealed without its place it opens in any
 
 
 def test_attack_secrets_are_read_from_a_stolen_database() -> None:
@@ -164,7 +165,7 @@ async def test_attack_backup_codes_are_found_from_their_stored_hashes() -> None:
     code = fresh.texts[0].replace("-", "")
     quick = hashlib.sha256(code.encode()).hexdigest()
     table = {hashlib.sha256(each.encode()).hexdigest(): each for each in (code, "other")}
-    assert table[quick] == code  # one table opens every account's quick hash
+    assert table[quick] == code  # weak: one table opens every account's quick hash
     assert not any(row.hash in table for row in fresh.rows)
     assert len({row.hash.split("$")[4] for row in fresh.rows}) == 10  # a salt each
     assert code not in repr(fresh.rows)
@@ -186,7 +187,8 @@ async def test_attack_a_backup_code_is_used_twice_at_the_same_moment(tmp_path: P
         async def got_in(statement: str) -> int:
             return sum(await asyncio.gather(*(use(statement) for _ in range(3))))
 
-        assert await got_in("UPDATE codes SET hash = hash WHERE slot = :slot AND hash = :hash") == 3  # only marked
+        # Weak: only marked.
+        assert await got_in("UPDATE codes SET hash = hash WHERE slot = :slot AND hash = :hash") == 3
         assert await got_in("DELETE FROM codes WHERE slot = :slot AND hash = :hash") == 1
 
 

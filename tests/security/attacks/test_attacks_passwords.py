@@ -55,6 +55,7 @@ async def ours(passwords: Passwords, stored: str | None, typed: str) -> bool:
 
 
 async def in_a_hurry(passwords: Passwords, stored: str | None, typed: str) -> bool:
+    """Weak: computes nothing for who is not there."""
     return stored is not None and (await passwords.verify(stored, typed)).right
 
 
@@ -120,6 +121,7 @@ def test_attack_a_long_password_holds_up_whoever_estimates_it(kind: str, monkeyp
 def test_attack_words_of_one_user_stay_behind_for_another() -> None:
     PasswordPolicy().flaw("unlikely-zebra-word", about=("unlikely-zebra@example.com",))
     assert "unlikely-zebra@example.com" not in matching.RANKED_DICTIONARIES.get("user_inputs", {})
+    # Weak: the function of the package, as its page shows it.
     zxcvbn.zxcvbn("anything", user_inputs=["unlikely-zebra@example.com"])
     assert "unlikely-zebra@example.com" in matching.RANKED_DICTIONARIES["user_inputs"]
     matching.RANKED_DICTIONARIES.pop("user_inputs")
@@ -210,7 +212,7 @@ async def test_attack_guesses_come_from_a_thousand_places() -> None:
         return sum([await tried(attempts, "ann", f"2001:db8:{number:x}::/64") for number in range(1000)])
 
     assert await looked_at(Attempts()) < 20
-    assert await looked_at(Attempts(account=())) == 1000  # limits by address alone
+    assert await looked_at(Attempts(account=())) == 1000  # weak: limits by address alone
 
 
 async def test_attack_one_password_is_tried_on_a_thousand_accounts() -> None:
@@ -218,7 +220,7 @@ async def test_attack_one_password_is_tried_on_a_thousand_accounts() -> None:
         return sum([await tried(attempts, f"user{number}", "192.0.2.1") for number in range(1000)])
 
     assert await looked_at(Attempts()) < 60
-    assert await looked_at(Attempts(place=())) == 1000  # limits by account alone
+    assert await looked_at(Attempts(place=())) == 1000  # weak: limits by account alone
 
 
 async def test_attack_a_stranger_locks_the_owner_out() -> None:
@@ -232,7 +234,7 @@ async def test_attack_a_stranger_locks_the_owner_out() -> None:
             return False
 
     assert await owner_gets_in(Attempts(), known=True)
-    assert not await owner_gets_in(Attempts(), known=False)  # one lock for owner and strangers
+    assert not await owner_gets_in(Attempts(), known=False)  # weak: one lock for owner and strangers
 
 
 async def test_attack_waiting_out_the_short_limit_for_days() -> None:
@@ -244,4 +246,4 @@ async def test_attack_waiting_out_the_short_limit_for_days() -> None:
         return count
 
     assert await looked_at(Attempts()) <= 100 + 2 * 200
-    assert await looked_at(Attempts(account=(RateLimit(0.1, burst=9),))) == 2 * 24 * 60
+    assert await looked_at(Attempts(account=(RateLimit(0.1, burst=9),))) == 2 * 24 * 60  # weak: the short limit alone

@@ -16,6 +16,7 @@ class _End:
 
     def __init__(self, cables: "Cables", mine: str, other: str) -> None:
         self.cables, self.mine, self.other = cables, mine, other
+        self.service = ""
         self.peer: _End | None = None
         self.inbox: deque[Message] = deque()
         self.some = asyncio.Event()

@@ -93,7 +93,7 @@ def test_killed_while_files_are_written_each_row_is_in_one_of_them(tmp_path, poi
     table = dataset.dataset(tmp_path / "history" / "trades", partitioning="hive").to_table()
     rows = sorted(zip(table["sequence"].to_pylist(), table["number"].to_pylist(), strict=True))
     assert rows == [(each.sequence, each.number) for batch in market() for each in trades_of(batch)]
-    assert not [*(tmp_path / "history").rglob(".aside-*")]
+    assert not [*(tmp_path / "history").rglob(".*.aside")]
 
 
 def test_every_point_of_history_is_killed_at():

@@ -1,12 +1,12 @@
-"""The board shows what the venue has, read from batches alone."""
+"""Board, feed and reports show what the venue has, read from batches alone."""
 
 from itertools import islice
 
 import pytest
 
-from archstone.systems.exchange.desk.board import Board, Level
-from archstone.systems.exchange.desk.candles import KEEP, Candle, Candles
-from archstone.systems.exchange.desk.ledger import KEEP_REPORTS, Account, Position, Report
+from archstone.systems.exchange.clearing import FeeSchedule
+from archstone.systems.exchange.desk.board import Board
+from archstone.systems.exchange.desk.ledger import Position
 from archstone.systems.exchange.matching import Command, Commands, Kind, Phase, Side, rows_of
 from archstone.systems.exchange.matching.arrays import applied
 from archstone.systems.exchange.matching.flows import FLOWS, flow
@@ -22,15 +22,15 @@ VALUE = 5
 class Stand:
     """One book and a board that reads what it says: no risk is in between."""
 
-    def __init__(self) -> None:
+    def __init__(self, fees: FeeSchedule | None = None) -> None:
         self.engine = ReferenceEngine()
-        self.board = Board()
+        self.board = Board(fees=fees)
         self.next = 1
         opened = rows(Command(Kind.OPEN, type=Phase.CONTINUOUS, price=VALUE))
         events = applied(lambda _: [], opened)
         events.resize(1)
         events["kind"] = 16
-        self.board.read(self.batch(opened, events))
+        self.board.take(self.batch(opened, events))
 
     def batch(self, commands: Commands, events: object) -> Batch:
         made = Batch(self.next, self.next * 1_000_000_000, commands, events)
@@ -40,11 +40,8 @@ class Stand:
     def do(self, *commands: Command) -> Batch:
         given = rows(*commands)
         batch = self.batch(given, self.engine.apply_batch(given))
-        self.board.read(batch)
+        self.board.take(batch)
         return batch
-
-    def depth(self, side: Side) -> list[Level]:
-        return [Level(*each) for each in self.engine.depth(side, 10_000)]
 
 
 def rows(*commands: Command) -> Commands:
@@ -66,16 +63,15 @@ def flowing(name: str, *, seed: int, count: int = 2_000) -> list[Command]:
 
 
 @pytest.mark.parametrize("name", FLOWS)
-def test_depth_and_live_orders_are_those_of_the_engine_after_every_batch(name: str) -> None:
+def test_live_orders_are_those_of_the_engine_after_every_batch(name: str) -> None:
     stand = Stand()
     commands = flowing(name, seed=5)
     for first in range(0, len(commands), BATCH):
         stand.do(*commands[first : first + BATCH])
-        book = stand.board.books[BOOK]
-        assert book.depth(Side.BUY, 10_000) == stand.depth(Side.BUY)
-        assert book.depth(Side.SELL, 10_000) == stand.depth(Side.SELL)
         assert len(stand.board.orders) == len(stand.engine)
-        assert book.phase == stand.engine.phase
+        found = {each.id: (each.left, each.price) for queue in stand.engine.queues() for each in queue}
+        assert {key: (each.left, each.price) for key, each in stand.board.orders.items()} == found
+        assert sum(len(owner.live) for owner in stand.board.accounts.values()) == len(found)
 
 
 def test_money_and_lots_are_only_moved_between_accounts() -> None:
@@ -94,27 +90,37 @@ def test_money_and_lots_are_only_moved_between_accounts() -> None:
 def test_a_batch_that_was_read_changes_nothing_when_it_comes_again() -> None:
     stand = Stand()
     batch = stand.do(order(7, 1, Side.SELL, 5, 101), order(8, 1, Side.BUY, 3, 102))
-    before = (stand.board.accounts[8].cash, stand.depth(Side.SELL))
-    assert stand.board.read(batch).reports == {}
-    assert (stand.board.accounts[8].cash, stand.board.books[BOOK].depth(Side.SELL, 5)) == before
+    before = (stand.board.accounts[8].cash, stand.board.accounts[7].live[1].left)
+    stand.board.take(batch)
+    assert (stand.board.accounts[8].cash, stand.board.accounts[7].live[1].left) == before == (-3 * 101 * VALUE, 2)
 
 
-def test_both_sides_of_a_trade_are_told_and_have_a_fill() -> None:
+def test_both_sides_of_a_trade_have_a_fill() -> None:
     stand = Stand()
     stand.do(order(7, 1, Side.SELL, 5, 101))
-    news = stand.board.read(stand.batch(given := rows(order(8, 4, Side.BUY, 3, 102)), stand.engine.apply_batch(given)))
-    assert [(each.kind, each.number, each.quantity, each.left) for each in news.reports[7]] == [("traded", 1, 3, 2)]
-    assert [(each.kind, each.number) for each in news.reports[8]] == [("accepted", 4), ("traded", 4)]
+    stand.do(order(8, 4, Side.BUY, 3, 102))
     assert [(each.role, each.price, each.lots) for each in stand.board.accounts[7].fills] == [("maker", 101, 3)]
     assert [(each.role, each.price, each.lots) for each in stand.board.accounts[8].fills] == [("taker", 101, 3)]
     assert stand.board.accounts[8].cash == -3 * 101 * VALUE
-    assert news.trades[BOOK][0].side == Side.BUY
+
+
+def test_fees_are_those_that_clearing_books() -> None:
+    fees = FeeSchedule(maker_ppm=-1_000, taker_ppm=3_000, auction_ppm=2_000)
+    stand = Stand(fees)
+    stand.do(order(7, 1, Side.SELL, 5, 101), order(8, 1, Side.BUY, 3, 102))
+    worth = 3 * 101 * VALUE
+    assert stand.board.accounts[7].fees == fees.fee(worth, -1_000) == -1
+    assert stand.board.accounts[8].fees == fees.fee(worth, 3_000) == 5
+    stand.do(Command(Kind.PHASE, type=Phase.AUCTION), order(8, 2, Side.BUY, 2, 101))
+    stand.do(Command(Kind.PHASE, type=Phase.CONTINUOUS))
+    both = fees.fee(2 * 101 * VALUE, 2_000)
+    assert (stand.board.accounts[7].fees, stand.board.accounts[8].fees) == (-1 + both, 5 + both)
 
 
 def test_an_iceberg_shows_a_part_and_its_order_all_of_it() -> None:
     stand = Stand()
     stand.do(order(7, 1, Side.SELL, 50, 101, display=10), order(8, 1, Side.BUY, 13, 101))
-    assert stand.board.books[BOOK].depth(Side.SELL, 1) == [Level(101, 7, 1)]
+    assert stand.engine.depth(Side.SELL, 1) == [(101, 7, 1)]
     assert stand.board.accounts[7].live[1].left == 37
 
 
@@ -124,7 +130,6 @@ def test_orders_that_have_ended_can_still_be_asked_for() -> None:
     found = stand.board.accounts[7].order(1)
     assert found is not None
     assert found.status == "canceled"
-    assert stand.board.accounts[7].last_number == 1
 
 
 @pytest.mark.parametrize(
@@ -142,27 +147,3 @@ def test_positions_are_kept_at_average_cost(trades: list[tuple[int, int]], reali
     for lots, worth in trades:
         held.trade(lots, worth)
     assert (held.realised, held.cost) == (realised, cost)
-
-
-def test_reports_after_a_sequence_are_all_or_none() -> None:
-    owner = Account(7)
-    for sequence in range(1, KEEP_REPORTS + 11):
-        owner.tell(Report(sequence, 0, "accepted", BOOK, sequence, 1, 1, 1, 1, 0))
-    assert owner.reports_after(9) is None
-    assert [each.sequence for each in owner.reports_after(10) or []][:2] == [11, 12]
-    assert owner.reports_after(KEEP_REPORTS + 10) == []
-
-
-def test_a_candle_is_of_whole_stretches_and_grows_until_the_next_begins() -> None:
-    candles = Candles()
-    for at_s, price in ((60, 100), (61, 104), (119, 98), (120, 99)):
-        candles.add(at_s * 1_000_000_000, price, 2)
-    assert candles.of(60) == [Candle(60, 100, 104, 98, 98, 6), Candle(120, 99, 99, 99, 99, 2)]
-    assert candles.last(60) == Candle(120, 99, 99, 99, 99, 2)
-
-
-def test_no_more_candles_are_kept_than_is_said() -> None:
-    candles = Candles()
-    for at_s in range(KEEP + 5):
-        candles.add(at_s * 1_000_000_000, 100, 1)
-    assert len(candles.of(1)) == KEEP

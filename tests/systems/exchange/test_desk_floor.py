@@ -7,12 +7,14 @@ import pytest
 from test_desk_board import order
 
 from archstone.observability import Alerts
-from archstone.systems.exchange.desk.board import News
+from archstone.systems.exchange.desk import floor as floors
 from archstone.systems.exchange.desk.contract import NewOrder, OrderRefusedError
 from archstone.systems.exchange.desk.entry import Entry
 from archstone.systems.exchange.desk.floor import Floor, FloorClosedError, rows
+from archstone.systems.exchange.entry import Position, reports_of
+from archstone.systems.exchange.feed import Changes
 from archstone.systems.exchange.instruments import INSTRUMENTS
-from archstone.systems.exchange.matching import Command, Flag, Kind, Phase, Reason, Side, TimeInForce
+from archstone.systems.exchange.matching import Command, Flag, Kind, Phase, Reason, Side, TimeInForce, Told
 from archstone.systems.exchange.sequencer import Batch, MemorySequencer
 from archstone.systems.exchange.venue import ReferenceVenue
 from archstone.systems.exchange.venue.port import MAX_NUMBER
@@ -45,30 +47,30 @@ async def test_books_are_opened_once_and_what_was_there_is_read_first() -> None:
         assert {*first.board.books} == {each.book for each in INSTRUMENTS.all}
         await first.submit(HALT)
     async with Floor(sequencer, INSTRUMENTS) as second:
-        assert second.board.books[1].phase == Phase.HALTED
+        assert second.feed.depth(1).phase == Phase.HALTED
         assert second.board.sequence == first.board.sequence
 
 
 async def test_what_was_submitted_has_been_read_when_it_returns() -> None:
     async with Floor(Late(ReferenceVenue()), INSTRUMENTS) as floor:
         batch = await floor.submit(HALT)
-        assert floor.board.sequence == batch.last
-        assert floor.board.books[1].phase == Phase.HALTED
+        assert floor.board.sequence == floor.feed.sequence == floor.reports.sequence == batch.last
+        assert floor.feed.depth(1).phase == Phase.HALTED
 
 
 async def test_a_listener_that_fails_keeps_nobody_from_hearing() -> None:
-    heard: list[News] = []
+    heard: list[Changes] = []
 
-    def fail(news: News) -> None:
-        raise RuntimeError(news)
+    def fail(changes: Changes) -> None:
+        raise RuntimeError(changes)
 
     async with Floor(MemorySequencer(ReferenceVenue()), INSTRUMENTS) as floor:
-        floor.listen(fail)
-        end = floor.listen(heard.append)
+        floor.feed.listen(fail)
+        end = floor.feed.listen(heard.append)
         await floor.submit(HALT)
         end()
         await floor.submit(HALT)
-    assert [each.books for each in heard] == [{1}]
+    assert [[phase.book for phase in each.phases] for each in heard] == [[1]]
 
 
 async def test_who_waits_is_told_when_nothing_is_read_any_more() -> None:
@@ -100,9 +102,9 @@ async def test_at_midnight_day_orders_end_and_the_figures_of_the_day_begin_anew(
         await asyncio.sleep(2)
         assert {*floor.board.accounts[8].live} == {3}
         assert floor.board.accounts[8].ended[-1].reason == Reason.DAY
-        assert (book.phase, book.first, book.high, book.low, book.lots) == (Phase.CONTINUOUS, 10_000, 0, 0, 0)
-        halted = floor.board.books.pop(2)
-        assert (halted.phase, halted.day) == (Phase.HALTED, today - 1)
+        assert (book.first, book.high, book.low, book.lots) == (10_000, 0, 0, 0)
+        assert [floor.feed.depth(number).phase for number in (1, 2)] == [Phase.CONTINUOUS, Phase.HALTED]
+        assert floor.board.books.pop(2).day == today - 1
         assert {each.day for each in floor.board.books.values()} == {today}
         last = floor.board.sequence
         await asyncio.sleep(10)
@@ -117,8 +119,8 @@ async def test_a_halt_of_the_breaker_ends_by_an_auction_without_anybody_doing_an
             await floor.submit(
                 rows([order(7, number, Side.SELL, 5, price), order(8, number, Side.BUY, 5, price)], book=1)
             )
-        phases: list[int] = [floor.board.books[1].phase]
-        floor.listen(lambda news: phases.append(floor.board.books[1].phase) if 1 in news.books else None)
+        phases: list[int] = [floor.feed.depth(1).phase]
+        floor.feed.listen(lambda changes: phases.extend(each.phase for each in changes.phases if each.book == 1))
         await asyncio.sleep(70)
         assert phases == [Phase.HALTED, Phase.AUCTION, Phase.CONTINUOUS]
 
@@ -143,6 +145,7 @@ async def test_a_floor_that_reads_no_more_takes_nothing_but_what_takes_risk_away
         assert sequencer.last == last + 1
         await asyncio.sleep(5)
         assert [each.name for each in alerts.firing()] == ["floor of the exchange"]
+        assert alerts.unready() == ["floor of the exchange"]
 
 
 async def test_a_floor_that_cannot_begin_leaves_nothing_running() -> None:
@@ -166,7 +169,7 @@ async def test_the_highest_number_is_the_last_one() -> None:
         for _ in range(2):
             with pytest.raises(OrderRefusedError, match="the number was used before"):
                 await entry.place(7, new)
-        assert floor.board.accounts[8].reports_after(0) == []
+        assert {each.kind for each in reports_of(floor.reports.after(8, Position(0)))} == {Told.LIMITED, Told.DEPOSITED}
 
 
 async def test_a_number_that_a_refused_order_has_used_up_is_not_given_again() -> None:
@@ -182,8 +185,8 @@ async def test_who_asked_is_told_of_a_refusal_whatever_the_order_was_called() ->
         for account in (7, 8):
             await floor.open_account(account)
         await floor.submit(rows([order(8, 3, Side.BUY, 5, 10_000)._replace(account=7)], book=1))
-        assert [each.kind for each in floor.board.accounts[7].reports] == ["rejected"]
-        assert not floor.board.accounts[8].reports
+        told = [{each.kind for each in reports_of(floor.reports.kept(account))} for account in (7, 8)]
+        assert [Told.REJECTED in each for each in told] == [True, False]
         assert floor.next_number(8) == 1
 
 
@@ -197,3 +200,40 @@ async def test_an_order_that_is_sent_again_while_it_waits_is_the_same_order() ->
         assert again is first
         assert (first.number, first.status) == (3, "working")
         assert isinstance(refused, OrderRefusedError)
+
+
+async def test_a_number_too_far_ahead_takes_none_away() -> None:
+    async with Floor(MemorySequencer(ReferenceVenue()), INSTRUMENTS) as floor:
+        await floor.open_account(7)
+        entry, new = Entry(floor), NewOrder(symbol="ACME", side="buy", quantity=1, price=10_000)
+        with pytest.raises(OrderRefusedError):
+            await entry.place(7, new.model_copy(update={"number": MAX_NUMBER}))
+        _, placed = await entry.place(7, new)
+        assert (placed.number, placed.status) == (1, "working")
+
+
+async def test_numbers_that_were_given_are_forgotten_when_their_orders_have_been_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(floors, "_GIVEN", 3)
+    async with Floor(MemorySequencer(ReferenceVenue()), INSTRUMENTS) as floor:
+        new = NewOrder(symbol="ACME", side="buy", quantity=1, price=10_000)
+        for account in range(1, 11):
+            await floor.open_account(account)
+            assert floor.next_number(account) == 1  # of an order that never came
+            await Entry(floor).place(account, new.model_copy(update={"number": 2}))
+            assert len(floor._numbers) <= 3
+        assert floor.next_number(10) == 3
+
+
+async def test_a_reader_that_fails_takes_none_with_it_and_closes_the_floor(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Floor(MemorySequencer(ReferenceVenue()), INSTRUMENTS) as floor:
+        await floor.open_account(7)
+        monkeypatch.setattr(floor.board, "take", None)
+        with pytest.raises(FloorClosedError, match="the command was kept"):
+            await floor.submit(rows([order(7, 1, Side.SELL, 5, 10_000)], book=1))
+        assert not floor.reads
+        assert floor.feed.depth(1).sells == ((10_000, 5, 1),)
+        await floor.sequencer.submit(rows([order(7, 2, Side.SELL, 5, 10_000)], book=1))
+        await floor.reports.reached(floor.sequencer.last)
+        assert floor.feed.depth(1).sells == ((10_000, 10, 2),)

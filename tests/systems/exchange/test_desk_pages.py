@@ -1,5 +1,6 @@
 """The pages, without a browser: what is shown to whom, and what a form does."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from desk_stage import ADMIN, Stage, Visitor, exchange_running
 
 from archstone.systems.exchange.accounts.contract import AccountAdmin
+from archstone.systems.exchange.desk.contract import Quotes
 from archstone.systems.exchange.web.routes import ROUTES
 
 PASSWORD = "seven quiet herons"
@@ -120,6 +122,24 @@ async def test_the_risk_console_is_for_those_who_watch_over_risk(stage: Stage) -
         assert (await boss.post("/risk/phase", **form)).status == 400
     assert (await boss.post("/risk/kill", on="perhaps")).status == 400
     assert (await boss.post("/risk/phase", symbol="ACME", phase="continuous")).headers["location"].endswith("no-move")
+
+
+async def test_what_the_breaker_has_halted_goes_on_by_itself_unless_it_is_held(stage: Stage) -> None:
+    boss, ann, bob = await admin(stage), await stage.trader(), await stage.trader()
+
+    async def phase_after_a_halt(price: int, *, held: bool) -> str:
+        for each in (price, price * 108 // 100):
+            await ann.place("sell", 1, each)
+            await bob.place("buy", 1, each)
+        assert 'aria-label="Hold ACME"' in (await boss.get("/risk")).text
+        if held:
+            told = await boss.post("/risk/phase", symbol="ACME", phase="halted")
+            assert told.headers["location"] == "/risk?told=moved"
+        await asyncio.sleep(120)
+        return (await stage.client(Quotes).instruments()).items[0].phase
+
+    assert await phase_after_a_halt(10_000, held=False) == "continuous"
+    assert await phase_after_a_halt(10_800, held=True) == "halted"
 
 
 async def test_limits_are_set_and_an_account_is_stopped_by_form(stage: Stage) -> None:

@@ -1,17 +1,19 @@
 """The exchange over WebSocket, driven as a server would drive it, on virtual time."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from desk_stage import HOST, Socket, Stage, Trader, exchange_running
+from desk_stage import HOST, Socket, Stage, Trader, Visitor, exchange_running
 
 from archstone.context import Principal
 from archstone.systems.exchange.accounts.contract import Accounts
 from archstone.systems.exchange.desk.floor import rows
 from archstone.systems.exchange.matching import Command, Kind, Side
+from archstone.systems.exchange.sequencer import Sequencer
 from archstone.systems.exchange.venue import order_id
 from archstone.systems.exchange.web import outbox, stream
 
@@ -114,6 +116,33 @@ async def test_what_is_only_looked_at_is_conflated_for_who_reads_slowly(stage: S
     assert depth["asks"][0]["price"] == 10_010
     assert sum(each["type"] == "depth" for each in slow.sent) <= 2
     await slow.close()
+
+
+async def test_what_all_may_see_is_put_into_words_once_for_all(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    words: list[str] = []
+    to_json = outbox.to_json
+    monkeypatch.setattr(outbox, "to_json", lambda value: (words.append(value["type"]), to_json(value))[1])
+    ann, bob = await stage.trader(), await stage.trader()
+    sockets: list[Socket] = []
+    for _ in range(20):
+        sockets.append(await connected(stage))
+        await sockets[-1].ask("subscribe", channels=["depth:ACME", "trades:ACME", "quotes"])
+        await asyncio.sleep(0.013)
+    await asyncio.sleep(1)
+    words.clear()
+    for each in sockets:
+        each.sent.clear()
+    for _ in range(30):
+        await ann.place("sell", 3, 10_050)
+        await bob.place("buy", 1, 10_050)
+        await asyncio.sleep(0.021)
+    await asyncio.sleep(1)
+    told = [[message["type"] for message in each.sent] for each in sockets]
+    assert sorted(words) == sorted(told[0])
+    assert len(words) < 3 * 10
+    assert told == 20 * [told[0]]
+    for each in sockets:
+        await each.close()
 
 
 async def test_who_has_too_many_reports_waiting_is_cut_off(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,3 +266,24 @@ async def test_orders_that_others_hand_in_are_told_too(stage: Stage) -> None:
 
 def trader_principal(trader: Trader) -> Any:
     return Principal(str(trader.account), frozenset({"trader"}))
+
+
+async def test_a_floor_that_reads_no_more_is_not_ready_and_lets_one_cancel_all_the_same(stage: Stage) -> None:
+    door = Visitor(stage.run.asgi)
+    ann = await connected(stage, await stage.trader())
+    placed = await ann.ask("place", order=order("sell", 10, 10_050))
+    assert (await door.get("/health/ready")).status == 200
+    sequencer = stage.run.parts.provided[Sequencer]
+    await sequencer.submit(rows([Command(Kind.TICK)], book=1))
+    sequencer._batches.clear()  # before anybody could read it
+    await sequencer.submit(rows([Command(Kind.TICK)], book=1))
+    await asyncio.sleep(10)
+    answer = await door.get("/health/ready")
+    assert (answer.status, json.loads(answer.text)) == (
+        503, {"status": "not ready", "system": "exchange", "alerts": ["floor of the exchange"]},
+    )  # fmt: skip
+    assert (await ann.ask("place", order=order("sell", 10, 10_060)))["code"] == "archstone.backend"
+    assert len(sequencer.venue) == 1
+    assert (await ann.ask("cancel", number=placed["order"]["number"]))["code"] == "archstone.backend"
+    assert len(sequencer.venue) == 0
+    await ann.close()

@@ -206,6 +206,21 @@ async def test_what_is_traded_is_in_the_ledger_and_everybody_sees_their_own(stag
         await ledger.trial_balance()
 
 
+async def test_profit_is_what_is_left_after_the_fees_that_clearing_books(stage: Stage) -> None:
+    ann, bob = await stage.trader(), await stage.trader()
+    await ann.place("sell", 500, 10_050)
+    await bob.place("buy", 400, 10_050)
+    await asyncio.sleep(5)
+    paid: list[int] = []
+    for each in (ann, bob):
+        mine = await each.trading.portfolio()
+        ledger = stage.client(Clearing, Principal(str(each.account), frozenset({"trader"})))
+        (cash,) = [found for found in (await ledger.balances(each.account)).balances if found.asset == "cash"]
+        assert (mine.worth - mine.paid_in, mine.profit, mine.fees) == (0, -mine.fees, -cash.fees)
+        paid.append(mine.fees)
+    assert paid == [402, 1_206]  # a hundred and three hundred of a million
+
+
 async def test_an_account_that_never_came_is_not_known(stage: Stage) -> None:
     with pytest.raises(UnknownAccountError):
         await stage.client(Risk, ADMIN).kill(99_999)

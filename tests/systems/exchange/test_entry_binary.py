@@ -24,7 +24,7 @@ from archstone.systems.exchange.entry.binary import (
     TooManyUnansweredError,
     over_tcp,
 )
-from archstone.systems.exchange.entry.binary.messages import LOGON, Logon, logon
+from archstone.systems.exchange.entry.binary.messages import LOGON, Logon, faulty, logon
 from archstone.systems.exchange.entry.reports import NOW
 from archstone.systems.exchange.matching import COMMAND, Command, Commands, Kind, Reason, Side, Told, rows_of
 from archstone.systems.exchange.sequencer import Batch, MemorySequencer
@@ -481,3 +481,26 @@ async def test_over_tcp() -> None:
         ]
         assert {each.kind for each in await asyncio.gather(*answers)} == {Told.ACCEPTED}
         assert len(sequencer.venue) == 0
+
+
+NOT_LOOKED_AT = {
+    Kind.NEW: {"side", "type", "tif", "flags", "stp", "price", "quantity", "display", "trigger"},
+    Kind.CANCEL: set[str](),
+    Kind.REPLACE: {"price", "quantity", "trigger"},
+    Kind.MASS_CANCEL: {"side"},
+}
+"""What a request of a kind may say, beside kind, book, id, account and its own number."""
+
+
+@pytest.mark.parametrize("kind", NOT_LOOKED_AT)
+def test_each_field_that_a_request_must_leave_empty_makes_it_malformed(kind: Kind) -> None:
+    names = [name for name in COMMAND.names or () if name not in {"kind", "account", "id", "book", "sequence"}]
+    rows = np.zeros(len(names) + 1, COMMAND)
+    rows["kind"], rows["book"], rows["sequence"], rows["account"] = kind, 2**32 - 1, 2**64 - 1, 7
+    rows["id"] = kind != Kind.MASS_CANCEL
+    for row, name in zip(rows, names, strict=False):
+        row[name] = 1
+    wrong = faulty(rows, 7)
+    assert not wrong[-1]
+    assert {name for name, is_wrong in zip(names, wrong, strict=False) if not is_wrong} == NOT_LOOKED_AT[kind]
+    assert faulty(rows, 8).all(), "of another account"

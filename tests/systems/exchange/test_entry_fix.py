@@ -376,3 +376,34 @@ async def test_both_protocols_tell_of_the_same_account() -> None:
             await asyncio.sleep(0.05)
             assert ann.last(35, 150, 11, 38, 44) == ["8", "0", "1", "50", "5"]
         ann.transport.close()
+
+
+async def test_accounts_that_are_remembered_no_more_begin_anew_and_are_told_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(ACCOUNTS, "carol", 9)
+    async with serving(accounts=1) as stage:
+        ann = await stage.client("ann")
+        await order(ann, 1, 2, 5, "100")
+        bob = await stage.client("bob")
+        assert {*stage.server._kept} == {7, 8}  # both are there
+        for client in (ann, bob):
+            client.transport.close()
+        await asyncio.sleep(0.05)
+        bob = await stage.client("bob", number=2)
+        assert bob.last(35, 34) == ["A", "2"]
+        assert {*stage.server._kept} == {7, 8}
+        carol = await stage.client("carol")
+        assert {*stage.server._kept} == {7, 8, 9}
+        for client in (bob, carol):
+            client.transport.close()
+        await asyncio.sleep(0.05)
+        carol = await stage.client("carol", number=2)
+        assert {*stage.server._kept} == {8, 9}  # Ann logged on the longest ago
+        ann = await stage.client("ann", _141="Y")
+        assert ann.told[0].get(34) == "1"
+        assert ann.last(35, 97, 150, 11) == ["8", "Y", "0", "1"]
+        await order(ann, 2, 2, 5, "100")
+        assert ann.last(35, 97, 150, 11) == ["8", None, "0", "2"]
+        for client in (ann, carol):
+            client.transport.close()

@@ -139,7 +139,7 @@ async def test_reports_that_were_kept_are_those_that_were() -> None:
         order = Command(Kind.NEW, 7 << 32 | 5, 7, Side.SELL, price=100, quantity=5)
         await sequencer.submit(rows([(1, order)]))
         await reports.reached(sequencer.last)
-        kept = reports.dump()
+        kept = await reports.dump()
     again = Reports(sequencer)
     again.load(kept)
     assert (again.highest(7), again.books, again._live) == (5, reports.books, reports._live)
@@ -162,7 +162,7 @@ async def test_what_is_damaged_or_of_another_stream_is_passed_over(tmp_path: Pat
     async with Readers(sequencer, tmp_path):
         pass
     if damage == "cut":
-        for name in ("reports", "image"):
+        for name in ("reports", "feed"):
             (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-7])
     if damage == "of another stream":
         sequencer = MemorySequencer(ReferenceVenue())
@@ -208,9 +208,7 @@ async def test_readers_whose_beginning_is_gone_begin_with_the_venue(tmp_path: Pa
     new = Command(Kind.NEW, 7 << 32 | 5, 7, Side.SELL, price=100, quantity=5, display=2)
     stop = Command(Kind.NEW, 7 << 32 | 6, 7, Side.BUY, price=120, quantity=5, trigger=110)
     await sequencer.submit(rows([(1, new), (1, stop)]))
-    with pytest.raises(LookupError):
-        await Readers(sequencer, tmp_path).__aenter__()
-    async with Readers(sequencer, tmp_path, dump=venue.dump) as readers:
+    async with Readers(sequencer, tmp_path) as readers:
         same_depth(readers.feed.depth(1, levels=None), venue)
         assert (len(readers.feed.image), readers.reports.books, readers.reports.highest(7)) == (2, {1}, 6)
         with pytest.raises(ForgottenError):
@@ -233,7 +231,7 @@ async def test_what_stopped_halfway_is_not_kept_and_a_disk_that_fails_ends_nothi
         folder.unlink()
         await asyncio.sleep(1)
         before = {path.name: path.read_bytes() for path in folder.iterdir()}
-        assert {*before} == {"reports", "image"}
+        assert {*before} == {"reports", "feed"}
     with pytest.raises(LookupError):
         async with Readers(sequencer, folder, every_s=1.0):
             for _ in range(2):

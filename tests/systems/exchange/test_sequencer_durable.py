@@ -348,10 +348,25 @@ async def test_a_venue_that_comes_to_another_state_is_refused_with_the_command(t
         assert it.last == 10
 
 
+async def test_a_log_that_lost_its_end_while_nothing_ran_is_refused(tmp_path: Path) -> None:
+    await fed(tmp_path, 10)
+    (file,) = tmp_path.rglob("*.log")
+    whole = file.read_bytes()
+    for damaged in (whole[:-1], whole[:-128]):  # a frame that is torn, and one that is not there
+        file.write_bytes(damaged)
+        with pytest.raises(LogDamagedError, match="the log was closed whole"):
+            await sequencer(tmp_path).__aenter__()
+        assert file.read_bytes() == damaged
+    file.write_bytes(whole)
+    async with sequencer(tmp_path) as it:
+        assert it.last == 10
+
+
 async def test_a_log_that_ends_before_its_snapshot_is_refused(tmp_path: Path) -> None:
     await fed(tmp_path, 10, snapshot_commands=10)
     (file,) = tmp_path.rglob("*.log")
     file.write_bytes(file.read_bytes()[: 64 + 64 + 128 * 8])
+    (file.parent / "sealed").unlink()  # as if the process had died
     with pytest.raises(LogDamagedError, match="ends with command 8, before snapshot 10"):
         await sequencer(tmp_path).__aenter__()
 

@@ -148,6 +148,46 @@ def test_a_new_file_whose_header_was_never_written_is_removed(tmp_path: Path) ->
     again.close()
 
 
+@pytest.mark.parametrize("damage", ["torn", "flipped", "shorter", "file gone", "all gone", "header torn"])
+def test_a_log_that_was_closed_whole_has_no_torn_tail(tmp_path: Path, damage: str) -> None:
+    log = opened(tmp_path, segment_bytes=SMALL)
+    put(log, 0, 1_200, 2)
+    log.seal()
+    log.close()
+    files = sorted(tmp_path.glob("*.log"))
+    assert len(files) == 2
+    data = files[-1].read_bytes()
+    match damage:
+        case "torn":
+            files[-1].write_bytes(data[:-1])
+        case "flipped":
+            files[-1].write_bytes(data[:-9] + b"x" + data[-8:])
+        case "shorter":
+            files[-1].write_bytes(data[:64])
+        case "header torn":
+            files[-1].write_bytes(data[:9])
+        case _:
+            for path in files[-1:] if damage == "file gone" else files:
+                path.unlink()
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(LogDamagedError, match="the log was closed whole"):
+        opened(tmp_path, segment_bytes=SMALL)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_log_that_was_opened_again_may_have_any_end_after_a_crash(tmp_path: Path) -> None:
+    log = opened(tmp_path)
+    frames = put(log, 0, 2)
+    log.seal()
+    log.close()
+    again = opened(tmp_path)
+    more = put(again, 3)
+    again.close()
+    (file,) = tmp_path.glob("*.log")
+    file.write_bytes(file.read_bytes()[: -len(more[0]) - 1])  # torn further back than where it was sealed
+    assert opened(tmp_path).end == frames[0].mark
+
+
 def test_damage_in_the_middle_is_refused_and_nothing_is_changed(tmp_path: Path) -> None:
     log = opened(tmp_path)
     frames = put(log, 0, 2, 3)
@@ -161,6 +201,21 @@ def test_damage_in_the_middle_is_refused_and_nothing_is_changed(tmp_path: Path) 
     assert raised.value.offset == 128
     assert "empty this node's folder" in str(raised.value)
     assert file.read_bytes() == data
+
+
+def test_what_somebody_wrote_into_two_commands_is_not_taken_for_a_frame(tmp_path: Path) -> None:
+    log = opened(tmp_path)
+    put(log, 0, 2)
+    end, commands = log.end, orders(1, 4)
+    # A whole frame, from the middle of one record to that of the next: the number in between passes for its digest.
+    forged = Frame.after(end, np.zeros(0, COMMAND), at_ns=9, epoch=2, digest=log.end.sequence + 2).head
+    commands.view("u1")[64 + 16 : 64 + 80] = np.frombuffer(forged, "u1")
+    log.append(frame := Frame.after(end, commands, at_ns=9))
+    assert forged in frame.parts[1].tobytes()
+    log.close()
+    (file,) = tmp_path.glob("*.log")
+    file.write_bytes(file.read_bytes()[:-1])
+    assert opened(tmp_path).end == end
 
 
 def test_a_missing_file_is_a_gap(tmp_path: Path) -> None:
@@ -327,7 +382,7 @@ def damaged(data: bytes, what: str, at: int, size: int) -> bytes:
         case "zero":
             return data[:at] + bytes(len(data[at : at + size])) + data[at + size :]
         case "insert":
-            return data[:at] + bytes(size) + data[at:]
+            return data[:at] + bytes(size // 64 * 64) + data[at:]  # by blocks, as disks and file systems do
         case "swap":
             half = data[at : at + size]
             return data[:at] + half[::-1] + data[at + size :]

@@ -309,6 +309,29 @@ async def test_a_standby_joins_anew_where_it_is_not_known_whether_the_leader_may
     assert list(cluster.nodes["b"].replica.venue.taken) == [1]
 
 
+async def test_a_standby_is_told_of_once_it_may_lead_and_not_before(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path)
+    for name in ("w", "a"):
+        await cluster.start(name)
+    await cluster.until(lambda: cluster.leaders)
+    (leader,) = cluster.leaders
+    ask, late = leader._asking.ask, asyncio.Event()
+
+    async def lossy(asked: Asked) -> Message | None:
+        return await ask(asked) if asked.what is not Ask.JOIN or late.is_set() else None
+
+    leader._asking.ask = lossy  # type: ignore[method-assign]
+    await cluster.start("b")
+    await cluster.until(lambda: leader.leading is not None and leader.leading.standby)
+    await asyncio.sleep(0.3)
+    assert leader.look()["standby"] == ""
+    late.set()
+    await cluster.until(lambda: leader.look()["standby"] == "b")
+    await cluster.kill("a")
+    await cluster.until(lambda: cluster.leaders, limit_s=1.0)
+    await cluster.stop()
+
+
 async def test_a_standby_joins_a_leader_that_always_has_something_to_do(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path)
     cluster.cables.slowest_s = 0.02
@@ -517,6 +540,21 @@ async def test_what_ran_alone_goes_on_in_two(tmp_path: Path) -> None:
         await cluster.start(name)
     assert (await cluster.submit(await cluster.paired())).sequence == 4
     assert list(cluster.nodes["b"].replica.venue.taken)[:3] == [1, 2, 3]
+    await cluster.stop()
+
+
+async def test_a_new_witness_lets_nobody_begin_who_lacks_the_log_that_is_there(tmp_path: Path) -> None:
+    async with DurableSequencer(tmp_path / "b", Tally) as alone:
+        await alone.submit(orders(1, 3))
+    cluster = Cluster(tmp_path, next_order=4)
+    network = MemoryNetwork(cluster.cables, "w")
+    cluster.witness = await Witness(tmp_path / "w", network=network, listen="w", epoch=1).__aenter__()
+    await cluster.start("a")  # which may begin, as far as it knows, and has nothing
+    await asyncio.sleep(3)
+    assert cluster.leaders == []
+    await cluster.start("b")
+    assert (await cluster.submit(await cluster.paired())).node == "b"
+    assert list(cluster.nodes["a"].replica.venue.taken)[:3] == [1, 2, 3]
     await cluster.stop()
 
 

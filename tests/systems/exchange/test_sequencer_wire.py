@@ -143,9 +143,14 @@ def test_a_mark_of_another_length_is_none() -> None:
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        (["--listen", "10.0.0.7:7101"], "10.0.0.7:7101 is not on this machine, and nothing is encrypted"),
+        (
+            ["--listen", "10.0.0.7:7101"],
+            "10.0.0.7:7101 is not on this machine, and without TLS all that travels can be read and forged",
+        ),
         (["--listen", "127.0.0.1:7101", "--peer", "example.org:1"], "example.org:1 is not on this machine"),
         (["--listen", "localhost:7101"], "a leader needs --name, --peer and --witness"),
+        (["--listen", "10.0.0.7:7101", "--tls", "tls"], "--tls needs --domain, and --caller with the name"),
+        (["--listen", "10.0.0.7:7101", "--tls", "tls", "--domain", "x", "--caller", "b"], "No such file"),
     ],
 )
 def test_a_process_that_cannot_be_right_says_why_and_does_not_start(

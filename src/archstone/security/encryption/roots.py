@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 from archstone import world
+from archstone.data import put
 from archstone.security.encryption.errors import RootKeyError
 from archstone.security.encryption.ring import KEY_BYTES, SealRing
-from archstone.security.private_files import put, taken
+from archstone.security.private_files import PRIVATE, taken
 
 __all__ = ["RootKeys"]
 
@@ -128,4 +129,4 @@ def _insecure(path: str, mode: int) -> RootKeyError:
 
 def _write(path: Path, keys: Sequence[bytes], *, replace: bool) -> None:
     text = json.dumps({"keys": [base64.b64encode(key).decode("ascii") for key in keys]})
-    put(path, text.encode(), replace=replace)
+    put(path, text.encode(), mode=PRIVATE, replace=replace)

@@ -12,6 +12,8 @@ from archstone.resilience import SharedState
 from archstone.security import (
     Allowed,
     Audits,
+    BreachedList,
+    BreachedPasswords,
     DataKeys,
     FileAnchor,
     KeyFile,
@@ -70,8 +72,14 @@ _PACES: Final = {
 
 def passwords(environment: Environment) -> Passwords:
     """Return what hashes and checks passwords."""
-    url = _option(environment, "breached_passwords", "")
-    return Passwords(policy=POLICY, breached=PwnedPasswords(url) if url else None)
+    return Passwords(policy=POLICY, breached=_breached(_option(environment, "breached_passwords", "")))
+
+
+def _breached(url: str) -> BreachedPasswords | None:
+    if not url:
+        return None
+    parts = urlsplit(url)
+    return BreachedList(parts.path) if parts.scheme == "file" else PwnedPasswords(url)
 
 
 def audits(environment: Environment) -> Audits:
@@ -99,14 +107,16 @@ def limits(environment: Environment) -> SharedState | None:
 def safeguards(environment: Environment) -> Safeguards:
     """Return what guards accounts."""
     origin = _public_url(environment)
-    if urlsplit(origin).scheme != "https":
+    is_public, asked = urlsplit(origin).scheme == "https", _option(environment, "admins_need_factor", "auto")
+    if not is_public:
         origin = _PUBLIC_URL  # browsers have no passkeys elsewhere, except on localhost, whatever its port
     host = urlsplit(origin).hostname or ""
     return Safeguards(
         keys=KeyFile(environment.data / "factors-key.json").load(),
         passkeys=Passkeys(rp_id=host, rp_name="Archstone Shop", origins=[origin]),
         shared=environment.provided.get(SharedState),
-        admins_need_factor=_option(environment, "admins_need_factor", "no") == "yes",
+        admins_need_factor=is_public if asked == "auto" else asked == "yes",
+        sign_up_by_mail=_option(environment, "sign_up", "at-once") == "by-mail",
     )
 
 

@@ -88,7 +88,12 @@ shop = System(
     promote=UserAdmin.grant,
     roles=ROLES,
     options=[
-        Option("mailer", about="Where mails go: `files`, in the data folder, or smtp://host[:port].", default="files"),
+        Option(
+            "mailer",
+            about="Where mails go: `files`, in the data folder, or smtps://host, smtp+starttls://host, smtp://localhost.",
+            default="files",
+            connects=True,
+        ),
         Option("payments", about="Who takes the money: `bank`, embedded, or the name of a plug-in.", default="bank"),
         Option("payments_*", about="What the plug-in of payments asks for."),
         Option(
@@ -98,7 +103,10 @@ shop = System(
             choices=("saga", "choreography"),
         ),
         Option(
-            "cache", about="Where what is only looked at is kept near: `memory:`, or redis://HOST.", default="memory:"
+            "cache",
+            about="Where what is only looked at is kept near: `memory:`, or rediss://HOST.",
+            default="memory:",
+            connects=True,
         ),
         Option(
             "root_keys",
@@ -120,15 +128,26 @@ shop = System(
         ),
         Option(
             "admins_need_factor",
-            about="Whether administrators are none until they have a second factor.",
-            default="no",
-            choices=("no", "yes"),
+            about="Whether administrators are none until they have a second factor; `auto`: where public_url is https.",
+            default="auto",
+            choices=("auto", "no", "yes"),
+        ),
+        Option(
+            "sign_up",
+            about="Accounts are made `at-once`, or `by-mail` for who opens a link: nobody learns who has one.",
+            default="at-once",
+            choices=("at-once", "by-mail"),
         ),
         Option(
             "limits",
-            about="Where tries, sign-ups, mails and requests are counted for all processes: redis://..., sqlite:///...",
+            about="Where tries, sign-ups, mails and requests are counted for all processes: rediss://..., sqlite:///...",
+            connects=True,
         ),
-        Option("breached_passwords", about="URL of a service that knows passwords from breaches, by its range API."),
+        Option(
+            "breached_passwords",
+            about="What knows passwords from breaches: the URL of a service by its range API, or file:///LIST.",
+            connects=True,
+        ),
         Option("audit_keep_days", about="How long the records of audit logs are kept, days.", default="730"),
         Option("images_allow", about="Hosts that are asked for pictures though they are not public: HOST:PORT, ..."),
     ],

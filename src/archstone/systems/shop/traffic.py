@@ -144,6 +144,8 @@ _BUYERS: Final = (20, 1000)
 class ShopLoad:
     """The crowd that a surge sends: everybody signed in, so that the limit of one address is not what is measured."""
 
+    never = ("oversold",)
+
     def __init__(self, mix: Mix = SURGE) -> None:
         self._mix = mix
         self._run = ""

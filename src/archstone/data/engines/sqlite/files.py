@@ -1,4 +1,4 @@
-"""What a database must know about disks: folders that survive a power cut, the price of a sync, network disks."""
+"""What a database must know about disks: the price of a sync, network disks."""
 
 import os
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Final
 
 from archstone.data.errors import NetworkFileSystemError, UnknownEngineError
 
-__all__ = ["make_folder", "measured_sync_s", "path_of", "refuse_network_disk", "sync_folder"]
+__all__ = ["measured_sync_s", "path_of", "refuse_network_disk"]
 
 _NETWORK: Final = frozenset(
     {"afs", "autofs", "beegfs", "ceph", "cifs", "coda", "davfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4"}
@@ -28,23 +28,6 @@ def path_of(url: str) -> Path:
     if "?" in url:
         raise UnknownEngineError(url, "takes no query; settings are arguments of Database")
     return Path(url[len(prefix) :])
-
-
-def make_folder(folder: Path) -> None:
-    """Create `folder` and its parents where missing, each synced into its parent."""
-    missing = [folder, *folder.parents]
-    for path in reversed([path for path in missing if not path.exists()]):
-        path.mkdir(exist_ok=True)
-        sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable: a new file is lost in a power cut until its folder is synced."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def measured_sync_s(folder: Path, clock: Callable[[], float]) -> float:
@@ -82,7 +65,7 @@ def refuse_network_disk(file: Path, mounts: Path = Path("/proc/self/mountinfo"))
 
 
 def _kind_of(file: Path, lines: list[str]) -> str:
-    best, kind = -1, ""
+    best, kind, name = -1, "", f"{file}/"
     for line in lines:
         left, _, right = line.partition(" - ")
         fields = left.split(" ")
@@ -90,6 +73,6 @@ def _kind_of(file: Path, lines: list[str]) -> str:
             continue
         point = fields[4].replace("\\040", " ")
         # Later lines cover earlier ones on the same point, so >= and not >.
-        if file.is_relative_to(point) and len(point) >= best:
+        if name.startswith(f"{point.rstrip('/')}/") and len(point) >= best:
             best, kind = len(point), right.split(" ")[0]
     return kind

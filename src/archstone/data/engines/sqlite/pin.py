@@ -8,9 +8,9 @@ from pathlib import Path
 from threading import Event
 from typing import Final
 
-from archstone.data.engines.sqlite.files import sync_folder
 from archstone.data.engines.sqlite.translate import translated
 from archstone.data.errors import DatabaseError, MisuseError
+from archstone.data.files import sync_folder
 
 __all__ = ["SqlitePin"]
 

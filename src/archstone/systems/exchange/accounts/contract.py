@@ -12,6 +12,7 @@ from archstone.systems.exchange.desk.contract import Value
 
 __all__ = [
     "AccountAdmin",
+    "AccountNumber",
     "Accounts",
     "Browsers",
     "Email",
@@ -29,14 +30,17 @@ __all__ = [
     "SignInError",
     "TooManyTriesError",
     "UnknownEmailError",
+    "UnknownHolderError",
     "UnknownKeyError",
     "Visitor",
     "WeakPasswordError",
+    "WrongPasswordError",
     "browser_mark",
 ]
 
 Role = Literal["trader", "watcher", "admin"]
 Scope = Literal["orders:read", "orders:write"]
+AccountNumber = Annotated[int, Field(ge=1, le=2**32 - 1)]
 NewPassword = Annotated[str, StringConstraints(min_length=8, max_length=200)]
 OfferedPassword = Annotated[str, StringConstraints(max_length=200)]
 Mark = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -72,6 +76,13 @@ class SignInError(DomainError, code="exchange.sign-in", status=401):
 
     def __str__(self) -> str:
         return "e-mail address or password is wrong"
+
+
+class WrongPasswordError(DomainError, code="exchange.wrong-password", status=403):
+    """Who is signed in was asked for the password again, and gave another. Nothing was changed."""
+
+    def __str__(self) -> str:
+        return "this is not the password of the account that is signed in: nothing was changed"
 
 
 class WeakPasswordError(DomainError, code="exchange.weak-password", status=422):
@@ -123,6 +134,17 @@ class UnknownEmailError(DomainError, code="exchange.unknown-email", status=404):
 
     def __str__(self) -> str:
         return f"nobody has registered as {self.email}: register first, then be given a role"
+
+
+class UnknownHolderError(DomainError, code="exchange.unknown-holder", status=404):
+    """Nobody has opened an account of this number."""
+
+    def __init__(self, account: int) -> None:
+        super().__init__(account)
+        self.account = account
+
+    def __str__(self) -> str:
+        return f"nobody has opened account {self.account}: nothing was ended"
 
 
 class Visitor(Value):
@@ -197,6 +219,26 @@ class Accounts(Contract, version="1.0"):
         """Return whose account it is."""
         ...
 
+    @command(
+        "/accounts/password", public=True, requires="account:write",
+        raises=(WrongPasswordError, WeakPasswordError, TooManyTriesError, NoSessionError), record=False,
+        key_required=False,
+    )  # fmt: skip
+    async def change_password(self, current: OfferedPassword, new: NewPassword) -> Session:
+        """Change the password. Every session and token of the account ends; the token that is returned is a new one.
+
+        API keys stay. A trial account has no password that could be changed.
+        """
+        ...
+
+    @command(
+        "/accounts/sign-out", public=True, requires="account:write", raises=(NoSessionError,), record=False,
+        key_required=False,
+    )  # fmt: skip
+    async def sign_out(self) -> None:
+        """End every session and every token of the account, this one too. API keys stay: each is ended by its id."""
+        ...
+
     @query("/keys", public=True, requires="account:read")
     async def keys(self) -> KeyPage:
         """Return the account's API keys."""
@@ -242,7 +284,15 @@ class AccountAdmin(Contract, version="1.0"):
 
     @command("/accounts/roles", public=True, requires="accounts:grant", raises=(UnknownEmailError,), key_required=False)
     async def grant(self, email: Email, role: Role) -> Visitor:
-        """Give an account another role."""
+        """Give an account another role. Its tokens end, as the old role is in them; its browsers have the new one."""
+        ...
+
+    @command(
+        "/accounts/{account}/shut-out", public=True, requires="accounts:grant", raises=(UnknownHolderError,),
+        record=False, key_required=False,
+    )  # fmt: skip
+    async def shut_out(self, account: AccountNumber) -> None:
+        """End every session, token and API key of an account, such as one that was stolen. Its orders stay."""
         ...
 
 

@@ -8,6 +8,7 @@ from datetime import date
 from typing import Final, NamedTuple
 
 from archstone import world
+from archstone.security import AUDIT_SCHEMA, Audits
 from archstone.services import Service, every, on
 from archstone.systems.exchange.clearing import statements
 from archstone.systems.exchange.clearing.contract import (
@@ -21,13 +22,14 @@ from archstone.systems.exchange.clearing.contract import (
 from archstone.systems.exchange.clearing.fees import FeeSchedule
 from archstone.systems.exchange.clearing.ledger import Ledger
 from archstone.systems.exchange.clearing.owners import STAFF_ONLY, AccountRule
-from archstone.systems.exchange.clearing.postings import entry_of_payment, entry_of_trade, reversal_of
+from archstone.systems.exchange.clearing.postings import entry_of_carried, entry_of_payment, entry_of_trade, reversal_of
 from archstone.systems.exchange.clearing.settlement import Settlement
 from archstone.systems.exchange.tape.events import FactsTold
 
 __all__ = ["ClearingService"]
 
 _SETTLED_TOGETHER: Final = 5_000
+_SWEEP_S: Final = 3600.0
 _NEXT: Final = "SELECT number, through FROM early WHERE number = :number"
 
 
@@ -47,6 +49,10 @@ class ClearingService(Service, Clearing, name="clearing"):
     fees: FeeSchedule = FeeSchedule()
     settlement: Settlement = Settlement()
     owners: AccountRule = STAFF_ONLY
+    audits: Audits = Audits("sqlite:///audit.db")
+    """Corrections are on record beside the ledger; without a key and an anchor given, their chain has none."""
+
+    schemas = (AUDIT_SCHEMA,)
 
     @on(FactsTold)
     async def book(self, event: FactsTold) -> None:
@@ -56,7 +62,8 @@ class ClearingService(Service, Clearing, name="clearing"):
             entry_of_trade(trade, values[trade.book], fees=self.fees, settlement=self.settlement)
             for trade in event.trades
         ]
-        await Ledger(self.tx).book([*trades, *map(entry_of_payment, event.payments)])
+        others = [*map(entry_of_payment, event.payments), *map(entry_of_carried, event.carried)]
+        await Ledger(self.tx).book([*trades, *others])
         await self._note(event)
 
     async def _note(self, event: FactsTold) -> None:
@@ -78,6 +85,11 @@ class ClearingService(Service, Clearing, name="clearing"):
         """Settle what is due, at most 5,000 accounts' assets in one transaction."""
         today = self.settlement.today(world.now())
         await Ledger(self.tx).settle(today, at_us=world.now_us(), limit=_SETTLED_TOGETHER)
+
+    @every(_SWEEP_S)
+    async def forget_records(self) -> None:
+        """Delete audit records whose time is over."""
+        await self.audits.of(self.db, self.name).sweep(self.tx)
 
     async def balances(self, account: int) -> AccountBalances:
         if not self._sees(account):
@@ -115,6 +127,9 @@ class ClearingService(Service, Clearing, name="clearing"):
         transfers = await ledger.transfers(entry)
         at_us = world.now_us()
         await ledger.add([reversal_of(entry, transfers, at_us=at_us, reason=reason, by=self.principal.id)])
+        await self.audits.of(self.db, self.name).record(
+            "clearing.reversed", subject=str(entry), details={"reason": reason}, tx=self.tx
+        )
         return await self.tx.one(int, "SELECT position FROM entries WHERE reverses = :entry", entry=entry)
 
     def _sees(self, account: int) -> bool:

@@ -1,57 +1,45 @@
-"""All that people look at, read from the stream of batches alone: depth, trades, candles, orders, accounts.
+"""What nobody else keeps of the stream of batches: orders, fills, money and positions of each account; a book's day.
 
 Promise: after the same batches it shows the same; it asks the venue nothing, so it can stand in another process. What
-is kept is bounded for each book and account, see `candles` and `ledger`; live orders are as many as the venue has.
+is kept is bounded for each account, see `ledger`; live orders are as many as the venue has. Depth, trades and candles
+are the feed's, what accounts are told is the reports'.
 """
 
+import asyncio
+import zlib
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Final
 
-from archstone.systems.exchange.desk.candles import Candles
-from archstone.systems.exchange.desk.ledger import Account, Fill, Order, Report
-from archstone.systems.exchange.matching import Kind, Phase, Reason, Side, Told
+from pydantic import TypeAdapter
+
+from archstone.systems.exchange.clearing import FeeSchedule
+from archstone.systems.exchange.desk.ledger import KEEP_ENDED, KEEP_FILLS, Account, Fill, Order, Position, Role, Status
+from archstone.systems.exchange.matching import Limit, Phase, Told
+from archstone.systems.exchange.reading import Reader
 from archstone.systems.exchange.sequencer import Batch
-from archstone.systems.exchange.venue import order_of
+from archstone.systems.exchange.venue import accounts, market, order_of
+from archstone.systems.exchange.venue.state import State
 
-__all__ = ["KEEP_TRADES", "Board", "Book", "Level", "News", "Trade", "day_of"]
-
-KEEP_TRADES: Final = 1_000
-"""Trades of a book that can still be asked for."""
+__all__ = ["Board", "Book", "day_of"]
 
 _DAY_NS: Final = 86_400 * 1_000_000_000
+_VERSION: Final = 2
+_MARK: Final = b"exchange board %d %08x\n"
+_SLICE: Final = 1_000
+"""Orders and fills that are put into bytes before others get a turn: some milliseconds' worth."""
 
 Row = dict[str, int]
 
 
-class Trade(NamedTuple):
-    """A trade, as everybody sees it."""
-
-    sequence: int
-    at_ns: int
-    price: int
-    lots: int
-    side: int
-    """Of who came; 0: an auction."""
-
-
-class Level(NamedTuple):
-    """One price of one side."""
-
-    price: int
-    lots: int
-    """That are shown."""
-    orders: int
-
-
 @dataclass(slots=True)
 class Book:
-    """One book."""
+    """One book's figures."""
 
     value: int
     """Cents a lot is worth per tick."""
-    phase: int = Phase.CONTINUOUS
     last: int = 0
     """Price of the newest trade, or what stands for it before there was one."""
     first: int = 0
@@ -62,60 +50,41 @@ class Book:
     lots: int = 0
     day: int = 0
     """Whose figures these are: days since 1970. It ends when the book closes."""
-    levels: dict[int, dict[int, Level]] = field(default_factory=lambda: {Side.BUY: {}, Side.SELL: {}})
-    trades: deque[Trade] = field(default_factory=lambda: deque[Trade](maxlen=KEEP_TRADES))
-    candles: Candles = field(default_factory=Candles)
-
-    def depth(self, side: int, levels: int) -> list[Level]:
-        """Return the best `levels` prices of a side, the best first."""
-        found = sorted(self.levels[side].values(), reverse=side == Side.BUY)
-        return found[:levels]
-
-    def count(self, side: int, price: int, lots: int, orders: int = 0) -> None:
-        """Count lots and orders in or out at a price. Orders without a price are in no level."""
-        if not price:
-            return
-        side_levels = self.levels[side]
-        _, had_lots, had_orders = side_levels.get(price, (price, 0, 0))
-        level = Level(price, had_lots + lots, had_orders + orders)
-        if level.orders:
-            side_levels[price] = level
-        else:
-            side_levels.pop(price, None)
 
     def begin(self, day: int) -> None:
         """Begin the figures of a day."""
         self.first, self.high, self.low, self.lots, self.day = self.last, 0, 0, 0, day
 
-    def trade(self, trade: Trade) -> None:
+    def trade(self, price: int, lots: int) -> None:
         """Take note of a trade."""
-        self.last = trade.price
-        self.first = self.first or trade.price
-        self.high, self.low = max(self.high, trade.price), min(self.low or trade.price, trade.price)
-        self.lots += trade.lots
-        self.trades.append(trade)
-        self.candles.add(trade.at_ns, trade.price, trade.lots)
+        self.last = price
+        self.first = self.first or price
+        self.high, self.low = max(self.high, price), min(self.low or price, price)
+        self.lots += lots
 
 
-class News(NamedTuple):
-    """What a batch has changed."""
-
+@dataclass(frozen=True, slots=True)
+class _Head:
     sequence: int
-    """Of its last command."""
-    books: set[int]
-    """Whose depth, phase or last price may be another."""
-    trades: dict[int, list[Trade]]
-    """By book, oldest first."""
-    reports: dict[int, list[Report]]
-    """By account, oldest first."""
+    at_ns: int
+    killed: bool
+    books: dict[int, Book]
 
 
-class Board:
+_HEAD: Final = TypeAdapter(_Head)
+_ACCOUNT: Final = TypeAdapter(Account)
+
+
+class Board(Reader):
     """What the batches so far have come to."""
 
-    def __init__(self) -> None:
-        self.sequence = 0
-        """Of the last command that was read."""
+    def __init__(self, *, fees: FeeSchedule | None = None) -> None:
+        """Begin before the first command.
+
+        Args:
+            fees: What trading costs: those of clearing, which books them. None: what they are by default.
+        """
+        super().__init__()
         self.at_ns = 0
         self.killed = False
         """Whether nobody's orders are taken."""
@@ -123,15 +92,15 @@ class Board:
         self.accounts: dict[int, Account] = {}
         self.orders: dict[int, Order] = {}
         """Live ones, by id."""
+        self._fees = fees = fees or FeeSchedule()
+        self._rates: Mapping[Role, int] = {
+            "taker": fees.taker_ppm, "maker": fees.maker_ppm, "auction": fees.auction_ppm,
+        }  # fmt: skip
         self._at = 0
         """The number of the command that is being read."""
-        self._news = News(0, set(), {}, {})
         self._acts: Mapping[int, Callable[[Row, Row], None]] = {
             Told.ACCEPTED: self._accepted,
-            Told.REJECTED: self._rejected,
             Told.TRADED: self._traded,
-            Told.RESTED: self._rested,
-            Told.REFRESHED: self._rested,
             Told.CANCELED: self._canceled,
             Told.REPLACED: self._replaced,
             Told.TRIGGERED: self._triggered,
@@ -143,171 +112,183 @@ class Board:
             Told.KILLED: self._killed,
         }
 
-    def read(self, batch: Batch) -> News:
-        """Take in the next batch and return what it has changed. One that was read already changes nothing."""
-        self._news = News(batch.last, set(), {}, {})
+    def take(self, batch: Batch) -> None:
+        """Take in a batch. Commands that are in it already are skipped."""
         if batch.last <= self.sequence:
-            return self._news
+            return
         self.at_ns = batch.at_ns
         commands, events = _rows(batch.commands), _rows(batch.events)
         for event in events:
-            command = commands[event["command"]]
             self._at = batch.first + event["command"]
-            if (act := self._acts.get(event["kind"])) is not None:
-                act(event, command)
+            if self._at > self.sequence and (act := self._acts.get(event["kind"])) is not None:
+                act(event, commands[event["command"]])
         self.sequence = batch.last
-        return self._news
 
     # Orders
 
     def _accepted(self, event: Row, command: Row) -> None:
-        account, number = order_of(event["id"])
+        if (owner := self._account(order_of(event["id"])[0])) is None:
+            return
         order = Order(
             event["id"], command["book"], event["side"], command["type"], command["tif"], command["flags"],
             event["price"], event["quantity"], command["display"], command["trigger"], self.at_ns,
             left=event["quantity"], status="sleeping" if command["trigger"] else "working",
         )  # fmt: skip
-        self.orders[order.id] = order
-        owner = self._account(account)
-        owner.live[number] = order
-        owner.last_number = max(owner.last_number, number)
-        self._report(event, order.book)
-
-    def _rejected(self, event: Row, command: Row) -> None:
-        if command["kind"] not in {Kind.NEW, Kind.CANCEL, Kind.REPLACE}:
-            return
-        self._report({**event, "id": command["id"]}, command["book"], account=command["account"])
-        account, number = order_of(command["id"])
-        if command["kind"] == Kind.NEW and account == command["account"] and event["reason"] != Reason.NO_ACCOUNT:
-            # Whether a refused order has used up its number is the venue's to say: nobody here gives it again.
-            owner = self._account(account)
-            owner.last_number = max(owner.last_number, number)
+        self.orders[order.id] = owner.live[order.number] = order
 
     def _traded(self, event: Row, command: Row) -> None:
-        pair = ((event["id"], event["left"]), (event["other"], event["other_left"]))
         taker, price, lots = event["side"], event["price"], event["quantity"]
+        roles: tuple[Role, Role] = ("taker", "maker") if taker else ("auction", "auction")
         book_number = command["book"]
-        for place, (key, left) in enumerate(pair):
+        sides = zip((event["id"], event["other"]), (event["left"], event["other_left"]), roles, strict=True)
+        for key, left, role in sides:
             order = self.orders.get(key)
             if order is None:  # its beginning is older than all that was read
                 continue
             book_number = order.book
-            role = "auction" if not taker else ("taker", "maker")[place]
-            owner = self._account(order_of(key)[0])
-            owner.trade(order, lots=lots, price=price, value=self.books[book_number].value)
-            owner.fills.append(Fill(self._at, self.at_ns, book_number, order.number, order.side, price, lots, role))
-            self._show(order, max(0, order.shown - lots))
+            if (owner := self._account(order_of(key)[0])) is None:
+                continue
+            worth = price * self.books[order.book].value
+            owner.trade(order, lots=lots, worth=worth, fee=self._fees.fee(lots * worth, self._rates[role]))
+            owner.fills.append(Fill(self._at, self.at_ns, order.book, order.number, order.side, price, lots, role))
             order.left = left
-            self._report({**event, "id": key, "side": order.side, "left": left}, book_number)
             if not left:
-                self._end(order, "filled")
-        trade = Trade(self._at, self.at_ns, price, lots, taker)
-        self.books[book_number].trade(trade)
-        self._news.books.add(book_number)
-        self._news.trades.setdefault(book_number, []).append(trade)
-
-    def _rested(self, event: Row, command: Row) -> None:
-        if (order := self.orders.get(event["id"])) is not None:
-            order.left = event["left"]
-            if not order.rests:
-                order.rests = True
-                self.books[order.book].count(order.side, order.price, 0, 1)
-            self._show(order, event["quantity"])
-            self._report(event, order.book)
+                self._end(owner, order, "filled")
+        self.books[book_number].trade(price, lots)
 
     def _canceled(self, event: Row, command: Row) -> None:
-        if (order := self.orders.get(event["id"])) is not None:
+        if (found := self._live(event)) is not None:
+            owner, order = found
             order.reason = event["reason"]
-            self._report(event, order.book)
-            self._end(order, "canceled")
+            self._end(owner, order, "canceled")
 
     def _replaced(self, event: Row, command: Row) -> None:
-        order = self.orders.get(event["id"])
-        if order is None:
-            return
-        if not event["other"]:
-            self._take_out(order)
-        order.price, order.left = event["price"], event["quantity"]
-        order.quantity = order.filled + order.left
-        if order.rests:
-            self._show(order, min(order.shown, order.left))
-        self._report({**event, "left": order.left}, order.book)
+        if (found := self._live(event)) is not None:
+            _, order = found
+            order.price, order.left = event["price"], event["quantity"]
+            order.quantity = order.filled + order.left
 
     def _triggered(self, event: Row, command: Row) -> None:
-        if (order := self.orders.get(event["id"])) is not None:
+        if (found := self._live(event)) is not None:
+            _, order = found
             order.trigger, order.status = 0, "working"
-            self._report(event, order.book)
 
-    def _end(self, order: Order, how: Any) -> None:
-        self._take_out(order)
+    def _live(self, event: Row) -> tuple[Account, Order] | None:
+        order = self.orders.get(event["id"])
+        owner = None if order is None else self._account(order_of(order.id)[0])
+        return None if order is None or owner is None else (owner, order)
+
+    def _end(self, owner: Account, order: Order, how: Status) -> None:
         order.status = how
         del self.orders[order.id]
-        owner = self._account(order_of(order.id)[0])
         owner.live.pop(order.number, None)
         owner.ended.append(order)
-
-    def _show(self, order: Order, lots: int) -> None:
-        if order.rests:
-            self.books[order.book].count(order.side, order.price, lots - order.shown)
-            order.shown = lots
-            self._news.books.add(order.book)
-
-    def _take_out(self, order: Order) -> None:
-        if order.rests:
-            self.books[order.book].count(order.side, order.price, -order.shown, -1)
-            order.shown, order.rests = 0, False
-            self._news.books.add(order.book)
-
-    def _report(self, event: Row, book: int, *, account: int | None = None) -> None:
-        """Tell whose order it is; a refusal goes to the `account` that asked, whatever its command called the order."""
-        owner, number = order_of(event["id"])
-        account = owner if account is None else account
-        report = Report(
-            self._at, self.at_ns, Told(event["kind"]).name.lower(), book, number, event["side"], event["price"],
-            event["quantity"], event["left"], event["reason"],
-        )  # fmt: skip
-        self._account(account).tell(report)
-        self._news.reports.setdefault(account, []).append(report)
 
     # Books
 
     def _opened(self, event: Row, command: Row) -> None:
-        self.books[command["book"]] = Book(command["price"], command["type"], day=day_of(self.at_ns))
-        self._news.books.add(command["book"])
+        self.books[command["book"]] = Book(command["price"], day=day_of(self.at_ns))
 
     def _phased(self, event: Row, command: Row) -> None:
-        book = self.books[command["book"]]
-        book.phase = event["quantity"]
-        if book.phase == Phase.CLOSED:
-            book.begin(day_of(self.at_ns))
-        self._news.books.add(command["book"])
+        if event["quantity"] == Phase.CLOSED:
+            self.books[command["book"]].begin(day_of(self.at_ns))
 
     def _referred(self, event: Row, command: Row) -> None:
         book = self.books[command["book"]]
         book.last = book.last or event["price"]
         book.first = book.first or event["price"]
-        self._news.books.add(command["book"])
 
     # Accounts
 
-    def _account(self, number: int) -> Account:
-        if number not in self.accounts:
-            self.accounts[number] = Account(number)
-        return self.accounts[number]
+    def _account(self, number: int) -> Account | None:
+        """Return an account. None: what is being read is in it already, see `dump`."""
+        owner = self.accounts.get(number)
+        if owner is None:
+            owner = self.accounts[number] = Account(number)
+        return owner if self._at > owner.sequence else None
 
     def _limited(self, event: Row, command: Row) -> None:
-        self._account(command["account"]).limits[command["type"]] = command["quantity"]
+        if (owner := self._account(command["account"])) is not None:
+            owner.limits[command["type"]] = command["quantity"]
 
     def _deposited(self, event: Row, command: Row) -> None:
-        owner = self._account(command["account"])
-        owner.cash += command["quantity"]
-        owner.paid_in += command["quantity"]
+        if (owner := self._account(command["account"])) is not None:
+            owner.cash += command["quantity"]
+            owner.paid_in += command["quantity"]
 
     def _killed(self, event: Row, command: Row) -> None:
-        if command["account"]:
-            self._account(command["account"]).killed = bool(command["type"])
-        else:
+        if not command["account"]:
             self.killed = bool(command["type"])
+        elif (owner := self._account(command["account"])) is not None:
+            owner.killed = bool(command["type"])
+
+    # Kept as bytes
+
+    async def dump(self) -> bytes:
+        """Return it as bytes: a line with version and CRC-32, one of the books, one of each account; JSON.
+
+        All else goes on meanwhile: each account is as it was when its turn came, and says after which command that was.
+        """
+        lines = [_HEAD.dump_json(_Head(self.sequence, self.at_ns, self.killed, self.books))]
+        done = 0
+        for owner in [*self.accounts.values()]:
+            owner.sequence = self.sequence
+            lines.append(_ACCOUNT.dump_json(owner))
+            done += 1 + len(owner.live) + len(owner.ended) + len(owner.fills)
+            if done >= _SLICE:
+                done = 0
+                await asyncio.sleep(0)
+        kept = b"\n".join(lines)
+        return _MARK % (_VERSION, zlib.crc32(kept)) + kept
+
+    def load(self, kept: bytes) -> None:
+        """Take up what `dump` has made; see `Reader.load`."""
+        mark, _, lines = kept.partition(b"\n")
+        if mark + b"\n" != _MARK % (_VERSION, zlib.crc32(lines)):
+            raise ValueError(f"board of {len(kept)} bytes: it is damaged, or of another version")
+        first, *others = lines.split(b"\n")
+        head = _HEAD.validate_json(first)
+        self.sequence, self.at_ns, self.killed, self.books = head.sequence, head.at_ns, head.killed, head.books
+        for owner in map(_ACCOUNT.validate_json, others):
+            # A file does not say how much of what is bounded is kept.
+            owner.ended, owner.fills = deque(owner.ended, KEEP_ENDED), deque(owner.fills, KEEP_FILLS)
+            self.accounts[owner.number] = owner
+            self.orders |= {order.id: order for order in owner.live.values()}
+
+    def begin(self, state: State, *, sequence: int) -> None:
+        """Begin with a venue: money, positions, limits and live orders are as they are there.
+
+        What a venue does not keep is not there: fills, fees, and orders that have ended. What was paid for a position
+        is not known either, so it is taken to be what the position is worth at the last price.
+        """
+        self.sequence, self.at_ns, self.killed = sequence, state.now_ns, state.killed
+        for number, found in state.accounts.items():
+            self.accounts[number] = _account_of(found, state.markets)
+        for number, each in state.markets.items():
+            last = each.engine.last or each.engine.reference
+            self.books[number] = Book(each.value, last, last, day=day_of(state.now_ns))
+            for order in _orders_of(each, self.at_ns):
+                self.orders[order.id] = self.accounts[order_of(order.id)[0]].live[order.number] = order
+
+
+def _account_of(found: accounts.Account, markets: Mapping[int, market.Market]) -> Account:
+    owner = Account(found.number, found.cash, found.paid_in, killed=found.killed)
+    if any(found.limits[each] != accounts.NO_LIMIT for each in Limit if each != Limit.CREDIT):
+        owner.limits = {int(which): at for which, at in found.limits.items()}
+    for book, held in found.holdings.items():
+        if held.position:
+            owner.positions[book] = Position(held.position, held.position * markets[book].worth)
+    return owner
+
+
+def _orders_of(found: market.Market, at_ns: int) -> list[Order]:
+    return [
+        Order(
+            each.id, found.book, each.side, each.type, each.tif, each.flags, each.price, each.left, each.display,
+            each.trigger, at_ns, left=each.left, status="sleeping" if each.trigger else "working",
+        )
+        for each in chain(*found.engine.queues())
+    ]  # fmt: skip
 
 
 def day_of(at_ns: int) -> int:

@@ -268,9 +268,9 @@ class Position(Value):
     cost: int
     """Cents paid for what is held; below 0: got for what is owed."""
     realised: int
-    """Cents made with what is held no more."""
+    """Cents made with what is held no more, before fees."""
     open_profit: int
-    """Cents that would be made at the last price."""
+    """Cents that would be made at the last price, before fees."""
 
 
 class Portfolio(Value):
@@ -279,10 +279,12 @@ class Portfolio(Value):
     account: int
     cash: int
     paid_in: int
+    fees: int
+    """What trading has cost so far, as clearing books it; `cash` and `worth` do not know of it. Below 0: rebates."""
     worth: int
     """Cash and positions."""
     profit: int
-    """What it is worth less what was paid in."""
+    """What it is worth less fees and what was paid in."""
     exposure: int
     """All positions, each taken as positive."""
     killed: bool
@@ -335,7 +337,7 @@ class LatencyPage(Value):
 
 
 class Quotes(Contract, version="1.0"):
-    """What everybody may see."""
+    """What everybody may see, as it is now."""
 
     @query("/instruments", public=True, requires=ANYONE)
     async def instruments(self) -> InstrumentPage:

@@ -10,6 +10,7 @@ from archstone.systems.exchange.desk import contract
 from archstone.systems.exchange.desk.floor import Floor, rows
 from archstone.systems.exchange.desk.ledger import Account, Order
 from archstone.systems.exchange.desk.words import SELF_TRADES, SIDES, TIFS, said, why
+from archstone.systems.exchange.entry.cancelling import cancels
 from archstone.systems.exchange.instruments import Instrument
 from archstone.systems.exchange.matching import Command, Flag, Kind, Reason, TimeInForce, Told, Type
 from archstone.systems.exchange.sequencer import Batch
@@ -116,17 +117,10 @@ class Entry:
 
     async def cancel_all(self, account: int, symbol: str | None, side: str | None) -> tuple[int, list[Order]]:
         """Cancel all orders, or those of an instrument or a side; return those that were canceled."""
-        books = [about.book for about in self.floor.instruments.all] if symbol is None else [
-            self.instrument(symbol).book
-        ]  # fmt: skip
-        before = [*self.account(account).live.values()]
-        made = [
-            rows([Command(Kind.MASS_CANCEL, account=account, side=SIDES[side] if side else 0)], book=book)
-            for book in books
-            if any(order.book == book for order in before)
-        ]
-        for each in made:
-            await self.floor.submit(each)
+        about = None if symbol is None else self.instrument(symbol)
+        before = [each for each in self.account(account).live.values() if about is None or each.book == about.book]
+        if books := {each.book for each in before}:
+            await self.floor.submit(cancels(account, sorted(books), side=SIDES[side] if side else 0))
         return self.floor.board.sequence, [order for order in before if order.status == "canceled"]
 
     async def _submit(self, account: int, command: Command, book: int) -> Batch:

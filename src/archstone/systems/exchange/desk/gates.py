@@ -17,7 +17,6 @@ from archstone.systems.exchange.desk.floor import Floor
 from archstone.systems.exchange.entry import Identify
 from archstone.systems.exchange.entry.binary import BinaryServer
 from archstone.systems.exchange.entry.fix import FixServer, Listed
-from archstone.systems.exchange.entry.readers import Readers
 from archstone.systems.exchange.feed import Group, Publisher, Recovery, multicast
 from archstone.systems.exchange.instruments import Instrument
 
@@ -52,30 +51,27 @@ class Gates:
     feed: Address | None = None
     """Where lost packets are asked for. The packets themselves go to a multicast group that stays on this machine."""
     kept: Path | None = None
-    """The folder where what was read for all of them is kept, for the next start. None: nowhere, and the stream is read
-    from its first command that is kept on."""
+    """The folder where the number of the feed's session is noted. None: nowhere."""
 
 
 @asynccontextmanager
 async def open_gates(gates: Gates, floor: Floor, identify: Identify) -> AsyncGenerator[None]:
     """Let programs in for the block."""
     async with AsyncExitStack() as life:
-        if gates.binary or gates.fix or gates.feed:
-            readers = await life.enter_async_context(Readers(floor.sequencer, gates.kept, dump=floor.dump))
-            reports, feed = readers.reports, readers.feed
-            if gates.binary is not None:
-                server = BinaryServer(floor.sequencer, reports, identify, **gates.binary._asdict())
-                await life.enter_async_context(server)
-            if gates.fix is not None:
-                listed = [_listed(each) for each in floor.instruments.all]
-                fix = FixServer(floor.sequencer, reports, identify, listed, **gates.fix._asdict())
-                await life.enter_async_context(fix)
-            if gates.feed is not None:
-                send, close = multicast.sender(Group())
-                life.callback(close)
-                noted = None if gates.kept is None else gates.kept / "session"
-                publisher = await life.enter_async_context(Publisher(feed, send, noted=noted))
-                await life.enter_async_context(Recovery(publisher, **gates.feed._asdict()))
+        reports = floor.reports
+        if gates.binary is not None:
+            server = BinaryServer(floor.sequencer, reports, identify, **gates.binary._asdict())
+            await life.enter_async_context(server)
+        if gates.fix is not None:
+            listed = [_listed(each) for each in floor.instruments.all]
+            fix = FixServer(floor.sequencer, reports, identify, listed, **gates.fix._asdict())
+            await life.enter_async_context(fix)
+        if gates.feed is not None:
+            send, close = multicast.sender(Group(port=gates.feed.port))
+            life.callback(close)
+            noted = None if gates.kept is None else gates.kept / "session"
+            publisher = await life.enter_async_context(Publisher(floor.feed, send, noted=noted))
+            await life.enter_async_context(Recovery(publisher, **gates.feed._asdict()))
         for name, address in (("binary", gates.binary), ("fix", gates.fix), ("feed", gates.feed)):
             if address is not None:
                 _log.info("programs come in", by=name, host=address.host, port=address.port)

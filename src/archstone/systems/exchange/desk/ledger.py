@@ -1,4 +1,4 @@
-"""An account as its desk shows it: orders, fills, positions at average cost, cash, limits, and what it was told."""
+"""An account as its desk shows it: orders, fills, positions at average cost, cash, fees, limits."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -7,16 +7,15 @@ from typing import Final, Literal, NamedTuple
 from archstone.systems.exchange.matching import Side
 from archstone.systems.exchange.venue import order_of
 
-__all__ = ["KEEP_ENDED", "KEEP_FILLS", "KEEP_REPORTS", "Account", "Fill", "Order", "Position", "Report", "Status"]
+__all__ = ["KEEP_ENDED", "KEEP_FILLS", "Account", "Fill", "Order", "Position", "Role", "Status"]
 
 KEEP_ENDED: Final = 200
 """Orders of an account that have ended and can still be asked for."""
 KEEP_FILLS: Final = 500
 """Fills of an account that can still be asked for."""
-KEEP_REPORTS: Final = 2_000
-"""Reports of an account after which a connection can go on."""
 
 Status = Literal["working", "sleeping", "filled", "canceled"]
+Role = Literal["taker", "maker", "auction"]
 
 
 @dataclass(slots=True)
@@ -37,10 +36,6 @@ class Order:
     at_ns: int
     left: int = 0
     filled: int = 0
-    shown: int = 0
-    """Lots of it that the depth counts."""
-    rests: bool = False
-    """Whether the depth counts it."""
     status: Status = "working"
     reason: int = 0
 
@@ -60,24 +55,7 @@ class Fill(NamedTuple):
     side: int
     price: int
     lots: int
-    role: Literal["taker", "maker", "auction"]
-
-
-class Report(NamedTuple):
-    """What an account is told of one of its orders. What a kind does not use is 0."""
-
-    sequence: int
-    """Of the command that it came of; several reports may share it."""
-    at_ns: int
-    kind: str
-    """As `Told`, in lower case: `accepted`, `traded`."""
-    book: int
-    number: int
-    side: int
-    price: int
-    quantity: int
-    left: int
-    reason: int
+    role: Role
 
 
 @dataclass(slots=True)
@@ -113,9 +91,11 @@ class Account:
     number: int
     cash: int = 0
     paid_in: int = 0
+    fees: int = 0
+    """What trading has cost so far; `cash` does not know of it. Below 0: rebates."""
     killed: bool = False
-    last_number: int = 0
-    """The highest number that it gave to an order."""
+    sequence: int = 0
+    """Of a command that is in it, with all before, whatever the board that it is in says: see `Board.dump`."""
     limits: dict[int, int] = field(default_factory=dict[int, int])
     positions: dict[int, Position] = field(default_factory=dict[int, Position])
     """By book."""
@@ -123,29 +103,15 @@ class Account:
     """By number."""
     ended: deque[Order] = field(default_factory=lambda: deque[Order](maxlen=KEEP_ENDED))
     fills: deque[Fill] = field(default_factory=lambda: deque[Fill](maxlen=KEEP_FILLS))
-    reports: deque[Report] = field(default_factory=lambda: deque[Report](maxlen=KEEP_REPORTS))
-    lost_reports: int = 0
-    """Sequence of the newest report that is kept no more. 0: all are."""
 
     def order(self, number: int) -> Order | None:
         """Return an order. None: there was none, or it ended long ago."""
         return self.live.get(number) or next((each for each in self.ended if each.number == number), None)
 
-    def tell(self, report: Report) -> None:
-        """Keep a report."""
-        if len(self.reports) == KEEP_REPORTS:
-            self.lost_reports = self.reports[0].sequence
-        self.reports.append(report)
-
-    def reports_after(self, sequence: int) -> list[Report] | None:
-        """Return what it was told after a sequence. None: not all of it is kept."""
-        if sequence < self.lost_reports:
-            return None
-        return [each for each in self.reports if each.sequence > sequence]
-
-    def trade(self, order: Order, *, lots: int, price: int, value: int) -> None:
-        """Book a trade of one of its orders at `price` ticks."""
-        signed, worth = lots if order.side == Side.BUY else -lots, price * value
+    def trade(self, order: Order, *, lots: int, worth: int, fee: int) -> None:
+        """Book a trade of one of its orders, each lot worth that many cents."""
+        signed = lots if order.side == Side.BUY else -lots
         self.cash -= signed * worth
+        self.fees += fee
         self.positions.setdefault(order.book, Position()).trade(signed, worth)
         order.filled += lots

@@ -1,4 +1,4 @@
-"""The desk as a service: it keeps what `contract` and `risk` promise, from the board, and through the sequencer."""
+"""The desk as a service: it keeps what `contract` and `risk` promise, from the floor, and through the sequencer."""
 
 # ruff: noqa: FBT001, FBT002 - as the contracts have it
 
@@ -13,8 +13,6 @@ from archstone.security import Audits, Tokens
 from archstone.services import Service
 from archstone.systems.exchange.accounts.programs import Programs
 from archstone.systems.exchange.desk import contract, showing
-from archstone.systems.exchange.desk.board import Book
-from archstone.systems.exchange.desk.candles import STEPS_S
 from archstone.systems.exchange.desk.entry import Entry
 from archstone.systems.exchange.desk.floor import Floor, rows
 from archstone.systems.exchange.desk.gates import Gates, open_gates
@@ -27,7 +25,6 @@ from archstone.systems.exchange.desk.risk import (
     UnknownAccountError,
 )
 from archstone.systems.exchange.desk.words import LIMITS, PHASES, LimitWord, PhaseWord, SideWord
-from archstone.systems.exchange.instruments import Instrument
 from archstone.systems.exchange.matching import Command, Kind, Told
 
 __all__ = ["DeskService"]
@@ -51,23 +48,19 @@ class DeskService(Service, contract.Quotes, contract.Trading, Risk, name="desk")
     # Quotes
 
     async def instruments(self) -> contract.InstrumentPage:
-        board = self.floor.board
-        shown = [showing.instrument(each, board.books[each.book]) for each in self.floor.instruments.all]
+        shown = [showing.instrument(each, self.floor) for each in self.floor.instruments.all]
         return contract.InstrumentPage(items=tuple(shown))
 
     async def depth(self, symbol: str, levels: int = 20) -> contract.Depth:
-        about, book = self._book(symbol)
-        return showing.depth(about.symbol, book, sequence=self.floor.board.sequence, levels=levels)
+        return showing.depth(symbol, self.floor.feed.depth(self._entry.instrument(symbol).book, levels=levels))
 
     async def trades(self, symbol: str, limit: int = 100) -> contract.TradePage:
-        _, book = self._book(symbol)
-        newest = [*reversed(book.trades)][:limit]
+        newest = self.floor.feed.trades(self._entry.instrument(symbol).book)[::-1][:limit]
         return contract.TradePage(items=tuple(map(showing.trade, newest)))
 
     async def candles(self, symbol: str, step_s: int = 60) -> contract.CandlePage:
-        _, book = self._book(symbol)
-        found = book.candles.of(step_s) if step_s in STEPS_S else []
-        return contract.CandlePage(items=tuple(contract.Candle(**each._asdict()) for each in found))
+        found = self.floor.feed.candles(self._entry.instrument(symbol).book, step_s)
+        return contract.CandlePage(items=tuple(map(showing.candle, found)))
 
     async def latency(self) -> contract.LatencyPage:
         return contract.LatencyPage(items=self.floor.clocks.told())
@@ -102,7 +95,7 @@ class DeskService(Service, contract.Quotes, contract.Trading, Risk, name="desk")
         return contract.FillPage(items=tuple(showing.fill(each, self._entry.symbol(each.book)) for each in newest))
 
     async def portfolio(self) -> contract.Portfolio:
-        return self._portfolio(self._entry.account(await self._mine()))
+        return showing.portfolio(self._entry.account(await self._mine()), self.floor)
 
     async def limits(self) -> contract.Limits:
         return showing.limits(self._entry.account(await self._mine()))
@@ -138,12 +131,12 @@ class DeskService(Service, contract.Quotes, contract.Trading, Risk, name="desk")
         return await self.accounts()
 
     async def enter(self, symbol: str, phase: PhaseWord, reason: str = "") -> contract.Instrument:
-        about, book = self._book(symbol)
+        about = self._entry.instrument(symbol)
         await self._recorded("risk.phase", symbol, {"phase": phase, "reason": reason})
         batch = await self.floor.submit(rows([Command(Kind.PHASE, type=PHASES[phase])], book=about.book))
         if Told.REJECTED in batch.events["kind"].tolist():
             raise PhaseRefusedError(symbol, phase)
-        return showing.instrument(about, book)
+        return showing.instrument(about, self.floor)
 
     # What all of them need
 
@@ -170,10 +163,6 @@ class DeskService(Service, contract.Quotes, contract.Trading, Risk, name="desk")
         await self.floor.open_account(account)
         return account
 
-    def _book(self, symbol: str) -> tuple[Instrument, Book]:
-        about = self._entry.instrument(symbol)
-        return about, self.floor.board.books[about.book]
-
     def _known(self, account: int) -> Account:
         found = self.floor.board.accounts.get(account)
         if found is None:
@@ -187,11 +176,10 @@ class DeskService(Service, contract.Quotes, contract.Trading, Risk, name="desk")
         newest = sorted(orders, key=lambda each: -each.number)
         return contract.OrderPage(items=tuple(showing.order(each, self._entry.symbol(each.book)) for each in newest))
 
-    def _portfolio(self, owner: Account) -> contract.Portfolio:
-        return showing.portfolio(owner, self.floor.board, self.floor.instruments)
-
     def _risk(self, owner: Account) -> AccountRisk:
-        return AccountRisk(portfolio=self._portfolio(owner), limits=showing.limits(owner), orders=len(owner.live))
+        return AccountRisk(
+            portfolio=showing.portfolio(owner, self.floor), limits=showing.limits(owner), orders=len(owner.live)
+        )
 
     async def _recorded(self, action: str, subject: str, details: dict[str, object]) -> None:
         """Put on record who is about to do what, before it is done: what cannot be recorded is not done."""

@@ -1,39 +1,53 @@
-"""What the board holds, as the values of the contracts."""
+"""What board and feed hold, as the values of the contracts."""
 
 from typing import cast
 
 from archstone.systems.exchange import instruments as table
 from archstone.systems.exchange.desk import board, contract, ledger
+from archstone.systems.exchange.desk.floor import Floor
 from archstone.systems.exchange.desk.words import LIMITS, PhaseWord, SideWord, TifWord, said
+from archstone.systems.exchange.feed import Candle, Depth, Trade
 from archstone.systems.exchange.matching import Flag, Phase, Reason, Side, TimeInForce, Type
 
-__all__ = ["depth", "exposure", "fill", "instrument", "limits", "order", "portfolio", "trade"]
+__all__ = ["candle", "depth", "exposure", "fill", "instrument", "limits", "order", "phase", "portfolio", "trade"]
 
 
-def instrument(about: table.Instrument, book: board.Book) -> contract.Instrument:
+def instrument(about: table.Instrument, floor: Floor) -> contract.Instrument:
     """Return what is traded, and how it stands."""
-    bids, asks = book.depth(Side.BUY, 1), book.depth(Side.SELL, 1)
+    book, shown = floor.board.books[about.book], floor.feed.depth(about.book, levels=1)
     return contract.Instrument(
         symbol=about.symbol, name=about.name, lot=about.lot, tick=about.tick, decimals=about.decimals,
-        value=about.value, most_lots=about.most_lots, phase=cast("PhaseWord", said(Phase, book.phase)),
+        value=about.value, most_lots=about.most_lots, phase=phase(shown),
         last=book.last, first=book.first, high=book.high, low=book.low, lots=book.lots,
-        bid=bids[0].price if bids else 0, ask=asks[0].price if asks else 0,
+        bid=shown.buys[0][0] if shown.buys else 0, ask=shown.sells[0][0] if shown.sells else 0,
     )  # fmt: skip
 
 
-def depth(symbol: str, book: board.Book, *, sequence: int, levels: int) -> contract.Depth:
+def phase(shown: Depth) -> PhaseWord:
+    """Return the phase that a book is in."""
+    return cast("PhaseWord", said(Phase, shown.phase))
+
+
+def depth(symbol: str, shown: Depth) -> contract.Depth:
     """Return the best prices of both sides."""
     bids, asks = (
-        tuple(contract.Level(price=each.price, lots=each.lots, orders=each.orders) for each in book.depth(side, levels))
-        for side in (Side.BUY, Side.SELL)
+        tuple(contract.Level(price=price, lots=lots, orders=orders) for price, lots, orders in side)
+        for side in (shown.buys, shown.sells)
     )
-    return contract.Depth(symbol=symbol, sequence=sequence, bids=bids, asks=asks)
+    return contract.Depth(symbol=symbol, sequence=shown.sequence, bids=bids, asks=asks)
 
 
-def trade(one: board.Trade) -> contract.Trade:
+def candle(one: Candle) -> contract.Candle:
+    """Return a candle."""
+    return contract.Candle(
+        begins_s=one.opened_at_s, open=one.open, high=one.high, low=one.low, close=one.close, lots=one.volume
+    )
+
+
+def trade(one: Trade) -> contract.Trade:
     """Return a trade, as everybody sees it."""
     side = cast("SideWord", said(Side, one.side)) if one.side else None
-    return contract.Trade(sequence=one.sequence, at_ns=one.at_ns, price=one.price, lots=one.lots, side=side)
+    return contract.Trade(sequence=one.sequence, at_ns=one.at_ns, price=one.price, lots=one.quantity, side=side)
 
 
 def order(one: ledger.Order, symbol: str) -> contract.Order:
@@ -67,12 +81,13 @@ def exposure(owner: ledger.Account, shown: board.Board) -> int:
     return sum(abs(lots) * book.last * book.value for lots, book in worths)
 
 
-def portfolio(owner: ledger.Account, shown: board.Board, symbols: table.Instruments) -> contract.Portfolio:
+def portfolio(owner: ledger.Account, floor: Floor) -> contract.Portfolio:
     """Return how an account stands at the last prices."""
+    shown = floor.board
     positions: list[contract.Position] = []
     worth = owner.cash
     for number, held in sorted(owner.positions.items()):
-        book, about = shown.books[number], symbols.of(number)
+        book, about = shown.books[number], floor.instruments.of(number)
         each = book.last * book.value
         worth += held.lots * each
         if about is not None and (held.lots or held.realised):
@@ -83,6 +98,7 @@ def portfolio(owner: ledger.Account, shown: board.Board, symbols: table.Instrume
                 )
             )  # fmt: skip
     return contract.Portfolio(
-        account=owner.number, cash=owner.cash, paid_in=owner.paid_in, worth=worth, profit=worth - owner.paid_in,
+        account=owner.number, cash=owner.cash, paid_in=owner.paid_in, fees=owner.fees, worth=worth,
+        profit=worth - owner.fees - owner.paid_in,
         exposure=exposure(owner, shown), killed=owner.killed or shown.killed, positions=tuple(positions),
     )  # fmt: skip

@@ -17,8 +17,20 @@ from archstone.systems.exchange.entry.reports import (
     Position,
     Report,
     Reports,
+    Rows,
     reports_of,
 )
 from archstone.systems.exchange.entry.who import Identify
 
-__all__ = ["REPORT", "Flags", "ForgottenError", "Identify", "Position", "Readers", "Report", "Reports", "reports_of"]
+__all__ = [
+    "REPORT",
+    "Flags",
+    "ForgottenError",
+    "Identify",
+    "Position",
+    "Readers",
+    "Report",
+    "Reports",
+    "Rows",
+    "reports_of",
+]

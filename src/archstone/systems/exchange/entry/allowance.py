@@ -1,28 +1,32 @@
 """How many requests an account may make in a second."""
 
-from archstone import world
+from typing import Final
 
-__all__ = ["Allowance"]
+from archstone.resilience import RateLimit, RateLimitedError
+
+__all__ = ["Allowances"]
+
+_TOLERANCE_S: Final = 5e-10
+"""Half of what the limiter has, so that what was found to fit is not refused for the last bit."""
 
 
-class Allowance:
-    """How many requests an account may still make: it grows by `per_s` a second, to `per_s` at most."""
+class Allowances:
+    """How many requests each account may still make: `per_s` more in a second, at most `per_s` at once."""
 
     def __init__(self, per_s: int) -> None:
-        """Begin with all of it."""
+        """Begin with all of it for everybody."""
         self._per_s = per_s
-        self._left = float(per_s)
-        self._at_s = world.monotonic()
+        self._limiter = RateLimit(per_s, burst=per_s).bind("order entry")
 
-    def take(self, wanted: int) -> int:
-        """Take up to `wanted`, and return how many were left to take."""
-        now_s = world.monotonic()
-        self._left = min(float(self._per_s), self._left + (now_s - self._at_s) * self._per_s)
-        self._at_s = now_s
-        taken = min(wanted, int(self._left))
-        self._left -= taken
-        return taken
-
-    def wait_s(self) -> float:
-        """Return seconds until one more is left to take."""
-        return max(0.0, 1.0 - self._left) / self._per_s
+    def take(self, account: int, wanted: int) -> tuple[int, float]:
+        """Take up to `wanted`, at least 1. Return how many were left to take, and seconds until one more is."""
+        asked = min(wanted, self._per_s)
+        try:
+            self._limiter.take(str(account), asked)
+        except RateLimitedError as error:
+            # A limiter gives all or nothing, and says when it would have given all: so much of it is there.
+            fits = int(asked - (error.retry_after_s - _TOLERANCE_S) * self._per_s)
+            if fits > 0:
+                self._limiter.take(str(account), fits)
+            return fits, max(0.0, error.retry_after_s - (asked - fits - 1) / self._per_s)
+        return asked, 0.0 if asked == wanted else 1 / self._per_s

@@ -1,21 +1,28 @@
-"""Orders that are cancelled since nobody is there any more who could."""
+"""Orders that are cancelled together, also since nobody is there any more who could."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from archstone.errors import RejectedError
 from archstone.observability import get_logger
 from archstone.systems.exchange.entry.reports import Reports
-from archstone.systems.exchange.matching import Command, Kind, rows_of
+from archstone.systems.exchange.matching import Command, Commands, Kind, rows_of
 from archstone.systems.exchange.sequencer import Sequencer
 
-__all__ = ["cancel_all"]
+__all__ = ["cancel_all", "cancels"]
 
 _log: Final = get_logger("archstone.systems.exchange")
 _AGAIN_S: Final = 0.2
 _TOGETHER: Final = 4_096
 """Books of one `submit` at most: a sequencer bounds its frames."""
+
+
+def cancels(account: int, books: Sequence[int], *, side: int = 0) -> Commands:
+    """Return commands that cancel all orders of an account in these books, or those of one side."""
+    rows = rows_of(Command(Kind.MASS_CANCEL, account=account, side=side) for _ in books)
+    rows["book"] = books
+    return rows
 
 
 async def cancel_all(
@@ -24,10 +31,8 @@ async def cancel_all(
     """Cancel all orders of an account in every book, as soon as the exchange takes that, or until it is given up."""
     books = sorted(reports.books)
     while books and not given_up():
-        rows = rows_of(Command(Kind.MASS_CANCEL, account=account) for _ in books[:_TOGETHER])
-        rows["book"] = books[:_TOGETHER]
         try:
-            await sequencer.submit(rows)
+            await sequencer.submit(cancels(account, books[:_TOGETHER]))
         except RejectedError as error:
             await asyncio.sleep(max(error.retry_after_s, 0.01))
         except Exception as error:  # noqa: BLE001 - a mass cancel may be done twice

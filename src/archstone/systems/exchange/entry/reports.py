@@ -6,20 +6,17 @@ ask any of them for what came after it. The other side of a trade stays unnamed.
 """
 
 import asyncio
-import contextlib
-import io
-import zipfile
-from collections import deque
-from collections.abc import Callable, Iterable
-from contextlib import aclosing
+import struct
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
 from enum import IntFlag
-from types import TracebackType
-from typing import Any, Final, NamedTuple, Self, cast
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from archstone.systems.exchange.matching import Kind, Side, Told
+from archstone.systems.exchange.matching import Commands, Kind, Reason, Side, Told
+from archstone.systems.exchange.reading import Listeners, Reader, packed, unpacked
 from archstone.systems.exchange.sequencer import Batch, Sequencer
 from archstone.systems.exchange.venue.port import MAX_NUMBER
 from archstone.systems.exchange.venue.state import State
@@ -128,113 +125,84 @@ class _Account:
         """Up to here reports are forgotten."""
 
 
-class Reports:
+class Reports(Reader):
     """The newest reports of each account, and whoever listens to them."""
 
-    def __init__(self, sequencer: Sequencer, *, after: int = 0, keep: int = 4_096) -> None:
-        """Name what is read; nothing happens before it is entered.
+    def __init__(self, sequencer: Sequencer | None = None, *, keep: int = 4_096) -> None:
+        """Begin before the first command.
 
         Args:
-            sequencer: Where commands and events come from.
-            after: Read from the command after this one. What was before is forgotten, also the highest number of each
-                account and which books were opened, so the first command (0) is best where it is kept.
+            sequencer: What it reads alone. None: others have it read.
             keep: Reports of one account that can be asked for again, at least so many; the oldest make room.
         """
-        self.sequence = after
-        """Of the last command that has been read."""
+        super().__init__(sequencer)
         self.books: set[int] = set()
         """Those that were opened: what is refused can name any."""
-        self._sequencer, self._keep = sequencer, keep
-        self._floor = Position(after) if after else Position(0, 0)
+        self._keep = keep
+        self._floor = Position(0, 0)
         self._accounts: dict[int, _Account] = {}
         self._highest: dict[int, int] = {}
         self._live: dict[int, int] = {}
-        self._listeners: dict[int, list[Callable[[Rows], None]]] = {}
-        self._moved = asyncio.Event()
-        self._reading: asyncio.Task[None] | None = None
+        self._listeners: dict[int, Listeners[Rows]] = {}
 
-    @classmethod
-    def begun(cls, sequencer: Sequencer, state: State) -> Self:
-        """Return reports that begin after the sequencer's last command, with the venue as it is then."""
-        reports = cls(sequencer, after=sequencer.last)
-        reports.books = {*state.markets}
-        reports._live = {order: book for book, market in state.markets.items() for order in market.orders}
-        reports._highest = {number: account.last_number for number, account in state.accounts.items()}
-        return reports
-
-    async def __aenter__(self) -> Self:
-        """Read all that is there, and go on reading."""
-        last = self._sequencer.last
-        self._reading = asyncio.create_task(self._read(), name="reports")
-        await self.reached(last)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop reading."""
-        assert self._reading is not None
-        self._reading.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._reading
-
-    async def _read(self) -> None:
-        try:
-            async with aclosing(self._sequencer.follow(self.sequence)) as batches:
-                async for batch in batches:
-                    self.take(batch)
-        finally:
-            self._wake()
-
-    def _wake(self) -> None:
-        self._moved.set()
-        self._moved = asyncio.Event()
-
-    async def reached(self, sequence: int) -> None:
-        """Wait until a command has been read. LookupError: what is next is not kept, so it never will be."""
-        while self.sequence < sequence:
-            if self._reading is not None and self._reading.done():
-                self._reading.result()
-            await self._moved.wait()
-
-    @property
-    def reads(self) -> bool:
-        """Whether it goes on reading."""
-        return self._reading is not None and not self._reading.done()
+    def begin(self, state: State, *, sequence: int) -> None:
+        """Begin with a venue; what accounts were told before is forgotten."""
+        self.sequence, self._floor = sequence, Position(sequence)
+        self.books = {*state.markets}
+        self._live = {order: book for book, market in state.markets.items() for order in market.orders}
+        self._highest = {number: account.last_number for number, account in state.accounts.items()}
 
     def take(self, batch: Batch) -> None:
         """Take in a batch, and tell who listens. Commands that are in it already are skipped."""
-        opened = batch.events["command"][batch.events["kind"] == Told.OPENED]
-        self.books |= {*batch.commands["book"][opened].tolist()}
-        new = batch.commands[batch.commands["kind"] == Kind.NEW]
-        for account, order in zip(new["account"].tolist(), new["id"].tolist(), strict=True):
-            self._highest[account] = max(self._highest.get(account, 0), order & MAX_NUMBER)
-        accounts, rows = _told(batch, self._places(batch))
-        fresh = rows["sequence"] > self.sequence
-        accounts, rows = accounts[fresh], rows[fresh]
-        for account in np.unique(accounts).tolist():
-            mine = rows[accounts == account]
+        if batch.last <= self.sequence:
+            return
+        events: list[_Fields] = batch.events.tolist()
+        self.books |= {int(batch.commands["book"][each[_AT]]) for each in events if each[0] == _OPENED}
+        self._count(batch.commands, {each[_AT] for each in events if each[0] == _REJECTED and each[2] == _NUMBER})
+        for account, told in self._told(batch, events).items():
+            mine = np.frombuffer(b"".join(told), REPORT)
             self._add(self._of(account), mine)
-            for listener in self._listeners.get(account, ()):
-                listener(mine)
+            if (listeners := self._listeners.get(account)) is not None:
+                listeners.tell(mine)
         self.sequence = max(self.sequence, batch.last)
-        self._wake()
 
-    def _places(self, batch: Batch) -> list[int]:
-        """Return the book of each event: that of its order, since a command such as KILL names none."""
-        books = _ints(batch.commands, "book")
-        places: list[int] = []
-        columns = [_ints(batch.events, name) for name in _PLACED]
-        events = cast("Iterable[tuple[int, ...]]", zip(*columns, strict=True))
-        for command, told, order, other, left, other_left in events:
-            if told == Told.ACCEPTED:
-                self._live[order] = books[command]
-            places.append(self._live.get(order, books[command]))
-            if told == Told.CANCELED or (told == Told.TRADED and not left):
-                self._live.pop(order, None)
-            if told == Told.TRADED and not other_left:
-                self._live.pop(other, None)
-        return places
+    def _count(self, commands: Commands, misnamed: set[int]) -> None:
+        """Note which numbers of orders are used up: all but those that were refused for what they are."""
+        named = zip(*(_ints(commands, name) for name in ("kind", "account", "id")), strict=True)
+        for at, (kind, account, order) in enumerate(named):
+            if kind == _NEW and at not in misnamed:
+                self._highest[account] = max(self._highest.get(account, 0), order & MAX_NUMBER)
+
+    def _told(self, batch: Batch, events: Sequence["_Fields"]) -> dict[int, list[bytes]]:
+        """Return the reports of a batch, each as the bytes of a `REPORT`, by account and in their order.
+
+        One event after another: most batches have a few, for which columns of numpy would take thirty times as long.
+        """
+        told = defaultdict[int, list[bytes]](list)
+        causes = [*zip(*(_ints(batch.commands, name) for name in ("account", "spare", "book")), strict=True)]
+        before, part = -1, 0
+        for event in events:
+            at = event[_AT]
+            part = part + 2 if at == before else 0
+            before = at
+            *cause, named = causes[at]
+            book = self._place(event, named)
+            if (sequence := batch.first + at) > self.sequence:
+                for account, row in _rows_of(event, cause, (sequence, batch.at_ns, book, part)):
+                    told[account].append(row)
+        return told
+
+    def _place(self, event: tuple[int, ...], named: int) -> int:
+        """Return the book of an event: that of its order, since a command such as KILL names none."""
+        kind, *_, order, other, _, _, left, other_left, _, _ = event
+        if kind == _ACCEPTED:
+            self._live[order] = named
+        book = self._live.get(order, named)
+        if kind == _CANCELED or (kind == _TRADED and not left):
+            self._live.pop(order, None)
+        if kind == _TRADED and not other_left:
+            self._live.pop(other, None)
+        return book
 
     def _of(self, account: int) -> _Account:
         return self._accounts.setdefault(account, _Account(self._floor))
@@ -249,30 +217,27 @@ class Reports:
 
     # Kept as bytes
 
-    def dump(self) -> bytes:
-        """Return all that is kept as bytes: arrays in the form of numpy's `.npz`, which has a checksum of its own."""
-        kept = [(account, each, np.concatenate(each.kept)) for account, each in self._accounts.items() if each.kept]
-        floors = [(account, *each.floor) for account, each, _ in kept]
+    async def dump(self) -> bytes:
+        """Return all that is kept, as it is now; see `Reader.dump`. What takes long is done in a thread."""
+        told = [(account, each.floor, [*each.kept]) for account, each in self._accounts.items() if each.kept]
         arrays: dict[str, Any] = {
             "began": np.array([_VERSION, self.sequence, *self._floor], np.uint64),
             "books": np.array([*self.books], np.uint64),
             "live": np.array([*self._live.items()], np.uint64).reshape(-1, 2),
             "highest": np.array([*self._highest.items()], np.uint64).reshape(-1, 2),
-            "floors": np.array(floors, np.uint64).reshape(-1, 3),
-            "counts": np.array([len(rows) for *_, rows in kept], np.uint64),
-            "rows": np.concatenate([np.zeros(0, REPORT), *(rows for *_, rows in kept)]),
+            "floors": np.array([(account, *floor) for account, floor, _ in told], np.uint64).reshape(-1, 3),
         }
-        file = io.BytesIO()
-        np.savez(file, **arrays)
-        return file.getvalue()
+
+        def work() -> bytes:
+            counts = np.array([sum(map(len, rows)) for *_, rows in told], np.uint64)
+            rows = np.concatenate([np.zeros(0, REPORT), *(each for *_, rows in told for each in rows)])
+            return packed(arrays | {"counts": counts, "rows": rows})
+
+        return await asyncio.to_thread(work)
 
     def load(self, kept: bytes) -> None:
-        """Take up what `dump` made bytes of, before it is entered. ValueError: they are something else, or damaged."""
-        try:
-            with np.load(io.BytesIO(kept), allow_pickle=False) as arrays:
-                found = {name: arrays[name] for name in _ARRAYS}
-        except (OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"reports of {len(kept)} bytes: they are damaged") from error
+        """Take up what `dump` has made; see `Reader.load`."""
+        found = unpacked(kept, _ARRAYS, what="reports")
         version, sequence, *floor = (int(each) for each in found["began"])
         if version != _VERSION:
             raise ValueError(f"reports of version {version}: this reads version {_VERSION}")
@@ -287,7 +252,7 @@ class Reports:
     # For those that are told
 
     def highest(self, account: int) -> int:
-        """Return the highest number of an order of an account, done or refused. 0: none is known."""
+        """Return the highest number that an account has used for an order, done or refused. 0: none is known."""
         return self._highest.get(account, 0)
 
     def after(self, account: int, position: Position) -> Rows:
@@ -311,14 +276,14 @@ class Reports:
         return np.concatenate(found.kept) if found is not None and found.kept else np.zeros(0, REPORT)
 
     def listen(self, account: int, listener: Callable[[Rows], None]) -> Callable[[], None]:
-        """Have a function called with what an account is told from now on; it must not raise. Return what ends that."""
-        self._listeners.setdefault(account, []).append(listener)
+        """Have a function called with what an account is told from now on. Return what ends that."""
+        listeners = self._listeners.setdefault(account, Listeners())
+        remove = listeners.add(listener)
 
         def end() -> None:
-            listeners = self._listeners[account]
-            listeners.remove(listener)
+            remove()
             if not listeners:
-                del self._listeners[account]
+                self._listeners.pop(account, None)
 
         return end
 
@@ -331,42 +296,61 @@ def _pairs(rows: npt.NDArray[np.uint64]) -> dict[int, int]:
     return {int(key): int(value) for key, value in rows}
 
 
-_PLACED: Final = ("command", "kind", "id", "other", "left", "other_left")
-
-
 def _ints(rows: Rows, name: str) -> list[int]:
     return rows[name].tolist()
 
 
-def _told(batch: Batch, places: list[int]) -> tuple[npt.NDArray[np.uint32], Rows]:
-    """Return all reports of a batch, and to whom each is told."""
-    events = batch.events
-    rows = np.zeros(len(events), REPORT)
-    for name in ("kind", "side", "reason", "price", "quantity", "left"):
-        rows[name] = events[name]
-    commands = events["command"].astype(np.int64)
-    rows["sequence"] = batch.first + commands
-    rows["part"] = 2 * (np.arange(len(events)) - np.searchsorted(commands, commands))
-    rows["at_ns"] = batch.at_ns
-    rows["book"] = places
-    rows["order"] = events["id"] & MAX_NUMBER
-    rows["flags"] = np.where((events["kind"] == Told.REPLACED) & (events["other"] == 1), Flags.KEPT, 0)
-    trades = events["kind"] == Told.TRADED
-    auction = trades & (events["side"] == 0)
-    rows["flags"][trades] = np.where(auction[trades], Flags.AUCTION, Flags.TAKER)
-    rows["side"][auction] = Side.BUY
-    others = rows[trades].copy()
-    others["part"] += 1
-    others["side"] = Side.BUY + Side.SELL - others["side"]
-    others["flags"] = np.where(auction[trades], Flags.AUCTION, Flags.MAKER)
-    others["order"] = events["other"][trades] & MAX_NUMBER
-    others["left"] = events["other_left"][trades]
-    accounts = np.concatenate([events["account"], events["other_account"][trades]])
-    both = np.concatenate([rows, others])
-    causes = batch.commands[np.concatenate([commands, commands[trades]])]
-    own = causes["account"] == accounts
-    both["tag"] = np.where(own, causes["spare"], 0)
-    both["flags"] |= np.where(own, Flags.OWN, 0).astype(np.uint8)
-    order = np.lexsort((both["part"], both["sequence"]))
-    order = order[accounts[order] > 0]
-    return accounts[order], both[order]
+_Fields = tuple[int, ...]
+"""Of an `EVENT`, in their order."""
+_AT: Final = 4
+_ROW: Final = struct.Struct("<4BI2Q3q3I2H")
+"""A `REPORT`."""
+# As plain numbers: each look at the member of an enum costs as much as three of these.
+_ACCEPTED, _TRADED, _CANCELED, _REPLACED = map(int, (Told.ACCEPTED, Told.TRADED, Told.CANCELED, Told.REPLACED))
+_REJECTED, _OPENED, _NUMBER, _NEW = map(int, (Told.REJECTED, Told.OPENED, Reason.NUMBER, Kind.NEW))
+_OWN, _MAKER, _TAKER, _AUCTION, _KEPT = map(int, (Flags.OWN, Flags.MAKER, Flags.TAKER, Flags.AUCTION, Flags.KEPT))
+_BUY, _BOTH = int(Side.BUY), int(Side.BUY + Side.SELL)
+
+
+def _rows_of(event: _Fields, cause: Sequence[int], where: _Fields) -> Iterator[tuple[int, bytes]]:
+    """Give what comes of an event: whom it is told, and the report; of a trade to both sides.
+
+    Args:
+        event: Of which.
+        cause: Account and tag of its command.
+        where: Sequence, time, book and part.
+    """
+    kind, side, reason, _, _, order, other, price, quantity, left, other_left, account, second = event
+    (caused, tag), (sequence, at_ns, book, part) = cause, where
+    trades = kind == _TRADED
+    flags = (_TAKER if side else _AUCTION) if trades else _KEPT if kind == _REPLACED and other == 1 else 0
+    side = side or (_BUY if trades else 0)
+    if account:
+        flags, mine = (flags | _OWN, tag) if account == caused else (flags, 0)
+        yield (
+            account,
+            _ROW.pack(
+                kind,
+                side,
+                reason,
+                flags,
+                0,
+                sequence,
+                at_ns,
+                price,
+                quantity,
+                left,
+                order & MAX_NUMBER,
+                book,
+                part,
+                mine,
+                0,
+            ),
+        )
+    if trades and second:
+        flags = _AUCTION if flags & _AUCTION else _MAKER
+        flags, mine = (flags | _OWN, tag) if second == caused else (flags, 0)
+        yield second, _ROW.pack(
+            kind, _BOTH - side, reason, flags, 0, sequence, at_ns, price, quantity, other_left, other & MAX_NUMBER,
+            book, part + 1, mine, 0,
+        )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Final
 
 from archstone.systems.exchange.feed.values import Candle, Trade
@@ -32,7 +33,7 @@ class Candles:
                 self._add(trade, width_s)
 
     def _add(self, trade: Trade, width_s: int) -> None:
-        kept = self._kept.setdefault((trade.book, width_s), deque(maxlen=self._keep))
+        kept = self._row(trade.book, width_s)
         opened_at_s = trade.at_ns // _S // width_s * width_s
         price, lots = trade.price, trade.quantity
         if not kept or kept[-1].opened_at_s != opened_at_s:
@@ -46,6 +47,19 @@ class Candles:
             volume=last.volume + lots,
             trades=last.trades + 1,
         )
+
+    def _row(self, book: int, width_s: int) -> deque[Candle]:
+        return self._kept.setdefault((book, width_s), deque(maxlen=self._keep))
+
+    def all(self) -> list[Candle]:
+        """Return all candles; those of one book and width oldest first."""
+        return [*chain.from_iterable(self._kept.values())]
+
+    def put(self, candles: Iterable[Candle]) -> None:
+        """Put candles back, before the first trade; those of other widths are left out."""
+        for each in candles:
+            if each.width_s in self._widths_s:
+                self._row(each.book, each.width_s).append(each)
 
     def of(self, book: int, width_s: int) -> tuple[Candle, ...]:
         """Return the candles of a book, oldest first; stretches without a trade have none."""

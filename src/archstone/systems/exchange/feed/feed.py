@@ -12,15 +12,18 @@ change, such as the publisher of packets, gives `feed.listen` a function.
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
-from types import TracebackType
-from typing import Final, Self
+from itertools import chain, islice
+from typing import Final
+
+import numpy as np
 
 from archstone import world
 from archstone.systems.exchange.feed.candles import Candles
 from archstone.systems.exchange.feed.image import BookImage
 from archstone.systems.exchange.feed.values import Candle, Changes, Depth, Trade, Update
-from archstone.systems.exchange.sequencer import Sequencer
+from archstone.systems.exchange.reading import Listeners, Reader, packed, unpacked
+from archstone.systems.exchange.sequencer import Batch, Sequencer
+from archstone.systems.exchange.venue.state import State
 
 __all__ = ["Feed"]
 
@@ -37,13 +40,17 @@ class _Tape:
         self.version = 0
         """Rises with all that changes in the book."""
 
+    def add(self, trade: Trade) -> None:
+        self.trades.append(trade)
+        self.count += 1
 
-class Feed:
+
+class Feed(Reader):
     """What all may see of all books."""
 
     def __init__(
         self,
-        sequencer: Sequencer,
+        sequencer: Sequencer | None = None,
         *,
         image: BookImage | None = None,
         widths_s: Sequence[int] = (60,),
@@ -52,85 +59,63 @@ class Feed:
         """Name what is read; nothing happens before it is entered.
 
         Args:
-            sequencer: Where commands and events come from.
+            sequencer: What it reads alone. None: others have it read.
             image: All books as they were when reading stopped; it is read on from there, and the feed's from now on.
-                None: begin at the first command. Trades and candles begin with what is read.
+                None: begin at the first command. Trades and candles begin with what is read; see `load`.
             widths_s: How long candles are.
             candles: Of one book and width that are kept.
         """
+        super().__init__(sequencer)
         self.image = image or BookImage()
-        self.stopped = asyncio.Event()
-        """Set when it reads no more: what it shows gets old."""
-        self._sequencer = sequencer
+        self.sequence = self.image.sequence
         self._candles = Candles(widths_s, keep=candles)
         self._tapes: dict[int, _Tape] = {}
-        self._listeners: list[Callable[[Changes], None]] = []
-        self._more = asyncio.Event()
-        self._reading: asyncio.Task[None] | None = None
+        self._listeners = Listeners[Changes]()
 
-    async def __aenter__(self) -> Self:
-        """Read all that is there, and go on reading.
+    def begin(self, state: State, *, sequence: int) -> None:
+        """Begin with the books of a venue; trades and candles of before are not there."""
+        self.image, self.sequence = BookImage.begun(state, sequence=sequence), sequence
 
-        Raises:
-            LookupError: What comes after the image is no longer kept.
-        """
-        last = self._sequencer.last
-        self._reading = asyncio.create_task(self._read(), name="feed")
-        try:
-            while self.sequence < last:
-                if self._reading.done():
-                    self._reading.result()
-                await self._more.wait()
-        except BaseException:
-            self._reading.cancel()
-            raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop reading. Raises what made reading stop before, such as LookupError: what comes next is not kept."""
-        assert self._reading is not None
-        if not self._reading.done():
-            self._reading.cancel()
-        await asyncio.wait({self._reading})
-        if not self._reading.cancelled() and (cause := self._reading.exception()) is not None and error is None:
-            raise cause
-
-    async def _read(self) -> None:
-        try:
-            async with aclosing(self._sequencer.follow(self.image.sequence)) as batches:
-                async for batch in batches:
-                    self._take(self.image.apply(batch))
-        finally:
-            self.stopped.set()
-            self._wake()
-
-    def _take(self, changes: Changes) -> None:
+    def take(self, batch: Batch) -> None:
+        """Take in a batch, and tell who listens. Commands that are in it already are skipped."""
+        if batch.last <= self.sequence:
+            return
+        changes = self.image.apply(batch)
+        self.sequence = self.image.sequence
         self._candles.add(changes.trades)
         for trade in changes.trades:
-            tape = self._tape(trade.book)
-            tape.trades.append(trade)
-            tape.count += 1
+            self._tape(trade.book).add(trade)
         for book in {each.book for each in (*changes.levels, *changes.trades, *changes.phases)}:
             self._tape(book).version += 1
-        for listener in self._listeners:
-            listener(changes)
-        self._wake()
+        self._listeners.tell(changes)
 
     def _tape(self, book: int) -> _Tape:
         return self._tapes.setdefault(book, _Tape())
 
-    def _wake(self) -> None:
-        self._more.set()
-        self._more = asyncio.Event()
+    # Kept as bytes
+
+    async def dump(self) -> bytes:
+        """Return books, trades and candles as they are now; see `Reader.dump`."""
+        trades = [*chain.from_iterable(each.trades for each in self._tapes.values())]
+        return packed(
+            {
+                "image": np.frombuffer(self.image.dump(), np.uint8),
+                "trades": np.array(trades, np.int64).reshape(-1, len(Trade._fields)),
+                "candles": np.array(self._candles.all(), np.int64).reshape(-1, len(Candle._fields)),
+            }
+        )
+
+    def load(self, kept: bytes) -> None:
+        """Take up what `dump` has made; see `Reader.load`. Candles of other widths than its own are left out."""
+        found = unpacked(kept, ("image", "trades", "candles"), what="market data")
+        self.image = BookImage.load(found["image"].tobytes())
+        self.sequence = self.image.sequence
+        for each in found["trades"].tolist():
+            trade = Trade(*each)
+            self._tape(trade.book).add(trade)
+        self._candles.put(Candle(*each) for each in found["candles"].tolist())
 
     # What can be asked
-
-    @property
-    def sequence(self) -> int:
-        """Of the last command that is in it."""
-        return self.image.sequence
 
     @property
     def books(self) -> tuple[int, ...]:
@@ -145,14 +130,23 @@ class Feed:
         """Return the newest trades of a book, at most 1,000, oldest first."""
         return tuple(self._tape(book).trades) if book in self._tapes else ()
 
+    def trades_after(self, book: int, count: int, *, most: int = _TRADES) -> tuple[tuple[Trade, ...], int, int]:
+        """Return the trades of a book after the first `count` that there have been, oldest first; the newest `most`.
+
+        And how many older ones are left out, and how many there have been by now, to be given the next time.
+        """
+        tape = self._tape(book)
+        fresh = min(tape.count - count, len(tape.trades), most)
+        found = tuple(islice(tape.trades, len(tape.trades) - fresh, None)) if fresh else ()
+        return found, tape.count - count - fresh, tape.count
+
     def candles(self, book: int, width_s: int = 60) -> tuple[Candle, ...]:
         """Return the kept candles of a book, oldest first."""
         return self._candles.of(book, width_s)
 
     def listen(self, listener: Callable[[Changes], None]) -> Callable[[], None]:
-        """Have a function called with the changes of each batch, at once; it must not raise. Return what ends that."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+        """Have a function called with the changes of each batch, at once. Return what ends that."""
+        return self._listeners.add(listener)
 
     async def follow(self, book: int, *, interval_s: float = 0.1, levels: int = 10) -> AsyncGenerator[Update]:
         """Give the book now, then what has changed, at most once in `interval_s`, without end.
@@ -162,15 +156,14 @@ class Feed:
         seen, version, at_s = 0, -1, 0
         while True:
             if book in self.image.books and (tape := self._tape(book)).version != version:
-                fresh = min(tape.count - seen, len(tape.trades))
-                trades = tuple(tape.trades)[len(tape.trades) - fresh :] if fresh else ()
+                trades, missed, seen = self.trades_after(book, seen)
                 candles = self._candles.since(book, trades[0].at_ns // _S) if trades else ()
-                update = Update(self.depth(book, levels=levels), trades, tape.count - seen - fresh, candles)
-                seen, version, at_s = tape.count, tape.version, world.monotonic()
+                update = Update(self.depth(book, levels=levels), trades, missed, candles)
+                version, at_s = tape.version, world.monotonic()
                 yield update
             if self.stopped.is_set():
                 return
-            more = self._more
+            more = self._moved
             if book not in self._tapes or self._tapes[book].version == version:
                 await more.wait()
             await asyncio.sleep(max(0.0, at_s + interval_s - world.monotonic()))

@@ -26,12 +26,13 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from archstone import world
+from archstone.data import make_folder, put, put_by, remove_unfinished
 from archstone.errors import ConfigError, LostError
 from archstone.resilience import check
 from archstone.systems.exchange.history.columns import KINDS, Column, Rows, rows_of
-from archstone.systems.exchange.history.files import remove_unfinished, write_whole
 from archstone.systems.exchange.sequencer import Batch
 from archstone.systems.exchange.tape import Symbols
+from archstone.systems.exchange.venue.state import State
 
 __all__ = ["AFTER_PART", "AFTER_PARTS", "AFTER_PROGRESS", "PARTS", "Archive"]
 
@@ -107,6 +108,15 @@ class Archive:
             if self._events >= self.most:
                 await self._flush()
 
+    async def begin(self, venue: State, sequence: int) -> int:
+        """Go on after command number `sequence`: no file has rows of what came between."""
+        del venue
+        async with self._lock:
+            self._gathered, self._events = [], 0
+            had = await _in_thread(self.final)
+            await _in_thread(partial(self._note, sequence))
+            return had
+
     async def flush(self, *, now_ns: int | None = None) -> None:
         """Write what is gathered; given a moment, only if it is due by then."""
         async with self._lock:
@@ -144,12 +154,15 @@ class Archive:
         for kind, columns in KINDS.items():
             for folder, rows in self._by_file(kind, rows_of(kind, batches)):
                 table = self._table(columns, rows)
-                write_whole(folder / name, lambda path, table=table: self._put(table, path))
+                make_folder(folder)
+                put_by(folder / name, lambda path, table=table: self._put(table, path))
                 world.point(AFTER_PART)
         world.point(AFTER_PARTS)
-        text = json.dumps({"format": _FORMAT, "last": last})
-        write_whole(self.folder / "progress.json", lambda path: path.write_text(text, encoding="utf-8"))
+        self._note(last)
         world.point(AFTER_PROGRESS)
+
+    def _note(self, last: int) -> None:
+        put(self.folder / "progress.json", json.dumps({"format": _FORMAT, "last": last}).encode())
 
     def _by_file(self, kind: str, rows: Rows) -> Iterator[tuple[Path, Rows]]:
         """Give the rows of each day and book, with the folder of their file."""

@@ -11,7 +11,7 @@ __all__ = ["AFTER_ASIDE", "make", "put", "remove", "sync", "sync_folder"]
 
 AFTER_ASIDE: Final = world.declare_point(
     "exchange.after_aside",
-    "a snapshot, the id of a folder, or what the witness keeps, is whole on disk under a name that nobody looks for",
+    "a snapshot, an id, the end of a log, or what the witness keeps, is whole on disk under a name nobody looks for",
 )
 _ASIDE: Final = ".aside"
 

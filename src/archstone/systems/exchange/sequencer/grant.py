@@ -78,7 +78,8 @@ def decide(grant: Grant, asked: Asked, *, lease_over: bool) -> Grant | None:
     if asked.what is Ask.CLAIM:
         # A log with a later epoch than the witness knows of: the witness has lost what it kept.
         known = asked.epoch <= grant.epoch
-        first, same = not grant.leader, asked.node == grant.leader
+        # Nobody has led yet: who is to be first has all that a log had before, and so its last epoch.
+        first, same = not grant.leader and asked.epoch == grant.epoch, asked.node == grant.leader
         heir = asked.node == grant.standby and lease_over
         if not (known and (first or same or heir)):
             return None

@@ -1,30 +1,17 @@
 """The command log: frames in files, each after the one before, found whole again after a crash or refused.
 
-A file (`00000000000000000001-0000000000.log`: number of its first command, epoch before it) begins with 64 bytes, the
-mark that its first frame follows; then come frames, as `frames` describes them:
-
-    0   8  the letters AFRLOG, 0, 1
-    8   8  epoch of the frame before
-    16  8  number of the last command before
-    24  8  time of the frame before
-    32  4  CRC-32 of the frame before
-    36 24  zero
-    60  4  CRC-32 of these 60 bytes
+What is in a file `segment` describes.
 
 Promise: what was there when `sync` returned is there after any crash. A frame at the very end that is not whole was
 being written when the process or the machine died: it is cut off. Whatever else does not fit is refused and left as it
-is: a damaged frame before a whole one, a gap, a file that is missing.
+is: a damaged frame before a whole one, a gap, a file that is missing, any other end than the one that `seal` noted.
 Not for two processes at once: the folder is locked by whoever opens it.
 """
 
 import os
-import struct
-import zlib
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import pairwise
-from operator import itemgetter
+from itertools import pairwise, starmap
 from pathlib import Path
 from typing import Final
 
@@ -33,16 +20,8 @@ from archstone.errors import BackendError
 from archstone.observability import get_logger
 from archstone.systems.exchange.sequencer import disk
 from archstone.systems.exchange.sequencer.errors import LogDamagedError
-from archstone.systems.exchange.sequencer.frames import (
-    FRAME_HEADER_BYTES,
-    NOTHING,
-    Frame,
-    Mark,
-    Position,
-    decode,
-    fault,
-    size_of,
-)
+from archstone.systems.exchange.sequencer.frames import NOTHING, Frame, Mark, Position, fault
+from archstone.systems.exchange.sequencer.segment import Segment, begin_of, header, name_after, whole_frame
 
 __all__ = ["AFTER_CUT", "AFTER_SEGMENT", "AFTER_WRITE", "MID_SEGMENT", "CommandLog", "LogBrokenError"]
 
@@ -53,13 +32,10 @@ AFTER_CUT: Final = world.declare_point(
     "exchange.after_cut", "frames that were never acknowledged are cut off the log, and nothing is there in their place"
 )
 
-_HEADER: Final = struct.Struct("<8sQQqI24xI")
-_MAGIC: Final = b"AFRLOG\x00\x01"
-_HEADER_BYTES: Final = 64
-_READ_BYTES: Final = 1 << 16
-_INDEX_BYTES: Final = 1 << 16
 _RESET: Final = "reset"
 """A note in the folder: all files are to go, and the log to begin anew after the mark in it."""
+_SEALED: Final = "sealed"
+"""A note in the folder: the log was closed whole, and ends with the mark in it."""
 
 _log = get_logger("archstone.exchange")
 
@@ -76,27 +52,6 @@ class LogBrokenError(BackendError, code="exchange.log-broken", status=503):
         return f"command log {self.file}: {self.why}: this node takes nothing more; mend the disk and start it again"
 
 
-@dataclass(slots=True)
-class _Segment:
-    path: Path
-    begin: Mark
-    end: Mark
-    size: int
-    index: list[tuple[Position, int]] = field(default_factory=list[tuple[Position, int]])
-    """What is before some of its frames, and where they begin, so that nobody reads a whole file to find one."""
-
-    def note(self, frame: Frame) -> None:
-        """Count a frame that is at the end now."""
-        if self.size - (self.index[-1][1] if self.index else 0) >= _INDEX_BYTES:
-            self.index.append((self.end.position, self.size))
-        self.end, self.size = frame.mark, self.size + len(frame)
-
-    def offset(self, position: Position, *, with_end: bool = False) -> int:
-        """Return where to begin to read what is after a position; `with_end`: and the frame that ends there."""
-        found = (bisect_left if with_end else bisect_right)(self.index, position, key=itemgetter(0))
-        return self.index[found - 1][1] if found else _HEADER_BYTES
-
-
 class CommandLog:
     """The frames of one node. Nothing here waits for anything but the disk."""
 
@@ -111,8 +66,7 @@ class CommandLog:
         self.end = NOTHING
         """Of the last frame."""
         self._segment_bytes = segment_bytes
-        self._segments: list[_Segment] = []
-        self._ends: dict[int, int] = {}
+        self._segments: list[Segment] = []
         self._descriptor: int | None = None
         self._left: list[int] = []
         self._broken = ""
@@ -143,21 +97,27 @@ class CommandLog:
             LogDamagedError: It is not what was written; nothing was changed.
         """
         disk.make(self.folder)
+        disk.remove(self.folder)
         if (unfinished := self.folder / _RESET).exists():
             self._restart(unfinished)
         paths = sorted(self.folder.glob("*.log"))
         for path in paths[:-1]:
-            self._segments.append(self._scanned(path))
+            self._segments.append(Segment.scanned(path))
         cut = self._open_last(paths[-1]) if paths else 0
         for earlier, later in pairwise(self._segments):
             if earlier.end != later.begin:
                 said = f"it follows command {later.begin.sequence}, the file before ends with {earlier.end.sequence}"
                 raise LogDamagedError(str(later.path), 0, f"a gap: {said}")
+        self._unseal()
         if not self._segments:
             self._start(NOTHING)
         self.end = self._last.end
         self._reopen()
         return cut
+
+    def seal(self) -> None:
+        """Note where a log ends of which the disk has all, before it is closed: the next `open` wants that end."""
+        disk.put(self.folder / _SEALED, header(self.end))
 
     def close(self) -> None:
         """Give the files back. What was not synced is not synced by this."""
@@ -185,7 +145,6 @@ class CommandLog:
             raise self._broke(error) from error
         self._last.note(frame)
         self.end = frame.mark
-        self._ends[frame.epoch] = frame.last
         world.point(AFTER_WRITE)
 
     def sync(self) -> None:
@@ -215,16 +174,12 @@ class CommandLog:
         if after < self.begin.position:
             raise LookupError(f"frames after command {after.sequence}: kept from {self.begin.sequence + 1} on")
         number = bisect_right([segment.begin.position for segment in self._segments], after) - 1
-        segment: _Segment | None = self._segments[number]
+        segment: Segment | None = self._segments[number]
         while segment is not None:
-            end = segment.offset(after)
-            for offset, frame in self._frames(segment, end):
-                end = offset + len(frame)
+            for _, frame in segment.frames_after(after):
                 if frame.mark.position > after:
                     yield frame
                     after = frame.mark.position
-            if end < segment.size:
-                raise LogDamagedError(str(segment.path), end, "a frame that was whole is damaged")
             following = next((each for each in self._segments if each.begin.position > segment.begin.position), None)
             if following is not None and following.begin != segment.end:
                 kept = following.begin.sequence
@@ -237,16 +192,14 @@ class CommandLog:
             return self.begin
         for segment in reversed(self._segments):
             if segment.begin.position < position:
-                begin = segment.offset(position, with_end=True)
-                marks = (frame.mark for _, frame in self._frames(segment, begin))
-                return next((mark for mark in marks if mark.position == position), None)
+                return segment.mark_at(position)
         return None
 
     def epochs(self) -> tuple[Position, ...]:
         """Return the place before the oldest frame, then the end of each epoch, oldest first; see `agreement`."""
         begin = self.begin.position
-        ends = (Position(epoch, end) for epoch, end in self._ends.items())
-        return (begin, *(each for each in ends if each > begin))
+        ends = {epoch: end for segment in self._segments for epoch, end in segment.ends.items()}
+        return (begin, *(each for each in starmap(Position, ends.items()) if each > begin))
 
     def cut(self, position: Position) -> None:
         """Cut off all that comes after the end of a frame, durably.
@@ -262,35 +215,31 @@ class CommandLog:
         while len(self._segments) > 1 and self._last.begin.position >= position:
             self._last.path.unlink()
             self._segments.pop()
-        last = self._last
-        frames = self._frames(last, last.offset(position))
-        last.size = next((offset for offset, frame in frames if frame.mark.position > position), last.size)
-        last.index = [each for each in last.index if each[1] < last.size]
-        last.end = self.end = mark
-        self._truncate(last)
-        self._ends = {epoch: min(end, mark.sequence) for epoch, end in self._ends.items() if epoch <= mark.epoch}
+        self._last.cut(mark)
+        self.end = mark
         self._reopen()
         world.point(AFTER_CUT)
 
     def drop(self, upto: int, *, keep: int = 0) -> None:
         """Remove files that hold nothing after command `upto`, but the newest `keep` of the full ones."""
+        before = len(self._segments)
         while len(self._segments) - 1 > keep and self._segments[0].end.sequence <= upto:
             self._segments.pop(0).path.unlink()
-        disk.sync_folder(self.folder)
+        if len(self._segments) < before:
+            disk.sync_folder(self.folder)
 
     def reset(self, mark: Mark) -> None:
         """Forget all and go on after a mark, the place of a snapshot."""
         self.close()
-        disk.put(self.folder / _RESET, _header(mark))
+        disk.put(self.folder / _RESET, header(mark))
         self._restart(self.folder / _RESET)
         self._segments.clear()
-        self._ends.clear()
-        self._segments.append(self._scanned(next(self.folder.glob("*.log")), last=True))
+        self._segments.append(Segment.scanned(next(self.folder.glob("*.log")), last=True))
         self.end = mark
         self._reopen()
 
     @property
-    def _last(self) -> _Segment:
+    def _last(self) -> Segment:
         return self._segments[-1]
 
     @property
@@ -307,9 +256,23 @@ class CommandLog:
         self._broken = error.strerror or str(error)
         return LogBrokenError(str(self._last.path), self._broken)
 
+    def _unseal(self) -> None:
+        """See that a log that was closed whole still is. From now on a crash may leave any end."""
+        note = self.folder / _SEALED
+        if not note.exists():
+            return
+        if begin_of(note) != (self._segments[-1].end if self._segments else None):
+            raise LogDamagedError(str(note), 0, "the log was closed whole, and ends otherwise now")
+        note.unlink()
+        disk.sync_folder(self.folder)
+
+    def _refuse_sealed(self, path: Path, offset: int) -> None:
+        if (self.folder / _SEALED).exists():
+            raise LogDamagedError(str(path), offset, "the log was closed whole, and its end is damaged now")
+
     def _restart(self, note: Path) -> None:
         """Do what a note says: nothing but the mark in it. A crash in here is mended by doing it again."""
-        mark = _begin_of(note)
+        mark = begin_of(note)
         if mark is None:
             raise LogDamagedError(str(note), 0, "it says after which command the log begins anew, and is damaged")
         for path in self.folder.glob("*.log"):
@@ -345,95 +308,33 @@ class CommandLog:
 
     def _start(self, mark: Mark) -> None:
         """Begin a new file after a mark."""
-        path = self.folder / f"{mark.sequence + 1:020d}-{mark.epoch:010d}.log"
+        path = self.folder / name_after(mark)
         with path.open("wb") as file:
             world.point(MID_SEGMENT)
-            file.write(_header(mark))
+            file.write(header(mark))
             file.flush()
             disk.sync(file.fileno())
         disk.sync_folder(self.folder)
-        self._segments.append(_Segment(path, mark, mark, _HEADER_BYTES))
+        self._segments.append(Segment(path, mark, mark))
         world.point(AFTER_SEGMENT)
 
     def _open_last(self, path: Path) -> int:
         """Read the newest file and cut its torn tail; return how long that was."""
-        begin = _begin_of(path)
+        begin = begin_of(path)
         if begin is None:
             # Its header was being written, and so it has no frame; one that has is damaged.
-            if (offset := _whole_frame(path, 0)) is not None:
+            if (offset := whole_frame(path, 0)) is not None:
                 raise LogDamagedError(str(path), 0, f"no header, and a whole frame at byte {offset}")
+            self._refuse_sealed(path, 0)
             size = path.stat().st_size
             path.unlink()
             disk.sync_folder(self.folder)
             return size
-        segment = self._scanned(path, last=True)
+        segment = Segment.scanned(path, last=True)
         self._segments.append(segment)
         torn = path.stat().st_size - segment.size
         if torn:
+            self._refuse_sealed(path, segment.size)
             _log.warning("torn tail of the command log cut", file=str(path), bytes=torn, after=segment.end.sequence)
-            self._truncate(segment)
+            segment.truncate()
         return torn
-
-    def _scanned(self, path: Path, *, last: bool = False) -> _Segment:
-        begin = _begin_of(path)
-        if begin is None:
-            raise LogDamagedError(str(path), 0, "its header is damaged")
-        total = path.stat().st_size
-        whole_file = _Segment(path, begin, begin, total)
-        found = _Segment(path, begin, begin, _HEADER_BYTES)
-        for offset, frame in self._frames(whole_file, _HEADER_BYTES):
-            if (problem := fault(frame, found.end)) is not None:
-                raise LogDamagedError(str(path), offset, problem)
-            found.note(frame)
-            self._ends[frame.epoch] = frame.last
-        if (size := found.size) < total:
-            whole = _whole_frame(path, size)
-            if whole is not None:
-                raise LogDamagedError(str(path), size, f"a damaged frame, and a whole one behind it at byte {whole}")
-            if not last:
-                raise LogDamagedError(str(path), size, "a damaged frame, and another file follows")
-        return found
-
-    def _frames(self, segment: _Segment, offset: int) -> Iterator[tuple[int, Frame]]:
-        """Give the frames of a file from an offset on, with theirs, up to its size or the first that is not whole."""
-        with segment.path.open("rb", buffering=_READ_BYTES) as file:
-            file.seek(offset)
-            while offset < segment.size:
-                head = file.read(FRAME_HEADER_BYTES)
-                length = size_of(head)
-                if length is None or offset + length > segment.size:
-                    return
-                frame = decode(head + file.read(length - FRAME_HEADER_BYTES))
-                if frame is None:
-                    return
-                yield offset, frame
-                offset += length
-
-    def _truncate(self, segment: _Segment) -> None:
-        with segment.path.open("r+b") as file:
-            file.truncate(segment.size)
-            os.fsync(file.fileno())
-        disk.sync_folder(self.folder)
-
-
-def _header(mark: Mark) -> bytes:
-    head = _HEADER.pack(_MAGIC, *mark, 0)[:60]
-    return head + zlib.crc32(head).to_bytes(4, "little")
-
-
-def _begin_of(path: Path) -> Mark | None:
-    with path.open("rb") as file:
-        head = file.read(_HEADER_BYTES)
-    if len(head) < _HEADER_BYTES or zlib.crc32(head[:60]) != int.from_bytes(head[60:], "little"):
-        return None
-    magic, epoch, sequence, at_ns, crc, _ = _HEADER.unpack(head)
-    return Mark(epoch, sequence, at_ns, crc) if magic == _MAGIC else None
-
-
-def _whole_frame(path: Path, offset: int) -> int | None:
-    """Return where a whole frame begins after `offset`, at whatever byte; None if there is none."""
-    data = path.read_bytes()
-    while (offset := data.find(b"AFRM", offset + 1)) >= 0:
-        if decode(memoryview(data)[offset:]) is not None:
-            return offset
-    return None

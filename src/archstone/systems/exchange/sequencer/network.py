@@ -29,7 +29,9 @@ A message is a header of 40 bytes and a body; all numbers little-endian:
     STREAM    client, node          -              after             -             -
     BATCH     node, client          time, ns       first command     how many      commands, then events
     LOOK      client, node          -              -                 -             -
-    STATE     node, client          highest known  what is done      -             JSON: node, leading, digest, held
+    STATE     node, client          highest known  what is done      -             JSON: see `Node.look`
+    DUMP      client, node          -              -                 -             -
+    DUMPED    node, client          -              what is done      -             the venue as it is then
     PIECE     node, client          -              -                 -             the first part of one that is longer
 
 A body of more than 16 MiB, such as the events of a large batch, comes in several PIECE and then the message itself with
@@ -51,6 +53,7 @@ __all__ = [
     "Network",
     "Say",
     "Serve",
+    "check_speaker",
     "decode",
     "encode",
     "in_pieces",
@@ -85,6 +88,8 @@ class Say(IntEnum):
     LOOK = 22
     STATE = 23
     PIECE = 25
+    DUMP = 26
+    DUMPED = 27
 
 
 _KINDS: Final = frozenset(int(kind) for kind in Say)
@@ -134,6 +139,11 @@ def decode(data: memoryview) -> Message | None:
 
 class Link(Protocol):
     """A connection: messages arrive once, whole and in order, until it ends."""
+
+    @property
+    def service(self) -> str:
+        """Which service the other end has proved to be. Empty: it need not."""
+        ...
 
     @property
     def pending(self) -> int:
@@ -189,6 +199,20 @@ async def receive_whole(link: Link) -> Message:
     return message._replace(body=bytes(body + message.body))
 
 
+def check_speaker(link: Link, *nodes: str) -> None:
+    """See that who speaks for a node is that node, where the other end has proved who it is.
+
+    Args:
+        link: Over which it speaks.
+        nodes: By its message, by the addresses that are known here: its name, each time.
+
+    Raises:
+        PermissionError: It is another service.
+    """
+    if link.service and {*nodes} != {link.service}:
+        raise PermissionError(f"service {link.service!r} speaks for node {' or '.join(map(repr, nodes))}")
+
+
 Serve = Callable[[Link], Awaitable[None]]
 """Talks with whoever has connected, until it returns."""
 
@@ -205,7 +229,7 @@ class Network(Protocol):
     """What connects nodes."""
 
     async def connect(self, address: str) -> Link:
-        """Connect to whoever listens at an address. OSError when nobody can be reached."""
+        """Connect to whoever listens at an address. OSError when nobody who may be there can be reached."""
         ...
 
     async def listen(self, address: str, serve: Serve) -> Listener:

@@ -23,6 +23,7 @@ import numpy as np
 from archstone import world
 from archstone.observability import get_logger
 from archstone.systems.exchange.matching import COMMAND, Commands
+from archstone.systems.exchange.sequencer.address import service_at
 from archstone.systems.exchange.sequencer.clients import serve_client
 from archstone.systems.exchange.sequencer.durable import sync_now_and_then
 from archstone.systems.exchange.sequencer.errors import NotLeadingError
@@ -30,7 +31,7 @@ from archstone.systems.exchange.sequencer.following import FencedError, follow_l
 from archstone.systems.exchange.sequencer.grant import Ask, Asked, identity, name_of
 from archstone.systems.exchange.sequencer.intake import Intake, Waiting
 from archstone.systems.exchange.sequencer.leading import Leading
-from archstone.systems.exchange.sequencer.network import Link, Listener, Message, Network, Say
+from archstone.systems.exchange.sequencer.network import Link, Listener, Message, Network, Say, check_speaker
 from archstone.systems.exchange.sequencer.node_settings import NodeSettings
 from archstone.systems.exchange.sequencer.port import Batch
 from archstone.systems.exchange.sequencer.quorum import NoLongerLeadingError, Quorum, lease_end_s
@@ -53,10 +54,10 @@ _log = get_logger("archstone.exchange")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a node stands: a name, and addresses `host:port`."""
+    """Where a node stands: a name, and addresses `HOST:PORT`; with TLS the others' are `NAME@HOST:PORT`."""
 
     name: str
-    """Of this node, another one than its peer's, and the same after a restart."""
+    """Of this node, another one than its peer's, and the same after a restart; with TLS, that of its certificate."""
     listen: str
     """Its own."""
     peer: str
@@ -100,6 +101,7 @@ class Node:
         self._intake = Intake(self.settings)
         self._quorum: Quorum | None = None
         self._leader = ""
+        self._refused_after = -1
         self._listener: Listener | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -172,11 +174,12 @@ class Node:
 
     def look(self) -> dict[str, object]:
         """Return what an operator wants to know of this node."""
-        leading = self.leading
+        quorum = self._quorum
         return {
             "node": self.name,
-            "leading": leading is not None,
-            "standby": name_of(leading.standby) if leading is not None else "",
+            "leading": quorum is not None,
+            # Not who is about to join: killed now, this node would have nobody in its place.
+            "standby": "" if quorum is None else name_of(quorum.joined),
             "digest": f"{self.replica.venue.digest():016x}",
             "held": self.replica.log.end.sequence,
         }
@@ -211,11 +214,20 @@ class Node:
             return None
         if answer.kind is not Say.GRANTED:
             self._leader = name_of(answer.body.decode())
-            if known > answer.epoch:
-                _log.error("the witness has lost what it kept", node=self.name, known=known, witness=answer.epoch)
+            self._tell_refused(known, answer.epoch)
             return None
         world.point(AFTER_CLAIM)
         return answer.epoch, lease_end_s(asked_s, answer, self._times)
+
+    def _tell_refused(self, known: int, witness: int) -> None:
+        """Tell the operator, once, where nobody else leads and it is the witness that must be looked at."""
+        if witness == self._refused_after:
+            return
+        self._refused_after = witness
+        if known > witness:
+            _log.error("the witness has lost what it kept", node=self.name, known=known, witness=witness)
+        elif known < witness and not self._leader:
+            _log.error("nobody leads before a log of the witness's epoch", node=self.name, known=known, witness=witness)
 
     async def _lead(self, epoch: int, until_s: float) -> None:
         replica = self.replica
@@ -258,7 +270,9 @@ class Node:
         elif self._quorum is None or message.epoch > self._quorum.leading.epoch:
             link.send(Message(Say.REFUSED, self.replica.log.end.epoch, body=self._leader.encode()))
         else:
-            await self._quorum.serve(link, *followed(message))
+            node, epochs = followed(message)
+            check_speaker(link, name_of(node), service_at(self._place.peer))
+            await self._quorum.serve(link, node, epochs)
 
 
 def _cause(error: Exception) -> Exception:

@@ -82,6 +82,14 @@ class Quorum:
         self._changes = asyncio.Lock()
         self._news = asyncio.Event()
 
+    @property
+    def joined(self) -> str:
+        """Who has joined over its present connection, and so may lead after this node; see `identity`. Empty: nobody.
+
+        A standby whose word is needed already may not before the witness has granted JOIN.
+        """
+        return self._joined
+
     async def keep(self, frame: Frame) -> None:
         """Put a frame into the log and return when it is kept for good; see `Leading`.
 

@@ -225,14 +225,15 @@ class Replica:
         return Snapshot(self.done, self.venue.digest(), self.venue.dump())
 
     async def settle(self) -> None:
-        """Wait until the disk has all that was appended, and for the snapshot that is under way.
+        """Wait until the disk has all that was appended, and for the snapshot that is under way, before `close`.
 
         Raises:
-            LogBrokenError: The disk cannot.
+            LogBrokenError, OSError: The disk cannot.
         """
         await self.sync_now()
         if self._snapshotting is not None:
             await asyncio.wait([self._snapshotting])
+        self.log.seal()
 
     async def _finish(self, snapshot: Snapshot, before: asyncio.Task[None] | None) -> None:
         """Write a snapshot after the one before, and let go of the files of the log that nobody needs any more."""

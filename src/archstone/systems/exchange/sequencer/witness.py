@@ -18,8 +18,8 @@ from archstone import world
 from archstone.observability import get_logger
 from archstone.systems.exchange.sequencer import disk
 from archstone.systems.exchange.sequencer.errors import FolderTakenError
-from archstone.systems.exchange.sequencer.grant import Ask, Asked, Grant, decide
-from archstone.systems.exchange.sequencer.network import Link, Listener, Message, Network, Say
+from archstone.systems.exchange.sequencer.grant import Ask, Asked, Grant, decide, name_of
+from archstone.systems.exchange.sequencer.network import Link, Listener, Message, Network, Say, check_speaker
 
 __all__ = ["AFTER_GRANT", "BEFORE_GRANT", "Asking", "Witness"]
 
@@ -48,7 +48,8 @@ class Witness:
             network: What carries questions.
             listen: Address.
             lease_s: How long a leader may lead after it has asked. Above 0.
-            epoch: To begin after, where a sequencer ran alone before and its log has epochs. 0 else.
+            epoch: To begin after: the last one of a log that is there already. Only a node with such a log can be the
+                first to lead. 0: there is none.
         """
         self.folder = folder
         self.grant = Grant(epoch=epoch)
@@ -90,11 +91,12 @@ class Witness:
         while True:
             message = await link.receive()
             if message.kind is Say.ASK:
-                link.send(self._answer(message))
+                link.send(self._answer(link, message))
 
-    def _answer(self, message: Message) -> Message:
+    def _answer(self, link: Link, message: Message) -> Message:
         said = json.loads(message.body)
         asked = Asked(Ask(said["what"]), said["node"], message.epoch, message.serial, said["other"])
+        check_speaker(link, name_of(asked.node))
         granted = decide(self.grant, asked, lease_over=world.monotonic() >= self._until_s)
         if granted is None:
             return Message(Say.REFUSED, self.grant.epoch, 0, message.serial, self.grant.leader.encode())

@@ -9,6 +9,7 @@ from typing import Final, Literal, NamedTuple
 
 from archstone import world
 from archstone.data import Lease, Snapshot
+from archstone.security import AUDIT_SCHEMA, Audits
 from archstone.services import Service, every
 from archstone.systems.exchange.sequencer import Sequencer
 from archstone.systems.exchange.surveillance.candles import Candle, Interval, filled
@@ -33,6 +34,7 @@ __all__ = ["SurveillanceService"]
 
 _SECOND_NS: Final = 1_000_000_000
 _DAY_S: Final = 86_400
+_LAST_SECOND: Final = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp())
 KEEP_TRADES: Final = 10_000
 """Trades of each book that are kept; all of them are in the history."""
 KEEP_S: Final = {
@@ -110,6 +112,10 @@ class SurveillanceService(Service, Market, Surveillance, name="surveillance"):
     sequencer: Sequencer
     symbols: Symbols = Symbols()
     rules: Rules = Rules()
+    audits: Audits = Audits("sqlite:///audit.db")
+    """Judgements are on record beside the alerts; without a key and an anchor given, their chain has none."""
+
+    schemas = (AUDIT_SCHEMA,)
 
     def companions(self) -> tuple[AbstractAsyncContextManager[object], ...]:
         """Return what reads the stream."""
@@ -123,7 +129,7 @@ class SurveillanceService(Service, Market, Surveillance, name="surveillance"):
         now = int(world.now().timestamp()) // seconds * seconds
         first = now - (limit - 1) * seconds
         if after is not None:
-            first = (int(_utc(after).timestamp()) // seconds + 1) * seconds
+            first = (_second(after) // seconds + 1) * seconds
         async with self.db.snapshot() as view:
             before = await view.first(int, _BEFORE, book=book, seconds=seconds, first=first)
             if before is None:
@@ -150,7 +156,7 @@ class SurveillanceService(Service, Market, Surveillance, name="surveillance"):
         )  # fmt: skip
 
     async def average(self, symbol: str, since: datetime, until: datetime | None = None) -> Average:
-        begin, end = (int(_utc(each).timestamp()) // 60 * 60 for each in (since, until or world.now()))
+        begin, end = (_second(each) // 60 * 60 for each in (since, until or world.now()))
         end += 60 if until is None else 0
         sums = await self.db.one(_Sums, _AVERAGE, book=self._book(symbol), since=begin, until=end)
         return Average(
@@ -180,6 +186,7 @@ class SurveillanceService(Service, Market, Surveillance, name="surveillance"):
         )  # fmt: skip
         if not changed:
             raise UnknownAlertError(alert)
+        await self._recorded("surveillance.judged", alert, {"verdict": verdict, "note": note})
 
     async def relate(self, account: int, person: int | None) -> None:
         await self.tx.execute("DELETE FROM relations WHERE account = :account", account=account)
@@ -188,6 +195,7 @@ class SurveillanceService(Service, Market, Surveillance, name="surveillance"):
                 "INSERT INTO relations (account, person) VALUES (:account, :person)", account=account, person=person
             )
         await self.tx.execute("UPDATE progress SET relations = relations + 1")
+        await self._recorded("surveillance.related", account, {"person": person})
 
     async def relations(self) -> tuple[Relation, ...]:
         return tuple(
@@ -211,6 +219,10 @@ class SurveillanceService(Service, Market, Surveillance, name="surveillance"):
         await self.tx.execute(
             "DELETE FROM alerts WHERE verdict IS NOT NULL AND at < :before", before=(now - KEEP_ALERTS_S) * _SECOND_NS
         )
+        await self.audits.of(self.db, self.name).sweep(self.tx)
+
+    async def _recorded(self, action: str, subject: int, details: dict[str, object]) -> None:
+        await self.audits.of(self.db, self.name).record(action, subject=str(subject), details=details, tx=self.tx)
 
     def _book(self, symbol: str) -> int:
         book = self.symbols.book(symbol)
@@ -244,5 +256,7 @@ def _instant(at_s: float) -> datetime:
     return datetime.fromtimestamp(at_s, UTC)
 
 
-def _utc(at: datetime) -> datetime:
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+def _second(at: datetime) -> int:
+    """Return an instant in whole seconds, without a zone taken as UTC, within the days that can be written."""
+    second = int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp())
+    return min(max(second, 0), _LAST_SECOND)

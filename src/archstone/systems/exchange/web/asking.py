@@ -92,6 +92,7 @@ class Redirect:
 
     to: str
     cookies: tuple[HostCookie, ...] = ()
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 Answer = Page | Redirect

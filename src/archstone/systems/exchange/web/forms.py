@@ -13,7 +13,17 @@ from archstone.systems.exchange.desk.contract import Number, Symbol
 from archstone.systems.exchange.desk.risk import LimitValue, Reason
 from archstone.systems.exchange.desk.words import LimitWord, PhaseWord
 
-__all__ = ["CancelForm", "KeyForm", "KillForm", "LimitForm", "LoginForm", "PhaseForm", "RegisterForm", "checked"]
+__all__ = [
+    "CancelForm",
+    "KeyForm",
+    "KillForm",
+    "LimitForm",
+    "LoginForm",
+    "PasswordForm",
+    "PhaseForm",
+    "RegisterForm",
+    "checked",
+]
 
 F = TypeVar("F", bound=BaseModel)
 
@@ -31,6 +41,13 @@ class RegisterForm(BaseModel):
     email: Email
     password: NewPassword
     name: Name
+
+
+class PasswordForm(BaseModel):
+    """Of another password."""
+
+    current: OfferedPassword
+    new: NewPassword
 
 
 class KeyForm(BaseModel):

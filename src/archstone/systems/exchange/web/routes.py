@@ -43,6 +43,8 @@ ROUTES: Final = (
     Route("POST", "/logout", signin.logout),
     Route("POST", "/theme", account.theme),
     Route("GET", "/account", account.show, signed_in=True),
+    Route("POST", "/account/password", account.change_password, signed_in=True),
+    Route("POST", "/account/sign-out", account.sign_out, signed_in=True),
     Route("POST", "/account/keys", account.make_key, signed_in=True),
     Route("POST", "/account/keys/{key}/end", account.end_key, signed_in=True),
     # Who watches over risk comes when the exchange is full.

@@ -26,14 +26,14 @@ from archstone.observability import counter, get_logger
 from archstone.resilience import RateLimit, RateLimitedError
 from archstone.security import CrossSiteError, check_same_origin
 from archstone.systems.exchange.accounts.contract import NoSessionError, browser_mark
-from archstone.systems.exchange.desk.board import News
+from archstone.systems.exchange.accounts.guard import place
 from archstone.systems.exchange.desk.contract import OrderRefusedError, UnknownInstrumentError
-from archstone.systems.exchange.desk.entry import Entry
 from archstone.systems.exchange.desk.floor import Floor
+from archstone.systems.exchange.entry import ForgottenError, Position
 from archstone.systems.exchange.web import messages
 from archstone.systems.exchange.web.clients import PAGES, Clients
 from archstone.systems.exchange.web.cookies import session_of
-from archstone.systems.exchange.web.outbox import Outbox
+from archstone.systems.exchange.web.outbox import Outbox, Shown
 
 __all__ = ["HEARTBEAT_S", "MOST", "MOST_EACH", "PACE_S", "Stream"]
 
@@ -46,6 +46,8 @@ AGAIN_S: Final = 30.0
 """Seconds between two looks at whether who connected is still let in: a key is revoked, a token runs out."""
 PACE: Final = RateLimit(200, burst=400)
 """Of what one connection asks."""
+NEW: Final = RateLimit(5, burst=50)
+"""Connections that one address begins: each may cost a look at a key, or at a session."""
 DEADLINE_S: Final = 10.0
 _TOO_SLOW: Final = 1013
 _NOT_OURS: Final = 1008
@@ -74,7 +76,9 @@ class Stream:
         self._clients = clients
         self._verify = verify
         self._ready = ready
+        self._shown = Shown(floor)
         self._each: dict[str, int] = {}
+        self._new = NEW.bind("exchange stream, new")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -85,7 +89,13 @@ class Stream:
         if scope["type"] != "websocket" or (await receive())["type"] != "websocket.connect":
             return
         try:
+            if where := place():
+                self._new.take(where)
             who = await self._principal(scope)
+        except RateLimitedError:
+            _connections.labels("too fast").inc()
+            await send({"type": "websocket.close", "code": _TOO_SLOW})
+            return
         except (CrossSiteError, DeniedError):
             _connections.labels("refused").inc()
             await send({"type": "websocket.close", "code": _NOT_OURS})
@@ -98,7 +108,7 @@ class Stream:
         with self._place(counted):
             await send({"type": "websocket.accept"})
             _connections.labels("open").inc()
-            serving = _Connection(self._floor, self._clients, who, send, self._ready)
+            serving = _Connection(self._shown, self._clients, who, send, self._ready)
             await serving.serve(receive, partial(self._principal, scope))
 
     @contextmanager
@@ -137,8 +147,8 @@ class Stream:
 class _Connection:
     """One client, from when it was accepted on."""
 
-    def __init__(self, floor: Floor, clients: Clients, who: Principal, send: Send, ready: Callable[[], bool]) -> None:
-        self._floor = floor
+    def __init__(self, shown: Shown, clients: Clients, who: Principal, send: Send, ready: Callable[[], bool]) -> None:
+        self._floor = shown.floor
         self._trading = clients.trading
         self._who = who
         self._account = int(who.id) if who.id.isdigit() else None
@@ -146,14 +156,16 @@ class _Connection:
         self._ready = ready
         self._woken = asyncio.Event()
         self._pace = PACE.bind("exchange stream")
-        self._outbox = Outbox(Entry(floor), self._account, self._woken.set)
+        self._outbox = Outbox(shown, self._account, self._woken.set)
 
     async def serve(self, receive: Receive, again: Callable[[], Awaitable[Principal]]) -> None:
         """Read and write until one side ends it, or who connected would not be let in `again` as the same."""
         if self._account is not None:
             await self._floor.open_account(self._account)
         self._outbox.push({"type": "welcome", "sequence": self._floor.board.sequence, "account": self._account})
-        end = self._floor.listen(self._hear)
+        ends = [self._floor.feed.listen(self._outbox.hear)]
+        if self._account is not None:
+            ends.append(self._floor.reports.listen(self._account, self._outbox.hear_reports))
         writing = asyncio.create_task(self._write(), name="exchange stream")
         reading = asyncio.create_task(self._read(receive), name="exchange stream reads")
         watching = asyncio.create_task(self._watch(again), name="exchange stream, still allowed")
@@ -161,7 +173,8 @@ class _Connection:
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            end()
+            for end in ends:
+                end()
             for task in tasks:
                 task.cancel()
             for done in await asyncio.gather(*tasks, return_exceptions=True):
@@ -182,30 +195,29 @@ class _Connection:
                 await self._close(_NOT_OURS)
                 return
 
-    def _hear(self, news: News) -> None:
-        self._outbox.hear(news)
-
     # Writing
 
     async def _write(self) -> None:
-        looked_s = said_s = world.monotonic()
+        now_s = said_s = world.monotonic()
+        looked = _tick(now_s)
         while True:
+            # All connections look at the same instants, so that what all may see is put into words once for them.
             with suppress(TimeoutError):
-                async with asyncio.timeout(PACE_S):
+                async with asyncio.timeout((_tick(now_s) + 1) * PACE_S - now_s):
                     await self._woken.wait()
             self._woken.clear()
             sent = [*self._outbox.prompt()]
             now_s = world.monotonic()
-            if now_s - looked_s >= PACE_S:
-                looked_s = now_s
+            if _tick(now_s) > looked:
+                looked = _tick(now_s)
                 sent += self._outbox.conflated()
             if self._outbox.overrun or not self._ready():
                 await self._close(_TOO_SLOW if self._outbox.overrun else _GOING_AWAY)
                 return
             if not sent and now_s - said_s >= HEARTBEAT_S:
-                sent.append(b'{"type":"heartbeat","sequence":%d}' % self._floor.board.sequence)
+                sent.append(f'{{"type":"heartbeat","sequence":{self._floor.board.sequence}}}')
             for text in sent:
-                await self._say({"type": "websocket.send", "text": text.decode()})
+                await self._say({"type": "websocket.send", "text": text})
                 said_s = now_s
 
     async def _close(self, code: int) -> None:
@@ -297,14 +309,21 @@ class _Connection:
 
     def _resume(self, after: int) -> bool:
         """Send the reports after a sequence; return whether all of them are still kept. If not none is sent."""
-        kept = Entry(self._floor).account(self._account or 0).reports_after(after)
-        self._outbox.tell(kept or [])
-        return kept is not None
+        try:
+            self._outbox.tell(self._floor.reports.after(self._account or 0, Position(after)))
+        except ForgottenError:
+            return False
+        return True
 
     def _check_scope(self, scope: str = "orders:write") -> None:
         """Refuse what an API key was not made for; the services check the rest."""
         if self._who.scopes is not None and scope not in self._who.scopes:
             raise DeniedError(f"the key was not given {scope}")
+
+
+def _tick(now_s: float) -> int:
+    """Return how often connections have looked by then. A little early is in time: a timer can be, by a bit."""
+    return int(now_s / PACE_S + 0.001)
 
 
 def _fault(ref: str, code: str, text: str) -> dict[str, Any]:

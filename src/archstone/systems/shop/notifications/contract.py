@@ -16,7 +16,7 @@ class SentMail(Value):
 
     id: str
     to: str
-    """The address; empty if its owner has deleted the account since."""
+    """The address; empty if its owner has deleted the account since, or has another one."""
     subject: str
     about: About
     sent_at: datetime

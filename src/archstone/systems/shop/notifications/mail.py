@@ -7,7 +7,14 @@ from pydantic import StringConstraints
 
 from archstone.systems.shop.notifications.contract import About
 from archstone.systems.shop.orders.events import OrderCancelled, OrderConfirmed, OrderRefunded
-from archstone.systems.shop.users.events import PasswordChanged, PasswordResetAsked, SecurityChanged
+from archstone.systems.shop.users.events import (
+    EmailChangeAsked,
+    EmailChanged,
+    PasswordChanged,
+    PasswordResetAsked,
+    SecurityChanged,
+    SignUpAsked,
+)
 from archstone.systems.shop.values import OrderId, Value, VisibleText
 
 __all__ = [
@@ -15,10 +22,13 @@ __all__ = [
     "Mail",
     "cancelled_mail",
     "confirmed_mail",
+    "email_changed_mail",
+    "email_mail",
     "password_mail",
     "refunded_mail",
     "reset_mail",
     "security_mail",
+    "sign_up_mail",
 ]
 
 Language = Literal["en", "de"]
@@ -33,7 +43,7 @@ class Mail(Value):
     """An address as `users` keeps it: checked when it was given, and dear to check again for each mail."""
     subject: VisibleText
     text: str
-    about: About | Literal["password", "security", "reset"]
+    about: About | Literal["password", "security", "reset", "email", "sign-up"]
     order_id: OrderId | None
     """None: it is about the account."""
     at: datetime
@@ -68,6 +78,22 @@ _WORDS: Final = {
         "link": "Open this page within ten minutes to choose one:",
         "other_site": "If the page is not at the shop's own address, do not use it.",
         "nothing": "If that was not you, there is nothing to do: your password stays as it is.",
+        "email": "Is this your new address?",
+        "wanted": "somebody, probably you, wants this address for an account of ours ({at}).",
+        "hour": "Open this page within an hour to say that it is right:",
+        "not_mine": "If that was not you, there is nothing to do: nothing changes without this page.",
+        "email-changed": "Your account has another address",
+        "moved": "since {at} your account has another address of mail. You were signed out everywhere.",
+        "not_moved": "If that was not you, open this page within seven days. The account comes back to this address,"
+        " and you choose another password:",
+        "was_you": "If it was you, there is nothing to do.",
+        "sign-up": "Your account at Archstone Shop",
+        "welcome": "Hello,",
+        "joining": "somebody, probably you, wants to make an account with this address ({at}).",
+        "open": "Open this page within an hour to choose a name and a password:",
+        "no_account": "If that was not you, there is nothing to do: there is no account without this page.",
+        "is_there": "You have one already. Sign in, or choose another password if you have forgotten it:",
+        "no_harm": "If that was not you, there is nothing to do: your account is as it was.",
         "bye": "Archstone Shop",
     },
     "de": {
@@ -97,6 +123,22 @@ _WORDS: Final = {
         "link": "Öffnen Sie diese Seite innerhalb von zehn Minuten, um eines zu wählen:",
         "other_site": "Steht die Seite nicht unter der eigenen Adresse des Shops, benutzen Sie sie nicht.",
         "nothing": "Waren Sie das nicht, ist nichts zu tun: Ihr Passwort bleibt, wie es ist.",
+        "email": "Ist das Ihre neue Adresse?",
+        "wanted": "jemand, vermutlich Sie, möchte diese Adresse für ein Konto bei uns ({at}).",
+        "hour": "Öffnen Sie diese Seite innerhalb einer Stunde, um sie zu bestätigen:",
+        "not_mine": "Waren Sie das nicht, ist nichts zu tun: Ohne diese Seite ändert sich nichts.",
+        "email-changed": "Ihr Konto hat eine andere Adresse",
+        "moved": "Ihr Konto hat jetzt eine andere E-Mail-Adresse ({at}). Sie sind überall abgemeldet.",
+        "not_moved": "Waren Sie das nicht, öffnen Sie diese Seite innerhalb von sieben Tagen. Das Konto kommt zu dieser"
+        " Adresse zurück, und Sie wählen ein anderes Passwort:",
+        "was_you": "Waren Sie es, ist nichts zu tun.",
+        "sign-up": "Ihr Konto beim Archstone Shop",
+        "welcome": "Guten Tag,",
+        "joining": "jemand, vermutlich Sie, möchte mit dieser Adresse ein Konto anlegen ({at}).",
+        "open": "Öffnen Sie diese Seite innerhalb einer Stunde, um Namen und Passwort zu wählen:",
+        "no_account": "Waren Sie das nicht, ist nichts zu tun: Ohne diese Seite entsteht kein Konto.",
+        "is_there": "Sie haben schon eines. Melden Sie sich an, oder wählen Sie ein anderes Passwort:",
+        "no_harm": "Waren Sie das nicht, ist nichts zu tun: Ihr Konto ist, wie es war.",
         "bye": "Archstone Shop",
     },
 }
@@ -155,6 +197,45 @@ def reset_mail(event: PasswordResetAsked, *, mail_id: str, to: str, name: str, l
     return Mail(
         id=mail_id, to=to, subject=words["reset"], text=_signed([*text, words["nothing"]], language), about="reset",
         order_id=None, at=event.at,
+    )  # fmt: skip
+
+
+def email_mail(event: EmailChangeAsked, *, mail_id: str, to: str, name: str, language: Language, link: str) -> Mail:
+    """Return the mail to a new address, with the link that says that it is right."""
+    words = _WORDS[language]
+    hello, wanted = words["hello"].format(name=name), words["wanted"].format(at=_at(event.at))
+    text = [hello, "", wanted, words["hour"], "", link, "", words["other_site"], words["not_mine"]]
+    return Mail(
+        id=mail_id, to=to, subject=words["email"], text=_signed(text, language), about="email", order_id=None,
+        at=event.at,
+    )  # fmt: skip
+
+
+def email_changed_mail(event: EmailChanged, *, mail_id: str, to: str, name: str, language: Language, link: str) -> Mail:
+    """Return the mail to the address of before, with the link that undoes the change. It does not name the new one."""
+    words = _WORDS[language]
+    hello, moved = words["hello"].format(name=name), words["moved"].format(at=_at(event.at))
+    text = [hello, "", moved, words["was_you"], words["not_moved"], "", link, "", words["other_site"]]
+    return Mail(
+        id=mail_id, to=to, subject=words["email-changed"], text=_signed(text, language), about="email", order_id=None,
+        at=event.at,
+    )  # fmt: skip
+
+
+def sign_up_mail(
+    event: SignUpAsked, *, mail_id: str, to: str, language: Language, name: str | None, links: tuple[str, ...]
+) -> Mail:
+    """Return the mail to an address that somebody wants an account with. `name`: of who has one; None: nobody."""
+    words = _WORDS[language]
+    joining = words["joining"].format(at=_at(event.at))
+    if name is None:
+        text = [words["welcome"], "", joining, words["open"], "", *links, "", words["other_site"], words["no_account"]]
+    else:
+        hello = words["hello"].format(name=name)
+        text = [hello, "", joining, words["is_there"], "", *links, "", words["no_harm"]]
+    return Mail(
+        id=mail_id, to=to, subject=words["sign-up"], text=_signed(text, language), about="sign-up", order_id=None,
+        at=event.at,
     )  # fmt: skip
 
 

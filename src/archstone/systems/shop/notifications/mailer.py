@@ -9,11 +9,13 @@ import asyncio
 import os
 import re
 import smtplib
+import ssl
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from email.message import EmailMessage
 from email.policy import SMTPUTF8
 from email.utils import format_datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, Protocol, Self
 from urllib.parse import unquote, urlsplit
@@ -28,6 +30,7 @@ SENDER: Final = "Archstone Shop <shop@archstone.example>"
 MAX_WAITING: Final = 1_000
 LINE_BYTES: Final = 76
 """Longest line that the standard library neither folds nor encodes."""
+_PORTS: Final = {"smtp": 25, "smtps": 465, "smtp+starttls": 587}
 _PLAIN_ADDRESS: Final = re.compile(r"[A-Za-z0-9_.+-]+@[A-Za-z0-9.-]+").fullmatch
 _PLAIN_SUBJECT: Final = re.compile(r"\w(?:[\w.,:#/-]| (?! ))*(?<! )").fullmatch
 
@@ -223,7 +226,9 @@ class SmtpMailer:
         """Name the server; nothing connects yet.
 
         Args:
-            url: `smtp://[user:password@]host[:port]` (STARTTLS where offered) or `smtps://…`.
+            url: `smtps://[user:password@]host[:port]`, or `smtp+starttls://…`: over TLS, with a certificate that is
+                trusted and of that name, or not at all. `smtp://…` for a server on this machine; to another one over
+                STARTTLS where that is offered, and never with a password where it is not.
             timeout_s: Seconds that the server has for each answer. Above 0.
         """
         try:
@@ -231,11 +236,13 @@ class SmtpMailer:
             host, port = parts.hostname, parts.port
         except ValueError:  # its text may hold the password
             parts, host, port = urlsplit(""), None, None
-        if parts.scheme not in {"smtp", "smtps"} or not host:
-            raise ConfigError("mailer: the URL must be smtp://host[:port] or smtps://host[:port]")
-        self._secure = parts.scheme == "smtps"
+        if parts.scheme not in _PORTS or not host:
+            told = "smtps://host[:port], smtp+starttls://host[:port], or smtp://host[:port] on this machine"
+            raise ConfigError(f"mailer: the URL must be {told}")
+        self._scheme = parts.scheme
         self._host = host
-        self._port = port or (465 if self._secure else 25)
+        self._port = port or _PORTS[parts.scheme]
+        self._tls = ssl.create_default_context()
         self._login = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
         self._timeout_s = timeout_s
         self.sends = 0
@@ -259,17 +266,43 @@ class SmtpMailer:
         self.sends += 1
 
     def _deliver(self, message: EmailMessage) -> None:
-        connect = smtplib.SMTP_SSL if self._secure else smtplib.SMTP
-        with connect(self._host, self._port, timeout=self._timeout_s) as server:
-            if not self._secure and server.has_extn("starttls"):
-                server.starttls()
+        with self._connected() as server:
             if self._login is not None:
                 server.login(*self._login)
             server.send_message(message)
 
+    def _connected(self) -> smtplib.SMTP:
+        """Return a connection over which the mail may go. smtplib by itself would trust any certificate."""
+        if self._scheme == "smtps":
+            return smtplib.SMTP_SSL(self._host, self._port, timeout=self._timeout_s, context=self._tls)
+        server = smtplib.SMTP(self._host, self._port, timeout=self._timeout_s)
+        try:
+            self._protect(server)
+        except BaseException:
+            server.close()
+            raise
+        return server
+
+    def _protect(self, server: smtplib.SMTP) -> None:
+        server.ehlo()
+        must = self._scheme == "smtp+starttls"
+        if not must and _is_here(self._host):
+            return
+        if server.has_extn("starttls"):
+            server.starttls(context=self._tls)
+        elif must or self._login is not None:
+            raise smtplib.SMTPNotSupportedError("it offers no STARTTLS: nothing was sent")
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
 
 def open_mailer(url: str, folder: Path) -> AbstractAsyncContextManager[Mailer]:
-    """Return the mailer that a URL names: `files` for the folder, `smtp://…` or `smtps://…` for a server."""
+    """Return the mailer that a URL names: `files` for the folder, a URL of `SmtpMailer` for a server."""
     make: Callable[[], AbstractAsyncContextManager[Mailer]]
     make = (lambda: FileMailer(folder)) if url == "files" else (lambda: SmtpMailer(url))
     return make()

@@ -13,16 +13,21 @@ from archstone.sagas import saga
 from archstone.services import Service, on
 from archstone.systems.shop.notifications.contract import About, Mails, SentMail
 from archstone.systems.shop.notifications.mailer import Mailer
-from archstone.systems.shop.notifications.post import Post
+from archstone.systems.shop.notifications.post import FORGET, Post
 from archstone.systems.shop.notifications.site import Site
 from archstone.systems.shop.orders.events import OrderCancelled, OrderConfirmed, OrderRefunded
 from archstone.systems.shop.users.contract import UserRead
+from archstone.systems.shop.users.emails import EmailChanges
 from archstone.systems.shop.users.events import (
     AccountDeleted,
+    EmailChangeAsked,
+    EmailChanged,
     PasswordChanged,
     PasswordResetAsked,
     SecurityChanged,
+    SignUpAsked,
 )
+from archstone.systems.shop.users.joining import SignUps
 from archstone.systems.shop.users.proving import Recovery
 
 __all__ = ["NotificationsService"]
@@ -55,13 +60,23 @@ class NotificationsService(Service, Mails, name="notifications"):
 
     users: UserRead
     recovery: Recovery
+    emails: EmailChanges
+    sign_ups: SignUps
     mailer: Mailer
     site: Site
 
     @cached_property
     def post(self) -> Post:
         """What the steps of the sagas call."""
-        return Post(self.db, users=self.users, recovery=self.recovery, mailer=self.mailer, site=self.site)
+        return Post(
+            self.db,
+            users=self.users,
+            recovery=self.recovery,
+            emails=self.emails,
+            sign_ups=self.sign_ups,
+            mailer=self.mailer,
+            site=self.site,
+        )
 
     @on(OrderConfirmed)
     @saga(version=1)
@@ -99,13 +114,28 @@ class NotificationsService(Service, Mails, name="notifications"):
         """Write to the address, if somebody has registered with it, how to set another password."""
         await self.step(self.post.reset_asked, event, self._event_id, retry=PATIENT, timeout_s=SEND_TIMEOUT_S)
 
+    @on(EmailChangeAsked)
+    @saga(version=1)
+    async def send_email_link(self, event: EmailChangeAsked) -> None:
+        """Write to the new address of somebody, if it can be theirs, how to say that it is right."""
+        await self.step(self.post.email_asked, event, self._event_id, retry=PATIENT, timeout_s=SEND_TIMEOUT_S)
+
+    @on(EmailChanged)
+    @saga(version=1)
+    async def tell_email_changed(self, event: EmailChanged) -> None:
+        """Write to the address of before how to undo the change."""
+        await self.step(self.post.email_changed, event, self._event_id, retry=PATIENT, timeout_s=SEND_TIMEOUT_S)
+
+    @on(SignUpAsked)
+    @saga(version=1)
+    async def send_sign_up_link(self, event: SignUpAsked) -> None:
+        """Write to an address that somebody wants an account with."""
+        await self.step(self.post.sign_up_asked, event, self._event_id, retry=PATIENT, timeout_s=SEND_TIMEOUT_S)
+
     @on(AccountDeleted)
     async def forget_recipient(self, event: AccountDeleted) -> None:
         """Take the address out of what is kept of mails. Later ones are of who has registered with it since."""
-        await self.tx.execute(
-            "UPDATE mails SET recipient = '' WHERE recipient = :email AND sent_at <= :at",
-            email=event.email, at=round(event.at.timestamp() * 1_000_000),
-        )  # fmt: skip
+        await self.tx.execute(FORGET, email=event.email, at=round(event.at.timestamp() * 1_000_000))
 
     async def mails_of(self, order_id: str) -> tuple[SentMail, ...]:
         rows = await self.db.all(

@@ -122,11 +122,11 @@ class Programs:
         """
         self.db = db
         self.people = ShopPeople()
-        self.keys = ApiKeys(db, pepper=pepper)
         settings = OAuthSettings(
             issuer=issuer, audience=api, scopes=SCOPES, roles=_ROLES, refresh_list_s=15.0, stale_list_s=60.0
         )
         audit = None if audits is None else audits.of(db, "programs")
+        self.keys = ApiKeys(db, pepper=pepper, audit=audit)
         self.oauth = OAuth(db, settings, keys=ring(), people=self.people, renew=ring, audit=audit, shared=shared)
         self._life = AsyncExitStack()
 

@@ -49,6 +49,7 @@ __all__ = [
     "SessionEndedError",
     "Sessions",
     "SignInError",
+    "SignUpByMailError",
     "Theme",
     "User",
     "UserAdmin",
@@ -80,6 +81,13 @@ class EmailTakenError(DomainError, code="users.email-taken", status=409):
 
     def __str__(self) -> str:
         return f"{self.email} is registered already: sign in"
+
+
+class SignUpByMailError(DomainError, code="users.sign-up-by-mail", status=403):
+    """This shop makes accounts only for who reads mail at their address. It does not tell whether there is one."""
+
+    def __str__(self) -> str:
+        return "this shop wants to write to you first: ask for a link at /sign-ups"
 
 
 class SignInError(DomainError, code="users.sign-in", status=401):
@@ -310,11 +318,11 @@ class UserWrite(Contract, version="1.0"):
 
     @command(
         "/users", public=True, requires=ANYONE, status=201,
-        raises=(EmailTakenError, WeakPasswordError, TooManyTriesError),
+        raises=(EmailTakenError, WeakPasswordError, TooManyTriesError, SignUpByMailError),
         key_required=False, record=False,  # a record would hold a quick digest of the password; the address is the key
     )  # fmt: skip
     async def register(self, email: Email, password: NewPassword, name: VisibleText) -> User:
-        """Register a customer."""
+        """Register a customer. A shop that signs up by mail refuses; see `SignUps`."""
         ...
 
     @command(
@@ -401,8 +409,8 @@ class UserAdmin(Contract, version="1.0"):
         ...
 
     @command(
-        "/roles/{role}/{email}", method="DELETE", public=True, requires="users:grant",
-        raises=(UserUnknownError, LastAdminError), key_required=False,
+        "/roles/withdrawals", public=True, requires="users:grant", raises=(UserUnknownError, LastAdminError),
+        key_required=False,
     )  # fmt: skip
     async def withdraw(self, email: Email, role: Role) -> User:
         """Take a role from a user, and end all their sessions. Access tokens already issued last 15 minutes at most."""

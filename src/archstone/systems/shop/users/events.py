@@ -6,7 +6,16 @@ from typing import Literal
 from archstone.data import Event
 from archstone.systems.shop.values import UserId
 
-__all__ = ["AccountDeleted", "PasswordChanged", "PasswordResetAsked", "SecurityChange", "SecurityChanged"]
+__all__ = [
+    "AccountDeleted",
+    "EmailChangeAsked",
+    "EmailChanged",
+    "PasswordChanged",
+    "PasswordResetAsked",
+    "SecurityChange",
+    "SecurityChanged",
+    "SignUpAsked",
+]
 
 SecurityChange = Literal["totp-added", "totp-removed", "codes-renewed", "code-used", "passkey-added", "passkey-removed"]
 
@@ -35,8 +44,34 @@ class SecurityChanged(Event, name="users.security-changed", version=1, key="user
     at: datetime
 
 
+class EmailChangeAsked(Event, name="users.email-change-asked", version=1, key="user_id"):
+    """Somebody wants another address of mail. Whether it can be theirs is not looked at yet."""
+
+    user_id: UserId
+    email: str
+    """The new one."""
+    at: datetime
+
+
+class EmailChanged(Event, name="users.email-changed", version=1, key="user_id"):
+    """An account has another address of mail, whose mail its owner reads. All sessions have ended."""
+
+    user_id: UserId
+    old: str
+    """Where the way back is sent."""
+    new: str
+    at: datetime
+
+
 class PasswordResetAsked(Event, name="users.password-reset-asked", version=1, key="email"):
     """Somebody has asked for a link to set another password. Whether the address is known is not looked at yet."""
+
+    email: str
+    at: datetime
+
+
+class SignUpAsked(Event, name="users.sign-up-asked", version=1, key="email"):
+    """Somebody wants an account, where the shop writes to them first. Whether they have one is not looked at yet."""
 
     email: str
     at: datetime

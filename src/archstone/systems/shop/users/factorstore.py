@@ -91,6 +91,14 @@ async def totp_of(db: Reads, user_id: str) -> TotpRow | None:
     return await db.first(TotpRow, "SELECT secret, last_step FROM totp_factors WHERE user_id = :id", id=user_id)
 
 
+async def had_totp(db: Reads, user_id: str, *, before: int) -> bool:
+    """Return whether the app of a user was there before an instant (microseconds)."""
+    found = await db.first(
+        int, "SELECT count(*) FROM totp_factors WHERE user_id = :id AND added_at < :before", id=user_id, before=before
+    )
+    return bool(found)
+
+
 async def put_totp(tx: Writes, user_id: str, sealed: bytes, step: int) -> None:
     """Keep the secret of an app in place of one that was there; the code of `step` is used."""
     await tx.execute("DELETE FROM totp_factors WHERE user_id = :id", id=user_id)

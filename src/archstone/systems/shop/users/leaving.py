@@ -21,6 +21,7 @@ _FORGET: Final = (
     "DELETE FROM backup_codes WHERE user_id = :id",
     "DELETE FROM passkeys WHERE user_id = :id",
     "DELETE FROM known_places WHERE user_id = :id",
+    "DELETE FROM former_addresses WHERE user_id = :id",
 )
 
 

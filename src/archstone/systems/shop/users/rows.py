@@ -6,8 +6,9 @@ from typing import Final, NamedTuple, cast, get_args
 from archstone.systems.shop.notifications.mail import Language
 from archstone.systems.shop.users import browsers
 from archstone.systems.shop.users.contract import Contact, Preferences, Role, Theme, User, Visitor
+from archstone.systems.shop.users.tickets import digest
 
-__all__ = ["FITS", "LIKES", "STANDS", "USERS", "VISIT", "Preferred", "Row", "Visit", "withheld"]
+__all__ = ["FITS", "LIKES", "LIKES_BY_EMAIL", "STANDS", "USERS", "VISIT", "Preferred", "Row", "Visit", "withheld"]
 
 _EACH_ROLE: Final = " || ".join(f"max(CASE role WHEN '{role}' THEN ' {role}' ELSE '' END)" for role in get_args(Role))
 # No function that joins texts over rows is spelt the same in SQLite and PostgreSQL.
@@ -22,6 +23,7 @@ USERS: Final = (
 )
 STANDS: Final = "u.deleted_at IS NULL"
 LIKES: Final = "SELECT email, name, language, theme FROM users u WHERE id = :id AND u.deleted_at IS NULL"
+LIKES_BY_EMAIL: Final = "SELECT email, name, language, theme FROM users u WHERE email = :email AND u.deleted_at IS NULL"
 FITS: Final = (
     "u.deleted_at IS NULL AND (u.created_at, u.id) > (:at, :id)"
     " AND (CAST(:search AS TEXT) IS NULL OR replace(u.email, CAST(:low AS TEXT), '') <> u.email"
@@ -49,6 +51,11 @@ class Row(NamedTuple):
     deleted: int = 0
     totp: int = 0
     passkeys: int = 0
+
+    @property
+    def mark(self) -> str:
+        """What tickets are bound to: with another password or another address they open nothing."""
+        return digest(f"{self.email}\n{self.password_hash}")
 
     @property
     def has_factor(self) -> bool:

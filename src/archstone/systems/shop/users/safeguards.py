@@ -15,6 +15,8 @@ __all__ = ["Safeguards", "place"]
 
 _RESET_MAILS: Final = RateLimit(1 / 600, burst=3)
 """Mails with a link, to one address: three at once, then one in ten minutes."""
+_EMAIL_CHANGES: Final = RateLimit(1 / 600, burst=5)
+"""Other addresses that one account asks for: five at once, then one in ten minutes."""
 _SIGN_UPS: Final = RateLimit(0.5, burst=30)
 """New accounts from one place, which may be a whole office: thirty at once, then one in two seconds."""
 _CODES: Final = (RateLimit(1 / 60, burst=4), RateLimit(30 / 3600, burst=19), RateLimit(50 / 86_400, burst=49))
@@ -33,12 +35,15 @@ class Safeguards:
     """Where failures, sign-ups and mails are counted for all processes; open it before. None: in this one."""
     admins_need_factor: bool = False
     """Whether administrators are none until they have a second factor."""
+    sign_up_by_mail: bool = False
+    """Whether accounts are made only for who reads mail at their address, so that nobody learns who has one."""
     ring: SealRing = field(init=False)
     tickets: Tickets = field(init=False)
     passwords: Attempts = field(init=False)
     codes: Attempts = field(init=False)
     reset_mails: "Limiter | SharedLimiter" = field(init=False)
     sign_ups: "Limiter | SharedLimiter" = field(init=False)
+    email_changes: "Limiter | SharedLimiter" = field(init=False)
 
     def __post_init__(self) -> None:
         ring = SealRing(self.keys.keys)
@@ -49,6 +54,7 @@ class Safeguards:
             "codes": Attempts("codes", account=_CODES, shared=self.shared),
             "reset_mails": _RESET_MAILS.bind("reset mails", store=self.shared),
             "sign_ups": _SIGN_UPS.bind("sign-ups", store=self.shared),
+            "email_changes": _EMAIL_CHANGES.bind("changes of e-mail addresses", store=self.shared),
         }
         for name, value in made.items():
             object.__setattr__(self, name, value)

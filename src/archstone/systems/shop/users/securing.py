@@ -50,7 +50,7 @@ class Securing(SigningIn, Factors, name="users"):
             await self._second_factor(row, code)
         if browser is not None:
             await browsers.prove(self.tx, browser, row.id)
-        proof = self.guard.tickets.issue("proof", PROOF_S, user=row.id, password=digest(row.password_hash))
+        proof = self.guard.tickets.issue("proof", PROOF_S, user=row.id, mark=row.mark)
         return Proof(proof=proof, expires_in=PROOF_S)
 
     async def offer_totp(self) -> TotpOffer:
@@ -157,7 +157,7 @@ class Securing(SigningIn, Factors, name="users"):
                 told = self.guard.tickets.read("proof", proof)
             except TicketError as error:
                 raise NotProvedError from error
-            if (told["user"], told["password"]) == (row.id, digest(row.password_hash)):
+            if (told["user"], told.get("mark")) == (row.id, row.mark):
                 return row
         elif browser is not None:
             at = await self.db.first(

@@ -11,12 +11,13 @@ from archstone.resilience import RateLimitedError
 from archstone.services import every
 from archstone.systems.shop.notifications.mail import Language
 from archstone.systems.shop.paging import decode_cursor, encode_cursor
-from archstone.systems.shop.users import administering, browsers, factorstore, leaving
+from archstone.systems.shop.users import administering, browsers, factorstore, formerly, leaving
 from archstone.systems.shop.users.contract import (
     Contact,
     EmailTakenError,
     Preferences,
     Role,
+    SignUpByMailError,
     Theme,
     User,
     UserAdmin,
@@ -26,10 +27,13 @@ from archstone.systems.shop.users.contract import (
     UserUnknownError,
     UserWrite,
 )
+from archstone.systems.shop.users.events import SignUpAsked
+from archstone.systems.shop.users.joining import SignUpMail, SignUps, SignUpWay
 from archstone.systems.shop.users.proving import TicketError, TooManyTriesError, WrongPasswordError
-from archstone.systems.shop.users.rows import FITS, LIKES, STANDS, USERS, Preferred, Row
+from archstone.systems.shop.users.readdressing import Readdressing
+from archstone.systems.shop.users.rows import FITS, LIKES, LIKES_BY_EMAIL, STANDS, USERS, Preferred, Row
 from archstone.systems.shop.users.safeguards import place
-from archstone.systems.shop.users.securing import Securing
+from archstone.systems.shop.users.tickets import EMAIL_S
 
 __all__ = ["UsersService"]
 
@@ -37,8 +41,8 @@ SWEEP_S: Final = 3600.0
 ANCHOR_S: Final = 60.0
 
 
-class UsersService(Securing, UserRead, UserWrite, UserAdmin, name="users"):
-    """Keeps `UserRead`, `UserWrite` and `UserAdmin` as well."""
+class UsersService(Readdressing, SignUps, UserRead, UserWrite, UserAdmin, name="users"):
+    """Keeps `SignUps`, `UserRead`, `UserWrite` and `UserAdmin` as well."""
 
     async def me(self) -> User:
         row = await self.db.first(Row, f"{USERS} WHERE u.id = :id AND {STANDS}", id=self.principal.id)
@@ -59,14 +63,46 @@ class UsersService(Securing, UserRead, UserWrite, UserAdmin, name="users"):
         return found.contact()
 
     async def register(self, email: str, password: str, name: str) -> User:
+        if self.guard.sign_up_by_mail:
+            raise SignUpByMailError
+        await self._count_sign_up()
+        return await self._registered(email, password, name)
+
+    async def sign_up_way(self) -> SignUpWay:
+        return SignUpWay(way="by-mail" if self.guard.sign_up_by_mail else "at-once")
+
+    async def ask_sign_up(self, email: str) -> None:
+        await self._count_sign_up()
+        try:
+            await self.guard.reset_mails.turn(email)
+        except RateLimitedError:
+            return  # a flood of mails; whether there is such an account was not looked at
+        # Looked up by whoever writes the mail: here nothing depends on whether there is somebody.
+        self.tx.publish(SignUpAsked(email=email, at=world.now()))
+
+    async def sign_up_mail(self, email: str) -> SignUpMail:
+        found = await self.db.first(Preferred, LIKES_BY_EMAIL, email=email)
+        if found is not None:
+            return SignUpMail(ticket=None, contact=found.contact())
+        return SignUpMail(ticket=self.guard.tickets.issue("sign-up", EMAIL_S, email=email), contact=None)
+
+    async def sign_up(self, ticket: str, password: str, name: str) -> User:
+        told = self.guard.tickets.read("sign-up", ticket)
+        return await self._registered(told["email"], password, name)
+
+    async def _count_sign_up(self) -> None:
         if where := place():
             try:
                 await self.guard.sign_ups.turn(where)
             except RateLimitedError as error:
                 raise TooManyTriesError(error.retry_after_s) from error
+
+    async def _registered(self, email: str, password: str, name: str) -> User:
         now_us = world.now_us()
         row = Row(world.new_id(), email, name, "", now_us, "customer")
         password_hash = await self._hashed(password, row)  # before the transaction: it takes a while
+        if await formerly.held_by_others(self.tx, email, row.id):
+            raise EmailTakenError(email)
         try:
             await self.tx.execute(
                 "INSERT INTO users (id, email, name, password_hash, created_at)"
@@ -182,6 +218,7 @@ class UsersService(Securing, UserRead, UserWrite, UserAdmin, name="users"):
         await self.audits.sweep()
         await browsers.sweep(self.tx)
         await factorstore.sweep(self.tx)
+        await formerly.sweep(self.tx)
         await self._audit.sweep(self.tx)
         while await self._revoked.sweep(tx=self.tx):
             pass

@@ -154,7 +154,7 @@ class SigningIn(Service, Sessions, BrowserSessions, Recovery, name="users"):
             rotated = await self._refresh.rotate(refresh_token, self.tx)
         except RefreshTokenError as error:
             if error.fault == "reused":
-                self.audits.system.note("users.refresh-token-reused", outcome="denied")
+                self.audits.system.note("users.refresh-token-reused", outcome="denied", subject=error.user_id)
             raise SessionEndedError from error
         row = await self.tx.first(Row, f"{USERS} WHERE u.id = :id AND u.active = 1", id=rotated.user_id)
         if row is None:
@@ -177,7 +177,7 @@ class SigningIn(Service, Sessions, BrowserSessions, Recovery, name="users"):
         if row is None:
             return None
         liked = await self.db.one(Preferred, LIKES, id=row.id)
-        ticket = self.guard.tickets.issue("reset", RESET_S, user=row.id, password=digest(row.password_hash))
+        ticket = self.guard.tickets.issue("reset", RESET_S, user=row.id, mark=row.mark)
         return ResetTicket(ticket=ticket, contact=liked.contact())
 
     async def reset_password(self, ticket: str, new: str, code: str = "") -> None:
@@ -243,7 +243,7 @@ class SigningIn(Service, Sessions, BrowserSessions, Recovery, name="users"):
         if not row.active:
             raise DeactivatedError
         if row.totp:
-            facts = {"user": row.id, "password": digest(row.password_hash), "new": verdict.new_hash or ""}
+            facts = {"user": row.id, "mark": row.mark, "new": verdict.new_hash or ""}
             ticket = self.guard.tickets.issue("sign-in", SIGN_IN_S, **facts)
             raise SecondFactorError(ticket, ("totp", "backup"))
         return await self._still(row, verdict.new_hash)
@@ -255,10 +255,10 @@ class SigningIn(Service, Sessions, BrowserSessions, Recovery, name="users"):
         return await self._still(row, new_hash or None)
 
     async def _ticket_owner(self, purpose: str, ticket: str) -> Row:
-        """Return whose ticket it is; TicketError where the password that it was made for is another by now."""
+        """Return whose ticket it is; TicketError where address or password that it was made for are others by now."""
         told = self.guard.tickets.read("reset" if purpose == "reset" else "sign-in", ticket)
         row = await self.db.first(Row, f"{USERS} WHERE u.id = :id AND u.active = 1", id=told["user"])
-        if row is None or digest(row.password_hash) != told["password"]:
+        if row is None or row.mark != told.get("mark"):
             raise TicketError
         return row
 

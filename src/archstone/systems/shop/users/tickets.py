@@ -15,7 +15,7 @@ from archstone.errors import BackendError
 from archstone.security import SealRing
 from archstone.systems.shop.users.proving import TicketError
 
-__all__ = ["CEREMONY_S", "OFFER_S", "PROOF_S", "RESET_S", "SIGN_IN_S", "Tickets", "digest"]
+__all__ = ["CEREMONY_S", "EMAIL_S", "OFFER_S", "PROOF_S", "RESET_S", "SIGN_IN_S", "Tickets", "digest"]
 
 SIGN_IN_S: Final = 300
 """Seconds for typing a code after the password."""
@@ -27,9 +27,11 @@ PROOF_S: Final = 600
 """Seconds for which somebody who has proved who they are is not asked again."""
 RESET_S: Final = 600
 """Seconds for which the link of a mail is good."""
+EMAIL_S: Final = 3_600
+"""Seconds for which links to prove an address are good: people have to look for them."""
 _MICROS: Final = 1_000_000
 
-Purpose = Literal["sign-in", "proof", "totp-offer", "new-passkey", "passkey", "reset"]
+Purpose = Literal["sign-in", "proof", "totp-offer", "new-passkey", "passkey", "reset", "email", "email-undo", "sign-up"]
 
 
 class Tickets:

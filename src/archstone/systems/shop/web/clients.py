@@ -18,6 +18,8 @@ from archstone.systems.shop.orders.administration import OrderAdmin
 from archstone.systems.shop.orders.contract import Orders
 from archstone.systems.shop.payments.drill import BankDrill
 from archstone.systems.shop.users.contract import BrowserSessions, UserAdmin, UserWrite
+from archstone.systems.shop.users.emails import EmailChanges
+from archstone.systems.shop.users.joining import SignUps
 from archstone.systems.shop.users.proving import Factors, Recovery
 
 __all__ = ["PAGES", "Clients", "clients_of"]
@@ -38,6 +40,8 @@ class Clients(NamedTuple):
     users: UserWrite
     factors: Factors
     recovery: Recovery
+    emails: EmailChanges
+    sign_ups: SignUps
     roles: UserAdmin
     analytics: Analytics
     stock: StockAdmin
@@ -73,6 +77,8 @@ def clients_of(routes: Sequence[tuple[Operation, Transport]]) -> Clients:
         users=made(UserWrite),
         factors=made(Factors),
         recovery=made(Recovery),
+        emails=made(EmailChanges),
+        sign_ups=made(SignUps),
         roles=made(UserAdmin),
         analytics=made(Analytics),
         stock=made(StockAdmin),

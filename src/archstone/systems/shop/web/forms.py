@@ -22,8 +22,8 @@ __all__ = [
     "CheckoutForm",
     "CodeForm",
     "DeletionForm",
+    "EmailForm",
     "Filled",
-    "ForgottenForm",
     "KeyForm",
     "LineForm",
     "LoginForm",
@@ -35,6 +35,8 @@ __all__ = [
     "ProofForm",
     "RegisterForm",
     "ResetForm",
+    "SignUpForm",
+    "TicketForm",
     "checked",
     "fields_of",
     "lines_text",
@@ -105,6 +107,14 @@ class RegisterForm(_Form):
     password: NewPassword
 
 
+class SignUpForm(_Form):
+    """Registering, for whoever has the link of a mail."""
+
+    ticket: Ticket
+    name: VisibleText
+    password: NewPassword
+
+
 class CodeForm(_Form):
     """The code after the password."""
 
@@ -139,7 +149,7 @@ class ProofForm(_Form):
     code: Code = ""
 
 
-class ForgottenForm(_Form):
+class EmailForm(_Form):
     """Where a link goes."""
 
     email: Email
@@ -151,6 +161,12 @@ class ResetForm(_Form):
     ticket: Ticket
     new: NewPassword
     code: Code = ""
+
+
+class TicketForm(_Form):
+    """A button under the link of a mail."""
+
+    ticket: Ticket
 
 
 class NameForm(_Form):
@@ -184,6 +200,8 @@ class KeyForm(_Form):
 
     name: VisibleText
     days: Annotated[int, Field(ge=1, le=365)]
+    per_minute: Literal["", "6", "60", "600"] = ""
+    """Requests a minute at most; empty: as many as any program."""
 
 
 class LineForm(_Form):

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from archstone.systems.exchange.entry.reports import REPORT, Rows
-from archstone.systems.exchange.matching import Commands, Kind
+from archstone.systems.exchange.matching import COMMAND, Commands, Kind
 from archstone.systems.exchange.venue.port import MAX_NUMBER
 
 __all__ = [
@@ -161,16 +161,35 @@ _UNUSED: Final = {
 """Fields that must be 0, beside `spare`."""
 
 
+def _bits_of(kind: Kind) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+    """Return all bits of the fields that must be 0 in a request of a kind, shape (8,)."""
+    row = np.zeros(1, COMMAND)
+    for name in ("spare", *_UNUSED.get(kind, ())):
+        row[name] = ~row[name]
+    return row.view("<u8")
+
+
+_MUST_BE_0: Final = np.zeros((256, SIZE // 8), "<u8")
+"""By kind. One look at all fields of all requests: a look at each field would cost more than all else about one."""
+for _kind in (Kind.NEW, Kind.CANCEL, Kind.REPLACE, Kind.MASS_CANCEL):
+    _MUST_BE_0[_kind] = _bits_of(_kind)
+
+
+_FIRST, _LAST = int(Kind.NEW), int(Kind.MASS_CANCEL)
+"""As plain numbers: numpy takes four times as long to compare with the member of an enum."""
+
+
 def faulty(rows: Commands, account: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Return which requests are no requests, shape (n,): of another kind or account, or with what must be 0 and is not.
 
     What they ask for is not judged: that is the venue's, whose answer is a report.
+
+    Args:
+        rows: Contiguous.
+        account: Whose they must be, where they say it.
     """
-    kinds = rows["kind"]
-    wrong = (kinds < Kind.NEW) | (kinds > Kind.MASS_CANCEL) | (rows["spare"] != 0)
-    wrong |= (rows["account"] != 0) & (rows["account"] != account)
-    wrong |= (rows["id"] > MAX_NUMBER) | ((rows["id"] == 0) & (kinds != Kind.MASS_CANCEL))
-    for kind, names in _UNUSED.items():
-        for name in names:
-            wrong |= (kinds == kind) & (rows[name] != 0)
-    return wrong
+    kinds, accounts, ids = rows["kind"], rows["account"], rows["id"]
+    wrong = (kinds < _FIRST) | (kinds > _LAST)
+    wrong |= (rows.view("<u8").reshape(-1, SIZE // 8) & _MUST_BE_0[kinds]).any(axis=1)
+    wrong |= (accounts != 0) & (accounts != account)
+    return wrong | (ids > MAX_NUMBER) | ((ids == 0) & (kinds != _LAST))

@@ -3,8 +3,8 @@
     NEW ──logon──> CHECKED ──reports from before──> OPEN ──> over
       └───────────────┴───────────── BYE ─────────────┴───> over
 
-A session ends before the next one of its account begins: what it had submitted is done and reported by then, or never
-will be. So a client that has logged on again and read RESUMED knows of each of its requests whether it was done.
+A client that has logged on again and read RESUMED knows of each of its requests whether it was done: a session ends
+before the next one of its account begins, see `sessions`.
 """
 
 import asyncio
@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from archstone.errors import DeniedError, RejectedError
-from archstone.observability import get_logger
+from archstone.errors import DeniedError
 from archstone.systems.exchange.entry.binary.messages import (
     SIZE,
     Choice,
@@ -27,24 +26,34 @@ from archstone.systems.exchange.entry.binary.messages import (
     said,
 )
 from archstone.systems.exchange.entry.binary.wire import Wire
-from archstone.systems.exchange.entry.cancelling import cancel_all
 from archstone.systems.exchange.entry.reports import ForgottenError, Position, Rows
-from archstone.systems.exchange.entry.who import until_denied
+from archstone.systems.exchange.entry.sessions import End, Session
 from archstone.systems.exchange.matching import COMMAND, Commands, Kind
 from archstone.systems.exchange.venue import order_id
 
 if TYPE_CHECKING:
     from archstone.systems.exchange.entry.binary.server import BinaryServer
 
-__all__ = ["Session"]
+__all__ = ["BinarySession"]
 
 Numbers = npt.NDArray[np.uint64]
 """Of requests, shape (n,)."""
 
-_log: Final = get_logger("archstone.systems.exchange")
 _TAG: Final = 0xFFFF
+# As plain numbers: numpy takes four times as long to compare with the member of an enum.
+_SAID: Final = int(Say.HEARTBEAT)
+_MASS_CANCEL: Final = int(Kind.MASS_CANCEL)
 _TOGETHER: Final = 4_096
 """Requests of one `submit` at most: a sequencer bounds its frames."""
+_FAULTS: Final = {
+    End.LEFT: Fault.LEFT,
+    End.TAKEN_OVER: Fault.TAKEN_OVER,
+    End.DENIED: Fault.DENIED,
+    End.CLOSING: Fault.CLOSING,
+    End.UNKNOWN: Fault.UNKNOWN,
+    End.FAILED: Fault.UNKNOWN,
+    End.OVER: Fault.CLOSING,
+}
 
 
 class _ByeError(Exception):
@@ -55,43 +64,31 @@ class _ByeError(Exception):
         self.fault = fault
 
 
-class Session:
+class BinarySession(Session):
     """One connection."""
 
     def __init__(self, server: "BinaryServer") -> None:
-        self.account = 0
-        """0: it has not logged on."""
-        self.ended = asyncio.Event()
-        """Nothing that it has submitted is under way any more."""
+        super().__init__(server)
         self.wire = Wire(self._take, self._wake, unsent_bytes=server.bounds.unsent_bytes)
         self._server = server
         self._logon: asyncio.Future[tuple[Logon, str] | None] = asyncio.get_running_loop().create_future()
-        self._awake = asyncio.Event()
-        self._is_open = self._leaves = self._cancels = False
+        self._is_open = self._cancels = False
         self._request = 0
-        self._waiting: list[Commands] = []
         self._unacknowledged = 0
-        self._unlisten = lambda: None
-        self._watching: asyncio.Task[None] | None = None
 
-    async def run(self) -> None:
-        """Serve it until it ends."""
-        try:
-            await self._log_on()
-            while not self.wire.is_closed and not (self._leaves and not self._waiting):
-                await self._submit()
-        except Exception as error:  # noqa: BLE001 - one connection must not take others with it
-            _log.exception("a connection of the binary protocol failed", account=self.account, error=error)
-            self.wire.close(Fault.UNKNOWN)
-        finally:
-            self._unlisten()
-            if self._watching is not None:
-                self._watching.cancel()
-            self.wire.close(Fault.LEFT if self._leaves else Fault.CLOSING)
-            if self._cancels:
-                server = self._server
-                await cancel_all(server.sequencer, server.reports, self.account, given_up=lambda: server.is_over)
-            self.ended.set()
+    @property
+    def is_over(self) -> bool:
+        """Whether it is closed; see `Session`."""
+        return self.wire.is_closed
+
+    @property
+    def cancels(self) -> bool:
+        """Whether its client wanted that; see `Session`."""
+        return self._cancels
+
+    def end_by(self, why: End) -> None:
+        """Say BYE and why; see `Session`."""
+        self.wire.close(_FAULTS[why])
 
     def _wake(self) -> None:
         self._awake.set()
@@ -100,7 +97,8 @@ class Session:
 
     # Logging on
 
-    async def _log_on(self) -> None:
+    async def log_on(self) -> None:
+        """Wait for the logon; see `Session`."""
         try:
             async with asyncio.timeout(self._server.bounds.logon_s):
                 said = await self._logon
@@ -112,24 +110,10 @@ class Session:
             self.wire.close(Fault.SILENT if self._logon.cancelled() else Fault.AWAY)
 
     async def _begin(self, wanted: Logon, credential: str) -> None:
-        account = await self._account_of(wanted, credential)
-        before = self._server.sessions(account)
-        self.account = account
-        for each in before:
-            each.wire.close(Fault.TAKEN_OVER)
-        for each in before:  # all of them: the newest may give up before those that it waits for have ended
-            await each.ended.wait()
-        await self._server.reports.reached(self._server.sequencer.last)
-        if self.wire.is_closed:
-            return
-        self._watching = asyncio.create_task(self._watch(credential), name="binary order entry, still allowed")
-        self._cancels = Choice.CANCEL_ON_DISCONNECT in wanted.choices
-        self._request = wanted.request
-        await self._resume(wanted, Position(wanted.sequence, wanted.part))
-
-    async def _watch(self, credential: str) -> None:
-        await until_denied(self._server.identify, credential, self.account)
-        self.wire.close(Fault.DENIED)
+        if await self.take_over(await self._account_of(wanted, credential), credential):
+            self._cancels = Choice.CANCEL_ON_DISCONNECT in wanted.choices
+            self._request = wanted.request
+            await self._resume(wanted, Position(wanted.sequence, wanted.part))
 
     async def _resume(self, wanted: Logon, position: Position) -> None:
         """Tell what had happened after a position, as fast as it is taken; from then on what happens, when it does."""
@@ -202,9 +186,9 @@ class Session:
     def _read(self, rows: Commands) -> None:
         if self._leaves:
             return  # what comes after a logout is not read
-        left = np.flatnonzero(rows["kind"] == Say.LOGOUT)
-        rows = rows[: left[0]] if len(left) else rows
-        rows = rows[rows["kind"] != Say.HEARTBEAT]
+        leaves = False
+        if (rows["kind"] >= _SAID).any():
+            rows, leaves = _asked(rows)
         wrong = rows["sequence"] != self._request + 1 + np.arange(len(rows), dtype=np.uint64)
         if wrong.any():
             self.wire.close(Fault.NUMBER)
@@ -212,23 +196,24 @@ class Session:
         if len(rows):
             self._request = int(rows["sequence"][-1])
             self._accept(rows)
-        if len(left):
+        if leaves:
             self._leaves = True
             self._awake.set()
 
     def _accept(self, rows: Commands) -> None:
         bad = faulty(rows, self.account)
-        self._refuse(rows["sequence"][bad], Fault.MALFORMED)
-        rows = rows[~bad]
-        allowance = self._server.allowance(self.account)
-        taken = allowance.take(len(rows))
-        self._refuse(rows["sequence"][taken:], Fault.TOO_FAST, wait_s=allowance.wait_s())
+        if bad.any():
+            self._refuse(rows["sequence"][bad], Fault.MALFORMED)
+            rows = rows[~bad]
+        if not len(rows):
+            return
+        taken, wait_s = self._server.allowances.take(self.account, len(rows))
+        self._refuse(rows["sequence"][taken:], Fault.TOO_FAST, wait_s=wait_s)
         rows = rows[:taken]
         if not len(rows):
             return
-        named = rows["kind"] != Kind.MASS_CANCEL
         rows["account"] = self.account
-        rows["id"][named] |= np.uint64(order_id(self.account, 0))
+        rows["id"] |= (rows["kind"] != _MASS_CANCEL) * np.uint64(order_id(self.account, 0))
         rows["spare"] = (rows["sequence"] & _TAG).astype(np.uint16)
         self._waiting.append(rows)
         self._unacknowledged += len(rows)
@@ -246,26 +231,28 @@ class Session:
 
     # What goes on to the exchange
 
-    async def _submit(self) -> None:
-        """Wait until requests are there, and have all of them done at once. Those that come meanwhile are next."""
+    async def hand_in(self) -> None:
+        """Have what has come done; see `Session`."""
         await self._awake.wait()
         self._awake.clear()
         if self.wire.is_closed or not self._waiting:
             return
-        rows, rest = np.split(np.concatenate(self._waiting), [_TOGETHER])
+        rows = self._waiting[0] if len(self._waiting) == 1 else np.concatenate(self._waiting)
         self._waiting.clear()
-        if len(rest):
-            self._waiting.append(rest)
+        if len(rows) > _TOGETHER:
+            self._waiting.append(rows[_TOGETHER:])
             self._awake.set()
+            rows = rows[:_TOGETHER]
         requests = rows["sequence"].copy()
-        try:
-            batch = await self._server.sequencer.submit(rows)
-            await self._server.reports.reached(batch.last)
-        except RejectedError as error:
-            self._refuse(requests, Fault.AWAY, wait_s=error.retry_after_s)
-        except Exception as error:  # noqa: BLE001 - whatever it is: whether they are done is not known here
-            _log.warning("whether requests were done is not known", account=self.account, error=error)
-            self.wire.close(Fault.UNKNOWN)
+        if (wait_s := await self.done(rows)) is not None:
+            self._refuse(requests, Fault.AWAY, wait_s=wait_s)
         self._unacknowledged -= len(rows)
         if self._unacknowledged < self._server.bounds.unacknowledged:
             self.wire.hold(back=False)
+
+
+def _asked(rows: Commands) -> tuple[Commands, bool]:
+    """Return what is neither a heartbeat nor after a logout, and whether there was one."""
+    left = np.flatnonzero(rows["kind"] == Say.LOGOUT)
+    rows = rows[: left[0]] if len(left) else rows
+    return rows[rows["kind"] != Say.HEARTBEAT], bool(len(left))

@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Final, cast
 import numpy as np
 
 from archstone import world
-from archstone.errors import DeniedError, RejectedError
+from archstone.errors import DeniedError
 from archstone.observability import get_logger
-from archstone.systems.exchange.entry.cancelling import cancel_all
 from archstone.systems.exchange.entry.fix.codec import FieldError, Framer, FramingError, Message, encoded, instant
 from archstone.systems.exchange.entry.fix.orders import Orders, Outgoing, Request
 from archstone.systems.exchange.entry.reports import ForgottenError, Position, Rows, reports_of
-from archstone.systems.exchange.entry.who import until_denied
+from archstone.systems.exchange.entry.sessions import End, Session
 from archstone.systems.exchange.matching import Kind, rows_of
 from archstone.systems.exchange.venue import order_id
 
@@ -35,16 +34,28 @@ _ORDERS: Final = frozenset("DFGq")
 _AHEAD: Final = frozenset("25")
 """What is done even if messages before it are missing: else both sides could wait for each other."""
 _CLOSE_S: Final = 5.0
+_UNKNOWN: Final = "whether your last requests were done is not known here: log on again, and be told"
+_TEXTS: Final = {
+    End.LEFT: "as you wish",
+    End.TAKEN_OVER: "the account has logged on elsewhere",
+    End.DENIED: "Password (554) stands for no account any more",
+    End.CLOSING: "the exchange stops",
+    End.UNKNOWN: _UNKNOWN,
+    End.FAILED: _UNKNOWN,
+    End.OVER: "the session is over",
+}
 
 
 class Kept:
     """What is remembered of one account across connections."""
 
-    def __init__(self, orders: Orders, *, keep: int) -> None:
+    def __init__(self, orders: Orders, *, keep: int, told: int) -> None:
         self.incoming = self.outgoing = 1
         """The next number in each direction."""
         self.position = Position(0)
         """Of the last report that was told."""
+        self.told = told
+        """Reports up to this command may have been told before all that is remembered."""
         self.orders = orders
         self.tag = 0
         self.sent: OrderedDict[int, tuple[str, list[tuple[int, object]], str]] = OrderedDict()
@@ -67,30 +78,23 @@ class _EndError(Exception):
     """The session is to end, with a Logout that says why."""
 
 
-class FixSession(asyncio.Protocol):
+class FixSession(Session, asyncio.Protocol):
     """One connection."""
 
     def __init__(self, server: "FixServer") -> None:
-        self.account = 0
-        """0: it has not logged on."""
-        self.ended = asyncio.Event()
-        self.is_closed = False
+        super().__init__(server)
         self._server = server
         self._framer = Framer(limit_bytes=server.rules.message_bytes)
         self._transport: asyncio.Transport | None = None
         self._logon: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
         self._early: list[Message] = []
-        self._is_open = self._is_tested = self._leaves = False
+        self._is_closed = self._is_open = self._is_tested = False
         self._client = ""
         self._kept: Kept | None = None
         self._asked_up_to = 0
-        self._waiting: list[tuple[int, Request]] = []
-        self._awake = asyncio.Event()
         self._heard_s = self._sent_s = world.monotonic()
         self._interval_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._unlisten = lambda: None
-        self._watching: asyncio.Task[None] | None = None
 
     # What the transport calls
 
@@ -103,7 +107,7 @@ class FixSession(asyncio.Protocol):
         self._heard_s, self._is_tested = world.monotonic(), False
         try:
             for each in self._framer.feed(data):
-                if self.is_closed:
+                if self._is_closed:
                     return
                 if isinstance(each, FieldError):
                     self.end(str(each))
@@ -118,25 +122,22 @@ class FixSession(asyncio.Protocol):
 
     # The life of it
 
-    async def run(self) -> None:
-        """Serve it until it ends."""
-        try:
-            await self._log_on()
-            while not self.is_closed and not (self._leaves and not self._waiting):
-                await self._submit()
-        except Exception as error:  # noqa: BLE001 - one connection must not take others with it
-            _log.exception("a FIX session failed", account=self.account, error=error)
-        finally:
-            self._unlisten()
-            if self._watching is not None:
-                self._watching.cancel()
-            self.end("as you wish" if self._leaves else "the session is over")
-            if self.account and self._server.rules.cancel_on_disconnect and self._is_open:
-                server = self._server
-                await cancel_all(server.sequencer, server.reports, self.account, given_up=lambda: server.is_over)
-            self.ended.set()
+    @property
+    def is_over(self) -> bool:
+        """Whether it is closed; see `Session`."""
+        return self._is_closed
 
-    async def _log_on(self) -> None:
+    @property
+    def cancels(self) -> bool:
+        """Whether the server does so; see `Session`."""
+        return self._server.rules.cancel_on_disconnect and self._is_open
+
+    def end_by(self, why: End) -> None:
+        """Say Logout and why; see `Session`."""
+        self.end(_TEXTS[why])
+
+    async def log_on(self) -> None:
+        """Wait for the Logon; see `Session`."""
         try:
             async with asyncio.timeout(self._server.rules.logon_s):
                 message = await self._logon
@@ -157,23 +158,8 @@ class FixSession(asyncio.Protocol):
             account = await self._server.identify(message.text(554))
         except DeniedError as error:
             raise _EndError("Password (554) stands for no account") from error
-        await self._take_over(account)
-        if not self.is_closed:
-            self._watching = asyncio.create_task(self._watch(message.text(554)), name="FIX order entry, still allowed")
+        if await self.take_over(account, message.text(554)):
             self._open(message)
-
-    async def _watch(self, credential: str) -> None:
-        await until_denied(self._server.identify, credential, self.account)
-        self.end("Password (554) stands for no account any more")
-
-    async def _take_over(self, account: int) -> None:
-        before = self._server.sessions(account)
-        self.account = account
-        for each in before:
-            each.end("the account has logged on elsewhere")
-        for each in before:  # all of them: the newest may give up before those that it waits for have ended
-            await each.ended.wait()
-        await self._server.reports.reached(self._server.sequencer.last)
 
     def _open(self, message: Message) -> None:
         kept = self._kept = self._server.kept(self.account)
@@ -207,7 +193,7 @@ class FixSession(asyncio.Protocol):
 
     def end(self, text: str) -> None:
         """Say Logout and why, and close; who has not logged on is closed without."""
-        if self.is_closed:
+        if self._is_closed:
             return
         if self._is_open:
             self.send("5", [(58, text)])
@@ -216,7 +202,7 @@ class FixSession(asyncio.Protocol):
         self._close()
 
     def _close(self) -> None:
-        self.is_closed = True
+        self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
         self._awake.set()
@@ -234,7 +220,7 @@ class FixSession(asyncio.Protocol):
 
     def send(self, kind: str, fields: list[tuple[int, object]], *, keep: bool = False) -> None:
         """Send a message with the next number; `keep`: it can be sent again."""
-        if self.is_closed or self._kept is None:
+        if self._is_closed or self._kept is None:
             return
         at = instant(world.now_us())
         if keep:
@@ -259,12 +245,12 @@ class FixSession(asyncio.Protocol):
         if self._kept is None:
             return
         for report in reports_of(rows):
-            if self.is_closed:
+            if self._is_closed:
                 return  # the next connection begins after `position`
             self._kept.position = report.position
             if (outgoing := self._kept.orders.told(report)) is not None:
                 kind, fields = outgoing
-                self._say((kind, [(97, "Y"), *fields] if report.sequence <= self._server.began_at else fields))
+                self._say((kind, [(97, "Y"), *fields] if report.sequence <= self._kept.told else fields))
 
     def _beat(self) -> None:
         now_s, interval_s = world.monotonic(), self._interval_s
@@ -379,7 +365,7 @@ class FixSession(asyncio.Protocol):
             self.send("j", [*about], keep=True)
             return
         request = kept.orders.read(message)
-        fault = request.fault or ("" if self._server.allowance(self.account).take(1) else "TOO_FAST")
+        fault = request.fault or ("" if self._server.allowances.take(self.account, 1)[0] else "TOO_FAST")
         if fault:
             self._say(kept.orders.refused(request, fault))
             return
@@ -397,26 +383,21 @@ class FixSession(asyncio.Protocol):
         else:
             self._transport.resume_reading()
 
-    async def _submit(self) -> None:
-        """Wait until requests are there, and have all of them done at once. Those that come meanwhile are next."""
+    async def hand_in(self) -> None:
+        """Have what has come done; see `Session`."""
         await self._awake.wait()
         self._awake.clear()
-        if self.is_closed or not self._waiting:
+        if self._is_closed or not self._waiting:
             return
-        asked, self._waiting = self._waiting, []
+        asked: list[tuple[int, Request]] = self._waiting
+        self._waiting = []
         rows = rows_of(request.command for _, request in asked)
         rows["book"] = [request.listed.book for _, request in asked]
         rows["spare"] = [tag for tag, _ in asked]
         rows["account"] = self.account
         rows["id"][rows["kind"] != Kind.MASS_CANCEL] |= np.uint64(order_id(self.account, 0))
-        try:
-            batch = await self._server.sequencer.submit(rows)
-            await self._server.reports.reached(batch.last)
-        except RejectedError as error:
+        wait_s = await self.done(rows)
+        if wait_s is not None and self._kept is not None:
             for _, request in asked:
-                if self._kept is not None:
-                    self._say(self._kept.orders.refused(request, f"AWAY: try again in {error.retry_after_s:.3f} s"))
-        except Exception as error:  # noqa: BLE001 - whatever it is: whether they are done is not known here
-            _log.warning("whether requests were done is not known", account=self.account, error=error)
-            self.end("whether your last requests were done is not known here: log on again, and be told")
+                self._say(self._kept.orders.refused(request, f"AWAY: try again in {wait_s:.3f} s"))
         self._gate()

@@ -1,5 +1,7 @@
 """Coming and going: a trial account by one click, or by e-mail and password."""
 
+from typing import Final
+
 from archstone import context
 from archstone.security import HostCookie
 from archstone.systems.exchange.accounts.contract import (
@@ -16,12 +18,17 @@ from archstone.systems.exchange.web.clients import PAGES
 from archstone.systems.exchange.web.cookies import SESSION
 from archstone.systems.exchange.web.forms import LoginForm, RegisterForm, checked
 
-__all__ = ["login", "login_form", "logout", "register", "register_form", "trial"]
+__all__ = ["SIGNED_OUT", "begun", "login", "login_form", "logout", "register", "register_form", "trial"]
+
+SIGNED_OUT: Final = Redirect(
+    to="/", cookies=(HostCookie(SESSION, ""),), headers=((b"clear-site-data", b'"cache", "storage"'),)
+)
+"""Nothing of who was signed in stays in the browser."""
 
 
 async def trial(hall: Hall, request: Request) -> Answer:
     """Open an account with play money, and go on."""
-    return await _begun(hall, request, await hall.clients.accounts.trial())
+    return await begun(hall, request, await hall.clients.accounts.trial())
 
 
 async def login_form(hall: Hall, request: Request) -> Answer:
@@ -44,7 +51,7 @@ async def login(hall: Hall, request: Request) -> Answer:
         return _asked(
             "login.html", request, f"Too many attempts: try again in {error.retry_after_s:.0f} s.", status=429
         )
-    return await _begun(hall, request, session)
+    return await begun(hall, request, session)
 
 
 async def register_form(hall: Hall, request: Request) -> Answer:
@@ -65,7 +72,7 @@ async def register(hall: Hall, request: Request) -> Answer:
         return _asked("register.html", request, "This address is registered: sign in.", status=422)
     except WeakPasswordError as error:
         return _asked("register.html", request, f"This password {error.reason}.", status=422)
-    return await _begun(hall, request, session)
+    return await begun(hall, request, session)
 
 
 async def logout(hall: Hall, request: Request) -> Answer:
@@ -73,13 +80,16 @@ async def logout(hall: Hall, request: Request) -> Answer:
     if request.token is not None:
         with context.enter(context.current()._replace(principal=PAGES)):
             await hall.clients.browsers.end(browser_mark(request.token))
-    return Redirect(to="/", cookies=(HostCookie(SESSION, ""),))
+    return SIGNED_OUT
 
 
-async def _begun(hall: Hall, request: Request, session: Session) -> Redirect:
+async def begun(hall: Hall, request: Request, session: Session, to: str = "") -> Redirect:
+    """Begin the browser's session of somebody who has just signed in, and end the one that it had."""
     with context.enter(context.current()._replace(principal=PAGES)):
+        if request.token is not None:
+            await hall.clients.browsers.end(browser_mark(request.token))
         token = await hall.clients.browsers.begin(session.visitor.account)
-    return Redirect(to=request.next, cookies=(HostCookie(SESSION, token, SESSION_S),))
+    return Redirect(to=to or request.next, cookies=(HostCookie(SESSION, token, SESSION_S),))
 
 
 def _asked(template: str, request: Request, fault: str = "", *, status: int = 200) -> Page:

@@ -21,7 +21,9 @@ __all__ = ["cancel", "cancel_all", "place", "show"]
 
 LEVELS: Final = 12
 TAPE: Final = 30
-_NOBODY: Final = Portfolio(account=0, cash=0, paid_in=0, worth=0, profit=0, exposure=0, killed=False, positions=())
+_NOBODY: Final = Portfolio(
+    account=0, cash=0, paid_in=0, fees=0, worth=0, profit=0, exposure=0, killed=False, positions=()
+)  # fmt: skip
 
 
 async def show(hall: Hall, request: Request) -> Answer:

@@ -4,18 +4,20 @@ from dataclasses import replace
 
 from archstone import context
 from archstone.security import HostCookie
-from archstone.systems.shop.users.contract import EmailTakenError, LastAdminError
-from archstone.systems.shop.users.proving import TooManyTriesError, WeakPasswordError, WrongPasswordError
+from archstone.systems.shop.users.contract import EmailTakenError, LastAdminError, SignUpByMailError
+from archstone.systems.shop.users.proving import TicketError, TooManyTriesError, WeakPasswordError, WrongPasswordError
 from archstone.systems.shop.web.cookies import CART, SESSION
 from archstone.systems.shop.web.desk import Desk, as_pages
 from archstone.systems.shop.web.exchange import Answer, Page, Redirect, Request
 from archstone.systems.shop.web.forms import (
     DeletionForm,
+    EmailForm,
     Filled,
     NameForm,
     PasswordForm,
     PreferencesForm,
     RegisterForm,
+    SignUpForm,
     checked,
     shown_again,
 )
@@ -23,6 +25,7 @@ from archstone.systems.shop.web.pages.signin import NO_FAULT, asked, next_of, pa
 
 __all__ = [
     "account",
+    "ask_sign_up",
     "change_password",
     "delete",
     "delete_form",
@@ -32,15 +35,16 @@ __all__ = [
     "register",
     "register_form",
     "rename",
+    "sign_up",
+    "sign_up_form",
 ]
 
 
 async def register_form(desk: Desk, request: Request) -> Answer:
     """Ask for what an account needs."""
-    del desk
     if request.visitor is not None:
         return Redirect(to=next_of(request))
-    return asked("register.html", request, NO_FAULT, status=200)
+    return await _joining(desk, request)
 
 
 async def register(desk: Desk, request: Request) -> Answer:
@@ -61,6 +65,45 @@ async def register(desk: Desk, request: Request) -> Answer:
     except TooManyTriesError as error:
         page = asked("register.html", request, again.with_fault("", patience(error)), status=429)
         return replace(page, retry_after_s=error.retry_after_s)
+    except SignUpByMailError:
+        return await _joining(desk, request)
+
+
+async def ask_sign_up(desk: Desk, request: Request) -> Answer:
+    """Have a mail sent. What is answered does not tell whether there is an account."""
+    form = checked(EmailForm, request.form)
+    if isinstance(form, Filled):
+        return asked("registermail.html", request, form, status=422)
+    try:
+        await desk.clients.sign_ups.ask_sign_up(form.email)
+    except TooManyTriesError as error:
+        page = asked("registermail.html", request, NO_FAULT.with_fault("", patience(error)), status=429)
+        return replace(page, retry_after_s=error.retry_after_s)
+    return Redirect(to="/login?told=sign-up")
+
+
+async def sign_up_form(desk: Desk, request: Request) -> Answer:
+    """Ask for the rest, whoever has the link of a mail."""
+    del desk
+    return _signing_up(request.query.get("ticket", ""), NO_FAULT)
+
+
+async def sign_up(desk: Desk, request: Request) -> Answer:
+    """Make an account and sign in with it."""
+    form, ticket = checked(SignUpForm, request.form), request.form.get("ticket", "")
+    if isinstance(form, Filled):
+        return _signing_up(ticket, form)
+    again = Filled(shown_again(request.form))
+    try:
+        user = await desk.clients.sign_ups.sign_up(form.ticket, form.password, form.name)
+        return await signed_in(desk, request, user.email, form.password)
+    except WeakPasswordError as error:
+        return _signing_up(
+            ticket, again.with_fault("password", f"This password {error.reason}. Please choose another.")
+        )
+    except (TicketError, EmailTakenError):
+        told = "This link was used, or is older than an hour. Please sign in, or ask for another."
+        return _signing_up("", NO_FAULT.with_fault("", told))
 
 
 async def logout(desk: Desk, request: Request) -> Answer:
@@ -143,6 +186,16 @@ async def delete(desk: Desk, request: Request) -> Answer:
         told = NO_FAULT.with_fault("password", patience(error))
         return replace(_leaving(told), status=429, retry_after_s=error.retry_after_s)
     return Redirect(to="/?told=deleted", cookies=(HostCookie(SESSION, ""), HostCookie(CART, "")))
+
+
+async def _joining(desk: Desk, request: Request) -> Page:
+    by_mail = (await desk.clients.sign_ups.sign_up_way()).way == "by-mail"
+    return asked("registermail.html" if by_mail else "register.html", request, NO_FAULT, status=200)
+
+
+def _signing_up(ticket: str, filled: Filled) -> Page:
+    values = {"filled": filled, "ticket": ticket[:2_000]}
+    return Page(template="signup.html", values=values, status=422 if filled.faults else 200)
 
 
 def _account(filled: Filled) -> Page:

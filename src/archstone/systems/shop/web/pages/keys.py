@@ -33,7 +33,11 @@ async def make(desk: Desk, request: Request) -> Answer:
         return await _page(programs, request, Filled(shown_again(request.form)).with_fault("", told))
     try:
         made = await programs.keys.create(
-            request.principal.id, name=form.name, scopes=chosen, lifetime_s=form.days * _DAY_S
+            request.principal.id,
+            name=form.name,
+            scopes=chosen,
+            lifetime_s=form.days * _DAY_S,
+            per_minute=int(form.per_minute) if form.per_minute else None,
         )
     except TooManyApiKeysError:
         return await _page(programs, request, Filled(shown_again(request.form)).with_fault("", _MANY))
@@ -84,6 +88,7 @@ def _row(key: ApiKey) -> dict[str, object]:
         "until": _moment(key.expires_us),
         "last_used": None if key.last_used_us is None else _moment(key.last_used_us),
         "uses": key.uses,
+        "per_minute": key.per_minute,
     }
 
 

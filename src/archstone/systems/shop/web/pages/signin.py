@@ -19,8 +19,8 @@ from archstone.systems.shop.web.desk import SESSION_KEEP_S, Desk, as_pages
 from archstone.systems.shop.web.exchange import Answer, Page, Redirect, Request, local_path
 from archstone.systems.shop.web.forms import (
     CodeForm,
+    EmailForm,
     Filled,
-    ForgottenForm,
     LoginForm,
     PasskeyForm,
     ResetForm,
@@ -125,7 +125,7 @@ async def forgot_form(desk: Desk, request: Request) -> Answer:
 
 async def forgot(desk: Desk, request: Request) -> Answer:
     """Have a link sent. What is answered does not tell whether there is an account."""
-    form = checked(ForgottenForm, request.form)
+    form = checked(EmailForm, request.form)
     if isinstance(form, Filled):
         return asked("forgot.html", request, form, status=422)
     await desk.clients.recovery.ask_reset(form.email)
