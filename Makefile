@@ -18,6 +18,11 @@ BENCHES := cache cache_redis cache_traces encryption events exchange journal mat
 	resilience saga search services shop tokens two_phase
 # Tests on every processor, four at most: they share nothing. ARGS="-n0" for a debugger.
 SPREAD := --numprocesses auto --maxprocesses 4
+# Tests cut no real power: where memory has room, what they write needs no disk. It is kept of those that fail.
+MEMORY := $(shell grep -qE '^[^ ]+ /dev/shm tmpfs rw' /proc/mounts 2>/dev/null && ! grep -qE '^[^ ]+ /dev/shm [^ ]+ [^ ]*noexec' /proc/mounts \
+	&& test "$$(df -Pk /dev/shm | awk 'NR == 2 { print $$4 }')" -gt 4000000 && echo /dev/shm)
+PYTEST += -o tmp_path_retention_policy=failed
+export PYTEST_DEBUG_TEMPROOT ?= $(MEMORY)
 # Two at a time, and where make can: what each says in one piece.
 BOTH := -j2 $(if $(filter output-sync,$(.FEATURES)),--output-sync)
 # More for pytest: make test ARGS="-k saga -x"

@@ -189,12 +189,20 @@ async def test_t3_statements_that_would_reach_beyond_their_member_are_refused(db
         await db.execute(sql)
 
 
-async def test_t3_a_file_that_already_holds_a_deferred_constraint_is_refused(tmp_path: Path):
+@pytest.mark.parametrize(
+    ("table", "why"),
+    [
+        ("c (d INTEGER REFERENCES a DEFERRABLE INITIALLY DEFERRED)", "INITIALLY DEFERRED constraints are refused"),
+        ("c (d INTEGER PRIMARY KEY on conflict rollback)", "the conflict clause ROLLBACK is refused"),
+        ("c (d INTEGER UNIQUE ON CONFLICT fail)", "the conflict clause FAIL is refused"),
+    ],
+)
+async def test_t3_a_file_that_already_holds_what_is_refused_cannot_be_used(tmp_path: Path, table: str, why: str):
     with sqlite3.connect(tmp_path / "test.db") as connection:
-        connection.execute("CREATE TABLE a (b INTEGER PRIMARY KEY)")
-        connection.execute("CREATE TABLE c (d INTEGER REFERENCES a DEFERRABLE INITIALLY DEFERRED)")
+        connection.execute("CREATE TABLE a (b INTEGER PRIMARY KEY, failed TEXT)")
+        connection.execute(f"CREATE TABLE {table}")
     connection.close()
-    with pytest.raises(StatementError, match=r"test\.db cannot be used: INITIALLY DEFERRED constraints are refused"):
+    with pytest.raises(StatementError, match=rf"test\.db cannot be used: {why}"):
         await opened(tmp_path)
     (tmp_path / "test.db").unlink()
     await (await opened(tmp_path)).__aexit__(None, None, None)  # and the lock was given back

@@ -3,13 +3,12 @@
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import warm
 from postgres import QUICK, PostgresServer, postgres_server
 
 from archstone import context, world
@@ -134,11 +133,8 @@ async def test_concurrent_ones_lose_nothing(banks: Banks):
 )
 async def test_a_coordinator_that_dies_is_recovered_from(banks: Banks, point: str, committed: bool):
     environment = os.environ | {world.CRASH_VARIABLE: point}
-    command = [sys.executable, str(CHILD), *banks.urls]
-    done = await asyncio.to_thread(
-        subprocess.run, command, env=environment, capture_output=True, timeout=60, check=False
-    )
-    assert (done.returncode, done.stdout) == (-signal.SIGKILL, b""), done.stderr.decode()
+    done = await asyncio.to_thread(warm.run, [CHILD, *banks.urls], env=environment)
+    assert (done.returncode, done.stdout) == (-signal.SIGKILL, ""), done.stderr
     async with banks.coordinator() as coordinator:
         async with asyncio.timeout(20):
             while await coordinator.in_doubt():

@@ -1,19 +1,24 @@
 """Where the shops of the tests keep their data: on SQLite, or in a PostgreSQL database per data folder.
 
 A test that starts a shop is run on both (`tests/systems/conftest.py`). It says nothing of it: whoever starts one asks
-here where the data of its folder is.
+here where the data of its folder is. Shops begin with all tables, copied from what was migrated once.
 """
 
 import asyncio
+import atexit
 import json
-from collections.abc import Collection
+import shutil
+import tempfile
+from collections.abc import Collection, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from postgres import GivenServer, PostgresServer
 
 from archstone.data import Database
+from archstone.messaging import Bus
 from archstone.runtime import DataFolder, database_url
 from archstone.systems.shop import invariants
 from archstone.systems.shop.catalog.index import Entry
@@ -51,6 +56,11 @@ class Place:
             if self._server is not None:
                 self._server.drop_database(url)
 
+    def furnish(self, folder: Path) -> None:
+        """Put the tables into the folder of a shop that is about to begin; one with anything in it is left as it is."""
+        if self._server is None and not (folder.exists() and any(folder.iterdir())):
+            shutil.copytree(furnished(), folder, dirs_exist_ok=True)
+
     def url(self, folder: Path) -> str:
         """Return the setting `database_url` of the shop in a folder; empty where it keeps its data there."""
         server = self._server
@@ -83,8 +93,7 @@ def one(folder: Path, service: str, sql: str, row: type[T] = int) -> T:
         async with Database(database_url(PLACE.url(folder), DataFolder(folder, shop.name), service)) as db:
             return await db.one(row, sql)
 
-    with ThreadPoolExecutor(1) as thread:  # as below
-        return thread.submit(asyncio.run, read()).result()
+    return in_thread(read())
 
 
 def faults_in(folder: Path) -> list[str]:
@@ -106,16 +115,39 @@ async def index_is_whole(db: Database) -> None:
     assert sorted(wanted) == await db.all(tuple[int, str], "SELECT id, words::text FROM search ORDER BY id")
 
 
-def _migrated(url: str) -> str:
+@cache
+def furnished() -> Path:
+    """Return a data folder in which the services have their tables, and nothing has ever run."""
+    folder = Path(tempfile.mkdtemp(prefix="archstone-shop-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+
+    async def furnish() -> None:
+        data = DataFolder(folder, shop.name)
+        await data.open()
+        async with Bus(data.database_url("bus")):
+            pass
+        data.close()
+
+    in_thread(furnish())
+    _migrated("", folder)
+    return folder
+
+
+def _migrated(url: str, folder: Path = Path()) -> str:
     """Make every table of the shop, and return the name of the database: to be copied is quicker than to migrate."""
 
     async def migrate() -> None:
         for service in shop.services:
             info = service.service_info
-            where = database_url(url, DataFolder(Path(), shop.name), info.name)
+            where = database_url(url, DataFolder(folder, shop.name), info.name)
             async with Database(where, migrations=info.migrations, schemas=service.schemas, name=info.name):
                 pass
 
-    with ThreadPoolExecutor(1) as thread:  # the test may have a loop of its own
-        thread.submit(asyncio.run, migrate()).result()
+    in_thread(migrate())
     return url.rpartition("/")[2]
+
+
+def in_thread(work: Coroutine[Any, Any, T]) -> T:
+    """Return what `work` does, on a loop of its own: whoever asks may be on another one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()

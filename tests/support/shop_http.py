@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
-from shop_database import settings_of
+from shop_database import PLACE, settings_of
 from shop_process import ADDRESS, PASSWORD, ShopProcess
 
 from archstone.runtime import ask
@@ -145,6 +145,8 @@ def problem(answer: httpx.Response, status: int, code: str | None = None) -> dic
 @contextlib.contextmanager
 def served_shop(data: Path, *, cold: bool = False, system: str = "shop", **settings: str) -> Iterator[ShopProcess]:
     """Run the shop of the command line on `data` for the block, or what `system` names."""
+    if system == "shop":
+        PLACE.furnish(data)
     given = {"RATE_LIMIT_PER_S": "100000", **settings_of(data), **settings}
     shop = ShopProcess(data, settings=given, cold=cold, system=system)
     try:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -18,6 +18,8 @@ import httpx
 import warm
 
 READY_S = 120.0
+INSIST_S = 60.0
+"""How long somebody insists on an answer."""
 PASSWORD = "correct horse battery staple"
 ADDRESS = {"name": "Ann Buyer", "street": "1 Long Street", "city": "Ghent", "postcode": "9000", "country": "BE"}
 
@@ -154,24 +156,34 @@ class Buyer:
 
     async def settled(self, order_id: str, *, within_s: float = 60.0) -> dict[str, Any]:
         """Poll the order until it is confirmed or cancelled."""
-        end = time.perf_counter() + within_s
-        while time.perf_counter() < end:
+        for pause_s in pauses(within_s):
             found = await self.order(order_id)
             if found["status"] != "pending":
                 return found
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(pause_s)
         raise AssertionError(f"order {order_id} is still pending after {within_s} s: {found}")
 
     async def _insist(self, method: str, path: str, **request: Any) -> httpx.Response:
         """Send until something other than a connection error, 409 still running, 429 or 5xx comes back."""
         headers = {**self.headers, **request.pop("headers", {})}
-        for _ in range(600):
+        for pause_s in pauses(INSIST_S):
             with contextlib.suppress(httpx.TransportError):
                 answer = await self.http.request(method, path, headers=headers, **request)
                 if not _worth_repeating(answer):
                     return answer
-            await asyncio.sleep(0.05)
-        raise AssertionError(f"{method} {path} was not answered in 600 tries")
+            await asyncio.sleep(pause_s)
+        raise AssertionError(f"{method} {path} was not answered within {INSIST_S:g} s")
+
+
+def pauses(within_s: float) -> Iterator[float]:
+    """Yield how long to wait before asking again, seconds, until that many have passed.
+
+    Ever longer, up to a limit: to be asked costs the very process that is waited for.
+    """
+    end, pause_s = time.perf_counter() + within_s, 0.03
+    while time.perf_counter() < end:
+        yield pause_s
+        pause_s = min(pause_s * 1.5, 0.4)
 
 
 def _worth_repeating(answer: httpx.Response) -> bool:

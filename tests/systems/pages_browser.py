@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urlencode
@@ -64,11 +65,24 @@ class Answer:
         self.html = response.body.decode()
         self.headers = {name.decode(): value.decode() for name, value in response.headers}
         self.cookies = [value.decode() for name, value in response.headers if name == b"set-cookie"]
+
+    @cached_property
+    def _read(self) -> _Reader:
         reader = _Reader()
         reader.feed(self.html)
-        self.forms = reader.forms
-        self.inline = reader.inline
-        self.text = re.sub(r"\s+", " ", " ".join(reader.texts))
+        return reader
+
+    @property
+    def forms(self) -> list[Form]:
+        return self._read.forms
+
+    @property
+    def inline(self) -> list[str]:
+        return self._read.inline
+
+    @cached_property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self._read.texts))
 
     @property
     def to(self) -> str:

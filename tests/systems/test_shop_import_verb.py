@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+import warm
 from shop_database import environment_of, faults_in, one
 from shop_process import Buyer, ShopProcess, shop_process
 from test_shop_import_crash import SEEN
@@ -71,11 +71,8 @@ def generated(path: Path, rows: int) -> int:
 
 
 def verb(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "archstone.cli", "import", "shop", "catalog", *words, "--data", str(folder)]
-    environment = {**environment_of(folder), **environment}
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=120, check=False, env={**os.environ, **environment}
-    )
+    command = ("-m", "archstone.cli", "import", "shop", "catalog", *words, "--data", str(folder))
+    return warm.run(command, env={**os.environ, **environment_of(folder), **environment}, timeout_s=120)
 
 
 def imported(folder: Path, *words: str) -> dict[str, Any]:

@@ -153,6 +153,7 @@ async def running_shop(
         admins_need_factor: Whether administrators are none until they have a second factor.
         sign_up_by_mail: Whether accounts are made only for who reads mail at their address.
     """
+    PLACE.furnish(data)
     async with AsyncExitStack() as stack:
         guard = await stack.enter_async_context(GuardedProvider(bank or Bank(f"sqlite:///{data / 'bank.db'}")))
         window = await stack.enter_async_context(Window(Cache(cache, name="shop", ttl_s=KEEP_S)))
@@ -214,6 +215,8 @@ async def running(
     system: System, *, data: Path, settings: Settings | None = None, **more: Any
 ) -> AsyncIterator[Embedded]:
     """Run a system as `archstone.runtime.running` does, on the database of its folder."""
+    if system.services == shop.services:
+        PLACE.furnish(data)
     settings = (settings or Settings()).model_copy(update={"database_url": PLACE.url(data)})
     async with running_anywhere(system, data=data, settings=settings, **more) as run:
         yield run

@@ -7,6 +7,7 @@ Numbers start at 1 and have no gap. Forward only: an applied file never changes,
 
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -19,7 +20,7 @@ from archstone.errors import ArchstoneError
 if TYPE_CHECKING:
     from archstone.data.database import Database
 
-__all__ = ["MID_MIGRATION", "Migration", "migrate", "read_migrations"]
+__all__ = ["MID_MIGRATION", "Migration", "migrate", "read_migrations", "statements_of"]
 
 MID_MIGRATION: Final = world.declare_point(
     "data.mid_migration", "some statements of a migration have run, none is committed: the file is as before it"
@@ -29,14 +30,14 @@ _NAME: Final = re.compile(r"(\d{4})_(\w+?)(?:\.(\w+))?\.sql")
 
 
 class Migration(NamedTuple):
-    """One file, read and split."""
+    """One file, read; it is split when it is applied."""
 
     number: int
-    name: str
-    """File name."""
+    path: Path
+    text: str
+    """With line ends as `\\n`."""
     checksum: str
-    """SHA-256 of the text with line ends as `\\n`, in hex."""
-    statements: tuple[str, ...]
+    """SHA-256 of the text, in hex."""
 
 
 class Applied(NamedTuple):
@@ -67,7 +68,7 @@ def read_migrations(folder: Path, dialect: str) -> list[Migration]:
     for expected, number in enumerate(sorted(found), start=1):
         if number != expected:
             raise BrokenMigrationError(str(found[number]), "", f"number {expected:04} is missing before it")
-    return [_read(number, found[number], dialect) for number in sorted(found)]
+    return [_read(number, found[number]) for number in sorted(found)]
 
 
 def _parse(path: Path) -> tuple[int, str | None]:
@@ -77,18 +78,27 @@ def _parse(path: Path) -> tuple[int, str | None]:
     return int(match[1]), match[3]
 
 
-def _read(number: int, path: Path, dialect: str) -> Migration:
+def _read(number: int, path: Path) -> Migration:
     text = path.read_text(encoding="utf-8").replace("\r\n", "\n")
-    checksum = hashlib.sha256(text.encode()).hexdigest()
-    statements = tuple(split_script(text))
+    return Migration(number, path, text, hashlib.sha256(text.encode()).hexdigest())
+
+
+def statements_of(migration: Migration, dialect: str) -> tuple[str, ...]:
+    """Return what a migration runs on `dialect`, in order.
+
+    Raises:
+        BrokenMigrationError: It has no statement, or one with a parameter.
+    """
+    statements = tuple(split_script(migration.text))
     if not statements:
-        raise BrokenMigrationError(str(path), "", "there is no statement in it")
+        raise BrokenMigrationError(str(migration.path), "", "there is no statement in it")
     for statement in statements:
         if named := [token.text for token in tokens(statement) if token.kind == "parameter"]:
-            raise BrokenMigrationError(str(path), statement, f"a migration has no parameters, but {named[0]} is there")
-    if _parse(path)[1] is None:
-        statements = tuple(portable(statement, dialect) for statement in statements)
-    return Migration(number, path.name, checksum, statements)
+            reason = f"a migration has no parameters, but {named[0]} is there"
+            raise BrokenMigrationError(str(migration.path), statement, reason)
+    if _parse(migration.path)[1] is None:
+        return tuple(portable(statement, dialect) for statement in statements)
+    return statements
 
 
 async def migrate(db: "Database", folder: Path, *, dialect: str) -> int:
@@ -102,36 +112,38 @@ async def migrate(db: "Database", folder: Path, *, dialect: str) -> int:
     for row, known in zip(applied, migrations, strict=False):
         if row.checksum != known.checksum:
             reason = f"changed since it was applied (as {row.name}); write a new migration instead"
-            raise BrokenMigrationError(str(folder / known.name), "", reason)
+            raise BrokenMigrationError(str(known.path), "", reason)
     if len(applied) > len(migrations):
         gone = applied[len(migrations)]
         raise BrokenMigrationError(str(folder / gone.name), "", "was applied to this database and is gone")
-    for migration in migrations[len(applied) :]:
-        await _apply(db, folder, migration)
-    return len(migrations) - len(applied)
+    # All are split before the first one runs: a file that cannot be read leaves the database as it was.
+    new = [(migration, statements_of(migration, dialect)) for migration in migrations[len(applied) :]]
+    for migration, statements in new:
+        await _apply(db, migration, statements)
+    return len(new)
 
 
-async def _apply(db: "Database", folder: Path, migration: Migration) -> None:
+async def _apply(db: "Database", migration: Migration, statements: Sequence[str]) -> None:
     statement = ""
     try:
         async with db.transaction() as tx:
             await alone(tx)
             if await tx.first(int, "SELECT number FROM _archstone_migrations WHERE number = :n", n=migration.number):
                 return  # another process was faster
-            for statement in migration.statements:
+            for statement in statements:
                 await tx.execute(statement)
                 world.point(MID_MIGRATION)
             await tx.execute(
                 "INSERT INTO _archstone_migrations (number, name, checksum, at)"
                 " VALUES (:number, :name, :checksum, :at)",
                 number=migration.number,
-                name=migration.name,
+                name=migration.path.name,
                 checksum=migration.checksum,
                 at=world.now_us(),
             )
     except ArchstoneError as error:
         reason = error.reason if isinstance(error, StatementError) else _reason(error)
-        raise BrokenMigrationError(str(folder / migration.name), statement, reason) from error
+        raise BrokenMigrationError(str(migration.path), statement, reason) from error
 
 
 def _reason(error: ArchstoneError) -> str:

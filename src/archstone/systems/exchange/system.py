@@ -86,8 +86,10 @@ exchange = System(
         ),
         Option("bots", about="Whether bots make a market.", default="on", choices=("on", "off")),
         Option("seed", about="What decides all that the bots do.", default="1"),
-        Option("binary", about="Where the binary protocol is spoken: HOST:PORT, or `off`.", default="off"),
-        Option("fix", about="Where FIX 4.4 is spoken: HOST:PORT, or `off`.", default="off"),
+        Option(
+            "binary", about="Where the binary protocol is spoken: HOST:PORT, or `off`.", default="off", listens=True
+        ),
+        Option("fix", about="Where FIX 4.4 is spoken: HOST:PORT, or `off`.", default="off", listens=True),
         Option(
             "feed",
             about="Where multicast market data are sent again that were lost: HOST:PORT, or `off`. They go to "

@@ -65,7 +65,7 @@ def refuse_network_disk(file: Path, mounts: Path = Path("/proc/self/mountinfo"))
 
 
 def _kind_of(file: Path, lines: list[str]) -> str:
-    best, kind = -1, ""
+    best, kind, name = -1, "", f"{file}/"
     for line in lines:
         left, _, right = line.partition(" - ")
         fields = left.split(" ")
@@ -73,6 +73,6 @@ def _kind_of(file: Path, lines: list[str]) -> str:
             continue
         point = fields[4].replace("\\040", " ")
         # Later lines cover earlier ones on the same point, so >= and not >.
-        if file.is_relative_to(point) and len(point) >= best:
+        if name.startswith(f"{point.rstrip('/')}/") and len(point) >= best:
             best, kind = len(point), right.split(" ")[0]
     return kind

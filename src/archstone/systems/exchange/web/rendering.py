@@ -8,6 +8,7 @@ import hashlib
 import mimetypes
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple, cast
 
@@ -18,7 +19,7 @@ from archstone.systems.exchange.desk.words import REASONS
 from archstone.systems.exchange.instruments import money
 from archstone.systems.exchange.matching import Reason
 
-__all__ = ["NOTICES", "PAGE_HEADERS", "Assets", "Templates"]
+__all__ = ["NOTICES", "PAGE_HEADERS", "assets", "templates"]
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self';"
@@ -97,6 +98,18 @@ class Templates:
     def page(self, template: str, values: Mapping[str, object]) -> str:
         """Return a page as HTML."""
         return self._environment.get_template(template).render(values)
+
+
+@cache
+def assets() -> Assets:
+    """Return the files, which every site of this process shares."""
+    return Assets()
+
+
+@cache
+def templates() -> Templates:
+    """Return the templates, which are compiled once for every site of this process."""
+    return Templates(assets())
 
 
 def _asset(file: Path) -> _Asset:

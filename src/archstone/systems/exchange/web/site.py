@@ -24,7 +24,7 @@ from archstone.systems.exchange.web.asking import FormError, Hall, Page, PageMis
 from archstone.systems.exchange.web.clients import PAGES
 from archstone.systems.exchange.web.cookies import session_of, theme_of
 from archstone.systems.exchange.web.failures import failure_page
-from archstone.systems.exchange.web.rendering import NOTICES, PAGE_HEADERS, Assets, Templates
+from archstone.systems.exchange.web.rendering import NOTICES, PAGE_HEADERS, assets, templates
 from archstone.systems.exchange.web.routes import Route, find
 
 __all__ = ["Limits", "Site"]
@@ -59,8 +59,8 @@ class Site:
         """Take what pages have at hand, and what visitors must pass."""
         self._hall = hall
         self._limits = limits
-        self._assets = Assets()
-        self._templates = Templates(self._assets)
+        self._assets = assets()
+        self._templates = templates()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event stream, as ASGI 3 says. There is nothing to open or close."""

@@ -8,7 +8,7 @@ import hashlib
 import mimetypes
 from collections.abc import Mapping
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Final, NamedTuple, cast
 
@@ -22,7 +22,7 @@ from archstone.systems.shop.web.images import pictured, shown
 from archstone.systems.shop.web.money import Locale, many, written
 from archstone.systems.shop.web.words import NOTICES, in_stock, status_words, timeline_words
 
-__all__ = ["PAGE_HEADERS", "Assets", "Templates", "moment"]
+__all__ = ["PAGE_HEADERS", "assets", "moment", "templates"]
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self';"
@@ -90,6 +90,18 @@ class Templates:
             return written(money, locale)
 
         return self._environment.get_template(template).render({**values, "price": price})
+
+
+@cache
+def assets() -> Assets:
+    """Return the files, which every site of this process shares."""
+    return Assets()
+
+
+@cache
+def templates(*, proxied: bool) -> Templates:
+    """Return the templates, which are compiled once for every site of this process."""
+    return Templates(assets(), proxied=proxied)
 
 
 def _asset(file: Path) -> _Asset:

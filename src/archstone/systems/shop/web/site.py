@@ -35,7 +35,7 @@ from archstone.systems.shop.web.money import locale_of
 from archstone.systems.shop.web.pages.admin.data import Data
 from archstone.systems.shop.web.pages.behind import last_order, seen
 from archstone.systems.shop.web.pages.orders import shown
-from archstone.systems.shop.web.rendering import PAGE_HEADERS, Assets, Templates
+from archstone.systems.shop.web.rendering import PAGE_HEADERS, assets, templates
 from archstone.systems.shop.web.routes import Route, find
 from archstone.systems.shop.web.streams import STREAM_HEADERS, Streams, once
 from archstone.systems.shop.web.words import NOTICES, Told
@@ -92,8 +92,8 @@ class Site:
         """
         self._desk = Desk(clients, window, console, programs)
         self._limits = limits
-        self._assets = Assets()
-        self._templates = Templates(self._assets, proxied=proxied)
+        self._assets = assets()
+        self._templates = templates(proxied=proxied)
         self._streams = Streams(ready)
         self._forms = Forms()
 
