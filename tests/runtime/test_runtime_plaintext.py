@@ -5,6 +5,7 @@ import pytest
 from archstone.errors import ConfigError
 from archstone.runtime import load_settings
 from archstone.runtime.plaintext import flaw_of_url
+from archstone.systems.exchange.system import exchange
 from archstone.systems.shop.system import shop
 
 PROTECTED = (
@@ -72,3 +73,14 @@ def test_http_beyond_this_machine_wants_tls_a_proxy_or_a_word() -> None:
 
 def test_who_trusts_the_network_says_so_once() -> None:
     settled(plaintext="anywhere", host="0.0.0.0", database_url="postgresql://db/shop", options={"cache": "redis://c"})
+
+
+def test_keys_of_programs_cross_no_network_in_the_clear() -> None:
+    def listening(**options: str) -> None:
+        load_settings({"options": options}, system=exchange, environ={})
+
+    listening(binary="127.0.0.1:7100", fix="[::1]:7101", feed="0.0.0.0:7102")  # the feed is for everybody
+    listening(binary="off")
+    for name in ("binary", "fix"):
+        with pytest.raises(ConfigError, match=f"options.{name}.*is not encrypted"):
+            listening(**{name: "0.0.0.0:7100"})

@@ -1,5 +1,6 @@
 """The page that says who reads and sets which field is what the contracts say."""
 
+import json
 import re
 import runpy
 from pathlib import Path
@@ -7,7 +8,9 @@ from typing import Final
 
 import pytest
 from pydantic import BaseModel, ConfigDict
+from typer.testing import CliRunner
 
+from archstone.cli import app
 from archstone.cli.fields import Fields, fields_of
 from archstone.services import ANYONE, Contract, Service, System, command, query
 from archstone.systems.exchange.system import exchange
@@ -89,3 +92,12 @@ def test_types_are_found_wherever_they_stand() -> None:
         Fields("People.add", ("note",), (), ("clerk",)),
         Fields("Seen", ("name",), ("admin", "anybody"), ("clerk",)),
     ]
+
+
+def test_the_verb_prints_them_for_people_and_programs() -> None:
+    shown = CliRunner().invoke(app, ["roles", "exchange", "--fields"])
+    assert shown.exit_code == 0
+    assert "AccountRisk" in shown.output
+    told = json.loads(CliRunner().invoke(app, ["roles", "exchange", "--fields", "--json"]).stdout)
+    assert told["types"] == [{name: [*value] if name != "name" else value for name, value in each._asdict().items()}
+                             for each in fields_of(exchange)]  # fmt: skip

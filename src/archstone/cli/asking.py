@@ -21,7 +21,9 @@ __all__ = [
 LATER: Final = ", once the system runs"
 """When an act has its effect, where the system does not run now."""
 
-SystemName = Annotated[str, typer.Argument(metavar="SYSTEM", help="`shop`, or `package.module:attribute` of your own.")]
+SystemName = Annotated[
+    str, typer.Argument(metavar="SYSTEM", help="`shop`, `exchange`, or `package.module:attribute` of your own.")
+]
 Data = Annotated[Path | None, typer.Option(help="Data folder; by default .archstone/<system>.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; by default archstone.toml if there.")]
 Sets = Annotated[

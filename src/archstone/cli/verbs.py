@@ -1,7 +1,7 @@
 """Run a system and look after it: archstone VERB SYSTEM.
 
-SYSTEM is the name of a system that comes with Archstone (shop) or package.module:attribute of your own. While the
-system runs, a verb asks the running process through its control socket; otherwise it opens the data folder itself.
+SYSTEM is the name of a system that comes with Archstone (shop, exchange) or package.module:attribute of your own. While
+the system runs, a verb asks the running process through its control socket; otherwise it opens the data folder itself.
 """
 
 import asyncio
@@ -73,7 +73,7 @@ def about(
 
 @app.command(
     epilog=examples(
-        "archstone up shop", "archstone up examples.hello.hello:hello --port 0", "archstone up shop --set parcels=fast"
+        "archstone up shop", "archstone up exchange --set bots=off", "archstone up examples.hello.hello:hello --port 0"
     )
 )
 def up(

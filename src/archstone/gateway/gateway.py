@@ -62,6 +62,8 @@ class GatewayParts:
     """Who may call what."""
     ready: Callable[[], tuple[bool, dict[str, object]]] = _always_ready
     """Whether requests may come, and what is said about it at `/health/ready`."""
+    acts: Callable[[], bool] = lambda: True
+    """Whether the system has started and does not drain: what stays open, such as a stream, ends when it does."""
     metrics: Callable[[], str] = render
     """Text for `/metrics`."""
     lag: Callable[[], float] | None = None

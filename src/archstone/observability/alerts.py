@@ -48,6 +48,7 @@ class _Watched:
     look: Callable[[], str | None]
     for_s: float
     todo: str
+    unready: bool = False
     turned_s: float | None = None
     """When the condition last came to differ from what was told. None: it does not differ."""
     since_us: int = 0
@@ -69,7 +70,9 @@ class Alerts:
         self.hooks: list[Callable[[Alert], None]] = []
         """Called on the loop when an alert begins and when it ends. What one raises is logged."""
 
-    def watch(self, name: str, look: Callable[[], str | None], *, for_s: float = 3.0, todo: str = "") -> None:
+    def watch(
+        self, name: str, look: Callable[[], str | None], *, for_s: float = 3.0, todo: str = "", unready: bool = False
+    ) -> None:
         """Look at a condition from now on; one of the same name is replaced.
 
         Args:
@@ -77,13 +80,18 @@ class Alerts:
             look: Returns what is wrong, or None. It must not block.
             for_s: Seconds for which it must hold, or not hold, before that is told. At least 0.
             todo: What somebody can do about it, in one sentence.
+            unready: Whether requests should not come while the alert is on.
         """
-        self._watched[name] = _Watched(look, for_s, todo)
+        self._watched[name] = _Watched(look, for_s, todo, unready)
 
     def firing(self) -> list[Alert]:
         """Return the alerts that are on, oldest first."""
         found = [each.alert for each in self._watched.values() if each.alert is not None]
         return sorted(found, key=lambda alert: alert.since_us)
+
+    def unready(self) -> list[str]:
+        """Return the names of those that are on and say that requests should not come, sorted."""
+        return sorted(name for name, each in self._watched.items() if each.unready and each.alert is not None)
 
     async def __aenter__(self) -> Self:
         self._runner = asyncio.create_task(self._run(), name="alerts")

@@ -186,6 +186,7 @@ class Embedded:
                 routes=parts.routes(self.system),
                 access=parts.access,
                 ready=self.readiness,
+                acts=lambda: self.ready,
                 metrics=Figures(self, parts).render,
                 lag=lambda: self.lag.lag_s,
                 title=self.system.name,
@@ -197,8 +198,9 @@ class Embedded:
         )
 
     def readiness(self) -> tuple[bool, dict[str, object]]:
-        """Return whether requests may come, and what is said about it."""
-        return self.ready, {"system": self.system.name}
+        """Return whether requests may come, and what is said about it: the alerts because of which they may not."""
+        unready = self.alerts.unready()
+        return self.ready and not unready, {"system": self.system.name, **({"alerts": unready} if unready else {})}
 
     async def start(self) -> None:
         """Begin to act: consumers, sagas left by the last run, relays, periodic work. Then it is ready."""

@@ -65,9 +65,12 @@ def faults_of_plaintext(settings: "Settings", declared: Sequence[Option]) -> Ite
     if (flaw := flaw_of_url(settings.database_url)) is not None:
         yield "database_url", f"{flaw}, {_WAY_OUT}"
     for name, value in settings.options.items():
-        connects = any(each.connects and each.takes(name) for each in declared)
-        if connects and (flaw := flaw_of_url(value)) is not None:
+        meant = [each for each in declared if each.takes(name)]
+        if any(each.connects for each in meant) and (flaw := flaw_of_url(value)) is not None:
             yield f"options.{name}", f"{flaw}, {_WAY_OUT}"
+        if any(each.listens for each in meant) and ":" in value and not stays_here(_host(value)):
+            told = f"what is taken there is not encrypted: listen on this machine, behind a tunnel, {_WAY_OUT}"
+            yield f"options.{name}", told
 
 
 def _host(place: str) -> str:

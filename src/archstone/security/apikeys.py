@@ -328,10 +328,10 @@ class ApiKeys:
             stands = f"{which} AND revoked_at IS NULL"
             keys: Sequence[ApiKey] = []
             if self._audit is not None:
-                keys = await tx.all(ApiKey, f"SELECT {COLUMNS} FROM _archstone_api_keys WHERE {stands}", **values)
-            changed = await tx.execute(
-                f"UPDATE _archstone_api_keys SET revoked_at = :now WHERE {stands}", now=world.now_us(), **values
-            )
+                said = f"SELECT {COLUMNS} FROM _archstone_api_keys WHERE {stands}"  # sql: a text of this class
+                keys = await tx.all(ApiKey, said, **values)
+            ended = f"UPDATE _archstone_api_keys SET revoked_at = :now WHERE {stands}"  # sql: the same
+            changed = await tx.execute(ended, now=world.now_us(), **values)
             for key in keys:
                 await self._record(tx, "keys.revoked", key)
             return changed

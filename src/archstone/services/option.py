@@ -34,6 +34,8 @@ class Option:
     """The values it may have; () for any text."""
     connects: bool = field(kw_only=True, default=False)
     """Whether its value can be the URL of a server that the system connects to."""
+    listens: bool = field(kw_only=True, default=False)
+    """Whether its value can be HOST:PORT, where the system takes what is not for everybody, without TLS."""
 
     def __post_init__(self) -> None:
         faults: list[str] = []

@@ -50,10 +50,10 @@ def parts(stream, folder: Path) -> list:
     ]
     if importlib.util.find_spec("pyarrow") is None:
         return found
-    from archstone.systems.exchange.history import Archive, HistoryService
+    from archstone.systems.exchange.history import Archive, HistoryService, Shelf
 
     archive = Archive(folder / "history", most=12)
-    return [*found, (HistoryService, {"sequencer": stream, "archive": archive})]
+    return [*found, (HistoryService, {"sequencer": stream, "shelf": Shelf(archive)})]
 
 
 async def main(folder: Path, server: str | None) -> None:
@@ -75,7 +75,7 @@ async def main(folder: Path, server: str | None) -> None:
         for name in run.keys() - {"clearing"}:
             await following(run[name]).reached(batches[-1].last, timeout_s=20)
         if "history" in run:
-            await run["history"].service.archive.flush()
+            await run["history"].service.shelf.archive.flush()
     print("all there")
 
 

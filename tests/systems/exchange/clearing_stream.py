@@ -177,8 +177,7 @@ async def serving(
 
 def following(dispatcher: Dispatcher) -> Following:
     """Return what reads the stream for a service."""
-    (found,) = dispatcher.companions
-    assert isinstance(found, Following)
+    (found,) = [each for each in dispatcher.companions if isinstance(each, Following)]
     return found
 
 

@@ -10,7 +10,7 @@ import pytest
 from clearing_stream import NOON_NS, SECOND_NS, STAFF, Kept, canceled, following, made, opening, placed, serving, traded
 
 from archstone.errors import ConfigError, LostError
-from archstone.systems.exchange.history import EVENTS, TRADES, Archive, History, HistoryService, archive
+from archstone.systems.exchange.history import EVENTS, TRADES, Archive, History, HistoryService, Shelf, archive
 from archstone.systems.exchange.history.columns import rows_of
 from archstone.systems.exchange.matching import Command, Event, Kind, Reason, Side, Told
 from archstone.systems.exchange.tape import Following, Symbols, trades_of
@@ -216,7 +216,7 @@ async def test_the_service_lists_the_files_that_are_final(tmp_path):
     needs_arrow()
     kept = Archive(tmp_path / "history", symbols=NAMES, most=1)
     batches = market(4)
-    parts = (HistoryService, {"sequencer": Kept(batches), "archive": kept})
+    parts = (HistoryService, {"sequencer": Kept(batches), "shelf": Shelf(kept)})
     async with serving(parts, url=lambda name: f"sqlite:///{tmp_path}/{name}.db") as run:
         await following(run["history"]).reached(batches[-1].last, timeout_s=5)
         history = run["history"].client(History, as_=STAFF)
@@ -235,7 +235,7 @@ async def test_what_is_gathered_for_long_is_written_though_nothing_comes(tmp_pat
     needs_arrow()
     kept = Archive(tmp_path / "history", symbols=NAMES, gather_s=30)
     batches = market(2)
-    parts = (HistoryService, {"sequencer": Kept(batches), "archive": kept})
+    parts = (HistoryService, {"sequencer": Kept(batches), "shelf": Shelf(kept)})
     async with serving(parts, url=lambda name: f"sqlite:///{tmp_path}/{name}.db") as run:
         await following(run["history"]).reached(batches[-1].last, timeout_s=5)
         assert kept.final() == 0

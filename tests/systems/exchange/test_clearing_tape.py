@@ -167,7 +167,7 @@ async def test_a_reader_is_told_when_what_it_needs_is_gone():
     stream, reader = Kept(batches(5)), Noting()
     stream.gone = 3
     async with Following(stream, reader, name="test") as following:
-        await asyncio.sleep(1)
+        await asyncio.sleep(0.05)
         assert "LookupError" in str(following.statistics().error)
     assert reader.numbers == []
 

@@ -145,6 +145,7 @@ async def test_a_floor_that_reads_no_more_takes_nothing_but_what_takes_risk_away
         assert sequencer.last == last + 1
         await asyncio.sleep(5)
         assert [each.name for each in alerts.firing()] == ["floor of the exchange"]
+        assert alerts.unready() == ["floor of the exchange"]
 
 
 async def test_a_floor_that_cannot_begin_leaves_nothing_running() -> None:

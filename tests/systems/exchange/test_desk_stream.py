@@ -1,17 +1,19 @@
 """The exchange over WebSocket, driven as a server would drive it, on virtual time."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from desk_stage import HOST, Socket, Stage, Trader, exchange_running
+from desk_stage import HOST, Socket, Stage, Trader, Visitor, exchange_running
 
 from archstone.context import Principal
 from archstone.systems.exchange.accounts.contract import Accounts
 from archstone.systems.exchange.desk.floor import rows
 from archstone.systems.exchange.matching import Command, Kind, Side
+from archstone.systems.exchange.sequencer import Sequencer
 from archstone.systems.exchange.venue import order_id
 from archstone.systems.exchange.web import outbox, stream
 
@@ -264,3 +266,24 @@ async def test_orders_that_others_hand_in_are_told_too(stage: Stage) -> None:
 
 def trader_principal(trader: Trader) -> Any:
     return Principal(str(trader.account), frozenset({"trader"}))
+
+
+async def test_a_floor_that_reads_no_more_is_not_ready_and_lets_one_cancel_all_the_same(stage: Stage) -> None:
+    door = Visitor(stage.run.asgi)
+    ann = await connected(stage, await stage.trader())
+    placed = await ann.ask("place", order=order("sell", 10, 10_050))
+    assert (await door.get("/health/ready")).status == 200
+    sequencer = stage.run.parts.provided[Sequencer]
+    await sequencer.submit(rows([Command(Kind.TICK)], book=1))
+    sequencer._batches.clear()  # before anybody could read it
+    await sequencer.submit(rows([Command(Kind.TICK)], book=1))
+    await asyncio.sleep(10)
+    answer = await door.get("/health/ready")
+    assert (answer.status, json.loads(answer.text)) == (
+        503, {"status": "not ready", "system": "exchange", "alerts": ["floor of the exchange"]},
+    )  # fmt: skip
+    assert (await ann.ask("place", order=order("sell", 10, 10_060)))["code"] == "archstone.backend"
+    assert len(sequencer.venue) == 1
+    assert (await ann.ask("cancel", number=placed["order"]["number"]))["code"] == "archstone.backend"
+    assert len(sequencer.venue) == 0
+    await ann.close()

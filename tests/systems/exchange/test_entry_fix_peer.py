@@ -77,11 +77,11 @@ class Trader(fixcore.Application):
 
 
 @asynccontextmanager
-async def trading(name: str, port: int) -> AsyncGenerator[Trader]:
+async def trading(name: str, port: int, *, password: str | None = None) -> AsyncGenerator[Trader]:
     from fixcore.session.session_settings import SessionSettings
     from fixcore.transport.initiator import SocketInitiator
 
-    trader = Trader(name)
+    trader = Trader(password or name)
     initiator = SocketInitiator(SessionSettings.from_string(SETTINGS.format(name=name.upper(), port=port)), trader)
     async with initiator:
         (trader.session,) = initiator.sessions.values()

@@ -208,9 +208,7 @@ async def test_readers_whose_beginning_is_gone_begin_with_the_venue(tmp_path: Pa
     new = Command(Kind.NEW, 7 << 32 | 5, 7, Side.SELL, price=100, quantity=5, display=2)
     stop = Command(Kind.NEW, 7 << 32 | 6, 7, Side.BUY, price=120, quantity=5, trigger=110)
     await sequencer.submit(rows([(1, new), (1, stop)]))
-    with pytest.raises(LookupError):
-        await Readers(sequencer, tmp_path).__aenter__()
-    async with Readers(sequencer, tmp_path, dump=venue.dump) as readers:
+    async with Readers(sequencer, tmp_path) as readers:
         same_depth(readers.feed.depth(1, levels=None), venue)
         assert (len(readers.feed.image), readers.reports.books, readers.reports.highest(7)) == (2, {1}, 6)
         with pytest.raises(ForgottenError):

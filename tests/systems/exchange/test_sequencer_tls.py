@@ -154,6 +154,18 @@ async def test_other_machines_are_listened_to_with_a_certificate_or_on_a_private
         await (await it.listen("0.0.0.0:0", serve)).close()
 
 
+async def test_why_a_connection_ends_is_told_and_not_with_each_try(
+    tls: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with listening(Identity(tls / "a", domain=DOMAIN), "b") as it:
+        for _ in range(3):
+            link = await network(tls / "desk").connect(f"a@{it.address}")
+            with pytest.raises(ConnectionResetError):
+                await link.receive()
+    told = "".join(capfd.readouterr())
+    assert told.count("the other end is service desk, and must be service b") == 1
+
+
 class Yesterday(world.World):
     """A world two days ago."""
 

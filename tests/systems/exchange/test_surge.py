@@ -16,7 +16,7 @@ from archstone.lab import Shot
 from archstone.lab.connection import Target, dialer
 from archstone.lab.http import Http
 from archstone.lab.surge import SurgeSettings, load_of, run
-from archstone.systems.exchange.crowd import Listed, Trader
+from archstone.systems.exchange.crowd import Listed, Trader, books_of, crossed, told_wrongly
 from archstone.systems.exchange.matching import COMMAND, Kind
 from archstone.systems.exchange.traffic import ExchangeLoad
 from archstone.systems.exchange.ways import Fill
@@ -88,6 +88,80 @@ def test_orders_are_said_in_the_words_of_each_way() -> None:
 def test_what_cannot_be_chosen_is_told(options: dict[str, str], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         ExchangeLoad().choose(options)
+
+
+class Told:
+    """An exchange that says what it is told to say, by path."""
+
+    def __init__(self, **pages: Any) -> None:
+        self.pages = pages
+        self.asked: list[str] = []
+
+    async def ask(self, method: str, path: str, *, body: Any = None, headers: bytes = b"") -> tuple[int, Any]:
+        path = path.removeprefix("/api/v1/")
+        self.asked.append(path)
+        name, _, query = path.partition("?")
+        return 200, self.pages.get("ended" if query == "ended=true" else name.replace("/", "_"), {"items": []})
+
+
+def instrument(**more: Any) -> dict[str, Any]:
+    return {"symbol": "ACME", "last": 100, "value": 2, "phase": "continuous", "bid": 99, "ask": 101, **more}
+
+
+@pytest.mark.parametrize(
+    ("changed", "count"),
+    [({}, 0), ({"bid": 101}, 1), ({"bid": 102}, 1), ({"bid": 102, "phase": "halted"}, 0), ({"ask": 0}, 0)],
+)
+async def test_a_book_is_crossed_that_trades_and_bids_as_much_as_it_asks(changed: dict[str, Any], count: int) -> None:
+    assert await crossed(Told(instruments={"items": [instrument(), instrument(**changed)]})) == count
+
+
+FILL = {"sequence": 9, "number": 1, "symbol": "ACME", "side": "buy", "price": 100, "lots": 3}
+HAS = {"cash": 400, "paid_in": 1_000, "positions": [{"symbol": "ACME", "lots": 3}]}
+
+
+@pytest.mark.parametrize(
+    ("fills", "portfolio", "balanced"),
+    [
+        ([FILL], HAS, True),
+        ([FILL, {**FILL, "side": "sell"}], {**HAS, "cash": 1_000, "positions": []}, True),
+        ([FILL], {**HAS, "cash": 401}, False),
+        ([FILL], {**HAS, "positions": [{"symbol": "ACME", "lots": 2}]}, False),
+        ([FILL], {**HAS, "positions": []}, False),
+        ([], {**HAS, "cash": 1_000}, False),
+        ([FILL] * 500, HAS, None),
+    ],
+)
+async def test_a_trader_is_balanced_who_has_what_the_fills_have_made(
+    fills: list[Any], portfolio: Any, balanced: bool | None
+) -> None:
+    trader = Trader(1_001, "token")
+    books = await books_of(Told(fills={"items": fills}, portfolio=portfolio), [trader], {"ACME": 2})
+    assert [each.is_balanced for each in books.values()] == ([] if balanced is None else [balanced])
+
+
+async def test_a_fill_is_told_wrongly_that_only_one_side_knows() -> None:
+    trader, fill = Trader(1_001, "token"), Fill(9, 1, "buy", 100, 3)
+    books = await books_of(Told(fills={"items": [FILL]}, portfolio=HAS), [trader], {"ACME": 2})
+    for heard, count in ((Counter({fill: 1}), 0), (Counter({fill: 2}), 1), (Counter[Fill](), 1)):
+        assert await told_wrongly({trader: heard}, books) == count
+    assert await told_wrongly({Trader(1_002, "token"): Counter({fill: 9})}, books) == 0, "whose books are not known"
+
+
+async def test_an_order_is_lost_that_neither_works_nor_has_ended_unless_some_are_forgotten() -> None:
+    pages: dict[str, Any] = {"orders": {"items": [{"number": 1}]}, "ended": {"items": [{"number": 2}]}}
+    kept = [(0, b'{"order": {"number": %d}}' % number) for number in (1, 2, 3)]
+    load = prepared()
+    load._traders = load._traders[:1]
+    pages |= {"portfolio": {**HAS, "cash": 1_000, "positions": []}}
+    exchange = Told(**pages)
+    outcome = await load.settle(exchange, kept)
+    assert (outcome["lost"], outcome["accepted"], outcome["unchecked"]) == (1, 3, 0)
+    looks = [each for each in exchange.asked if each.startswith(("orders", "fills"))]
+    assert looks == ["orders", "orders?ended=true", "orders/cancel", "fills?limit=500"], "what works is looked at first"
+    pages["ended"] = {"items": [{"number": 10 + number} for number in range(200)]}
+    outcome = await load.settle(Told(**pages), kept)
+    assert (outcome["lost"], outcome["accepted"], outcome["unchecked"]) == (0, 3, 3)
 
 
 @pytest.mark.real_time

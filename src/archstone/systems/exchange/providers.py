@@ -5,6 +5,7 @@ Which sequencer, and which venue behind it, is decided in `sequencer` and nowher
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Final, cast
 
 from archstone.data import Database
@@ -19,7 +20,10 @@ from archstone.systems.exchange.clearing import AccountRule
 from archstone.systems.exchange.desk.floor import Floor
 from archstone.systems.exchange.desk.gates import Address, Gates
 from archstone.systems.exchange.desk.latency import Clocked, Clocks
+from archstone.systems.exchange.desk.participant import Participant
+from archstone.systems.exchange.history import Archive, Shelf
 from archstone.systems.exchange.instruments import INSTRUMENTS
+from archstone.systems.exchange.nodes import Nodes, network_of
 from archstone.systems.exchange.roles import OWN_ACCOUNT
 from archstone.systems.exchange.sequencer import DurableSequencer, MemorySequencer, Sequencer
 from archstone.systems.exchange.tape import Symbols
@@ -35,6 +39,7 @@ __all__ = [
     "passwords",
     "programs",
     "sequencer",
+    "shelf",
     "symbols",
     "tokens",
 ]
@@ -43,6 +48,9 @@ _POLICY: Final = PasswordPolicy(words=("archstone", "exchange"))
 _TOKEN_S: Final = 8 * 3600
 """Seconds that a token of a program is good for: a trading day."""
 _AUDIT_S: Final = 730 * 86_400.0
+_HERE: Final = ("disk", "memory")
+"""Where commands are kept if this process keeps them."""
+_NODES: Final = 2
 _log = get_logger("archstone.exchange")
 
 
@@ -53,12 +61,18 @@ def clocks(environment: Environment) -> Clocks:  # noqa: ARG001
 
 @asynccontextmanager
 async def sequencer(environment: Environment) -> AsyncGenerator[Sequencer]:
-    """Return what takes commands: over the fastest venue that is installed, which is clocked."""
+    """Return what takes commands: nodes elsewhere, or here, over the fastest venue that is installed and clocked."""
+    wanted = _option(environment, "sequencer", "disk")
+    _check_place(environment.data, wanted)
+    if wanted not in _HERE:
+        async with _nodes(environment, wanted) as nodes:
+            yield nodes
+        return
     kind = fastest()
     _log.info("engine", venue=kind.__name__)
     took = cast("Clocks", environment.provided[Clocks]).add("matching and risk, per command", kind.__name__)
     clocked = Clocked(kind, took)
-    if _option(environment, "sequencer", "disk") == "memory":
+    if wanted == "memory":
         yield MemorySequencer(clocked())
         return
     async with DurableSequencer(environment.data / "sequencer", clocked) as kept:
@@ -66,18 +80,52 @@ async def sequencer(environment: Environment) -> AsyncGenerator[Sequencer]:
         yield kept
 
 
+def _nodes(environment: Environment, wanted: str) -> Nodes:
+    """Return the nodes that keep commands. ConfigError: what the options say names none, or none that may be asked."""
+    addresses = [each.strip() for each in wanted.split(",")]
+    tls, domain = (_option(environment, name, "") for name in ("sequencer_tls", "sequencer_domain"))
+    if len(addresses) != _NODES:
+        raise ConfigError(f"option sequencer={wanted!r}: write disk, memory, or both nodes, HOST:PORT,HOST:PORT")
+    try:
+        network = network_of(tls, domain=domain, addresses=addresses)
+    except ConfigError as error:
+        raise ConfigError(f"option sequencer={wanted!r}: {error} (--set sequencer_tls=…)") from error
+    return Nodes(addresses, network=network)
+
+
+def _check_place(data: Path, wanted: str) -> None:
+    """Refuse a data folder that was of another sequencer: its readers would go on in the middle of other commands."""
+    kept, readers = data / "sequencer", data / "readers"
+    if wanted not in _HERE and kept.exists():
+        raise ConfigError(
+            f"{kept} holds the commands of this exchange, and option sequencer={wanted} names nodes: move it to be the "
+            "folder of one of them (docs/exchange/two-nodes.md), or begin with another --data"
+        )
+    if wanted == "disk" and readers.exists() and not kept.exists():
+        raise ConfigError(
+            f"{data} is of an exchange whose commands nodes keep: name them, --set sequencer=HOST:PORT,HOST:PORT, or "
+            "begin with another --data"
+        )
+
+
 @asynccontextmanager
 async def floor(environment: Environment) -> AsyncGenerator[Floor]:
     """Return where orders are handed in; with bots that trade there, if the options want them."""
-    below: MemorySequencer | DurableSequencer = environment.provided[Sequencer]
-    kept = environment.data / "readers" if isinstance(below, DurableSequencer) else None
+    below: Sequencer = environment.provided[Sequencer]
+    kept = None if isinstance(below, MemorySequencer) else environment.data / "readers"
     async with AsyncExitStack() as life:
-        clocked = environment.provided[Clocks]
-        made = Floor(below, INSTRUMENTS, checkpoint=kept, clocks=clocked, dump=below.venue.dump)
+        made = Floor(below, INSTRUMENTS, checkpoint=kept, clocks=environment.provided[Clocks])
         await life.enter_async_context(made)
         if (bots := _bots(environment)) is not None:
-            await life.enter_async_context(bots.running(below))
+            await life.enter_async_context(bots.running(Participant(made)))
         yield made
+
+
+def shelf(environment: Environment) -> Shelf:
+    """Return where history is kept: in the data folder, if the options want it."""
+    if _option(environment, "history", "off") == "off":
+        return Shelf()
+    return Shelf(Archive(environment.data / "history", symbols=environment.provided[Symbols]))
 
 
 def symbols(environment: Environment) -> Symbols:  # noqa: ARG001
@@ -105,8 +153,8 @@ def gates(environment: Environment) -> Gates:
     """Return where programs come in besides HTTP."""
     found = {name: _option(environment, name, "off") for name in ("binary", "fix", "feed")}
     addresses = {name: Address.parse(text, called=f"option {name}") for name, text in found.items()}
-    below: MemorySequencer | DurableSequencer = environment.provided[Sequencer]
-    return Gates(**addresses, kept=environment.data / "readers" if isinstance(below, DurableSequencer) else None)
+    is_kept = not isinstance(environment.provided[Sequencer], MemorySequencer)
+    return Gates(**addresses, kept=environment.data / "readers" if is_kept else None)
 
 
 def audits(environment: Environment) -> Audits:

@@ -18,6 +18,7 @@ from archstone.systems.exchange.desk.gates import Gates
 from archstone.systems.exchange.desk.latency import Clocks
 from archstone.systems.exchange.desk.risk import Risk
 from archstone.systems.exchange.desk.service import DeskService
+from archstone.systems.exchange.history import HistoryService, Shelf
 from archstone.systems.exchange.providers import (
     audits,
     clocks,
@@ -28,6 +29,7 @@ from archstone.systems.exchange.providers import (
     passwords,
     programs,
     sequencer,
+    shelf,
     symbols,
     tokens,
 )
@@ -44,7 +46,7 @@ URGENT = (Trading.cancel, Trading.cancel_all, Risk.kill, Risk.kill_all, Risk.ent
 
 exchange = System(
     "exchange",
-    services=[AccountsService, DeskService, TapeService, ClearingService, SurveillanceService],
+    services=[AccountsService, DeskService, TapeService, ClearingService, SurveillanceService, HistoryService],
     gateway=Front(urgent=URGENT),
     provide={
         Audits: audits,
@@ -55,6 +57,7 @@ exchange = System(
         Clocks: clocks,
         Sequencer: sequencer,
         Symbols: symbols,
+        Shelf: shelf,
         AccountRule: owners,
         Floor: floor,
         Gates: gates,
@@ -65,14 +68,33 @@ exchange = System(
     options=[
         Option(
             "sequencer",
-            about="Where commands are kept before they are done: on `disk`, or in `memory`, gone with the process.",
+            about="Where commands are kept before they are done: on `disk`, in `memory` (gone with the process), or by "
+            "two nodes, HOST:PORT,HOST:PORT.",
             default="disk",
-            choices=("disk", "memory"),
+        ),
+        Option(
+            "sequencer_tls",
+            about="With nodes: the folder of this exchange's certificate, or `private-network` where nobody else is on "
+            "theirs. Without it they are on this machine.",
+        ),
+        Option("sequencer_domain", about="With `sequencer_tls`: the domain of the authority."),
+        Option(
+            "history",
+            about="Whether trades and events are written to Parquet files, which nobody removes.",
+            default="off",
+            choices=("on", "off"),
         ),
         Option("bots", about="Whether bots make a market.", default="on", choices=("on", "off")),
         Option("seed", about="What decides all that the bots do.", default="1"),
-        Option("binary", about="Where the binary protocol is spoken: HOST:PORT, or `off`.", default="off"),
-        Option("fix", about="Where FIX 4.4 is spoken: HOST:PORT, or `off`.", default="off"),
-        Option("feed", about="Where lost packets of multicast market data are sent again: HOST:PORT.", default="off"),
+        Option(
+            "binary", about="Where the binary protocol is spoken: HOST:PORT, or `off`.", default="off", listens=True
+        ),
+        Option("fix", about="Where FIX 4.4 is spoken: HOST:PORT, or `off`.", default="off", listens=True),
+        Option(
+            "feed",
+            about="Where multicast market data are sent again that were lost: HOST:PORT, or `off`. They go to "
+            "239.255.71.1, the same port.",
+            default="off",
+        ),
     ],
 )

@@ -24,6 +24,8 @@ __all__ = [
 AccountNumber = Annotated[int, Field(ge=1, lt=2**32)]
 """An account of the venue."""
 EntryNumber = Annotated[int, Field(ge=1, lt=2**63)]
+LineMark = Annotated[int, Field(ge=0, lt=2**63 - 1)]
+"""An entry: lines of later ones are meant."""
 LineCount = Annotated[int, Field(ge=1, le=1_000)]
 """Lines wanted at most, in [1, 1000]."""
 Reason = Annotated[str, StringConstraints(min_length=1, max_length=300, strip_whitespace=True)]
@@ -160,7 +162,7 @@ class Clearing(Contract, version="1.0"):
 
     @query("/clearing/accounts/{account}/statement", public=True, requires="clearing:read")
     async def statement(
-        self, account: AccountNumber, day: date | None = None, after: int | None = None, limit: LineCount = 100
+        self, account: AccountNumber, day: date | None = None, after: LineMark | None = None, limit: LineCount = 100
     ) -> Statement:
         """Return the movements of one's own account on a trade date, by default today; staff see all."""
         ...

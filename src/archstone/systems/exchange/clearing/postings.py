@@ -6,9 +6,9 @@ from archstone.systems.exchange.clearing.entries import CASH, HOUSE, OUTSIDE, En
 from archstone.systems.exchange.clearing.fees import FeeSchedule
 from archstone.systems.exchange.clearing.settlement import Settlement, day_of_ns, day_of_us
 from archstone.systems.exchange.matching import Side
-from archstone.systems.exchange.tape.facts import Payment, Trade
+from archstone.systems.exchange.tape.facts import Carried, Payment, Trade
 
-__all__ = ["entry_of_payment", "entry_of_trade", "reversal_of"]
+__all__ = ["entry_of_carried", "entry_of_payment", "entry_of_trade", "reversal_of"]
 
 
 def entry_of_trade(trade: Trade, value: int, *, fees: FeeSchedule, settlement: Settlement) -> Entry:
@@ -63,6 +63,27 @@ def entry_of_payment(payment: Payment) -> Entry:
         day,
         (Transfer(*first, *second, CASH, abs(payment.amount)),) if payment.amount else (),
         sequence=payment.sequence,
+    )
+
+
+def entry_of_carried(carried: Carried) -> Entry:
+    """Return the entry of what an account had where the tape begins: from outside, and settled."""
+    outside, account = (OUTSIDE, Purse.SETTLED), (carried.account, Purse.SETTLED)
+    had = [(CASH, carried.cash), *((str(book), lots) for book, lots in carried.positions)]
+    moved = [
+        Transfer(*(outside if amount > 0 else account), *(account if amount > 0 else outside), asset, abs(amount))
+        for asset, amount in had
+        if amount
+    ]
+    day = day_of_ns(carried.at_ns)
+    return Entry(
+        "payment",
+        f"carried/{carried.sequence}/{carried.account}",
+        carried.at_ns // 1_000,
+        day,
+        day,
+        tuple(moved),
+        sequence=carried.sequence,
     )
 
 

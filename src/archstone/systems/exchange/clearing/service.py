@@ -22,7 +22,7 @@ from archstone.systems.exchange.clearing.contract import (
 from archstone.systems.exchange.clearing.fees import FeeSchedule
 from archstone.systems.exchange.clearing.ledger import Ledger
 from archstone.systems.exchange.clearing.owners import STAFF_ONLY, AccountRule
-from archstone.systems.exchange.clearing.postings import entry_of_payment, entry_of_trade, reversal_of
+from archstone.systems.exchange.clearing.postings import entry_of_carried, entry_of_payment, entry_of_trade, reversal_of
 from archstone.systems.exchange.clearing.settlement import Settlement
 from archstone.systems.exchange.tape.events import FactsTold
 
@@ -62,7 +62,8 @@ class ClearingService(Service, Clearing, name="clearing"):
             entry_of_trade(trade, values[trade.book], fees=self.fees, settlement=self.settlement)
             for trade in event.trades
         ]
-        await Ledger(self.tx).book([*trades, *map(entry_of_payment, event.payments)])
+        others = [*map(entry_of_payment, event.payments), *map(entry_of_carried, event.carried)]
+        await Ledger(self.tx).book([*trades, *others])
         await self._note(event)
 
     async def _note(self, event: FactsTold) -> None:

@@ -8,7 +8,7 @@ more, no order is taken, an alert says so, and what was half read is not kept: t
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -79,7 +79,6 @@ class Floor:
         *,
         checkpoint: Path | None = None,
         clocks: Clocks | None = None,
-        dump: Callable[[], bytes] | None = None,
         fees: FeeSchedule | None = None,
     ) -> None:
         """Take the sequencer.
@@ -90,8 +89,6 @@ class Floor:
             checkpoint: The folder where what was read is kept, for the next start. None: nowhere, and it reads from the
                 first command on.
             clocks: What is measured of the engine. None: nothing.
-            dump: Dumps the venue as it is after the sequencer's last command: where the stream no longer has what comes
-                after the checkpoint, all begins with that. None: it cannot, and does not begin.
             fees: What trading costs. None: what clearing takes by default.
         """
         self.sequencer = sequencer
@@ -100,7 +97,6 @@ class Floor:
         self._readers = Readers(
             sequencer,
             checkpoint,
-            dump=dump,
             also={"feed": partial(Feed, widths_s=CANDLES_S), "board": partial(Board, fees=fees)},
         )
         self._life = AsyncExitStack()
@@ -225,6 +221,7 @@ class Floor:
             "floor of the exchange",
             lambda: None if self.reads else f"nothing is read after command {self.board.sequence}: no order is taken",
             todo="Find the cause in the log, mend it, and start the exchange again: it reads on from there.",
+            unready=True,
         )
 
 

@@ -67,7 +67,7 @@ async def open_gates(gates: Gates, floor: Floor, identify: Identify) -> AsyncGen
             fix = FixServer(floor.sequencer, reports, identify, listed, **gates.fix._asdict())
             await life.enter_async_context(fix)
         if gates.feed is not None:
-            send, close = multicast.sender(Group())
+            send, close = multicast.sender(Group(port=gates.feed.port))
             life.callback(close)
             noted = None if gates.kept is None else gates.kept / "session"
             publisher = await life.enter_async_context(Publisher(floor.feed, send, noted=noted))

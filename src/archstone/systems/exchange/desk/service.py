@@ -25,7 +25,6 @@ from archstone.systems.exchange.desk.risk import (
     UnknownAccountError,
 )
 from archstone.systems.exchange.desk.words import LIMITS, PHASES, LimitWord, PhaseWord, SideWord
-from archstone.systems.exchange.instruments import Instrument
 from archstone.systems.exchange.matching import Command, Kind, Told
 
 __all__ = ["DeskService"]
@@ -49,7 +48,8 @@ class DeskService(Service, contract.Quotes, contract.Trading, Risk, name="desk")
     # Quotes
 
     async def instruments(self) -> contract.InstrumentPage:
-        return contract.InstrumentPage(items=tuple(map(self._shown, self.floor.instruments.all)))
+        shown = [showing.instrument(each, self.floor) for each in self.floor.instruments.all]
+        return contract.InstrumentPage(items=tuple(shown))
 
     async def depth(self, symbol: str, levels: int = 20) -> contract.Depth:
         return showing.depth(symbol, self.floor.feed.depth(self._entry.instrument(symbol).book, levels=levels))
@@ -95,7 +95,7 @@ class DeskService(Service, contract.Quotes, contract.Trading, Risk, name="desk")
         return contract.FillPage(items=tuple(showing.fill(each, self._entry.symbol(each.book)) for each in newest))
 
     async def portfolio(self) -> contract.Portfolio:
-        return self._portfolio(self._entry.account(await self._mine()))
+        return showing.portfolio(self._entry.account(await self._mine()), self.floor)
 
     async def limits(self) -> contract.Limits:
         return showing.limits(self._entry.account(await self._mine()))
@@ -136,7 +136,7 @@ class DeskService(Service, contract.Quotes, contract.Trading, Risk, name="desk")
         batch = await self.floor.submit(rows([Command(Kind.PHASE, type=PHASES[phase])], book=about.book))
         if Told.REJECTED in batch.events["kind"].tolist():
             raise PhaseRefusedError(symbol, phase)
-        return self._shown(about)
+        return showing.instrument(about, self.floor)
 
     # What all of them need
 
@@ -163,11 +163,6 @@ class DeskService(Service, contract.Quotes, contract.Trading, Risk, name="desk")
         await self.floor.open_account(account)
         return account
 
-    def _shown(self, about: Instrument) -> contract.Instrument:
-        return showing.instrument(
-            about, self.floor.board.books[about.book], self.floor.feed.depth(about.book, levels=1)
-        )
-
     def _known(self, account: int) -> Account:
         found = self.floor.board.accounts.get(account)
         if found is None:
@@ -181,11 +176,10 @@ class DeskService(Service, contract.Quotes, contract.Trading, Risk, name="desk")
         newest = sorted(orders, key=lambda each: -each.number)
         return contract.OrderPage(items=tuple(showing.order(each, self._entry.symbol(each.book)) for each in newest))
 
-    def _portfolio(self, owner: Account) -> contract.Portfolio:
-        return showing.portfolio(owner, self.floor.board, self.floor.instruments)
-
     def _risk(self, owner: Account) -> AccountRisk:
-        return AccountRisk(portfolio=self._portfolio(owner), limits=showing.limits(owner), orders=len(owner.live))
+        return AccountRisk(
+            portfolio=showing.portfolio(owner, self.floor), limits=showing.limits(owner), orders=len(owner.live)
+        )
 
     async def _recorded(self, action: str, subject: str, details: dict[str, object]) -> None:
         """Put on record who is about to do what, before it is done: what cannot be recorded is not done."""

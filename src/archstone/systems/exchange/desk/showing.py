@@ -4,6 +4,7 @@ from typing import cast
 
 from archstone.systems.exchange import instruments as table
 from archstone.systems.exchange.desk import board, contract, ledger
+from archstone.systems.exchange.desk.floor import Floor
 from archstone.systems.exchange.desk.words import LIMITS, PhaseWord, SideWord, TifWord, said
 from archstone.systems.exchange.feed import Candle, Depth, Trade
 from archstone.systems.exchange.matching import Flag, Phase, Reason, Side, TimeInForce, Type
@@ -11,8 +12,9 @@ from archstone.systems.exchange.matching import Flag, Phase, Reason, Side, TimeI
 __all__ = ["candle", "depth", "exposure", "fill", "instrument", "limits", "order", "phase", "portfolio", "trade"]
 
 
-def instrument(about: table.Instrument, book: board.Book, shown: Depth) -> contract.Instrument:
+def instrument(about: table.Instrument, floor: Floor) -> contract.Instrument:
     """Return what is traded, and how it stands."""
+    book, shown = floor.board.books[about.book], floor.feed.depth(about.book, levels=1)
     return contract.Instrument(
         symbol=about.symbol, name=about.name, lot=about.lot, tick=about.tick, decimals=about.decimals,
         value=about.value, most_lots=about.most_lots, phase=phase(shown),
@@ -79,12 +81,13 @@ def exposure(owner: ledger.Account, shown: board.Board) -> int:
     return sum(abs(lots) * book.last * book.value for lots, book in worths)
 
 
-def portfolio(owner: ledger.Account, shown: board.Board, symbols: table.Instruments) -> contract.Portfolio:
+def portfolio(owner: ledger.Account, floor: Floor) -> contract.Portfolio:
     """Return how an account stands at the last prices."""
+    shown = floor.board
     positions: list[contract.Position] = []
     worth = owner.cash
     for number, held in sorted(owner.positions.items()):
-        book, about = shown.books[number], symbols.of(number)
+        book, about = shown.books[number], floor.instruments.of(number)
         each = book.last * book.value
         worth += held.lots * each
         if about is not None and (held.lots or held.realised):

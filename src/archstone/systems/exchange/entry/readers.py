@@ -38,7 +38,6 @@ class Readers:
         folder: Path | None = None,
         *,
         every_s: float = 60.0,
-        dump: Callable[[], bytes] | None = None,
         also: Mapping[str, Callable[[], Reader]] | None = None,
     ) -> None:
         """Name what is read; nothing happens before it is entered, and the sequencer must be open then.
@@ -48,13 +47,11 @@ class Readers:
             folder: Where what was read is kept, of these alone; made if it is not there. None: nowhere, and the stream
                 is read from its first command on.
             every_s: Between two times that it is kept, beside at the end.
-            dump: Dumps the venue as it is after the sequencer's last command. Where the stream no longer has what comes
-                after what was kept, all begins with that. None: then it cannot begin.
             also: What else is read, by the names of the files; or other ones for `reports` and `feed`.
         """
         self._makes: dict[str, Callable[[], Reader]] = {"reports": Reports, "feed": Feed, **(also or {})}
         self._all = {name: make() for name, make in self._makes.items()}
-        self._sequencer, self._folder, self._every_s, self._dump = sequencer, folder, every_s, dump
+        self._sequencer, self._folder, self._every_s = sequencer, folder, every_s
         self._over = asyncio.Event()
         self._life = contextlib.AsyncExitStack()
 
@@ -79,14 +76,12 @@ class Readers:
     async def __aenter__(self) -> Self:
         """Take up what was kept, and read what has come since.
 
-        Raises:
-            LookupError: The stream no longer has what comes next, and nothing dumps the venue.
+        What the stream no longer has the beginning of begins with the venue as it is.
         """
         async with contextlib.AsyncExitStack() as life:
             if self._folder is not None:
                 self._take_up(self._folder)
-            if self._dump is not None:
-                await self._begin_where_gone(self._dump)
+            await self._begin_where_gone()
             await life.enter_async_context(Reading(self._sequencer, [*self]))
             if self._folder is not None:
                 keeping = asyncio.create_task(self._keep_on(self._folder), name="keep what was read")
@@ -115,14 +110,15 @@ class Readers:
             else:
                 self._all[name] = found
 
-    async def _begin_where_gone(self, dump: Callable[[], bytes]) -> None:
+    async def _begin_where_gone(self) -> None:
         if not (gone := [name for name, each in self._all.items() if not await keeps(self._sequencer, each.sequence)]):
             return
-        state, _ = loaded(dump())
+        dump = await self._sequencer.dump()
+        state, _ = loaded(dump.venue)
         for name in gone:
             _log.warning("it begins with the venue: the stream no longer has what comes next", what=name)
             self._all[name] = self._makes[name]()
-            self._all[name].begin(state, sequence=self._sequencer.last)
+            self._all[name].begin(state, sequence=dump.sequence)
 
     async def _keep_on(self, folder: Path) -> None:
         is_last = False

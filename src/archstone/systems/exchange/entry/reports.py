@@ -156,9 +156,8 @@ class Reports(Reader):
         """Take in a batch, and tell who listens. Commands that are in it already are skipped."""
         if batch.last <= self.sequence:
             return
-        opened = batch.events["command"][batch.events["kind"] == Told.OPENED]
-        self.books |= {*batch.commands["book"][opened].tolist()}
         events: list[_Fields] = batch.events.tolist()
+        self.books |= {int(batch.commands["book"][each[_AT]]) for each in events if each[0] == _OPENED}
         self._count(batch.commands, {each[_AT] for each in events if each[0] == _REJECTED and each[2] == _NUMBER})
         for account, told in self._told(batch, events).items():
             mine = np.frombuffer(b"".join(told), REPORT)
@@ -308,7 +307,7 @@ _ROW: Final = struct.Struct("<4BI2Q3q3I2H")
 """A `REPORT`."""
 # As plain numbers: each look at the member of an enum costs as much as three of these.
 _ACCEPTED, _TRADED, _CANCELED, _REPLACED = map(int, (Told.ACCEPTED, Told.TRADED, Told.CANCELED, Told.REPLACED))
-_REJECTED, _NUMBER, _NEW = map(int, (Told.REJECTED, Reason.NUMBER, Kind.NEW))
+_REJECTED, _OPENED, _NUMBER, _NEW = map(int, (Told.REJECTED, Told.OPENED, Reason.NUMBER, Kind.NEW))
 _OWN, _MAKER, _TAKER, _AUCTION, _KEPT = map(int, (Flags.OWN, Flags.MAKER, Flags.TAKER, Flags.AUCTION, Flags.KEPT))
 _BUY, _BOTH = int(Side.BUY), int(Side.BUY + Side.SELL)
 

@@ -12,7 +12,7 @@ change, such as the publisher of packets, gives `feed.listen` a function.
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
-from itertools import chain
+from itertools import chain, islice
 from typing import Final
 
 import numpy as np
@@ -130,6 +130,16 @@ class Feed(Reader):
         """Return the newest trades of a book, at most 1,000, oldest first."""
         return tuple(self._tape(book).trades) if book in self._tapes else ()
 
+    def trades_after(self, book: int, count: int, *, most: int = _TRADES) -> tuple[tuple[Trade, ...], int, int]:
+        """Return the trades of a book after the first `count` that there have been, oldest first; the newest `most`.
+
+        And how many older ones are left out, and how many there have been by now, to be given the next time.
+        """
+        tape = self._tape(book)
+        fresh = min(tape.count - count, len(tape.trades), most)
+        found = tuple(islice(tape.trades, len(tape.trades) - fresh, None)) if fresh else ()
+        return found, tape.count - count - fresh, tape.count
+
     def candles(self, book: int, width_s: int = 60) -> tuple[Candle, ...]:
         """Return the kept candles of a book, oldest first."""
         return self._candles.of(book, width_s)
@@ -146,11 +156,10 @@ class Feed(Reader):
         seen, version, at_s = 0, -1, 0
         while True:
             if book in self.image.books and (tape := self._tape(book)).version != version:
-                fresh = min(tape.count - seen, len(tape.trades))
-                trades = tuple(tape.trades)[len(tape.trades) - fresh :] if fresh else ()
+                trades, missed, seen = self.trades_after(book, seen)
                 candles = self._candles.since(book, trades[0].at_ns // _S) if trades else ()
-                update = Update(self.depth(book, levels=levels), trades, tape.count - seen - fresh, candles)
-                seen, version, at_s = tape.count, tape.version, world.monotonic()
+                update = Update(self.depth(book, levels=levels), trades, missed, candles)
+                version, at_s = tape.version, world.monotonic()
                 yield update
             if self.stopped.is_set():
                 return

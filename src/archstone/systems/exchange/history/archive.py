@@ -32,6 +32,7 @@ from archstone.resilience import check
 from archstone.systems.exchange.history.columns import KINDS, Column, Rows, rows_of
 from archstone.systems.exchange.sequencer import Batch
 from archstone.systems.exchange.tape import Symbols
+from archstone.systems.exchange.venue.state import State
 
 __all__ = ["AFTER_PART", "AFTER_PARTS", "AFTER_PROGRESS", "PARTS", "Archive"]
 
@@ -107,6 +108,15 @@ class Archive:
             if self._events >= self.most:
                 await self._flush()
 
+    async def begin(self, venue: State, sequence: int) -> int:
+        """Go on after command number `sequence`: no file has rows of what came between."""
+        del venue
+        async with self._lock:
+            self._gathered, self._events = [], 0
+            had = await _in_thread(self.final)
+            await _in_thread(partial(self._note, sequence))
+            return had
+
     async def flush(self, *, now_ns: int | None = None) -> None:
         """Write what is gathered; given a moment, only if it is due by then."""
         async with self._lock:
@@ -148,9 +158,11 @@ class Archive:
                 put_by(folder / name, lambda path, table=table: self._put(table, path))
                 world.point(AFTER_PART)
         world.point(AFTER_PARTS)
-        text = json.dumps({"format": _FORMAT, "last": last})
-        put(self.folder / "progress.json", text.encode())
+        self._note(last)
         world.point(AFTER_PROGRESS)
+
+    def _note(self, last: int) -> None:
+        put(self.folder / "progress.json", json.dumps({"format": _FORMAT, "last": last}).encode())
 
     def _by_file(self, kind: str, rows: Rows) -> Iterator[tuple[Path, Rows]]:
         """Give the rows of each day and book, with the folder of their file."""

@@ -5,9 +5,17 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from archstone.errors import DomainError
 from archstone.services import Contract, query
 
-__all__ = ["History", "Part", "Parts"]
+__all__ = ["History", "HistoryOffError", "Part", "Parts"]
+
+
+class HistoryOffError(DomainError, code="exchange.history-off", status=409):
+    """No history is kept."""
+
+    def __str__(self) -> str:
+        return "no history is kept: start the exchange with --set history=on"
 
 
 class Part(BaseModel):
@@ -41,7 +49,7 @@ class Parts(BaseModel):
 class History(Contract, version="1.0"):
     """The files of trades and events."""
 
-    @query("/history/parts", public=True, requires="history:read")
+    @query("/history/parts", public=True, requires="history:read", raises=(HistoryOffError,))
     async def parts(
         self,
         day: date,

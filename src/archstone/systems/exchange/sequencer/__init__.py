@@ -24,8 +24,8 @@ from archstone.systems.exchange.sequencer.log import CommandLog, LogBrokenError
 from archstone.systems.exchange.sequencer.memory import MemorySequencer
 from archstone.systems.exchange.sequencer.node import Node, Place
 from archstone.systems.exchange.sequencer.node_settings import NodeSettings
-from archstone.systems.exchange.sequencer.port import Batch, Sequencer, keeps
-from archstone.systems.exchange.sequencer.remote import RemoteSequencer
+from archstone.systems.exchange.sequencer.port import Batch, Dump, Sequencer, keeps
+from archstone.systems.exchange.sequencer.remote import Looked, RemoteSequencer
 from archstone.systems.exchange.sequencer.replica import VenueClass
 from archstone.systems.exchange.sequencer.settings import SequencerSettings
 from archstone.systems.exchange.sequencer.tcp import TcpNetwork
@@ -34,12 +34,14 @@ from archstone.systems.exchange.sequencer.witness import Witness
 __all__ = [
     "Batch",
     "CommandLog",
+    "Dump",
     "DurableSequencer",
     "FolderTakenError",
     "FrameTooLargeError",
     "LogBrokenError",
     "LogDamagedError",
     "LogsDifferError",
+    "Looked",
     "MemorySequencer",
     "Node",
     "NodeSettings",

@@ -38,6 +38,11 @@ async def serve_client(door: Door, link: Link, message: Message) -> None:
         elif message.kind is Say.LOOK:
             done, epoch = door.replica.done.sequence, door.replica.log.end.epoch
             link.send(Message(Say.STATE, epoch, done, body=json.dumps(door.look()).encode()))
+        elif message.kind is Say.DUMP:
+            dumped = Message(Say.DUMPED, sequence=door.replica.done.sequence, body=door.replica.venue.dump())
+            for piece in in_pieces(dumped):
+                link.send(piece)
+                await link.drain()
         await link.drain()
         message = await link.receive()
 

@@ -22,7 +22,7 @@ from archstone.systems.exchange.matching import COMMAND, Commands
 from archstone.systems.exchange.sequencer.errors import NotLeadingError
 from archstone.systems.exchange.sequencer.frames import Frame
 from archstone.systems.exchange.sequencer.intake import Intake
-from archstone.systems.exchange.sequencer.port import Batch
+from archstone.systems.exchange.sequencer.port import Batch, Dump
 from archstone.systems.exchange.sequencer.replica import Replica, VenueClass
 from archstone.systems.exchange.sequencer.settings import SequencerSettings
 from archstone.systems.exchange.sequencer.writer import write
@@ -114,6 +114,10 @@ class DurableSequencer:
     def follow(self, after: int) -> AsyncGenerator[Batch]:
         """Give all that is kept after command number `after`, then all that comes; see `Sequencer.follow`."""
         return self._replica.follow(after)
+
+    async def dump(self) -> Dump:
+        """Return the venue as it is; see `Sequencer.dump`."""
+        return Dump(self.last, self.venue.dump())
 
     async def snapshot(self) -> None:
         """Take a snapshot now; return when it is on disk.

@@ -7,7 +7,7 @@ from typing import Final
 
 from archstone import world
 from archstone.systems.exchange.matching import Commands
-from archstone.systems.exchange.sequencer.port import Batch
+from archstone.systems.exchange.sequencer.port import Batch, Dump
 from archstone.systems.exchange.venue import Venue
 
 __all__ = ["MemorySequencer"]
@@ -46,6 +46,10 @@ class MemorySequencer:
         self._more.set()
         self._more = asyncio.Event()
         return batch
+
+    async def dump(self) -> Dump:
+        """Return the venue as it is; see `Sequencer.dump`."""
+        return Dump(self.last, self.venue.dump())
 
     async def follow(self, after: int) -> AsyncGenerator[Batch]:
         """Give all that is kept after command number `after`, then all that comes; see `Sequencer.follow`."""

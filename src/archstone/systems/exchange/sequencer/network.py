@@ -30,6 +30,8 @@ A message is a header of 40 bytes and a body; all numbers little-endian:
     BATCH     node, client          time, ns       first command     how many      commands, then events
     LOOK      client, node          -              -                 -             -
     STATE     node, client          highest known  what is done      -             JSON: see `Node.look`
+    DUMP      client, node          -              -                 -             -
+    DUMPED    node, client          -              what is done      -             the venue as it is then
     PIECE     node, client          -              -                 -             the first part of one that is longer
 
 A body of more than 16 MiB, such as the events of a large batch, comes in several PIECE and then the message itself with
@@ -86,6 +88,8 @@ class Say(IntEnum):
     LOOK = 22
     STATE = 23
     PIECE = 25
+    DUMP = 26
+    DUMPED = 27
 
 
 _KINDS: Final = frozenset(int(kind) for kind in Say)

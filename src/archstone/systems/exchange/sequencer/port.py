@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 from archstone.systems.exchange.matching import Commands, Events
 
-__all__ = ["Batch", "Sequencer", "keeps"]
+__all__ = ["Batch", "Dump", "Sequencer", "keeps"]
 
 
 class Batch(NamedTuple):
@@ -25,6 +25,15 @@ class Batch(NamedTuple):
     def last(self) -> int:
         """Number of the last command."""
         return self.first + len(self.commands) - 1
+
+
+class Dump(NamedTuple):
+    """A venue as it was after a command."""
+
+    sequence: int
+    """Number of that command."""
+    venue: bytes
+    """As `Venue.dump` makes it."""
 
 
 class Sequencer(Protocol):
@@ -51,7 +60,14 @@ class Sequencer(Protocol):
         Batches may be other ones than those submitted, but none is cut or left out.
 
         Raises:
-            LookupError: What comes after `after` is no longer kept; begin with a snapshot.
+            LookupError: What comes after `after` is no longer kept; begin with `dump`.
+        """
+        ...
+
+    async def dump(self) -> Dump:
+        """Return the venue as it is after the newest command; what comes after that can be followed.
+
+        For who begins where the stream no longer has what came before: the venue does nothing else meanwhile.
         """
         ...
 

@@ -5,9 +5,10 @@ batch = await sequencer.submit(commands)
 """
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Literal, NamedTuple, Self
 
 import numpy as np
 
@@ -22,11 +23,22 @@ from archstone.systems.exchange.sequencer.errors import (
 )
 from archstone.systems.exchange.sequencer.frames import MAX_COMMANDS
 from archstone.systems.exchange.sequencer.network import Link, Message, Network, Say, receive_whole
-from archstone.systems.exchange.sequencer.port import Batch
+from archstone.systems.exchange.sequencer.port import Batch, Dump
 
-__all__ = ["RemoteSequencer"]
+__all__ = ["Looked", "RemoteSequencer"]
 
 _PAUSE_S: Final = 0.05
+_DUMP_S: Final = 30.0
+
+
+class Looked(NamedTuple):
+    """How a node stands."""
+
+    address: str
+    state: Literal["leads", "follows", "away"]
+    """Away: it cannot be reached, or does not answer."""
+    last: int = 0
+    """Number of the last command that it has done."""
 
 
 class _Line:
@@ -63,6 +75,18 @@ class _Line:
                     answer.set_exception(UnavailableError("the connection to the node has ended"))
 
 
+class _Stream:
+    """A connection over which batches come, and how far they have."""
+
+    def __init__(self, link: Link, after: int) -> None:
+        self.link = link
+        self.after = after
+
+
+class _GoneError(LookupError):
+    """A node keeps no more what comes next."""
+
+
 class RemoteSequencer:
     """See `Sequencer`. What was sent when a connection ended has `UnavailableError`: it is not sent again."""
 
@@ -72,13 +96,15 @@ class RemoteSequencer:
         Args:
             network: What carries messages.
             addresses: Of the nodes that keep commands.
-            patience_s: How long to look for who leads before `submit` is refused.
+            patience_s: How long to look for who leads before `submit` is refused; and how long a stream may lack what
+                is known to be kept before it is taken from the other node.
         """
         self._network = network
         self._addresses = tuple(addresses)
         self._at = 0
         """Which of them `submit` asks next."""
         self._patience_s = patience_s
+        self._last = 0
         self._line: _Line | None = None
         self._turn = asyncio.Lock()
 
@@ -92,6 +118,11 @@ class RemoteSequencer:
         """End the connection; whoever waits has `UnavailableError`."""
         await self._hang_up()
 
+    @property
+    def last(self) -> int:
+        """The highest number that it has heard of; see `Sequencer.last`. Ask `look` before it is believed."""
+        return self._last
+
     async def submit(self, commands: Commands) -> Batch:
         """Have commands done by who leads; see `Sequencer.submit`."""
         if len(commands) > MAX_COMMANDS:
@@ -100,31 +131,93 @@ class RemoteSequencer:
         while (line := await self._connected(until_s)) is not None:
             message = await line.ask(commands)
             if message.kind is not Say.REJECTED or message.epoch:
-                return _batch(message, commands)
+                batch = _batch(message, commands)
+                self._last = max(self._last, batch.last)
+                return batch
             await self._turn_away(line)
         raise NotLeadingError(" or ".join(self._addresses), "")
 
     async def follow(self, after: int) -> AsyncGenerator[Batch]:
         """Give what was done after command `after`, then all that comes, by the other node when one is gone."""
-        at = 0  # its own: who else finds a node away must not turn this one back to it
+        at = self._at  # its own: who else finds a node away must not turn this one back to it
+        gone = 0
         while True:
             try:
                 link = await self._network.connect(self._addresses[at])
             except OSError:
                 link = None
             if link is not None:
+                stream = _Stream(link, after)
+                watching = asyncio.create_task(self._watch(stream))
                 try:
                     link.send(Message(Say.STREAM, sequence=after))
                     while True:
                         batch = _streamed(await receive_whole(link), after)
+                        self._last, gone = max(self._last, batch.last), 0
+                        stream.after = after = batch.last
                         yield batch
-                        after = batch.last
+                except _GoneError:
+                    gone += 1  # one that began anew with a snapshot has less than the other
+                    if gone == len(self._addresses):
+                        raise
                 except ConnectionError:
                     pass
                 finally:
+                    watching.cancel()
                     link.close()
             at = (at + 1) % len(self._addresses)
             await asyncio.sleep(_PAUSE_S)
+
+    async def dump(self) -> Dump:
+        """Return the venue as it is at who leads; see `Sequencer.dump`.
+
+        Raises:
+            NotLeadingError: Nobody leads.
+        """
+        for found in await self.look():
+            if found.state == "leads":
+                try:
+                    message = await self._asked(found.address, Say.DUMP, _DUMP_S)
+                except (OSError, TimeoutError):
+                    break
+                self._last = max(self._last, message.sequence)
+                return Dump(message.sequence, message.body)
+        raise NotLeadingError(" or ".join(self._addresses), "")
+
+    async def look(self) -> list[Looked]:
+        """Ask each node how it stands. Once one leads, `last` is what that one has, or more."""
+        found = [await self._looked(address) for address in self._addresses]
+        for place, each in enumerate(found):
+            if each.state == "leads":
+                self._last = max(self._last, each.last)
+                self._at = place if self._line is None else self._at
+        return found
+
+    async def _looked(self, address: str) -> Looked:
+        try:
+            message = await self._asked(address, Say.LOOK, self._patience_s)
+        except (OSError, TimeoutError):
+            return Looked(address, "away")
+        leads = json.loads(message.body)["leading"]
+        return Looked(address, "leads" if leads else "follows", message.sequence)
+
+    async def _asked(self, address: str, what: Say, within_s: float) -> Message:
+        """Ask a node over a connection for this alone. OSError, TimeoutError: it does not answer."""
+        link = await self._network.connect(address)
+        try:
+            link.send(Message(what))
+            async with asyncio.timeout(within_s):
+                return await receive_whole(link)
+        finally:
+            link.close()
+
+    async def _watch(self, stream: _Stream) -> None:
+        """End a stream that lacks what is kept: its node has lost who leads, and may not know that yet."""
+        while True:
+            before, known = stream.after, self._last
+            await asyncio.sleep(self._patience_s)
+            if stream.after == before < known:
+                stream.link.close()
 
     async def _connected(self, until_s: float) -> _Line | None:
         """Return a connection to a node that may lead; None: not in time."""
@@ -172,7 +265,7 @@ def _batch(message: Message, commands: Commands) -> Batch:
 
 def _streamed(message: Message, after: int) -> Batch:
     if message.kind is not Say.BATCH:
-        raise LookupError(f"commands after {after}: {message.body.decode(errors='replace')}")
+        raise _GoneError(f"commands after {after}: {message.body.decode(errors='replace')}")
     size = message.serial * COMMAND.itemsize
     commands, events = message.body[:size], message.body[size:]
     return Batch(message.sequence, message.epoch, np.frombuffer(commands, COMMAND), np.frombuffer(events, EVENT))

@@ -57,11 +57,13 @@ class Tls(Protocol):
 class _TcpLink(asyncio.Protocol):
     """One end of a connection. See `Link`."""
 
-    def __init__(self, opened: "_Opened | None" = None, *, complain: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, complain: Callable[[str], None], opened: "_Opened | None" = None) -> None:
+        self.complain = complain
+        """Tells the operator why the connection ends."""
         self.service = ""
         self.lost = asyncio.Event()
         """Whether the connection itself is over, and not only its use."""
-        self._opened, self._complain = opened, complain
+        self._opened = opened
         self._transport: asyncio.Transport | None = None
         self._ends: asyncio.TimerHandle | None = None
         self._data = bytearray()
@@ -117,7 +119,7 @@ class _TcpLink(asyncio.Protocol):
         try:
             self.service = tls.peer(certificate, among=among)
         except DeniedError as error:
-            self._complain(str(error))
+            self.complain(str(error))
             self._end()
             transport.abort()
             raise
@@ -129,7 +131,7 @@ class _TcpLink(asyncio.Protocol):
         try:
             self._parse()
         except ConnectionError as error:
-            _log.warning("connection of nodes ended", why=str(error))
+            self.complain(str(error))
             self.close()
         if len(self._inbox) > _MAX_PENDING and self._transport is not None and not self._over:
             self._transport.pause_reading()
@@ -142,7 +144,7 @@ class _TcpLink(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if isinstance(exc, ssl.SSLError):
-            self._complain(str(exc))
+            self.complain(str(exc))
         if self._ends is not None:
             self._ends.cancel()
         self._end()
@@ -201,13 +203,13 @@ class _Opened:
                 await asyncio.gather(*(link.lost.wait() for link in talking))
 
 
-async def _served(talk: Awaitable[None], link: Link) -> None:
+async def _served(talk: Awaitable[None], link: _TcpLink) -> None:
     try:
         await talk
     except (ConnectionError, TimeoutError):
         pass  # whoever it was is gone
     except Exception as error:  # noqa: BLE001  whatever a stranger says, the others are served
-        _log.warning("connection ended", why=repr(error))
+        link.complain(repr(error))
     finally:
         link.close()
 
@@ -262,7 +264,7 @@ class TcpNetwork:
         try:
             async with asyncio.timeout(_CONNECT_S):
                 _, link = await loop.create_connection(
-                    lambda: _TcpLink(complain=lambda why: self._complain(address, why)),
+                    lambda: _TcpLink(lambda why: self._complain(address, why)),
                     *(host, port),
                     ssl=context,
                     ssl_shutdown_timeout=None if context is None else _FAREWELL_S,
@@ -280,7 +282,7 @@ class TcpNetwork:
         opened = _Opened(serve, self._tls, self._callers)
         context = None if self._tls is None else self._tls.server()
         opened.server = await asyncio.get_running_loop().create_server(
-            lambda: _TcpLink(opened, complain=lambda why: self._complain(address, why)),
+            lambda: _TcpLink(lambda why: self._complain(address, why), opened),
             *(host, port),
             ssl=context,
             ssl_handshake_timeout=None if context is None else _HANDSHAKE_S,
@@ -289,9 +291,9 @@ class TcpNetwork:
         return opened
 
     def _complain(self, address: str, why: str) -> None:
-        """Tell the operator, and not with each of the many tries that follow."""
+        """Tell the operator, and not anew with each of the many tries that follow."""
         told, at_s = self._told.get(address, ("", 0.0))
         now_s = world.monotonic()
         if why != told or now_s - at_s > _TOLD_AGAIN_S:
             self._told[address] = why, now_s
-            _log.warning("no connection between processes of the sequencer", address=address, why=why)
+            _log.warning("connection of the sequencer ended", address=address, why=why)

@@ -28,6 +28,7 @@ Symbol = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0
 Limit = Annotated[int, Field(ge=1, le=1_000)]
 """Rows wanted at most, in [1, 1000]."""
 AccountNumber = Annotated[int, Field(ge=1, lt=2**32)]
+AlertNumber = Annotated[int, Field(ge=1, lt=2**63)]
 Note = Annotated[str, StringConstraints(min_length=1, max_length=2_000, strip_whitespace=True)]
 """1 to 2,000 characters."""
 
@@ -174,7 +175,7 @@ class Surveillance(Contract, version="1.0"):
 
     @query("/surveillance/alerts", public=True, requires="surveillance:read")
     async def alerts(
-        self, state: Literal["open", "all"] = "open", before: int | None = None, limit: Limit = 50
+        self, state: Literal["open", "all"] = "open", before: AlertNumber | None = None, limit: Limit = 50
     ) -> AlertPage:
         """Return alerts, newest first: those nobody has judged, or all."""
         ...
@@ -182,7 +183,7 @@ class Surveillance(Contract, version="1.0"):
     @command(
         "/surveillance/alerts/{alert}/verdict", public=True, requires="surveillance:judge", raises=(UnknownAlertError,)
     )
-    async def close(self, alert: int, verdict: Literal["abuse", "harmless"], note: Note) -> None:
+    async def close(self, alert: AlertNumber, verdict: Literal["abuse", "harmless"], note: Note) -> None:
         """Say what became of an alert, once."""
         ...
 

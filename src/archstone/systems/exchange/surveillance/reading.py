@@ -16,6 +16,7 @@ from archstone.systems.exchange.sequencer import Batch
 from archstone.systems.exchange.surveillance.candles import candles_of
 from archstone.systems.exchange.surveillance.watch import Found, Rules, Watch
 from archstone.systems.exchange.tape import StreamGapError, Trade, rest_of, trades_of
+from archstone.systems.exchange.venue.state import State
 
 __all__ = ["Looking"]
 
@@ -104,6 +105,17 @@ class Looking:
                 self._see_again(batch)
         if new:
             await self._keep(new, [found for batch in new for found in self._watch.see(batch)])
+
+    async def begin(self, venue: State, sequence: int) -> int:
+        """Go on after command number `sequence`; the rules begin cold."""
+
+        async def keep(tx: Transaction) -> int:
+            before = await tx.one(int, "SELECT last FROM progress")
+            if not await tx.execute(_MOVE, last=sequence, warm=sequence, at=venue.now_ns, before=before):
+                raise TransactionLostError(self._db.label, "because another process has read the same")
+            return before
+
+        return await self._db.run(keep)
 
     def _see_again(self, batch: Batch) -> None:
         known = min(len(batch.commands), self._kept - batch.first + 1)

@@ -34,6 +34,7 @@ __all__ = ["SurveillanceService"]
 
 _SECOND_NS: Final = 1_000_000_000
 _DAY_S: Final = 86_400
+_LAST_SECOND: Final = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp())
 KEEP_TRADES: Final = 10_000
 """Trades of each book that are kept; all of them are in the history."""
 KEEP_S: Final = {
@@ -128,7 +129,7 @@ class SurveillanceService(Service, Market, Surveillance, name="surveillance"):
         now = int(world.now().timestamp()) // seconds * seconds
         first = now - (limit - 1) * seconds
         if after is not None:
-            first = (int(_utc(after).timestamp()) // seconds + 1) * seconds
+            first = (_second(after) // seconds + 1) * seconds
         async with self.db.snapshot() as view:
             before = await view.first(int, _BEFORE, book=book, seconds=seconds, first=first)
             if before is None:
@@ -155,7 +156,7 @@ class SurveillanceService(Service, Market, Surveillance, name="surveillance"):
         )  # fmt: skip
 
     async def average(self, symbol: str, since: datetime, until: datetime | None = None) -> Average:
-        begin, end = (int(_utc(each).timestamp()) // 60 * 60 for each in (since, until or world.now()))
+        begin, end = (_second(each) // 60 * 60 for each in (since, until or world.now()))
         end += 60 if until is None else 0
         sums = await self.db.one(_Sums, _AVERAGE, book=self._book(symbol), since=begin, until=end)
         return Average(
@@ -255,5 +256,7 @@ def _instant(at_s: float) -> datetime:
     return datetime.fromtimestamp(at_s, UTC)
 
 
-def _utc(at: datetime) -> datetime:
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+def _second(at: datetime) -> int:
+    """Return an instant in whole seconds, without a zone taken as UTC, within the days that can be written."""
+    second = int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp())
+    return min(max(second, 0), _LAST_SECOND)

@@ -10,12 +10,22 @@ Whoever reads orders by the thousand a second reads the stream itself; what move
 
 from archstone.systems.exchange.tape.errors import OtherStreamError, StreamGapError, UnknownBookError
 from archstone.systems.exchange.tape.events import FactsTold
-from archstone.systems.exchange.tape.facts import Payment, Trade, books_of, payments_of, rest_of, trades_of
+from archstone.systems.exchange.tape.facts import (
+    Carried,
+    Payment,
+    Trade,
+    books_of,
+    carried_of,
+    payments_of,
+    rest_of,
+    trades_of,
+)
 from archstone.systems.exchange.tape.following import Following, FollowingStatistics, Reader
 from archstone.systems.exchange.tape.service import TapeService
 from archstone.systems.exchange.tape.symbols import Symbols
 
 __all__ = [
+    "Carried",
     "FactsTold",
     "Following",
     "FollowingStatistics",
@@ -28,6 +38,7 @@ __all__ = [
     "Trade",
     "UnknownBookError",
     "books_of",
+    "carried_of",
     "payments_of",
     "rest_of",
     "trades_of",

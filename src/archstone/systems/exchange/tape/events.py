@@ -1,7 +1,7 @@
 """What the tape tells: trades and payments, in the order of the stream."""
 
 from archstone.data import Event
-from archstone.systems.exchange.tape.facts import Payment, Trade
+from archstone.systems.exchange.tape.facts import Carried, Payment, Trade
 
 __all__ = ["FactsTold"]
 
@@ -19,3 +19,5 @@ class FactsTold(Event, name="tape.facts-told", version=1, key="stream"):
     values: tuple[tuple[int, int], ...]
     """Of each book among the trades: what a lot is worth per tick, in the smallest unit of money."""
     payments: tuple[Payment, ...]
+    carried: tuple[Carried, ...] = ()
+    """What accounts had before the first command that is told, where the stream no longer has its beginning."""

@@ -9,8 +9,9 @@ import numpy as np
 
 from archstone.systems.exchange.matching import Side, Told
 from archstone.systems.exchange.sequencer import Batch
+from archstone.systems.exchange.venue.state import State
 
-__all__ = ["Payment", "Trade", "books_of", "payments_of", "rest_of", "trades_of"]
+__all__ = ["Carried", "Payment", "Trade", "books_of", "carried_of", "payments_of", "rest_of", "trades_of"]
 
 _NUMBER: Final = 0xFFFF_FFFF
 """The part of an order's id that its account has given."""
@@ -47,6 +48,19 @@ class Payment(NamedTuple):
     account: int
     amount: int
     """In the smallest unit; below 0: it went out."""
+
+
+class Carried(NamedTuple):
+    """What an account had where the tape begins, if that is not with the first command of all."""
+
+    sequence: int
+    """Of the last command before."""
+    at_ns: int
+    account: int
+    cash: int
+    """In the smallest unit; below 0: owed."""
+    positions: tuple[tuple[int, int], ...]
+    """Books, each with its lots; below 0: owed."""
 
 
 def trades_of(batch: Batch) -> list[Trade]:
@@ -87,6 +101,19 @@ def books_of(batch: Batch) -> dict[int, int]:
     command = batch.events["command"][batch.events["kind"] == Told.OPENED].astype(np.int64)
     done = batch.commands[command]
     return dict(zip(done["book"].tolist(), done["price"].tolist(), strict=True))
+
+
+def carried_of(venue: State, sequence: int) -> list[Carried]:
+    """Return what each account has in a venue as it is after command number `sequence`, if it has anything."""
+    held = {
+        number: tuple((book, each.position) for book, each in account.holdings.items() if each.position)
+        for number, account in venue.accounts.items()
+    }
+    return [
+        Carried(sequence, venue.now_ns, number, account.cash, held[number])
+        for number, account in venue.accounts.items()
+        if account.cash or held[number]
+    ]
 
 
 def rest_of(batch: Batch, after: int) -> Batch | None:

@@ -5,7 +5,9 @@
 
 Promise: the reader is given every command once, in order, as many batches at a time as there are. What it has taken and
 how far it is it keeps in one transaction, so that after a crash, a failure or a restart nothing is lost or done twice.
-A failure is told (log, `statistics`, an alert) and tried again from what the reader has kept. A gap is never skipped.
+A failure is told (log, `statistics`, an alert) and tried again from what the reader has kept. A gap is never skipped
+unseen: where the stream no longer has what comes next, the reader begins with the venue as it is, and an alert says so
+until the process ends.
 """
 
 import asyncio
@@ -24,6 +26,7 @@ from archstone.resilience import Exponential
 from archstone.systems.exchange.sequencer import Batch, Sequencer
 from archstone.systems.exchange.tape.errors import OtherStreamError, StreamGapError
 from archstone.systems.exchange.tape.facts import rest_of
+from archstone.systems.exchange.venue.state import State, loaded
 
 __all__ = ["Following", "FollowingStatistics", "Reader"]
 
@@ -43,6 +46,13 @@ class Reader(Protocol):
         """Keep what comes of these batches, one at least, and how far that is, in one step.
 
         What this raises has them given again, from what `last` says then.
+        """
+        ...
+
+    async def begin(self, venue: State, sequence: int) -> int:
+        """Go on after command number `sequence`, with the venue as it was then: what came before is not to be had.
+
+        Keeps that in one step; `last` says so from then on. Returns the number of the last command that it had taken.
         """
         ...
 
@@ -91,6 +101,9 @@ class Following:
         self._backoff = backoff
         self._last = self._failures = 0
         self._error: str | None = None
+        self._gone: set[int] = set()
+        """Where it wanted to go on since it last could, and the stream had nothing any more."""
+        self._missing: str | None = None
         self._moved = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -116,6 +129,10 @@ class Following:
         alerts.watch(
             f"reader {self.name}", lambda: self._error,
             todo="Mend what the error names. The reader goes on by itself where it was.",
+        )  # fmt: skip
+        alerts.watch(
+            f"beginning of reader {self.name}", lambda: self._missing,
+            todo="Nothing brings it back: know that it is missing. The next start says no more of it.",
         )  # fmt: skip
 
     async def reached(self, sequence: int, *, timeout_s: float) -> None:
@@ -151,6 +168,8 @@ class Following:
         if self._turn is not None:
             await self._turn.held()
         after = await self._reader.last()
+        if after in self._gone:
+            after = await self._begun()
         if after > self._sequencer.last:
             raise OtherStreamError(self.name, after, self._sequencer.last)
         self._move(after)
@@ -162,10 +181,21 @@ class Following:
                 after = batches[-1].last
                 await self._reader.take(batches)
                 self._failures, self._error = 0, None
+                self._gone.clear()
                 self._move(after)
         finally:
             pump.cancel()
             await asyncio.wait([pump])
+
+    async def _begun(self) -> int:
+        """Have the reader begin with the venue; return the command after which it goes on."""
+        dump = await self._sequencer.dump()
+        had = await self._reader.begin(loaded(dump.venue)[0], dump.sequence)
+        self._gone.clear()
+        self._failures, self._error = 0, None
+        self._missing = f"it has nothing of commands {had + 1} to {dump.sequence}: the stream kept them no more"
+        _log.error("reader begins with the venue", reader=self.name, last=had, now=dump.sequence)
+        return await self._reader.last()
 
     async def _pump(self, after: int, ready: asyncio.Queue[Batch | Exception]) -> None:
         try:
@@ -174,6 +204,8 @@ class Following:
                     if (rest := rest_of(batch, after)) is not None:
                         await ready.put(rest)
         except Exception as error:  # noqa: BLE001 - raised where the batches are awaited
+            if isinstance(error, LookupError):
+                self._gone.add(after)
             await ready.put(error)
 
     async def _gathered(self, ready: asyncio.Queue[Batch | Exception], after: int) -> list[Batch]:

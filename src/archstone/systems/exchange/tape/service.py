@@ -13,8 +13,9 @@ from archstone.services import Service
 from archstone.systems.exchange.sequencer import Batch, Sequencer
 from archstone.systems.exchange.tape.errors import StreamGapError, UnknownBookError
 from archstone.systems.exchange.tape.events import FactsTold
-from archstone.systems.exchange.tape.facts import Payment, Trade, books_of, payments_of, trades_of
+from archstone.systems.exchange.tape.facts import Carried, Payment, Trade, books_of, carried_of, payments_of, trades_of
 from archstone.systems.exchange.tape.following import Following
+from archstone.systems.exchange.venue.state import State
 
 __all__ = ["TapeService", "Telling"]
 
@@ -65,10 +66,31 @@ class Telling:
             told = before.number
             for told, event in enumerate(events_of(batches, values), before.number + 1):
                 tx.publish(event.model_copy(update={"number": told}))
-            if not await tx.execute(_MOVE, last=batches[-1].last, number=told, before=before.last):
-                raise TransactionLostError(self._db.label, "because another process has told the same")
+            await self._moved(tx, batches[-1].last, number=told, before=before.last)
 
         await self._db.run(keep)
+
+    async def begin(self, venue: State, sequence: int) -> int:
+        """Go on after command number `sequence`. Where nothing was told yet, tell what everybody has then.
+
+        Else what is missing stays missing: what was told before cannot be told from here.
+        """
+
+        async def keep(tx: Transaction) -> int:
+            before = await tx.one(_Progress, "SELECT last, number FROM progress")
+            await tx.many(_OPEN, [{"book": each.book, "value": each.value} for each in venue.markets.values()])
+            carried = [] if before.number else carried_of(venue, sequence)
+            told = before.number
+            for told, event in enumerate(_carrying(carried, sequence), before.number + 1):
+                tx.publish(event.model_copy(update={"number": told}))
+            await self._moved(tx, sequence, number=told, before=before.last)
+            return before.last
+
+        return await self._db.run(keep)
+
+    async def _moved(self, tx: Transaction, last: int, *, number: int, before: int) -> None:
+        if not await tx.execute(_MOVE, last=last, number=number, before=before):
+            raise TransactionLostError(self._db.label, "because another process has told the same")
 
 
 def events_of(batches: Sequence[Batch], values: dict[int, int]) -> Iterator[FactsTold]:
@@ -94,3 +116,13 @@ def events_of(batches: Sequence[Batch], values: dict[int, int]) -> Iterator[Fact
             values=tuple((book, values[book]) for book in books),
             payments=tuple(each for each in part if isinstance(each, Payment)),
         )
+
+
+def _carrying(carried: Sequence[Carried], sequence: int) -> Iterator[FactsTold]:
+    """Give the events, without their numbers, that tell what accounts had after command number `sequence`."""
+    for begin in range(0, len(carried), _TOGETHER):
+        part = tuple(carried[begin : begin + _TOGETHER])
+        is_last = begin + _TOGETHER >= len(carried)
+        yield FactsTold(
+            number=0, through=sequence if is_last else 0, trades=(), values=(), payments=(), carried=part
+        )  # fmt: skip

@@ -36,7 +36,7 @@ class Front(Gateway):
             access=parts.access,
             time_limit_s=self.time_limit_s,
         )
-        stream = Stream(floor, clients, verify=verify, ready=lambda: parts.ready()[0])
+        stream = Stream(floor, clients, verify=verify, ready=parts.acts)
         mounts: dict[str, ASGIApp] = {
             **parts.mounts, "/ws": stream, "": Site(Hall(clients, floor.instruments), limits),
         }  # fmt: skip

@@ -7,17 +7,17 @@ has.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from pydantic_core import to_json
 
 from archstone.systems.exchange.desk import showing
 from archstone.systems.exchange.desk.entry import Entry
-from archstone.systems.exchange.desk.floor import Floor
+from archstone.systems.exchange.desk.floor import CANDLES_S, Floor
 from archstone.systems.exchange.desk.words import said
 from archstone.systems.exchange.entry import Report, Rows, reports_of
-from archstone.systems.exchange.feed import Changes, Trade
+from archstone.systems.exchange.feed import Changes
 from archstone.systems.exchange.matching import Reason, Side, Told
 
 __all__ = ["DEPTH", "MOST_REPORTS", "MOST_TRADES", "Outbox", "Shown"]
@@ -47,7 +47,7 @@ class Shown:
     def __init__(self, floor: Floor) -> None:
         self.floor, self._entry = floor, Entry(floor)
         self._states: dict[str, tuple[int, str]] = {}
-        self._trades: dict[int, tuple[tuple[int, ...], str]] = {}
+        self._trades: dict[str, tuple[tuple[int, ...], str]] = {}
 
     def state(self, channel: str) -> str:
         """Return how things are on a channel: `quotes`, `depth:ACME`, `candles:ACME:60` (the growing one)."""
@@ -60,7 +60,7 @@ class Shown:
     def _state(self, channel: str) -> Message:
         name, _, rest = channel.partition(":")
         if name == "quotes":
-            quotes = [self._quote(each.symbol) for each in self.floor.instruments.all]
+            quotes = [showing.instrument(each, self.floor) for each in self.floor.instruments.all]
             return {"type": "quotes", "sequence": self.floor.board.sequence, "items": quotes}
         if name == "candles":
             return {**self.candles(rest, newest=1), "type": "candle"}
@@ -68,11 +68,6 @@ class Shown:
         book, depth = self.floor.board.books[about.book], self.floor.feed.depth(about.book, levels=DEPTH)
         shown = showing.depth(rest, depth).model_dump()
         return {"type": "depth", **shown, "phase": showing.phase(depth), "last": book.last, "first": book.first}
-
-    def _quote(self, symbol: str) -> Any:
-        about = self._entry.instrument(symbol)
-        depth = self.floor.feed.depth(about.book, levels=1)
-        return showing.instrument(about, self.floor.board.books[about.book], depth)
 
     def candles(self, rest: str, *, newest: int = 0) -> Message:
         """Return candles of `ACME:60`, oldest first; of so many, or all that are kept."""
@@ -82,16 +77,16 @@ class Shown:
             "type": "candles", "symbol": symbol, "step_s": int(step), "items": [*map(showing.candle, kept[-newest:])]
         }  # fmt: skip
 
-    def trades(self, book: int, trades: Sequence[Trade], missed: int) -> str:
-        """Return trades of a book that follow one another, at least one, and that so many are left out before them."""
-        name = trades[0].sequence, trades[0].part, len(trades), missed
-        known, text = self._trades.get(book, ((), ""))
-        if known != name:
-            items = [showing.trade(each) for each in trades]
-            symbol = self._entry.symbol(book)
+    def trades(self, symbol: str, after: int) -> tuple[str, int]:
+        """Return the trades of an instrument after so many that there have been, and how many there are by now."""
+        book = self._entry.instrument(symbol).book
+        trades, missed, count = self.floor.feed.trades_after(book, after, most=MOST_TRADES)
+        known, text = self._trades.get(symbol, ((), ""))
+        if known != (after, count):
+            items = [*map(showing.trade, trades)]
             text = to_json({"type": "trades", "symbol": symbol, "missed": missed, "items": items}).decode()
-            self._trades[book] = name, text
-        return text
+            self._trades[symbol] = (after, count), text
+        return text, count
 
 
 class Outbox:
@@ -114,8 +109,8 @@ class Outbox:
         """Whether something had to be dropped that must not be."""
         self._prompt: deque[Message] = deque()
         self._changed: dict[str, None] = {}
-        self._trades: dict[int, deque[Trade]] = {}
-        self._missed: dict[int, int] = {}
+        self._seen: dict[str, int] = {}
+        """Trades that were sent or passed over, by symbol."""
 
     def push(self, message: Message) -> None:
         """Send a message soon, after those before it."""
@@ -128,6 +123,7 @@ class Outbox:
     def subscribe(self, channel: str) -> None:
         """Send how things are on a channel, and then what changes."""
         self.channels[channel] = None
+        self._changed.pop(channel, None)
         name, _, rest = channel.partition(":")
         if name == "trades":
             self._first_trades(rest)
@@ -145,11 +141,11 @@ class Outbox:
         """Take note of what a batch has changed for all to see."""
         for book in {each.book for each in (*changes.levels, *changes.trades, *changes.phases)}:
             self._mark(f"depth:{self._entry.symbol(book)}", "quotes")
-        by_book: dict[int, list[Trade]] = {}
-        for each in changes.trades:
-            by_book.setdefault(each.book, []).append(each)
-        for book, trades in by_book.items():
-            self._hear_trades(book, trades)
+        for book in {each.book for each in changes.trades}:
+            symbol = self._entry.symbol(book)
+            self._mark(f"trades:{symbol}", *(f"candles:{symbol}:{step_s}" for step_s in CANDLES_S))
+            if self._account is not None and book in self._entry.account(self._account).positions:
+                self._mark("account")  # what is held is worth more, or less
 
     def hear_reports(self, rows: Rows) -> None:
         """Take note of what the account is told."""
@@ -176,30 +172,23 @@ class Outbox:
         """Give what has changed since it was last given, the newest of it only."""
         changed, self._changed = self._changed, {}
         for channel in changed:
-            yield to_json(self._portfolio()).decode() if channel == "account" else self._shown.state(channel)
-        trades, self._trades = self._trades, {}
-        for book, waiting in trades.items():
-            yield self._shown.trades(book, waiting, self._missed.pop(book, 0))
+            name, _, symbol = channel.partition(":")
+            if name == "trades":
+                text, self._seen[symbol] = self._shown.trades(symbol, self._seen[symbol])
+                yield text
+            else:
+                yield to_json(self._portfolio()).decode() if name == "account" else self._shown.state(channel)
 
     def _mark(self, *channels: str) -> None:
         for channel in channels:
             if channel in self.channels:
                 self._changed[channel] = None
 
-    def _hear_trades(self, book: int, trades: list[Trade]) -> None:
-        symbol = self._entry.symbol(book)
-        if f"trades:{symbol}" in self.channels:
-            waiting = self._trades.setdefault(book, deque(maxlen=MOST_TRADES))
-            dropped = max(0, len(waiting) + len(trades) - MOST_TRADES)
-            self._missed[book] = self._missed.get(book, 0) + dropped
-            waiting.extend(trades)
-        self._mark(*(channel for channel in self.channels if channel.startswith(f"candles:{symbol}:")))
-        if self._account is not None and book in self._entry.account(self._account).positions:
-            self._mark("account")  # what is held is worth more, or less
-
     def _first_trades(self, symbol: str) -> None:
-        newest = self._floor.feed.trades(self._entry.instrument(symbol).book)[-_FIRST_TRADES:]
-        self.push({"type": "trades", "symbol": symbol, "missed": 0, "items": [showing.trade(each) for each in newest]})
+        book = self._entry.instrument(symbol).book
+        newest, _, self._seen[symbol] = self._floor.feed.trades_after(book, 0, most=_FIRST_TRADES)
+        items = [*map(showing.trade, newest)]
+        self.push({"type": "trades", "symbol": symbol, "missed": 0, "items": items})
 
     def _portfolio(self) -> Message:
         owner = self._entry.account(self._account or 0)
@@ -207,7 +196,7 @@ class Outbox:
         return {
             "type": "account",
             "sequence": self._floor.board.sequence,
-            "portfolio": showing.portfolio(owner, self._floor.board, self._floor.instruments),
+            "portfolio": showing.portfolio(owner, self._floor),
             "orders": [showing.order(each, self._entry.symbol(each.book)) for each in newest],
             "working": len(owner.live),
         }
