@@ -18,8 +18,7 @@ from typing import Any, TypeVar
 from postgres import GivenServer, PostgresServer
 
 from archstone.data import Database
-from archstone.messaging import Bus
-from archstone.runtime import DataFolder, database_url
+from archstone.runtime import DataFolder, Embedded, Settings, database_url
 from archstone.systems.shop import invariants
 from archstone.systems.shop.catalog.index import Entry
 from archstone.systems.shop.catalog.indexes.tsvector import vector
@@ -59,7 +58,9 @@ class Place:
     def furnish(self, folder: Path) -> None:
         """Put the tables into the folder of a shop that is about to begin; one with anything in it is left as it is."""
         if self._server is None and not (folder.exists() and any(folder.iterdir())):
-            shutil.copytree(furnished(), folder, dirs_exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            for file in furnished():
+                shutil.copyfile(file, folder / file.name)
 
     def url(self, folder: Path) -> str:
         """Return the setting `database_url` of the shop in a folder; empty where it keeps its data there."""
@@ -116,35 +117,30 @@ async def index_is_whole(db: Database) -> None:
 
 
 @cache
-def furnished() -> Path:
-    """Return a data folder in which the services have their tables, and nothing has ever run."""
+def furnished() -> tuple[Path, ...]:
+    """Return the files of a shop that was opened and never acted; not those that hold a key, or when it was opened."""
     folder = Path(tempfile.mkdtemp(prefix="archstone-shop-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-
-    async def furnish() -> None:
-        data = DataFolder(folder, shop.name)
-        await data.open()
-        async with Bus(data.database_url("bus")):
-            pass
-        data.close()
-
-    in_thread(furnish())
-    _migrated("", folder)
-    return folder
+    _opened(folder, "")
+    names = [*(service.service_info.name for service in shop.services), "bank", "programs"]
+    return (folder / "format.json", *(folder / f"{name}.db" for name in names))
 
 
-def _migrated(url: str, folder: Path = Path()) -> str:
+def _migrated(url: str) -> str:
     """Make every table of the shop, and return the name of the database: to be copied is quicker than to migrate."""
-
-    async def migrate() -> None:
-        for service in shop.services:
-            info = service.service_info
-            where = database_url(url, DataFolder(folder, shop.name), info.name)
-            async with Database(where, migrations=info.migrations, schemas=service.schemas, name=info.name):
-                pass
-
-    in_thread(migrate())
+    with tempfile.TemporaryDirectory() as folder:
+        _opened(Path(folder), url)
     return url.rpartition("/")[2]
+
+
+def _opened(folder: Path, url: str) -> None:
+    """Open a shop, which makes its tables, and close it."""
+
+    async def opened() -> None:
+        async with Embedded(shop, folder, Settings(database_url=url)):
+            pass
+
+    in_thread(opened())
 
 
 def in_thread(work: Coroutine[Any, Any, T]) -> T:
