@@ -3,7 +3,7 @@
 Twenty accounts log on from one process and send orders (six of ten), cancels and replaces at random instants, whatever
 comes back (an open loop): a figure is the time from when a request was due to its first report. The exchange is a
 process of its own (`exchange_server`): risk checks and matching in C++, each frame synced to the disk before anything
-of it is answered. `in two` has a standby and a witness in further processes on the same disk: both must hold a frame.
+of it is answered. `in two` has two nodes and a witness in further processes on the same disk: both must hold a frame.
 `whole` is `archstone up exchange` without bots, whose one process also keeps the board, the ledger and surveillance.
 `raw_fsync` is the wait for one appended page.
 """
@@ -73,19 +73,21 @@ def serving(*options: str) -> Iterator[int]:
 @contextmanager
 def serving_in_two() -> Iterator[int]:
     node = "archstone.systems.exchange.node"
-    witness, mine, other = (f"127.0.0.1:{free_port()}" for _ in range(3))
+    witness, one, other = (f"127.0.0.1:{free_port()}" for _ in range(3))
     with (
         tempfile.TemporaryDirectory(dir=room()) as folder,
         process(node, "--role", "witness", "--data", f"{folder}/w", "--listen", witness) as third,
     ):
         ready(third)
-        leads = ("--data", f"{folder}/a", "--listen", mine, "--peer", other, "--witness", witness)
-        follows = ("--data", f"{folder}/b", "--listen", other, "--peer", mine, "--witness", witness)
+        leads = ("--name", "a", "--data", f"{folder}/a", "--listen", one, "--peer", other, "--witness", witness)
+        follows = ("--name", "b", "--data", f"{folder}/b", "--listen", other, "--peer", one, "--witness", witness)
+        server = ("--data", f"{folder}/server", "--nodes", f"{one},{other}")
         with (
-            process("benchmarks.exchange_server", *leads) as leader,
-            process(node, "--role", "standby", "--name", "b", *follows),
+            process(node, "--role", "leader", *leads),
+            process(node, "--role", "standby", *follows),
+            process("benchmarks.exchange_server", *server) as front,
         ):
-            yield int(ready(leader))
+            yield int(ready(front))
 
 
 def measured(port: int, per_s: float, *, quick: bool, names: Sequence[str] = NAMES, most_lots: int = 50) -> Measured:

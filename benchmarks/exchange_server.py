@@ -1,11 +1,11 @@
 """The exchange as far as an order goes: binary protocol, sequencer with its log, venue. A process of its own.
 
     python -m benchmarks.exchange_server --data FOLDER [--venue python]
-    python -m benchmarks.exchange_server --data FOLDER --listen A --peer B --witness C      # leads one of two nodes
+    python -m benchmarks.exchange_server --data FOLDER --nodes A,B      # whose commands two nodes keep
 
 What reads its stream is what the gates of `archstone up exchange --set binary=` have: reports and market data. The
-board, clearing and surveillance of the whole system are not here. Prints `ready PORT` once orders are taken; of two
-nodes, once the other one keeps commands too. Ends on SIGTERM.
+board, clearing and surveillance of the whole system are not here. Prints `ready PORT` once orders are taken; with two
+nodes, once both keep them. Ends on SIGTERM.
 """
 
 import argparse
@@ -20,7 +20,8 @@ from archstone.errors import ArchstoneError
 from archstone.runtime.serve import _settle_memory, run_loop
 from archstone.systems.exchange.entry.binary import BinaryServer
 from archstone.systems.exchange.entry.readers import Readers
-from archstone.systems.exchange.sequencer import DurableSequencer, Node, Place, TcpNetwork
+from archstone.systems.exchange.nodes import Nodes
+from archstone.systems.exchange.sequencer import DurableSequencer, Sequencer, TcpNetwork
 from archstone.systems.exchange.venue import NativeVenue, ReferenceVenue
 from archstone.systems.exchange.venue.flows import VenueFlow, opening
 
@@ -39,43 +40,29 @@ def accounts_and_book() -> Any:
 
 
 @asynccontextmanager
-async def alone(chosen: argparse.Namespace, venue: Any) -> AsyncIterator[Any]:
+async def alone(chosen: argparse.Namespace) -> AsyncIterator[Sequencer]:
+    venue = ReferenceVenue if chosen.venue == "python" else NativeVenue
     async with DurableSequencer(chosen.data, venue) as sequencer:
         await sequencer.submit(accounts_and_book())
-        yield sequencer, sequencer.venue
-
-
-class Leader:
-    """A node as a sequencer whose end is known."""
-
-    def __init__(self, node: Node) -> None:
-        self.node, self.submit, self.follow = node, node.submit, node.follow
-
-    @property
-    def last(self) -> int:
-        return self.node.replica.done.sequence
+        yield sequencer
 
 
 @asynccontextmanager
-async def in_two(chosen: argparse.Namespace, venue: Any) -> AsyncIterator[Any]:
-    place = Place(name="a", listen=chosen.listen, peer=chosen.peer, witness=chosen.witness)
-    async with Node(place, chosen.data, venue, network=TcpNetwork(), eager=True) as node:
-        leader = Leader(node)
-        while not leader.last or node.leading is None or not node.leading.standby:
+async def in_two(chosen: argparse.Namespace) -> AsyncIterator[Sequencer]:
+    async with Nodes(chosen.nodes.split(","), network=TcpNetwork()) as nodes:
+        while {each.state for each in await nodes.look()} != {"leads", "follows"} or not nodes.last:
             with suppress(ArchstoneError):  # the two lose each other on a busy machine
-                await leader.submit(accounts_and_book())
+                await nodes.submit(accounts_and_book())
             await asyncio.sleep(0.05)
-        yield leader, node.replica.venue
+        yield nodes
 
 
 async def serve(chosen: argparse.Namespace) -> None:
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
-    venue = ReferenceVenue if chosen.venue == "python" else NativeVenue
     async with AsyncExitStack() as life:
-        made = in_two if chosen.peer else alone
-        sequencer, acts = await life.enter_async_context(made(chosen, venue))
-        readers = await life.enter_async_context(Readers(sequencer, chosen.data / "readers", dump=acts.dump))
+        sequencer = await life.enter_async_context(in_two(chosen) if chosen.nodes else alone(chosen))
+        readers = await life.enter_async_context(Readers(sequencer, chosen.data / "readers"))
         server = await life.enter_async_context(BinaryServer(sequencer, readers.reports, identify, port=0))
         _settle_memory()
         print("ready", server.port, flush=True)
@@ -86,8 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.exchange_server")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--venue", choices=("native", "python"), default="native")
-    for name in ("--listen", "--peer", "--witness"):
-        parser.add_argument(name, default="")
+    parser.add_argument("--nodes", default="", help="HOST:PORT,HOST:PORT; empty: it keeps commands itself")
     run_loop(serve(parser.parse_args()))
 
 

@@ -7,8 +7,7 @@ from random import Random
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
-from test_matching_invariants import COMMANDS
+from test_matching_invariants import FEWER, SEQUENCES
 
 from archstone.systems.exchange.matching import COMMAND, Command, ReferenceEngine, Side, commands_of, rows_of
 from archstone.systems.exchange.matching.flows import FLOWS, flow
@@ -56,7 +55,8 @@ def test_what_differs_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
         same("quiet", seed=1, commands=10_000, look_every=500)
 
 
-@given(st.lists(COMMANDS, max_size=60))
+@FEWER
+@given(SEQUENCES)
 def test_both_say_the_same_of_commands_that_hypothesis_makes(commands: list[Command]) -> None:
     slow, fast = ReferenceEngine(), NativeEngine(capacity=0)
     for command in commands:

@@ -141,7 +141,9 @@ class Processes:
 
     async def died(self, name: str) -> int:
         async with asyncio.timeout(30):
-            return await self.running.pop(name).wait()
+            code = await self.running[name].wait()
+        del self.running[name]
+        return code
 
     async def stop(self) -> None:
         for process in self.running.values():

@@ -10,7 +10,8 @@ from time import thread_time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
+from test_matching_invariants import FEWER
 from test_venue_invariants import ACCOUNTS, STEPS, numbered, opened
 
 from archstone.systems.exchange.matching import COMMAND, Command, Commands, Events, Kind, Limit, Side, commands_of
@@ -72,7 +73,7 @@ def test_both_say_the_same_for_long(name: str) -> None:
     print(same(name, seed=2, commands=int(os.environ.get("ARCHSTONE_FLOW", "40000")), look_every=200))
 
 
-@settings(deadline=None)  # long examples, on machines that do something else
+@FEWER
 @given(STEPS)
 def test_both_say_the_same_of_commands_that_hypothesis_makes(steps: list[tuple[int, tuple[int, Command]]]) -> None:
     slow, _ = opened()
