@@ -22,11 +22,11 @@ from replay_samples import itch_bytes, recorded
 from tally import orders
 
 from archstone.systems.exchange.desk.board import Board
-from archstone.systems.exchange.entry import REPORT, reports_of
+from archstone.systems.exchange.entry import REPORT, Reports, reports_of
 from archstone.systems.exchange.entry.binary import Choice
 from archstone.systems.exchange.entry.binary.messages import Logon, logon, read_logon
 from archstone.systems.exchange.entry.fix.codec import Framer, FramingError, encoded
-from archstone.systems.exchange.feed import MarketClient
+from archstone.systems.exchange.feed import Feed, MarketClient
 from archstone.systems.exchange.feed.image import BookImage, ImageError
 from archstone.systems.exchange.feed.packets import (
     HEAD,
@@ -40,6 +40,7 @@ from archstone.systems.exchange.feed.packets import (
 )
 from archstone.systems.exchange.matching import COMMAND
 from archstone.systems.exchange.matching.digest import digest_of
+from archstone.systems.exchange.reading import Reader
 from archstone.systems.exchange.replaying import DamagedFileError, ItchReader, LobsterReader, with_rows, write_lobster
 from archstone.systems.exchange.sequencer import Batch
 from archstone.systems.exchange.sequencer.errors import LogDamagedError
@@ -427,6 +428,14 @@ def seal_checkpoint(data: bytes) -> bytes:
     return b"exchange board 2 %08x\n" % zlib.crc32(kept) + kept
 
 
+def kept(make: Callable[[], Reader]) -> list[bytes]:
+    reader, venue, first = make(), ReferenceVenue(), 1
+    for commands, at_ns in batches("quiet", 4):
+        reader.read(Batch(first, at_ns, commands, venue.apply(commands, at_ns)))
+        first += len(commands)
+    return [asyncio.run(reader.dump())]
+
+
 # JSON
 
 
@@ -469,6 +478,8 @@ CODECS: Final = {
     "LOBSTER messages": Codec(lambda: [lobster()[0]], read_file("day", read_lobster), (DamagedFileError,)),
     "LOBSTER books": Codec(lambda: [lobster()[1]], read_file("books", read_orderbook), (DamagedFileError,)),
     "checkpoints of the board": Codec(checkpoints, lambda data: Board().load(data), (ValueError,), seal_checkpoint),
+    "kept reports": Codec(lambda: kept(Reports), lambda data: Reports().load(data), (ValueError,)),
+    "kept market data": Codec(lambda: kept(Feed), lambda data: Feed().load(data), (ValueError,)),
     "facts of the tape": Codec(facts, FactsTold.decode, (ValueError,)),
     "messages of the stream": Codec(lambda: SAID, lambda data: messages.read(data.decode("latin-1")), (ValueError,)),
 }
