@@ -46,6 +46,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "file").write_text("text")
     (tmp_path / "documents").mkdir()
     (tmp_path / "documents" / "thesis.txt").touch()
+    (tmp_path / "trusted.toml").write_text('plaintext = "anywhere"\n')
     (tmp_path / "bad.toml").write_text("port = = 1\n")
     (tmp_path / "wrong.toml").write_text('port = "x"\ncolour = 1\n')
     (tmp_path / "other").mkdir()
@@ -87,7 +88,8 @@ MISTAKES = {
     "up a:b:": "no system 'a:b:': name `shop`, `exchange` or package.module:attribute",
     "up a-b:c": "no system 'a-b:c': name `shop`, `exchange` or package.module:attribute",
     "up shop --port 99999": "port='99999' (from flag): Input should be less than or equal to 65535",
-    "up shop --host 1.2.3.4": "cannot listen on 1.2.3.4:8080",
+    "up shop --host 1.2.3.4": "host (from flag): http would be spoken beyond this machine: give tls_cert and tls_key",
+    "up shop --host 1.2.3.4 --config trusted.toml": "cannot listen on 1.2.3.4:8080",
     "up shop --set parcel=fast": "option parcel='fast' (from flag): there is no such option, did you mean parcels;",
     "up shop --set nothing": "--set nothing: write NAME=VALUE",
     "up shop --config no.toml": "configuration file no.toml: No such file or directory; name one that can be read",
@@ -101,7 +103,8 @@ MISTAKES = {
     "up shop --port 0 --data newer": "its format is 99, this release reads up to 1: take a newer release",
     "up shop --port 0 --set parcels=quick": "option parcels='quick' (from flag): take one of slow, fast",
     "up shop --port 0 --set payments=gold": "no payment provider 'gold'",
-    "up shop --port 0 --set mailer=ftp://x": "mailer: the URL must be smtp://host[:port]",
+    "up shop --port 0 --set mailer=ftp://x": "options.mailer (from flag): ftp:// is not encrypted: use the scheme with",
+    "up shop --port 0 --set mailer=ftp://127.0.0.1": "mailer: the URL must be smtps://host[:port], smtp+starttls",
     "config nowhere": "no system 'nowhere'",
     "config shop --config wrong.toml": "port='x' (from wrong.toml)",
     "admin shop ann@example.org": "no data of system 'shop' at .archstone/shop: name its folder with --data, or start",
@@ -179,14 +182,14 @@ def test_the_configuration_is_printed_with_sources_and_without_secrets(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ARCHSTONE_PORT", "9000")
-    words = ("config", "shop", "--set", "mailer=smtp://ann:hunter2@mail.example", "--set", "payments_token=hunter2")
+    words = ("config", "shop", "--set", "mailer=smtps://ann:hunter2@mail.example", "--set", "payments_token=hunter2")
     code, out, err = run(words, monkeypatch, capsys)
     assert (code, err) == (0, "")
     rows = {line.split()[0]: line.split()[1:3] for line in out.splitlines() if len(line.split()) > 2}
     assert rows["port"] == ["9000", "ARCHSTONE_PORT"]
     assert rows["host"] == ["127.0.0.1", "default"]
     assert rows["options.parcels"] == ["slow", "default"]
-    assert rows["options.mailer"] == ["smtp://***@mail.example", "flag"]
+    assert rows["options.mailer"] == ["smtps://***@mail.example", "flag"]
     assert rows["options.payments_token"] == ["***", "flag"]
     assert "hunter2" not in out
 

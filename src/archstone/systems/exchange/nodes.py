@@ -55,7 +55,7 @@ def network_of(tls: str, *, domain: str, addresses: Iterable[str]) -> TcpNetwork
     if tls in {"", PRIVATE_NETWORK}:
         network = TcpNetwork(private_network=tls == PRIVATE_NETWORK)
     else:
-        from archstone.security.mtls import Identity  # noqa: PLC0415  only with TLS: it needs archstone[security]
+        from archstone.security import Identity  # noqa: PLC0415  only with TLS: it needs archstone[security]
 
         if not domain:
             raise ConfigError("option sequencer_tls: with a certificate say option sequencer_domain, too")
