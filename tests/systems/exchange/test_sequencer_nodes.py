@@ -15,7 +15,7 @@ from links import Cables, MemoryNetwork
 from tally import Tally, orders
 
 from archstone import world
-from archstone.errors import ArchstoneError
+from archstone.errors import ArchstoneError, ConfigError
 from archstone.systems.exchange.matching import COMMAND, Commands, Events
 from archstone.systems.exchange.sequencer import (
     DurableSequencer,
@@ -527,6 +527,18 @@ async def test_a_witness_that_has_lost_what_it_kept_grants_nothing(cluster: Clus
         await cluster.start(name)
     await asyncio.sleep(3)
     assert cluster.leaders == []
+
+
+@pytest.mark.parametrize(
+    "kept", [b"", b"{", b"[1]", b"7", b'{"epok":1}', b'{"epoch":"1"}', b'{"leader":null}', b"\xff"]
+)
+async def test_a_witness_whose_file_is_damaged_says_so_and_changes_nothing(cluster: Cluster, kept: bytes) -> None:
+    file = cluster.folder / "w" / "grant.json"
+    file.parent.mkdir()
+    file.write_bytes(kept)
+    with pytest.raises(ConfigError, match=r"grant\.json is damaged .*: nobody knows any more who may lead"):
+        await cluster.start("w")
+    assert file.read_bytes() == kept
 
 
 async def test_what_ran_alone_goes_on_in_two(tmp_path: Path) -> None:

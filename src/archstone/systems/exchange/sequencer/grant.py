@@ -59,8 +59,15 @@ class Grant:
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
-        """Return what `encode` made."""
-        return cls(**json.loads(data))
+        """Return what `encode` made. ValueError: it is something else, or damaged."""
+        try:
+            grant = cls(**json.loads(data))
+        except TypeError as error:
+            raise ValueError(str(error)) from error
+        numbers, names = (grant.epoch, grant.serial), (grant.leader, grant.standby)
+        if not (all(type(each) is int for each in numbers) and all(type(each) is str for each in names)):
+            raise ValueError("a field is of another type")
+        return grant
 
 
 def identity(name: str, folder_id: str) -> str:

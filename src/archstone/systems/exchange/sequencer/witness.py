@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from archstone import world
+from archstone.errors import ConfigError
 from archstone.observability import get_logger
 from archstone.systems.exchange.sequencer import disk
 from archstone.systems.exchange.sequencer.errors import FolderTakenError
@@ -60,14 +61,19 @@ class Witness:
         self._owner: int | None = None
 
     async def __aenter__(self) -> Self:
-        """Read what it has kept, and take questions."""
+        """Read what it has kept, and take questions.
+
+        Raises:
+            ConfigError: What it has kept is damaged; the text says what to do.
+            FolderTakenError: Another process keeps it.
+        """
         disk.make(self.folder)
         self._owner = os.open(self.folder / "owner", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
             disk.remove(self.folder)
             if (self.folder / _FILE).exists():
-                self.grant = Grant.decode((self.folder / _FILE).read_bytes())
+                self.grant = _read(self.folder / _FILE)
             self._until_s = world.monotonic() + self._lease_s
             self._listener = await self._network.listen(self._address, self._serve)
         except BlockingIOError as error:
@@ -145,3 +151,15 @@ class Asking:
         body = json.dumps({"what": asked.what, "node": asked.node, "other": asked.other}).encode()
         self._link.send(Message(Say.ASK, asked.epoch, 0, asked.serial, body))
         return await self._link.receive()
+
+
+def _read(path: Path) -> Grant:
+    """Return what was granted. ConfigError: the file is damaged."""
+    try:
+        return Grant.decode(path.read_bytes())
+    except ValueError as error:
+        raise ConfigError(
+            f"{path} is damaged ({error}): nobody knows any more who may lead, and nothing is granted. Put back the "
+            "folder of the witness as it was, or stop both nodes and begin with an empty one and --epoch: "
+            "docs/exchange/sequencer.md says how to find the number"
+        ) from error
