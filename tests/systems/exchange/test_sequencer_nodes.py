@@ -532,8 +532,8 @@ async def test_a_witness_that_has_lost_what_it_kept_grants_nothing(cluster: Clus
 @pytest.mark.parametrize(
     "kept", [b"", b"{", b"[1]", b"7", b'{"epok":1}', b'{"epoch":"1"}', b'{"leader":null}', b"\xff"]
 )
-async def test_a_witness_whose_file_is_damaged_says_so_and_changes_nothing(cluster: Cluster, kept: bytes) -> None:
-    file = cluster.folder / "w" / "grant.json"
+async def test_a_witness_whose_file_is_damaged_says_so_and_changes_nothing(tmp_path: Path, kept: bytes) -> None:
+    cluster, file = Cluster(tmp_path), tmp_path / "w" / "grant.json"
     file.parent.mkdir()
     file.write_bytes(kept)
     with pytest.raises(ConfigError, match=r"grant\.json is damaged .*: nobody knows any more who may lead"):
