@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -25,9 +26,11 @@ ADDRESS = {"name": "Ann Buyer", "street": "1 Long Street", "city": "Ghent", "pos
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nobody uses, and none that the system gives to clients: somebody who connects could take it."""
+    while True:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", secrets.choice(range(12_000, 32_000))))
+            return int(probe.getsockname()[1])
 
 
 @dataclass

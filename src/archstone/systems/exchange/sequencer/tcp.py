@@ -263,7 +263,7 @@ class TcpNetwork:
         context = None if self._tls is None else self._tls.client()
         try:
             async with asyncio.timeout(_CONNECT_S):
-                _, link = await loop.create_connection(
+                made, link = await loop.create_connection(
                     lambda: _TcpLink(lambda why: self._complain(address, why)),
                     *(host, port),
                     ssl=context,
@@ -272,6 +272,10 @@ class TcpNetwork:
         except ssl.SSLError as error:
             self._complain(address, str(error))
             raise
+        # Where nobody listens on a port that the system also gives to clients, TCP can connect a socket to itself.
+        if made.get_extra_info("sockname") == made.get_extra_info("peername"):
+            made.abort()
+            raise ConnectionRefusedError(f"nobody listens on {host}:{port}")
         if self._tls is not None:
             link.prove(self._tls, {service})
         return link

@@ -46,7 +46,12 @@ def over_tcp(host: str, port: int, *, ssl: SSLContext | None = None) -> Connect:
     """Return what connects over TCP."""
 
     async def connect(protocol: Callable[[], asyncio.Protocol]) -> object:
-        return await asyncio.get_running_loop().create_connection(protocol, host, port, ssl=ssl)
+        made, _ = await asyncio.get_running_loop().create_connection(protocol, host, port, ssl=ssl)
+        # Where nobody listens on a port that the system also gives to clients, TCP can connect a socket to itself.
+        if made.get_extra_info("sockname") == made.get_extra_info("peername"):
+            made.abort()
+            raise ConnectionRefusedError(f"nobody listens on {host}:{port}")
+        return made
 
     return connect
 
