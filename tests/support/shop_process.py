@@ -26,7 +26,7 @@ ADDRESS = {"name": "Ann Buyer", "street": "1 Long Street", "city": "Ghent", "pos
 
 
 def free_port() -> int:
-    """Return a port that nobody uses, and none that the system gives to clients: somebody who connects could take it."""
+    """Return a port that nobody uses, and none that the system gives to clients: one of them could take it."""
     while True:
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", secrets.choice(range(12_000, 32_000))))

@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol, cast
 from archstone import world
 from archstone.errors import ConfigError, DeniedError
 from archstone.observability import get_logger
-from archstone.systems.exchange.sequencer.address import Address
+from archstone.systems.exchange.sequencer.address import Address, check_other
 from archstone.systems.exchange.sequencer.network import MESSAGE_BYTES, Link, Message, Serve, decode, encode
 
 __all__ = ["TcpNetwork", "Tls"]
@@ -272,10 +272,7 @@ class TcpNetwork:
         except ssl.SSLError as error:
             self._complain(address, str(error))
             raise
-        # Where nobody listens on a port that the system also gives to clients, TCP can connect a socket to itself.
-        if made.get_extra_info("sockname") == made.get_extra_info("peername"):
-            made.abort()
-            raise ConnectionRefusedError(f"nobody listens on {host}:{port}")
+        check_other(made)
         if self._tls is not None:
             link.prove(self._tls, {service})
         return link

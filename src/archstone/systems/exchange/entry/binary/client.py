@@ -25,6 +25,7 @@ from archstone.systems.exchange.entry.binary.errors import (
 from archstone.systems.exchange.entry.binary.messages import SIZE, Choice, Fault, Logon, Say, logon
 from archstone.systems.exchange.entry.reports import NOW, REPORT, Flags, Position, Report, reports_of
 from archstone.systems.exchange.matching import Command, Kind, Side, Told, rows_of
+from archstone.systems.exchange.sequencer.address import check_other
 
 __all__ = ["Connect", "EntryClient", "over_tcp"]
 
@@ -47,10 +48,7 @@ def over_tcp(host: str, port: int, *, ssl: SSLContext | None = None) -> Connect:
 
     async def connect(protocol: Callable[[], asyncio.Protocol]) -> object:
         made, _ = await asyncio.get_running_loop().create_connection(protocol, host, port, ssl=ssl)
-        # Where nobody listens on a port that the system also gives to clients, TCP can connect a socket to itself.
-        if made.get_extra_info("sockname") == made.get_extra_info("peername"):
-            made.abort()
-            raise ConnectionRefusedError(f"nobody listens on {host}:{port}")
+        check_other(made)
         return made
 
     return connect
