@@ -21,6 +21,7 @@ from typing import Final, Protocol, Self
 from urllib.parse import unquote, urlsplit
 
 from archstone import world
+from archstone.data import sync_folder
 from archstone.errors import BackendError, ConfigError, RejectedError
 from archstone.systems.shop.notifications.mail import Mail
 
@@ -199,7 +200,7 @@ def _write(folder: Path, mails: list[Mail]) -> int:
         world.point(AFTER_LINK)
         aside.unlink()
     # Also for repeats: the file may stand there from before a crash, its name not yet safe.
-    _sync_folder(folder)
+    sync_folder(folder)
     return linked
 
 
@@ -209,14 +210,6 @@ def _write_synced(file: Path, content: bytes) -> None:
         stream.write(content)
         stream.flush()
         os.fsync(fd)
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 class SmtpMailer:
