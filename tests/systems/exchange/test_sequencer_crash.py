@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections import Counter
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sequencer_child import SETTINGS
+from shop_process import free_port
 from tally import Tally, orders
 
 from archstone import world
@@ -100,20 +100,12 @@ def test_every_crash_point_of_the_sequencer_is_killed_at_here() -> None:
     assert {value for value in values if value in world.crash_points()} == {name for group in groups for name in group}
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
 class Processes:
     """A witness and two nodes, each a process of its own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.addresses = dict(zip("wab", (f"127.0.0.1:{port}" for port in free_ports(3)), strict=True))
+        self.addresses = {name: f"127.0.0.1:{free_port()}" for name in "wab"}
         self.running: dict[str, asyncio.subprocess.Process] = {}
         self.answered: dict[int, int] = {}
         self.next_order = 1

@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
-from shop_process import ShopProcess
+from shop_process import ShopProcess, free_port
 from test_desk_process import asked
 
 from archstone.security.authority import Authority
@@ -35,8 +35,7 @@ ORDER = {"symbol": "ACME", "side": "sell", "quantity": 10, "price": 10_050}
 def free_ports(count: int) -> int:
     """Return the first of some ports in a row that nobody uses."""
     while True:
-        with socket.create_server(("127.0.0.1", 0)) as first:
-            port = first.getsockname()[1]
+        port = free_port()
         try:
             for each in [socket.create_server(("127.0.0.1", port + place)) for place in range(count)]:
                 each.close()
