@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from test_matching_invariants import COMMANDS, FEWER, made, weighted
-from venues import SECOND, total
+from venues import SECOND, Desk, total
 
 from archstone.systems.exchange.matching import Command, Events, Kind, Limit, Reason, Side, Told
 from archstone.systems.exchange.venue import DumpError, ReferenceVenue, order_id, venue
@@ -210,8 +210,6 @@ class TestDumps:
             ReferenceVenue.load(wrapped(body, digest ^ 1))
 
     def test_queues_keep_their_order(self) -> None:
-        from venues import Desk
-
         desk = Desk(ReferenceVenue())
         desk.open()
         desk.accounts(1, 2, 3)
@@ -237,3 +235,37 @@ def test_the_stream_alone_tells_what_the_venue_has(name: str) -> None:
 
 def test_an_empty_batch_is_nothing() -> None:
     assert len(ReferenceVenue().apply(np.zeros(0, rows([(1, Command(Kind.TICK))]).dtype), SECOND)) == 0
+
+
+HUGE = {
+    "cash": {"cash": 2**125},
+    "debt": {"cash": -(2**125) - 1},
+    "paid in": {"paid_in": -(2**125) - 1},
+    "lots": {"positions": {1: 2**62}},
+    "lots by value": {"positions": {1: 2**50, 2: 2**50}},  # each with a value of 2**30 and a margin of 2**13
+    "owed by value": {"positions": {1: -(2**50), 2: -(2**50)}},
+}
+"""What no account can have, each just beyond what it can."""
+
+
+def forged(*, cash: int = 0, paid_in: int = 0, positions: dict[int, int] | None = None, less: int = 0) -> bytes:
+    """Return the dump, with a digest and a checksum that fit, of a venue whose account has that."""
+    desk = Desk(ReferenceVenue())
+    for desk.book in BOOKS:
+        desk.open(value=2**30, margin=2**13)
+    desk.accounts(1, 2)
+    assert isinstance(desk.venue, ReferenceVenue)
+    account = desk.venue.state.accounts[1]
+    toward_0 = [number + (less if number < 0 else -less) for number in (cash, paid_in)]
+    account.cash, account.paid_in = toward_0
+    for book, lots in (positions or {}).items():
+        account.holding(book).position = lots + (less if lots < 0 else -less)
+    return desk.venue.dump()
+
+
+@pytest.mark.parametrize("what", HUGE)
+def test_what_no_account_can_have_is_refused_and_what_it_just_can_is_not(what: str) -> None:
+    with pytest.raises(DumpError, match=r"a record that cannot be: .*account 1"):
+        ReferenceVenue.load(forged(**HUGE[what]))
+    dump = forged(**HUGE[what], less=2**62 - 2**47 if what == "lots" else 1)
+    assert ReferenceVenue.load(dump).dump() == dump

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from test_matching_invariants import FEWER
-from test_venue_invariants import ACCOUNTS, STEPS, numbered, opened
+from test_venue_invariants import ACCOUNTS, HUGE, STEPS, forged, numbered, opened
+from venues import SECOND
 
 from archstone.systems.exchange.matching import COMMAND, Command, Commands, Events, Kind, Limit, Side, commands_of
-from archstone.systems.exchange.venue import DumpError, NativeVenue, ReferenceVenue, Venue, venue
+from archstone.systems.exchange.venue import DumpError, NativeVenue, ReferenceVenue, Venue, order_id, venue
 from archstone.systems.exchange.venue.flows import VENUE_FLOWS, rows, venue_flow
 
 try:
@@ -139,6 +140,17 @@ class TestDumps:
         for other in (body[:-8], body + bytes(8)):
             with pytest.raises(DumpError, match="record"):
                 NativeVenue.load(wrapped(other, digest))
+
+
+@pytest.mark.parametrize("what", HUGE)
+def test_what_no_account_can_have_is_refused_and_what_it_just_can_is_not(what: str) -> None:
+    with pytest.raises(DumpError, match="a record that cannot be"):
+        NativeVenue.load(forged(**HUGE[what]))
+    dump = forged(**HUGE[what], less=2**62 - 2**47 if what == "lots" else 1)
+    fast, slow = NativeVenue.load(dump), ReferenceVenue.load(dump)
+    sale = rows([(1, Command(Kind.NEW, order_id(1, 1), 1, Side.SELL, price=2**31 - 1, quantity=2**31 - 1))])
+    assert fast.apply(sale, SECOND).tobytes() == slow.apply(sale, SECOND).tobytes()
+    assert (fast.standing(1), fast.digest()) == (slow.standing(1), slow.digest())
 
 
 def test_one_thread_at_a_time() -> None:

@@ -1,6 +1,7 @@
 // The state of a venue as bytes, without the header: the form that state.py describes.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -183,7 +184,7 @@ inline void load_account(Reader& from, Venue& venue) {
     account.killed = killed;
     account.cash = from.money();
     account.paid_in = from.money();
-    for (const Money money : {account.cash, account.paid_in}) require(money >> 126 == 0 || money >> 126 == -1);
+    for (const Money money : {account.cash, account.paid_in}) require(money >> 125 == 0 || money >> 125 == -1);
     for (int64_t& each : account.limits) {
         each = from.get<int64_t>();
         require(each >= 0);
@@ -202,6 +203,17 @@ inline void load_account(Reader& from, Venue& venue) {
         holding.position = from.get<int64_t>();
         require(holding.position >> 62 == 0 || holding.position >> 62 == -1);
         account.shorts += holding.lacking() > 0;
+    }
+}
+
+// At the highest price and by the margin all that an account has stays within 125 bits, so that no sum of it overflows.
+inline void require_adds_up(const Account& account, Venue& venue) {
+    Money bound = 0;
+    for (const Holding& each : account.holdings) {
+        const Terms& terms = venue.find(each.book)->terms;
+        const Money lots = Money{each.position < 0 ? -each.position : each.position} + each.buying + each.selling;
+        bound += lots * terms.value * std::max<int64_t>(1, terms.margin);
+        require(bound >> 94 == 0);
     }
 }
 
@@ -224,6 +236,7 @@ inline std::unique_ptr<Venue> load(std::span<const uint8_t> bytes) {
                 Clerk{venue.get(), &market}.accepted(order);
             });
     }
+    for (const Account* each : venue->accounts()) require_adds_up(*each, *venue);
     return venue;
 }
 

@@ -19,9 +19,10 @@ from archstone.systems.exchange.matching import (
 from archstone.systems.exchange.matching.book import Order
 from archstone.systems.exchange.venue.accounts import Account
 from archstone.systems.exchange.venue.breaker import BASIS, SLICES, Breaker, Slice
+from archstone.systems.exchange.venue.market import Market
 from archstone.systems.exchange.venue.port import MAX_NS
 
-__all__ = ["is_account", "is_book", "is_order", "is_slice"]
+__all__ = ["adds_up", "is_account", "is_book", "is_order", "is_slice"]
 
 _SECOND_NS: Final = 1_000_000_000
 _LONGEST_NS: Final = 255 * _SECOND_NS
@@ -34,8 +35,11 @@ _CODES: Final = {
     "stp": frozenset(SelfTrade),
 }
 _MOST_LOTS: Final = 2**62
-_MOST_MONEY: Final = 2**126
+_MOST_MONEY: Final = 2**125
 """What is held or owed is less than these: so many trades there cannot be."""
+_MOST_BOUND: Final = 2**94
+"""And so is what an account's lots come to, by value and margin: at the highest price, of 31 bits, that is 2**125, and
+no sum that the rules ask for leaves the 128 bits that the venue in C++ has."""
 
 
 def is_book(fields: Mapping[str, Any]) -> bool:
@@ -90,3 +94,12 @@ def is_account(account: Account) -> bool:
         and all(-_MOST_MONEY <= each < _MOST_MONEY for each in (account.cash, account.paid_in))
         and all(-_MOST_LOTS <= each.position < _MOST_LOTS for each in account.holdings.values())
     )
+
+
+def adds_up(account: Account, markets: Mapping[int, Market]) -> bool:
+    """Return whether an account can hold, owe and have in open orders as much as it does, all books together."""
+    bound = sum(
+        (abs(each.position) + each.buying + each.selling) * markets[book].value * max(1, markets[book].margin)
+        for book, each in account.holdings.items()
+    )
+    return bound < _MOST_BOUND

@@ -33,7 +33,7 @@ from archstone.systems.exchange.venue.accounts import Account, Holding, Open
 from archstone.systems.exchange.venue.breaker import Breaker, Slice
 from archstone.systems.exchange.venue.market import Market
 from archstone.systems.exchange.venue.port import MAX_NS
-from archstone.systems.exchange.venue.sound import is_account, is_book, is_order, is_slice
+from archstone.systems.exchange.venue.sound import adds_up, is_account, is_book, is_order, is_slice
 
 __all__ = ["VERSION", "DumpError", "State", "body_of", "dumped", "loaded", "words_of", "wrapped"]
 
@@ -285,6 +285,8 @@ def _state(reader: _Reader) -> State:
         for order in market.orders.values():
             state.accounts[order.account].orders += 1
             state.accounts[order.account].bind(market.book, order, order.left, market.value)
+    for account in state.accounts.values():
+        _require(adds_up(account, state.markets), "sum of what is held, owed and open, of account", account.number)
     return state
 
 
