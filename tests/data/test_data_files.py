@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from archstone.data import put, put_by, remove_unfinished
+from archstone.data import measured_sync_s, put, put_by, remove_unfinished
 
 
 def test_a_file_is_the_old_one_until_it_is_the_new_one(tmp_path: Path) -> None:
@@ -66,3 +66,17 @@ def test_what_a_crash_left_is_removed(tmp_path: Path, monkeypatch: pytest.Monkey
     assert remove_unfinished(tmp_path) == 1
     assert [each.name for each in below.iterdir()] == ["file"]
     assert (below / "file").read_bytes() == b"whole"
+
+
+def test_a_sync_is_as_slow_as_the_quickest_of_a_few_and_leaves_nothing(tmp_path: Path) -> None:
+    times = iter([0.0, 3.0, 10.0, 11.0, 20.0, 20.5, 30.0, 34.0, 40.0, 41.0])
+    synced: list[int] = []
+    assert measured_sync_s(tmp_path, lambda: next(times), sync=synced.append) == 0.5
+    assert len(synced) == 5
+
+    def refuse(_: int) -> None:
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="full"):
+        measured_sync_s(tmp_path, lambda: 0.0, sync=refuse)
+    assert [*tmp_path.iterdir()] == []

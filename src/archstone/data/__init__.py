@@ -33,7 +33,7 @@ from archstone.data.errors import (
     UnknownEngineError,
 )
 from archstone.data.event import Event, event_class, event_classes
-from archstone.data.files import make_folder, put, put_by, remove_unfinished, sync_folder
+from archstone.data.files import make_folder, measured_sync_s, put, put_by, remove_unfinished, sync_folder
 from archstone.data.immutable import mutable_parts
 from archstone.data.lease import LEASES, Lease, Standing, standings
 from archstone.data.outbox import OUTBOX, Envelope, Outbox, OutboxRow, envelope, headers_of
@@ -94,6 +94,7 @@ __all__ = [
     "event_classes",
     "headers_of",
     "make_folder",
+    "measured_sync_s",
     "mutable_parts",
     "put",
     "put_by",

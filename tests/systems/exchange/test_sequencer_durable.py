@@ -1,8 +1,10 @@
 """One node that keeps its commands: nothing that was answered is lost, and a restart comes to the same state."""
 
 import asyncio
+import os
 from collections.abc import Sequence
 from contextlib import suppress
+from errno import ENOSPC
 from itertools import pairwise
 from pathlib import Path
 from threading import Barrier, BrokenBarrierError
@@ -26,6 +28,7 @@ from archstone.systems.exchange.sequencer import (
     SequencerSettings,
     UnavailableError,
     VenueDiffersError,
+    disk,
 )
 from archstone.systems.exchange.sequencer.snapshots import Snapshot
 
@@ -409,3 +412,52 @@ async def test_commands_of_another_kind_of_array_are_refused(tmp_path: Path) -> 
     async with sequencer(tmp_path) as it:
         with pytest.raises(TypeError, match="COMMAND"):
             await it.submit(np.zeros(3, "u8"))
+
+
+async def test_after_a_loss_of_power_the_log_is_cut_by_hand_where_the_refusal_says(tmp_path: Path) -> None:
+    async with sequencer(tmp_path, acknowledge_before_fsync=True) as it:
+        for n in range(1, 4):
+            await it.submit(orders(n))
+        await it.snapshot()
+        for n in range(4, 9):
+            await it.submit(orders(n))
+    (tmp_path / "log" / "sealed").unlink()  # it was not closed
+    (file,) = (tmp_path / "log").glob("*.log")
+    data = bytearray(file.read_bytes())
+    data[-3 * 128 : -2 * 128] = bytes(128)  # of the last three frames the disk has the second and the third
+    file.write_bytes(data)
+    with pytest.raises(LogDamagedError, match=r"a damaged frame, .*exchange\.log-damaged\.md") as raised:
+        await sequencer(tmp_path).__aenter__()
+    assert Path(raised.value.file) == file
+    os.truncate(file, raised.value.offset)
+    async with sequencer(tmp_path) as again:
+        assert list(again.venue.taken) == [*range(1, 6)]
+        assert (await again.submit(orders(6))).events["kind"].tolist() == [Told.ACCEPTED]
+
+
+async def test_a_file_that_does_not_fit_leaves_no_half_of_it_on_the_disk_that_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk.put(tmp_path / "kept", b"old")
+
+    def refuse(_: int) -> None:
+        raise OSError(ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(disk, "sync", refuse)
+    with pytest.raises(OSError, match="No space left"):
+        disk.put(tmp_path / "kept", b"new")
+    assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [("kept", b"old")]
+
+
+async def test_a_disk_that_refuses_at_the_start_is_told_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: int) -> None:
+        raise OSError(ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(disk, "sync", refuse)
+    with pytest.raises(LogBrokenError, match=r"No space left on device: .*mend the disk"):
+        await sequencer(tmp_path).__aenter__()
+    monkeypatch.undo()
+    async with sequencer(tmp_path) as it:  # and the folder was given back
+        assert it.last == 0

@@ -11,7 +11,7 @@ from weakref import WeakSet
 
 from archstone import world
 from archstone.data.engine import EngineOptions, Result, Statistics, Values
-from archstone.data.engines.sqlite.files import measured_sync_s, path_of, refuse_network_disk
+from archstone.data.engines.sqlite.files import path_of, refuse_network_disk
 from archstone.data.engines.sqlite.lock import FileLock
 from archstone.data.engines.sqlite.member import CANNOT_PREPARE, SqliteMember
 from archstone.data.engines.sqlite.pin import SqlitePin
@@ -26,7 +26,7 @@ from archstone.data.errors import (
     StatementError,
     TransactionHeldError,
 )
-from archstone.data.files import make_folder, sync_folder
+from archstone.data.files import make_folder, measured_sync_s, sync_folder
 from archstone.data.sql import Statement, refuse, tokens
 
 __all__ = ["SqliteEngine", "engine_of"]

@@ -46,11 +46,15 @@ def make(folder: Path) -> None:
 def put(path: Path, *parts: bytes) -> None:
     """Write a file of one's own: who reads it meets the old one or the new one, whole, after a crash too."""
     aside = path.with_name(path.name + _ASIDE)
-    with aside.open("wb") as file:
-        for part in parts:
-            file.write(part)
-        file.flush()
-        sync(file.fileno())
+    try:
+        with aside.open("wb") as file:
+            for part in parts:
+                file.write(part)
+            file.flush()
+            sync(file.fileno())
+    except OSError:
+        aside.unlink(missing_ok=True)  # or half of it takes the room that the log needs next
+        raise
     world.point(AFTER_ASIDE)
     aside.replace(path)
     sync_folder(path.parent)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from archstone import world
+from archstone.data import measured_sync_s
 from archstone.observability import get_logger
 from archstone.systems.exchange.matching import Commands
 from archstone.systems.exchange.sequencer import disk
@@ -92,19 +93,21 @@ class Replica:
             FolderTakenError: Another process has it.
             LogDamagedError: What is there is not what was written; nothing was changed.
             VenueDiffersError: The venue comes to another state than it did when the log was written.
+            LogBrokenError: The disk refused.
         """
-        disk.make(self.folder)
-        self._lock()
-        try:
-            self._identify()
-            self.snapshots.open()
-            self.log.open()
-            self._finish_reset()
-            self._restore()
-            self._choose_thread()
-        except BaseException:
-            self.close()
-            raise
+        with self._disk():
+            disk.make(self.folder)
+            self._lock()
+            try:
+                self._identify()
+                self.snapshots.open()
+                self.log.open()
+                self._finish_reset()
+                self._restore()
+                self._choose_thread()
+            except BaseException:
+                self.close()
+                raise
 
     def close(self) -> None:
         """Give the folder back."""
@@ -233,6 +236,8 @@ class Replica:
         await self.sync_now()
         if self._snapshotting is not None:
             await asyncio.wait([self._snapshotting])
+        # It refuses after a write that failed: the torn frame which that left is no end for a log to be closed with.
+        self.log.sync()
         self.log.seal()
 
     async def _finish(self, snapshot: Snapshot, before: asyncio.Task[None] | None) -> None:
@@ -370,22 +375,9 @@ class Replica:
     def _choose_thread(self) -> None:
         wanted = self.settings.sync_in_thread
         if wanted is None:
-            wanted = self._sync_takes_s() > _SLOW_SYNC_S
+            wanted = measured_sync_s(self.folder, world.clock(), sync=disk.sync) > _SLOW_SYNC_S
         if wanted:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="exchange-log")
-
-    def _sync_takes_s(self) -> float:
-        """Return the quickest of a few writes with fsync: what else the machine does only adds."""
-        path = self.folder / "sync-measured"
-        clock, taken = world.clock(), list[float]()
-        with path.open("wb", buffering=0) as file:
-            for _ in range(5):
-                begin_s = clock()
-                file.write(bytes(4096))
-                os.fsync(file.fileno())
-                taken.append(clock() - begin_s)
-        path.unlink()
-        return min(taken)
 
 
 def _tell_failed(snapshotting: asyncio.Task[None]) -> None:
