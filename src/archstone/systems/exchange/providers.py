@@ -14,6 +14,7 @@ from archstone.observability import get_logger
 from archstone.security import Audits, FileAnchor, KeyFile, PasswordPolicy, Passwords, Tokens
 from archstone.services import Environment
 from archstone.systems.exchange.accounts.guard import Guard
+from archstone.systems.exchange.accounts.numbers import Numbers
 from archstone.systems.exchange.accounts.programs import Programs
 from archstone.systems.exchange.bots import Bots, Market
 from archstone.systems.exchange.clearing import AccountRule
@@ -35,6 +36,7 @@ __all__ = [
     "floor",
     "gates",
     "guard",
+    "numbers",
     "owners",
     "passwords",
     "programs",
@@ -179,6 +181,11 @@ def tokens(environment: Environment) -> Tokens:
 def guard(environment: Environment) -> Guard:  # noqa: ARG001
     """Return what guards accounts."""
     return Guard()
+
+
+def numbers(environment: Environment) -> Numbers:
+    """Return the numbers that new accounts may have."""
+    return Numbers.beside(environment.provided[Floor].board.accounts)
 
 
 def programs(environment: Environment) -> Programs:

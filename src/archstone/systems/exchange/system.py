@@ -9,6 +9,7 @@ from archstone.security import Audits, Passwords, Tokens
 from archstone.services import Option, System
 from archstone.systems.exchange.accounts.contract import AccountAdmin
 from archstone.systems.exchange.accounts.guard import Guard
+from archstone.systems.exchange.accounts.numbers import Numbers
 from archstone.systems.exchange.accounts.programs import Programs
 from archstone.systems.exchange.accounts.service import AccountsService
 from archstone.systems.exchange.clearing import AccountRule, ClearingService
@@ -25,6 +26,7 @@ from archstone.systems.exchange.providers import (
     floor,
     gates,
     guard,
+    numbers,
     owners,
     passwords,
     programs,
@@ -60,6 +62,7 @@ exchange = System(
         Shelf: shelf,
         AccountRule: owners,
         Floor: floor,
+        Numbers: numbers,
         Gates: gates,
     },
     contracts_snapshot=Path(__file__).with_name("contracts.json"),

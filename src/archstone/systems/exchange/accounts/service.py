@@ -45,6 +45,7 @@ from archstone.systems.exchange.accounts.contract import (
     browser_mark,
 )
 from archstone.systems.exchange.accounts.guard import Guard, place
+from archstone.systems.exchange.accounts.numbers import LAST_NUMBER, Numbers
 from archstone.systems.exchange.accounts.programs import Programs
 
 __all__ = ["SESSION_S", "AccountsService"]
@@ -55,9 +56,6 @@ MOST_SESSIONS: Final = 20
 """Of one account; the oldest makes room."""
 SWEEP_S: Final = 3600.0
 ANCHOR_S: Final = 60.0
-FIRST_NUMBER: Final = 1001
-LAST_NUMBER: Final = 101_000
-"""A hundred thousand accounts, all of them in memory; numbers below and above are for the house."""
 _MICROS: Final = 1_000_000
 _TOKEN_BYTES: Final = 32
 _ROWS: Final = "SELECT a.number, a.email, a.name, a.password_hash, a.role, a.epoch FROM accounts a"
@@ -93,6 +91,7 @@ class AccountsService(Service, Accounts, Browsers, AccountAdmin, name="accounts"
     passwords: Passwords
     tokens: Tokens
     guard: Guard
+    numbers: Numbers
     programs: Programs
     audits: Audits
 
@@ -221,7 +220,8 @@ class AccountsService(Service, Accounts, Browsers, AccountAdmin, name="accounts"
             await log.anchor()
 
     async def _opened(self, email: str | None, name: str, password_hash: str | None) -> Row:
-        last = await self.tx.one(int, "SELECT coalesce(max(number), :before) FROM accounts", before=FIRST_NUMBER - 1)
+        kept = await self.tx.one(int, "SELECT coalesce(max(number), 0) FROM accounts")
+        last = max(kept, self.numbers.used)
         if last >= LAST_NUMBER:
             raise TooManyTriesError(SWEEP_S)
         row = Row(last + 1, email, name or f"Trader {last + 1}", password_hash, "trader")
