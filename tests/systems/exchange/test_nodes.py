@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,14 +12,18 @@ from tally import orders
 from test_sequencer_nodes import Cluster
 
 from archstone import world
+from archstone.context import Principal
 from archstone.errors import ConfigError
 from archstone.observability import Alerts
 from archstone.runtime import running
 from archstone.security.authority import Authority
+from archstone.systems.exchange.accounts.contract import Accounts
+from archstone.systems.exchange.desk.contract import NewOrder, Trading
 from archstone.systems.exchange.nodes import Nodes, NoLeaderError, network_of
 from archstone.systems.exchange.sequencer import (
     Looked,
     NotLeadingError,
+    OtherHolderError,
     RemoteSequencer,
     SequencerSettings,
     UnavailableError,
@@ -176,3 +181,106 @@ async def test_a_data_folder_of_another_sequencer_is_refused(tmp_path: Path) -> 
     with pytest.raises(ConfigError, match="is of an exchange whose commands nodes keep: name them"):
         async with running(exchange, data=tmp_path, options={"bots": "off"}):
             pass
+
+
+def others(cluster: Cluster, *, wait_s: float = 0.0) -> Nodes:
+    """Return what a second exchange, on another machine, sees of the nodes."""
+    return Nodes(("a", "b"), network=MemoryNetwork(cluster.cables, "other"), wait_s=wait_s)
+
+
+async def test_a_second_exchange_on_the_same_nodes_is_refused_while_the_first_is_there(cluster: Cluster) -> None:
+    await cluster.paired()
+    async with Nodes(("a", "b"), network=network(cluster)) as first:
+        begun_s = world.monotonic()
+        with pytest.raises(OtherHolderError, match=r"trades on these nodes, process \d+ on .*: stop that one, or give"):
+            await others(cluster, wait_s=5).__aenter__()
+        assert world.monotonic() - begun_s > 5
+        async with RemoteSequencer(MemoryNetwork(cluster.cables, "other"), ("a", "b")) as program:
+            with pytest.raises(OtherHolderError):
+                await program.submit(orders(100))
+            batch = await first.submit(orders(101))
+            stream = program.follow(0)  # who reads is not refused
+            assert (await anext(stream)).last == batch.last == 1
+            await stream.aclose()
+    async with others(cluster) as second:
+        assert (await second.submit(orders(102))).first == 2
+
+
+async def test_an_exchange_that_does_nothing_holds_whoever_leads_next(cluster: Cluster) -> None:
+    await cluster.paired()
+    async with Nodes(("a", "b"), network=network(cluster)):
+        await cluster.kill("a")
+        await cluster.until(lambda: cluster.leaders)
+        await asyncio.sleep(5)
+        with pytest.raises(OtherHolderError):
+            await others(cluster).__aenter__()
+
+
+async def test_an_exchange_takes_over_from_its_own_connection_that_the_node_has_not_missed_yet(
+    cluster: Cluster,
+) -> None:
+    await cluster.paired()
+    async with Nodes(("a", "b"), network=network(cluster)) as nodes:
+        await nodes.submit(orders(100))
+        cluster.cables.die("client", silently=True)
+        await asyncio.sleep(0.01)
+        begun_s = world.monotonic()
+        await nodes.submit(orders(101))
+        assert world.monotonic() - begun_s < 0.5
+        await asyncio.sleep(5)  # and the old one, when its end is told, does not take the new one's place with it
+        with pytest.raises(OtherHolderError):
+            await others(cluster).__aenter__()
+
+
+async def test_an_exchange_that_finds_another_one_in_its_place_takes_no_orders_until_that_has_ended(
+    cluster: Cluster,
+) -> None:
+    await cluster.paired()
+    async with Nodes(("a", "b"), network=network(cluster)) as first, Alerts() as alerts:
+        first.watched_by(alerts)
+        cluster.cables.cut |= {frozenset(("client", "a")), frozenset(("client", "b"))}
+        for end in cluster.cables.ends:  # the nodes have missed it
+            if end.other == "client":
+                end.end()
+        async with others(cluster) as second:
+            await second.submit(orders(100))
+            cluster.cables.mend()
+            with pytest.raises(OtherHolderError):
+                while True:
+                    with suppress(UnavailableError):
+                        await first.submit(orders(101))
+            await asyncio.sleep(8)
+            assert alerts.unready() == ["sequencer of the exchange"]
+            assert "another exchange trades on these nodes" in alerts.firing()[0].why
+        await asyncio.sleep(8)
+        assert alerts.unready() == []
+        assert (await first.submit(orders(101))).first == 2
+
+
+async def test_a_leader_whose_machine_has_vanished_is_given_up_within_a_second(cluster: Cluster) -> None:
+    await cluster.submit(await cluster.paired())
+    async with Nodes(("a", "b"), network=network(cluster)) as nodes:
+        await nodes.submit(orders(100))
+        cluster.cables.cut |= {frozenset(("a", other)) for other in ("b", "w", "client")}
+        begun_s = world.monotonic()
+        with pytest.raises(UnavailableError, match="gave no sign of life for 1 s"):
+            await nodes.submit(orders(101))
+        await nodes.submit(orders(102))
+        assert world.monotonic() - begun_s < 2.0
+
+
+async def test_who_opens_the_first_account_of_a_new_database_is_nobody_that_the_venue_knows(tmp_path: Path) -> None:
+    async def opened() -> int:
+        async with running(exchange, data=tmp_path, options={"bots": "off"}) as run:
+            session = await run.client(Accounts, as_=Principal()).trial()
+            who = Principal(str(session.visitor.account), frozenset({"trader"}))
+            mine = await run.client(Trading, as_=who).portfolio()
+            assert (mine.cash, mine.paid_in) == (100_000_000, 100_000_000)
+            selling = NewOrder(symbol="ACME", side="sell", quantity=1, price=10_050)
+            assert (await run.client(Trading, as_=who).place(selling)).order.number == 1
+            return session.visitor.account
+
+    assert await opened() == 1001
+    for file in tmp_path.glob("accounts.db*"):
+        file.unlink()
+    assert await opened() == 1002

@@ -1,6 +1,7 @@
 """Two nodes and a witness on virtual time: processes die, machines die, cables are cut; what was answered stays."""
 
 import asyncio
+import os
 import shutil
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
@@ -725,3 +726,42 @@ def test_times_of_a_node_say_all_that_is_wrong_at_once() -> None:
     with pytest.raises(ValueError, match=r"silence_s=0\.1 must be above beat_s") as raised:
         NodeSettings(silence_s=0.1, drift_ratio=1.0)
     assert "drift_ratio=1.0" in str(raised.value)
+
+
+async def test_a_disk_that_fails_after_the_answer_ends_a_node_that_has_nothing_to_do(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, settings=SequencerSettings(acknowledge_before_fsync=True))
+    for name in ("w", "a"):
+        await cluster.start(name)
+    await cluster.until(lambda: cluster.leaders)
+    (leader,) = cluster.leaders
+
+    def refuse() -> None:
+        raise LogBrokenError("log", "Input/output error")
+
+    leader.replica.log.sync = refuse  # type: ignore[method-assign]
+    await cluster.submit(leader)
+    with pytest.raises(LogBrokenError, match="Input/output error"):
+        async with asyncio.timeout(1):
+            await leader.wait()
+    await cluster.stop()
+
+
+async def test_a_node_whose_disk_was_full_in_the_middle_of_a_frame_opens_again_once_there_is_room(
+    cluster: Cluster,
+) -> None:
+    leader = await cluster.paired()
+    await cluster.submit(leader)
+    log = cluster.nodes["b"].replica.log
+
+    def half(frame: Frame) -> None:
+        os.write(log._open_descriptor, b"".join(frame.parts)[:70])
+        raise OSError(28, "No space left on device")
+
+    log._write = half  # type: ignore[method-assign]
+    await cluster.submit(leader)  # which goes on alone
+    with pytest.raises(LogBrokenError, match="No space left on device"):
+        await cluster.nodes["b"].wait()
+    await cluster.kill("b")
+    await cluster.start("b")
+    await cluster.paired()
+    assert cluster.nodes["b"].replica.log.end.sequence == 2

@@ -20,12 +20,21 @@ from archstone import world
 from archstone.errors import ConfigError
 from archstone.security.authority import IDENTITY, TRUSTED, Authority
 from archstone.security.mtls import Identity
-from archstone.systems.exchange.sequencer import Node, Place, RemoteSequencer, TcpNetwork, UnavailableError, Witness
+from archstone.systems.exchange.sequencer import (
+    Node,
+    Place,
+    RemoteSequencer,
+    TcpNetwork,
+    UnavailableError,
+    Witness,
+    tcp,
+    tcp_link,
+)
 from archstone.systems.exchange.sequencer.following import follow_message
 from archstone.systems.exchange.sequencer.frames import Position
 from archstone.systems.exchange.sequencer.grant import Ask
 from archstone.systems.exchange.sequencer.network import Link, Message, Say, encode
-from archstone.systems.exchange.sequencer.tcp import Tls
+from archstone.systems.exchange.sequencer.tcp_link import Tls
 
 DOMAIN = "exchange.internal"
 HERE = Path(__file__).parent
@@ -226,7 +235,7 @@ async def test_attack_a_stranger_at_the_port_of_a_node(
     elif who == "other":
         await caught_later(lambda: check(identity))  # weak: whoever is of the domain
     else:
-        monkeypatch.setattr("archstone.systems.exchange.sequencer.tcp._TcpLink.prove", lambda *_: None)
+        monkeypatch.setattr("archstone.systems.exchange.sequencer.tcp.TcpLink.prove", lambda *_: None)
         await caught_later(lambda: check(Unasked(tls / "a")))
 
 
@@ -282,7 +291,7 @@ async def test_attack_somebody_in_place_of_the_node_that_is_called(
     if who == "plain":
         await caught_later(lambda: check(TcpNetwork(), ""))  # weak: nothing is encrypted
     else:
-        monkeypatch.setattr("archstone.systems.exchange.sequencer.tcp._TcpLink.prove", lambda *_: None)
+        monkeypatch.setattr("archstone.systems.exchange.sequencer.tcp.TcpLink.prove", lambda *_: None)
         await caught_later(lambda: check(TcpNetwork(Credulous()), "b@"))
 
 
@@ -362,3 +371,44 @@ async def test_three_processes_prove_who_they_are_and_a_desk_goes_on_when_the_le
             with suppress(UnavailableError):
                 await desk.submit(orders(4))
             assert (await desk.submit(orders(5))).events["id"].tolist() == [5]
+
+
+async def test_who_does_not_finish_the_handshake_or_says_nothing_after_it_is_cut_off(
+    tls: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tcp, "_HANDSHAKE_S", 0.2)
+    monkeypatch.setattr(tcp_link, "_WHOLE_S", 0.2)
+    async with listening(Identity(tls / "a", domain=DOMAIN), "desk") as it:
+        host, _, port = it.address.partition(":")
+        for said in (b"", b"\x16\x03\x01"):  # no word; the beginning of a hello
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(said)
+            async with asyncio.timeout(3):
+                with suppress(ConnectionError):
+                    await reader.read()
+            writer.close()
+        link = await network(tls / "desk").connect(f"a@{it.address}")
+        with pytest.raises(ConnectionResetError):
+            async with asyncio.timeout(3):
+                await link.receive()
+        await link.farewell()  # type: ignore[attr-defined]
+
+
+async def test_those_that_still_shake_hands_count_among_the_connections_and_a_refusal_is_told_under_tls(
+    tls: Path,
+) -> None:
+    full = TcpNetwork(Identity(tls / "a", domain=DOMAIN), callers={"desk"}, max_connections=2)
+    (address,) = free(1)
+
+    async def serve(link: Link) -> None:
+        await link.receive()
+
+    listener = await full.listen(address, serve)
+    held = [await asyncio.open_connection(*address.split(":")) for _ in range(2)]
+    link = await network(tls / "desk").connect(f"a@{address}")
+    with pytest.raises(ConnectionResetError, match=r"2 connections are open at .*, and no more are taken"):
+        await link.receive()
+    await link.farewell()  # type: ignore[attr-defined]
+    for _, writer in held:
+        writer.close()
+    await listener.close()

@@ -2,7 +2,8 @@
 
 import asyncio
 import socket
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from random import Random
 
@@ -21,7 +22,9 @@ from archstone.systems.exchange.sequencer import (
     RemoteSequencer,
     SequencerSettings,
     TcpNetwork,
+    UnavailableError,
     Witness,
+    tcp_link,
 )
 from archstone.systems.exchange.sequencer.frames import Mark
 from archstone.systems.exchange.sequencer.network import (
@@ -29,6 +32,7 @@ from archstone.systems.exchange.sequencer.network import (
     Link,
     Message,
     Say,
+    Serve,
     decode,
     encode,
     in_pieces,
@@ -196,3 +200,171 @@ async def test_whoever_talks_nonsense_is_cut_off_and_the_others_are_served(tmp_p
         stream = remote.follow(1)
         assert (await anext(stream)).commands["id"].tolist() == [2, 3]
         await stream.aclose()
+
+
+@asynccontextmanager
+async def listening(network: TcpNetwork, serve: Serve) -> AsyncIterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    listener = await network.listen(address, serve)
+    try:
+        yield address
+    finally:
+        await listener.close()
+
+
+async def echo(link: Link) -> None:
+    while True:
+        link.send(await link.receive())
+
+
+async def ping(link: Link) -> Message:
+    link.send(Message(Say.BEAT))
+    async with asyncio.timeout(5):
+        return await link.receive()
+
+
+async def ended(reader: asyncio.StreamReader) -> bytes:
+    """Return what comes until the other end ends the connection."""
+    async with asyncio.timeout(5):
+        with suppress(ConnectionError):
+            return await reader.read()
+        return b""
+
+
+@pytest.mark.real_time
+async def test_more_connections_than_may_be_are_told_so_and_far_more_are_just_ended() -> None:
+    network = TcpNetwork(max_connections=2)
+    async with listening(network, echo) as address:
+        links = [await network.connect(address) for _ in range(2)]
+        for link in links:
+            await ping(link)
+        for _ in range(40):  # none that was refused counts
+            refused = await network.connect(address)
+            with pytest.raises(ConnectionResetError, match=r"^2 connections are open at 127.*, and no more are taken$"):
+                await ping(refused)
+        flood = [await asyncio.open_connection(*address.split(":")) for _ in range(60)]
+        answers = await asyncio.gather(*(ended(reader) for reader, _ in flood))
+        assert {
+            b"",
+            encode(Message(Say.FULL, body=b"2 connections are open at %b, and no more are taken" % address.encode())),
+        } >= {*answers}
+        for _, writer in flood:
+            writer.close()
+        for link in links:
+            assert (await ping(link)).kind is Say.BEAT  # and they are served as before
+        links.pop().close()
+        for _ in range(100):
+            with suppress(ConnectionError):
+                links.append(await network.connect(address))
+                await ping(links[-1])
+                break
+        else:
+            pytest.fail("there is room again, and nobody is let in")
+        for link in links:
+            link.close()
+
+
+@pytest.mark.real_time
+@pytest.mark.parametrize("said", [b"", encode(Message(Say.BEAT))[:39], encode(Message(Say.BEAT)) * 2 + b"\x01"])
+async def test_who_says_nothing_or_never_comes_to_the_end_is_cut_off(
+    said: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tcp_link, "_WHOLE_S", 0.2)
+    network = TcpNetwork()
+    async with listening(network, echo) as address:
+        quick = await network.connect(address)
+        await ping(quick)
+        reader, writer = await asyncio.open_connection(*address.split(":"))
+        writer.write(said)
+        assert len(await ended(reader)) == len(said) // 40 * 40
+        writer.close()
+        assert (await ping(quick)).kind is Say.BEAT  # who has said something may say nothing for as long as it likes
+        quick.close()
+
+
+@pytest.mark.real_time
+async def test_what_nobody_receives_is_not_read_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tcp_link, "_MAX_PENDING_BYTES", 1 << 20)
+    links: list[Link] = []
+    go_on = asyncio.Event()
+
+    async def serve(link: Link) -> None:
+        links.append(link)
+        await go_on.wait()
+        await echo(link)
+
+    network = TcpNetwork()
+    async with listening(network, serve) as address:
+        link = await network.connect(address)
+        sent = 64 * [Message(Say.FRAME, body=bytes(1 << 18))]
+        for message in sent:
+            link.send(message)
+        async with asyncio.timeout(5):
+            while not links or links[0].pending < 5:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        assert links[0].pending <= 8
+        go_on.set()
+        async with asyncio.timeout(5):
+            assert [await link.receive() for _ in sent] == sent
+        link.close()
+
+
+@pytest.mark.real_time
+@pytest.mark.parametrize(("resets", "why"), [(False, "no sign of life for 1 s"), (True, "the connection has ended")])
+async def test_a_node_that_takes_connections_and_no_more_is_left_for_the_other_one(
+    tmp_path: Path, resets: bool, why: str
+) -> None:
+    """It hangs, and its system goes on; or it has died behind a proxy."""
+
+    def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if resets:
+            writer.transport.abort()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    hung = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    witness, mine = (f"127.0.0.1:{each.getsockname()[1]}" for each in sockets)
+    for each in sockets:
+        each.close()
+    network = TcpNetwork()
+    place = Place(name="a", listen=mine, peer=hung, witness=witness)
+    async with (
+        server,
+        Witness(tmp_path / "w", network=network, listen=witness),
+        Node(place, tmp_path / "a", Tally, network=network, eager=True),
+        RemoteSequencer(network, (hung, mine), patience_s=20) as remote,
+    ):
+        async with asyncio.timeout(4):
+            with pytest.raises(UnavailableError, match=why):
+                await remote.submit(orders(1))
+            assert (await remote.submit(orders(1))).first == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--venue", "nowhere:X"], "--venue nowhere:X: No module named 'nowhere': write MODULE:CLASS"),
+        (["--venue", "tally:X"], "--venue tally:X: module 'tally' has no attribute 'X'"),
+        (["--role", "witness", "--lease", "0"], "lease_s=0.0, epoch=0: above 0"),
+        (["--role", "witness", "--lease", "nan"], "lease_s=nan, epoch=0: above 0"),
+        (["--role", "witness", "--epoch", "-1"], "epoch=-1: above 0 and finite, and at least 0"),
+    ],
+)
+def test_options_that_name_nothing_that_is_there_say_what_to_write(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], why: str
+) -> None:
+    mine = ["--name", "a", "--listen", "127.0.0.1:1", "--peer", "127.0.0.1:2", "--witness", "127.0.0.1:3"]
+    assert main(["--role", "leader", *mine, "--data", str(tmp_path / "a"), *options]) == 1
+    assert why in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("role", ["witness", "leader"])
+def test_a_port_that_is_taken_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], role: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        mine = ["--name", "a", "--listen", listen, "--peer", "127.0.0.1:2", "--witness", "127.0.0.1:3"]
+        assert main(["--role", role, *mine, "--data", str(tmp_path)]) == 1
+    assert f"the {role} cannot start: [Errno" in (told := capsys.readouterr().err)
+    assert f"--listen {listen}" in told

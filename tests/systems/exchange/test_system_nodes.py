@@ -245,3 +245,45 @@ async def test_an_exchange_whose_nodes_are_not_there_says_so_and_ends(tmp_path: 
     assert "waits for a node that leads" in told
     assert f"127.0.0.1:{port} is away, 127.0.0.1:{port + 1} is away" in told
     assert "Traceback" not in told
+
+
+async def test_one_of_the_three_that_hangs_does_not_keep_the_command_from_ending(trio: Trio) -> None:
+    await trio.leader()
+    os.kill(trio.pids["w"], signal.SIGSTOP)
+
+
+async def test_a_leader_that_hangs_is_left_for_the_other_node(tmp_path: Path, trio: Trio) -> None:
+    leader = await trio.leader()
+    exchange = ShopProcess(tmp_path / "exchange", system="exchange", options={"bots": "off", "sequencer": trio.set})
+    try:
+        await exchange.start()
+        async with httpx.AsyncClient(base_url=f"{exchange.url}/api/v1", timeout=30) as http:
+            ann = {"Authorization": f"Bearer {(await http.post('/trial')).json()['access_token']}"}
+            await insisted(http, {**ORDER, "number": 1}, ann)
+            os.kill(trio.pids[leader], signal.SIGSTOP)
+            try:
+                begun_s = time.monotonic()
+                await insisted(http, {**ORDER, "number": 2}, ann)
+                assert time.monotonic() - begun_s < 10, "it takes two on a machine that has nothing else to do"
+            finally:
+                os.kill(trio.pids[leader], signal.SIGCONT)
+            await trio.equal()
+        assert exchange.stop() == 0, exchange.log_tail()
+    finally:
+        exchange.kill()
+
+
+async def test_a_second_exchange_on_the_same_nodes_ends_and_names_the_first(tmp_path: Path, trio: Trio) -> None:
+    await trio.leader()
+    options = {"bots": "off", "sequencer": trio.set}
+    first, second = [ShopProcess(tmp_path / name, system="exchange", options=options) for name in ("one", "two")]
+    try:
+        await first.start()
+        with pytest.raises(AssertionError, match="another exchange trades on these nodes, process"):
+            await second.start()
+        assert first.stop() == 0, first.log_tail()
+        await second.start()
+        assert second.stop() == 0, second.log_tail()
+    finally:
+        first.kill()
+        second.kill()

@@ -48,6 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         asyncio.run(_witness(chosen, network) if chosen.role == "witness" else _node(chosen, network))
     except ArchstoneError as error:
         return _refused(str(error))
+    except OSError as error:
+        return _refused(
+            f"the {chosen.role} cannot start: {error}: see --data {chosen.data} and --listen {chosen.listen}"
+        )
     return 0
 
 
@@ -128,7 +132,10 @@ def _venue(name: str) -> VenueClass:
     if not name:
         return fastest()
     module, _, attribute = name.partition(":")
-    return cast("VenueClass", getattr(import_module(module), attribute))
+    try:
+        return cast("VenueClass", getattr(import_module(module), attribute))
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"--venue {name}: {error}: write MODULE:CLASS of what can be imported") from error
 
 
 def _refused(why: str) -> int:

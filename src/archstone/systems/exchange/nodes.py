@@ -3,11 +3,14 @@
     async with Nodes(("127.0.0.1:7101", "127.0.0.1:7102"), network=TcpNetwork()) as sequencer:
         ...
 
-Promise: it is open once a node leads, or says which are missing. While one of them is away an alert says so, since the
-other is alone then; while none leads the exchange is not ready. See docs/exchange/two-nodes.md.
+Promise: it is open once a node leads and takes commands from this process alone, or says what is in the way. While one
+of them is away an alert says so, since the other is alone then; while none leads, or another exchange has got hold of
+them, this one is not ready. See docs/exchange/two-nodes.md.
 """
 
 import asyncio
+import os
+import socket
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -22,21 +25,25 @@ from archstone.systems.exchange.sequencer import (
     Batch,
     Looked,
     NotLeadingError,
+    OtherHolderError,
     RemoteSequencer,
     TcpNetwork,
     UnavailableError,
 )
-from archstone.systems.exchange.sequencer.network import Network
+from archstone.systems.exchange.sequencer.network import Network, Say
 
 __all__ = ["PRIVATE_NETWORK", "NoLeaderError", "Nodes", "network_of"]
 
 WAIT_S: Final = 10.0
 """Seconds for which a start waits for somebody to lead: a take-over lasts one, a start of both nodes a few."""
 LOOK_S: Final = 2.0
-"""Seconds between two looks at whether each node can be reached."""
+"""Seconds between two looks at whether each node can be reached, and who leads still takes commands from here."""
+ANSWER_S: Final = 1.0
+"""Seconds that a node may take to give a sign of life."""
 PRIVATE_NETWORK: Final = "private-network"
 """In place of the folder of a certificate: nobody else is on the network, so nothing need be encrypted."""
 _AGAIN_S: Final = 0.2
+_NONE_LEADS: Final = "no node leads: no order is taken"
 _AWAY: Final = "it cannot be reached: the other keeps commands alone, on one disk"
 _log = get_logger("archstone.exchange")
 
@@ -92,21 +99,26 @@ class Nodes(RemoteSequencer):
             network: What carries messages.
             wait_s: Seconds for which entering waits for somebody to lead. At least 0.
         """
-        super().__init__(network, addresses)
-        self._ways = network
+        super().__init__(network, addresses, holder=f"process {os.getpid()} on {socket.gethostname()}")
         self._nodes = tuple(addresses)
         self._wait_s = wait_s
-        self._leads = True
+        self._hindered: str | None = None
+        """Why no order is taken, as far as is known."""
         self._away: set[str] = set()
         self._looking: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        """Wait until a node leads.
+        """Wait until a node leads, and takes commands from here alone.
 
         Raises:
             NoLeaderError: None did in time.
+            OtherHolderError: Another exchange trades on these nodes.
         """
-        await self._wait()
+        try:
+            await self._wait()
+        except BaseException:
+            await super().__aexit__(None, None, None)
+            raise
         with context.enter(Call()):
             self._looking = asyncio.create_task(self._look_on(), name="exchange nodes")
         return self
@@ -125,15 +137,18 @@ class Nodes(RemoteSequencer):
         try:
             batch = await super().submit(commands)
         except (NotLeadingError, UnavailableError):
-            self._leads = False  # until somebody does, which is looked at soon
+            self._hindered = _NONE_LEADS  # until somebody does, which is looked at soon
             raise
-        self._leads = True
+        except OtherHolderError as error:
+            self._hindered = str(error)
+            raise
+        self._hindered = None
         return batch
 
     def watched_by(self, alerts: Alerts) -> None:
         """Have `alerts` tell of nodes that are away, and of a time in which none leads."""
         alerts.watch(
-            "sequencer of the exchange", lambda: None if self._leads else "no node leads: no order is taken",
+            "sequencer of the exchange", lambda: self._hindered,
             todo="See that both nodes and the witness run and reach each other; their logs say what they wait for.",
             unready=True,
         )  # fmt: skip
@@ -148,31 +163,46 @@ class Nodes(RemoteSequencer):
 
     async def _wait(self) -> None:
         until_s = world.monotonic() + self._wait_s
-        told = ""
-        while True:
-            found = await self.look()
-            if any(each.state == "leads" for each in found):
-                break
+        told = ("", "")
+        while (hindered := await self._hinders(found := await self.look())) is not None:
             if world.monotonic() >= until_s:
-                raise NoLeaderError(_said(found), self._wait_s)
-            if told != (told := _said(found)):
-                _log.warning("waits for a node that leads", nodes=told)
+                raise hindered
+            if told != (told := (_said(found), getattr(hindered, "holder", ""))):
+                _log.warning("waits for a node that leads", nodes=told[0], held_by=told[1])
             await asyncio.sleep(_AGAIN_S)
         _log.info("commands are kept by nodes", nodes=_said(found), last=self.last)
+
+    async def _hinders(self, found: list[Looked]) -> NoLeaderError | OtherHolderError | None:
+        """Hold who leads; return why that cannot be: an exchange whose machine has vanished holds some seconds more."""
+        if any(each.state == "leads" for each in found):
+            try:
+                await self.hold()
+            except OtherHolderError as error:
+                return error
+            except (NotLeadingError, UnavailableError):
+                pass  # it has just stopped
+            else:
+                return None
+        return NoLeaderError(_said(found), self._wait_s)
 
     async def _look_on(self) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
             self._away = {each for each in self._nodes if not await self._is_there(each)}
-            if not self._leads:
-                self._leads = any(each.state == "leads" for each in await self.look())
+            try:
+                await self.hold()
+            except (NotLeadingError, UnavailableError):
+                self._hindered = _NONE_LEADS
+            except OtherHolderError as error:
+                self._hindered = str(error)
+            else:
+                self._hindered = None
 
     async def _is_there(self, address: str) -> bool:
         try:
-            link = await self._ways.connect(address)
-        except OSError:
+            await self._asked(address, Say.BEAT, ANSWER_S)
+        except (OSError, TimeoutError):
             return False
-        link.close()
         return True
 
 

@@ -18,6 +18,8 @@ __all__ = ["main"]
 
 _AGAIN_S: Final = 3.0
 """Seconds until one that ended is started again: long enough to see the other take over."""
+_END_S: Final = 5.0
+"""Seconds that each may take to end when it is told to."""
 _MODULE: Final = "archstone.systems.exchange.node"
 
 
@@ -67,10 +69,19 @@ async def _keep(name: str, options: list[str]) -> None:
             code = await process.wait()
         finally:
             if process.returncode is None:
-                process.terminate()
-                await process.wait()
+                await _end(process)
         _say(f"{name} has ended with {code}, and is started again")
         await asyncio.sleep(_AGAIN_S)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    process.terminate()
+    try:
+        async with asyncio.timeout(_END_S):
+            await process.wait()
+    except TimeoutError:  # it hangs, or was stopped to see what happens
+        process.kill()
+        await process.wait()
 
 
 def _say(text: str) -> None:

@@ -10,7 +10,9 @@ import numpy as np
 from archstone.errors import RejectedError
 from archstone.systems.exchange.matching import COMMAND, Commands
 from archstone.systems.exchange.sequencer.errors import FrameTooLargeError, NotLeadingError, SequencerFullError
+from archstone.systems.exchange.sequencer.holder import Holder
 from archstone.systems.exchange.sequencer.intake import Waiting
+from archstone.systems.exchange.sequencer.leading import Leading
 from archstone.systems.exchange.sequencer.network import Link, Message, Say, in_pieces
 from archstone.systems.exchange.sequencer.port import Batch
 from archstone.systems.exchange.sequencer.replica import Replica
@@ -21,6 +23,10 @@ __all__ = ["serve_client"]
 class Door(Protocol):
     """What a node lets clients at."""
 
+    holder: Holder
+
+    @property
+    def leading(self) -> Leading | None: ...
     @property
     def replica(self) -> Replica: ...
     def look(self) -> dict[str, object]: ...
@@ -32,19 +38,33 @@ async def serve_client(door: Door, link: Link, message: Message) -> None:
     if message.kind is Say.STREAM:
         await _stream(door, link, message.sequence)
         return
-    while True:
-        if message.kind is Say.SUBMIT:
+    try:
+        while True:
+            await _answer(door, link, message)
+            await link.drain()
+            message = await link.receive()
+    finally:
+        door.holder.leave(link)
+
+
+async def _answer(door: Door, link: Link, message: Message) -> None:
+    match message.kind:
+        case Say.SUBMIT:
             _submit(door, link, message)
-        elif message.kind is Say.LOOK:
+        case Say.BEAT:
+            link.send(message)
+        case Say.HOLD:
+            _hold(door, link, message)
+        case Say.LOOK:
             done, epoch = door.replica.done.sequence, door.replica.log.end.epoch
             link.send(Message(Say.STATE, epoch, done, body=json.dumps(door.look()).encode()))
-        elif message.kind is Say.DUMP:
+        case Say.DUMP:
             dumped = Message(Say.DUMPED, sequence=door.replica.done.sequence, body=door.replica.venue.dump())
             for piece in in_pieces(dumped):
                 link.send(piece)
                 await link.drain()
-        await link.drain()
-        message = await link.receive()
+        case _:
+            pass
 
 
 async def _stream(door: Door, link: Link, after: int) -> None:
@@ -58,7 +78,22 @@ async def _stream(door: Door, link: Link, after: int) -> None:
         link.send(Message(Say.UNKNOWN, body=str(error).encode()))
 
 
+def _hold(door: Door, link: Link, message: Message) -> None:
+    if door.leading is None:
+        link.send(_refusal(message.serial, NotLeadingError("", "")))
+        return
+    door.holder.take(link, message.body.decode())
+    _tell_holder(door, link, message.serial)
+
+
+def _tell_holder(door: Door, link: Link, serial: int) -> None:
+    link.send(Message(Say.HOLDER, serial=serial, body=door.holder.name.encode()))
+
+
 def _submit(door: Door, link: Link, message: Message) -> None:
+    if door.leading is not None and not door.holder.admits(link):
+        _tell_holder(door, link, message.serial)
+        return
     try:
         waiting = door.put(np.frombuffer(message.body, COMMAND))
     except (RejectedError, FrameTooLargeError, ValueError) as error:

@@ -8,6 +8,7 @@ __all__ = [
     "LogDamagedError",
     "LogsDifferError",
     "NotLeadingError",
+    "OtherHolderError",
     "SequencerFullError",
     "UnavailableError",
     "VenueDiffersError",
@@ -43,6 +44,22 @@ class NotLeadingError(RejectedError, code="exchange.not-leading", status=503):
     def __str__(self) -> str:
         other = f"ask node {self.leader!r}" if self.leader else "ask the other node, or again in 0.1 s"
         return f"node {self.node!r} does not lead: nothing has happened, {other}"
+
+
+class OtherHolderError(RejectedError, code="exchange.other-holder", status=503):
+    """Another process submits to these nodes, and is to be alone. Nothing has happened."""
+
+    def __init__(self, holder: str) -> None:
+        super().__init__(holder)
+        self.holder = holder
+        """How that one calls itself."""
+        self.retry_after_s = 2.0
+
+    def __str__(self) -> str:
+        return (
+            f"another exchange trades on these nodes, {self.holder}: nothing has happened; two would give out the same "
+            "numbers of accounts: stop that one, or give this one nodes of its own"
+        )
 
 
 class UnavailableError(BackendError, code="exchange.unavailable", status=503):
@@ -84,7 +101,8 @@ class LogDamagedError(BackendError, code="exchange.log-damaged", status=500):
     def __str__(self) -> str:
         return (
             f"command log {self.file}, byte {self.offset}: {self.problem}: nothing was changed; "
-            "where another node leads, empty this node's folder and let it follow; alone, put back a copy of the folder"
+            "where another node leads, empty this node's folder and let it follow; alone, put back a copy of it "
+            "or, after a loss of power with acknowledge_before_fsync, see docs/errors/exchange.log-damaged.md"
         )
 
 

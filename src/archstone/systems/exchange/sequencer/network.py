@@ -20,6 +20,7 @@ A message is a header of 40 bytes and a body; all numbers little-endian:
     START     leader, standby       leader's       -                 -             the mark to go on from, 28 bytes
     FRAME     leader, standby       leader's       what is done      -             a frame of `frames`
     BEAT      leader, standby       leader's       what is done      -             -
+    BEAT      client, node, client  -              -                 -             -; each is answered by another
     HELD      standby, leader       of the frame   its last command  -             -
     SUBMIT    client, node          -              -                 of the ask    commands, 64 bytes each
     DONE      node, client          time, ns       first command     of the ask    events, 64 bytes each
@@ -33,8 +34,11 @@ A message is a header of 40 bytes and a body; all numbers little-endian:
     DUMP      client, node          -              -                 -             -
     DUMPED    node, client          -              what is done      -             the venue as it is then
     PIECE     node, client          -              -                 -             the first part of one that is longer
+    HOLD      client, node          -              -                 of the ask    who wants to submit alone, UTF-8
+    HOLDER    node, client          -              -                 of the ask    who does, it or another one, UTF-8
+    FULL      node, whoever         -              -                 -             why it is not heard, UTF-8
 
-A body of more than 16 MiB, such as the events of a large batch, comes in several PIECE and then the message itself with
+A body of more than 1 MiB, such as the events of a large batch, comes in several PIECE and then the message itself with
 the rest. A node is named by its name and the id of its folder: `identity` of `grant`.
 """
 
@@ -51,6 +55,7 @@ __all__ = [
     "Listener",
     "Message",
     "Network",
+    "Receives",
     "Say",
     "Serve",
     "check_speaker",
@@ -63,6 +68,8 @@ __all__ = [
 MESSAGE_BYTES: Final = 40
 MAX_BODY_BYTES: Final = 16 << 20
 _MAX_WHOLE_BYTES: Final = 1 << 30
+_PIECE_BYTES: Final = 1 << 20
+"""So that who waits for a long one hears something meanwhile."""
 _HEADER: Final = struct.Struct("<BxxxIQQQ4xI")
 
 
@@ -90,6 +97,9 @@ class Say(IntEnum):
     PIECE = 25
     DUMP = 26
     DUMPED = 27
+    HOLD = 28
+    HOLDER = 29
+    FULL = 30
 
 
 _KINDS: Final = frozenset(int(kind) for kind in Say)
@@ -175,13 +185,21 @@ class Link(Protocol):
 def in_pieces(message: Message) -> Iterator[Message]:
     """Give what to send, one right after the other, so that `receive_whole` returns a message of any length."""
     begin, size = 0, len(message.body)
-    while size - begin > MAX_BODY_BYTES:
-        yield Message(Say.PIECE, body=message.body[begin : begin + MAX_BODY_BYTES])
-        begin += MAX_BODY_BYTES
+    while size - begin > _PIECE_BYTES:
+        yield Message(Say.PIECE, body=message.body[begin : begin + _PIECE_BYTES])
+        begin += _PIECE_BYTES
     yield message._replace(body=message.body[begin:]) if begin else message
 
 
-async def receive_whole(link: Link) -> Message:
+class Receives(Protocol):
+    """What `receive_whole` needs of a link."""
+
+    async def receive(self) -> Message:
+        """Wait for the next message; see `Link`."""
+        ...
+
+
+async def receive_whole(link: Receives) -> Message:
     """Wait for the next message, in however many pieces it comes.
 
     Raises:

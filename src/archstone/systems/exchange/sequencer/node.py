@@ -29,6 +29,7 @@ from archstone.systems.exchange.sequencer.durable import sync_now_and_then
 from archstone.systems.exchange.sequencer.errors import NotLeadingError
 from archstone.systems.exchange.sequencer.following import FencedError, follow_leader, followed
 from archstone.systems.exchange.sequencer.grant import Ask, Asked, identity, name_of
+from archstone.systems.exchange.sequencer.holder import Holder
 from archstone.systems.exchange.sequencer.intake import Intake, Waiting
 from archstone.systems.exchange.sequencer.leading import Leading
 from archstone.systems.exchange.sequencer.network import Link, Listener, Message, Network, Say, check_speaker
@@ -94,6 +95,8 @@ class Node:
         self.name = place.name
         self.settings = settings or SequencerSettings()
         self.replica = Replica(folder, venue, self.settings)
+        self.holder = Holder()
+        """Whose commands alone are taken."""
         self._place, self._network = place, network
         self._eager = eager
         self._times = times or NodeSettings()
@@ -103,7 +106,7 @@ class Node:
         self._leader = ""
         self._refused_after = -1
         self._listener: Listener | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._living: asyncio.Task[None] | None = None
 
     @property
     def leading(self) -> Leading | None:
@@ -122,9 +125,7 @@ class Node:
         except BaseException:
             self.replica.close()
             raise
-        if self.settings.acknowledge_before_fsync:
-            self._tasks.append(asyncio.create_task(sync_now_and_then(self.replica)))
-        self._tasks.append(asyncio.create_task(self._live(), name=f"node {self.name}"))
+        self._living = asyncio.create_task(self._live(), name=f"node {self.name}")
         relaxed = self.settings.acknowledge_before_fsync
         _log.info("node open", node=self.name, after=self.replica.log.end.sequence, acknowledge_before_fsync=relaxed)
         return self
@@ -133,9 +134,9 @@ class Node:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Stop at once, as a crash would, but with all that was appended on disk."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        assert self._living is not None
+        self._living.cancel()
+        await asyncio.gather(self._living, return_exceptions=True)
         if self._listener is not None:
             await self._listener.close()
         self._asking.close()
@@ -149,7 +150,8 @@ class Node:
         Raises:
             LogBrokenError, LogsDifferError, VenueDiffersError: Why.
         """
-        await asyncio.shield(self._tasks[-1])
+        assert self._living is not None
+        await asyncio.shield(self._living)
 
     async def submit(self, commands: Commands) -> Batch:
         """Have commands done; see `Sequencer.submit`.
@@ -187,7 +189,10 @@ class Node:
     async def _live(self) -> None:
         """Lead when the witness says so, else follow whoever leads, for ever."""
         try:
-            await self._lead_or_follow()
+            async with asyncio.TaskGroup() as tasks:
+                if self.settings.acknowledge_before_fsync:
+                    tasks.create_task(sync_now_and_then(self.replica))
+                tasks.create_task(self._lead_or_follow())
         except Exception as error:
             why = _cause(error)
             _log.error("node cannot go on", node=self.name, exc_info=why)
@@ -277,5 +282,6 @@ class Node:
 
 def _cause(error: Exception) -> Exception:
     """Return the error itself where tasks that ran together have failed."""
-    failed = cast("tuple[Exception, ...]", getattr(error, "exceptions", ()))  # of a group
-    return failed[0] if failed else error
+    while failed := cast("tuple[Exception, ...]", getattr(error, "exceptions", ())):  # of a group
+        error = failed[0]
+    return error

@@ -18,10 +18,12 @@ from archstone.systems.exchange.matching import COMMAND, EVENT, Commands
 from archstone.systems.exchange.sequencer.errors import (
     FrameTooLargeError,
     NotLeadingError,
+    OtherHolderError,
     SequencerFullError,
     UnavailableError,
 )
 from archstone.systems.exchange.sequencer.frames import MAX_COMMANDS
+from archstone.systems.exchange.sequencer.grant import identity, name_of
 from archstone.systems.exchange.sequencer.network import Link, Message, Network, Say, receive_whole
 from archstone.systems.exchange.sequencer.port import Batch, Dump
 
@@ -29,6 +31,9 @@ __all__ = ["Looked", "RemoteSequencer"]
 
 _PAUSE_S: Final = 0.05
 _DUMP_S: Final = 30.0
+_BEAT_S: Final = 0.25
+_MISSED: Final = 4
+"""Signs of life that a node owes, each after `_BEAT_S`, when it is taken for dead: its machine may be, or it hangs."""
 
 
 class Looked(NamedTuple):
@@ -47,32 +52,55 @@ class _Line:
     def __init__(self, link: Link) -> None:
         self.link = link
         self.waiting: dict[int, asyncio.Future[Message]] = {}
+        self.holds = False
+        """Whether the node has said that it takes commands over this one alone."""
+        self.heard = False
+        """Whether the node has ever said anything."""
+        self.silent = False
+        """Whether it has ended since the node gave no sign of life."""
         self.listening = asyncio.create_task(self._listen())
         self._serial = 0
+        self._quiet = 0
 
-    async def ask(self, commands: Commands) -> Message:
+    async def ask(self, kind: Say, body: bytes) -> Message:
         self._serial += 1
         serial = self._serial
         answer = self.waiting[serial] = asyncio.get_running_loop().create_future()
         try:
-            self.link.send(Message(Say.SUBMIT, serial=serial, body=commands.tobytes()))
+            self.link.send(Message(kind, serial=serial, body=body))
             return await answer
         finally:
             self.waiting.pop(serial, None)
 
+    async def receive(self) -> Message:
+        """Hear something, be it a piece of an answer: the node lives."""
+        message = await self.link.receive()
+        self.heard, self._quiet = True, 0
+        return message
+
     async def _listen(self) -> None:
+        beating, why = asyncio.create_task(self._beat()), "the connection to the node has ended"
         try:
             while True:
-                message = await receive_whole(self.link)
+                message = await receive_whole(self)
                 if (answer := self.waiting.get(message.serial)) is not None and not answer.done():
                     answer.set_result(message)
-        except ConnectionError:
-            pass
+        except ConnectionError as error:
+            why = f"the node gave no sign of life for {_MISSED * _BEAT_S:g} s" if self.silent else str(error) or why
         finally:
+            beating.cancel()
             self.link.close()
             for answer in self.waiting.values():
                 if not answer.done():
-                    answer.set_exception(UnavailableError("the connection to the node has ended"))
+                    answer.set_exception(UnavailableError(why))
+
+    async def _beat(self) -> None:
+        while self._quiet < _MISSED:
+            self._quiet += 1
+            self.link.send(Message(Say.BEAT))
+            await asyncio.sleep(_BEAT_S)
+        self.silent = True
+        self.link.close()
 
 
 class _Stream:
@@ -90,7 +118,9 @@ class _GoneError(LookupError):
 class RemoteSequencer:
     """See `Sequencer`. What was sent when a connection ended has `UnavailableError`: it is not sent again."""
 
-    def __init__(self, network: Network, addresses: Sequence[str], *, patience_s: float = 2.0) -> None:
+    def __init__(
+        self, network: Network, addresses: Sequence[str], *, patience_s: float = 2.0, holder: str = ""
+    ) -> None:
         """Name the nodes; nothing is connected yet.
 
         Args:
@@ -98,12 +128,14 @@ class RemoteSequencer:
             addresses: Of the nodes that keep commands.
             patience_s: How long to look for who leads before `submit` is refused; and how long a stream may lack what
                 is known to be kept before it is taken from the other node.
+            holder: How this process calls itself, to submit alone: see `hold`. Empty: beside others that do so too.
         """
         self._network = network
         self._addresses = tuple(addresses)
         self._at = 0
         """Which of them `submit` asks next."""
         self._patience_s = patience_s
+        self._holder = identity(holder, world.secret_bytes(8).hex()) if holder else ""
         self._last = 0
         self._line: _Line | None = None
         self._turn = asyncio.Lock()
@@ -124,16 +156,38 @@ class RemoteSequencer:
         return self._last
 
     async def submit(self, commands: Commands) -> Batch:
-        """Have commands done by who leads; see `Sequencer.submit`."""
+        """Have commands done by who leads; see `Sequencer.submit`.
+
+        Raises:
+            OtherHolderError: Another process submits, and is to be alone. Nothing has happened.
+        """
         if len(commands) > MAX_COMMANDS:
             raise FrameTooLargeError(len(commands), MAX_COMMANDS)
+        batch = _batch(await self._led(Say.SUBMIT, commands.tobytes()), commands)
+        self._last = max(self._last, batch.last)
+        return batch
+
+    async def hold(self) -> None:
+        """Be who alone submits, from now on and for as long as the connection to who leads is there.
+
+        Whoever else submits, or wants to hold too, has `OtherHolderError`. A new connection holds before it is used;
+        call this now and then, or nobody holds from the end of one until something is submitted.
+
+        Raises:
+            OtherHolderError: Another process does already.
+            NotLeadingError, UnavailableError: Nobody leads.
+        """
+        await self._led(Say.HOLD, self._holder.encode())
+
+    async def _led(self, kind: Say, body: bytes) -> Message:
+        """Return what who leads answers."""
         until_s = world.monotonic() + self._patience_s
         while (line := await self._connected(until_s)) is not None:
-            message = await line.ask(commands)
+            message = await line.ask(kind, body)
+            if message.kind is Say.HOLDER:
+                self._check_holder(message)
             if message.kind is not Say.REJECTED or message.epoch:
-                batch = _batch(message, commands)
-                self._last = max(self._last, batch.last)
-                return batch
+                return message
             await self._turn_away(line)
         raise NotLeadingError(" or ".join(self._addresses), "")
 
@@ -220,16 +274,41 @@ class RemoteSequencer:
                 stream.link.close()
 
     async def _connected(self, until_s: float) -> _Line | None:
-        """Return a connection to a node that may lead; None: not in time."""
+        """Return a connection to a node that may lead, and may be used; None: not in time."""
         async with self._turn:
             while world.monotonic() < until_s:
-                if self._line is not None and not self._line.listening.done():
+                if self._line is None or self._line.listening.done():
+                    await self._connect()
+                elif not self._holder or self._line.holds or await self._holds(self._line):
                     return self._line
-                try:
-                    self._line = _Line(await self._network.connect(self._addresses[self._at]))
-                except OSError:
+                else:
+                    await self._hang_up()
                     await self._turn_on()
         return None
+
+    async def _connect(self) -> None:
+        if self._line is not None and (self._line.silent or not self._line.heard):
+            await self._turn_on()  # its system, or a proxy before it, takes connections, and that is all
+        try:
+            self._line = _Line(await self._network.connect(self._addresses[self._at]))
+        except OSError:
+            await self._turn_on()
+
+    async def _holds(self, line: _Line) -> bool:
+        """Hold over a new connection; return whether its node leads. OtherHolderError: another one holds."""
+        try:
+            answer = await line.ask(Say.HOLD, self._holder.encode())
+        except UnavailableError:
+            return False
+        if answer.kind is not Say.HOLDER:
+            return False
+        self._check_holder(answer)
+        line.holds = True
+        return True
+
+    def _check_holder(self, answer: Message) -> None:
+        if (holder := answer.body.decode(errors="replace")) != self._holder:
+            raise OtherHolderError(name_of(holder))
 
     async def _turn_away(self, line: _Line) -> None:
         """Try the other node next: this one does not lead."""

@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 from contextlib import suppress
+from math import isfinite
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -51,7 +52,12 @@ class Witness:
             lease_s: How long a leader may lead after it has asked. Above 0.
             epoch: To begin after: the last one of a log that is there already. Only a node with such a log can be the
                 first to lead. 0: there is none.
+
+        Raises:
+            ConfigError: It cannot be so.
         """
+        if not lease_s > 0 or not isfinite(lease_s) or epoch < 0:
+            raise ConfigError(f"a witness of lease_s={lease_s}, epoch={epoch}: above 0 and finite, and at least 0")
         self.folder = folder
         self.grant = Grant(epoch=epoch)
         self._network, self._address = network, listen
