@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from pipes import Pipes
 
 import numpy as np
@@ -11,6 +12,8 @@ from orders import sell
 from plain import PlainVenue, opened, rows
 
 from archstone.errors import DeniedError, RejectedError
+from archstone.security.authority import Authority
+from archstone.security.mtls import Identity
 from archstone.systems.exchange.entry import REPORT, Position, Report, Reports, reports_of
 from archstone.systems.exchange.entry.binary import (
     BinaryServer,
@@ -368,6 +371,34 @@ async def test_one_connection_too_many_is_told_so() -> None:
         await stage.pipes.connect(lambda: protocol)
         await asyncio.sleep(0.1)
         assert [each.reason for each in protocol.told] == [Fault.FULL]
+
+
+@pytest.mark.real_time
+async def test_connections_whose_tls_fails_take_no_place_for_good(tmp_path: Path) -> None:
+    authority = Authority.create("exchange.internal")
+    for name in ("a", "b"):
+        authority.give(name, tmp_path / name)
+    here, there = (Identity(tmp_path / name, domain="exchange.internal") for name in ("a", "b"))
+    async with (
+        Reports(Slow()) as reports,
+        BinaryServer(
+            reports._sequencer,
+            reports,
+            identify,
+            port=0,
+            ssl=here.server(),
+            bounds=Bounds(connections=1, logon_s=0.1),  # type: ignore[arg-type]
+        ) as server,
+    ):
+        reader, stranger = await asyncio.open_connection("127.0.0.1", server.port)
+        stranger.write(b"hello\r\n")
+        await reader.read()
+        stranger.close()
+        assert server.is_full
+        await asyncio.sleep(0.2)
+        assert not server.is_full
+        async with EntryClient("ann", over_tcp("127.0.0.1", server.port, ssl=there.client())) as client:
+            assert client.account == ACCOUNTS["ann"]
 
 
 FAULTY = {

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from tally import Tally, orders
 
-from archstone import world
+from archstone import disk, world
 from archstone.systems.exchange.matching import Reason, Told
 from archstone.systems.exchange.sequencer import (
     Batch,
@@ -28,7 +28,6 @@ from archstone.systems.exchange.sequencer import (
     SequencerSettings,
     UnavailableError,
     VenueDiffersError,
-    disk,
 )
 from archstone.systems.exchange.sequencer.snapshots import Snapshot
 
@@ -244,7 +243,7 @@ async def test_a_disk_that_fails_leaves_nobody_in_the_dark(tmp_path: Path, monke
         def refuse(_: int) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("archstone.systems.exchange.sequencer.disk.sync", refuse)
+        monkeypatch.setattr("archstone.disk.sync", refuse)
         with pytest.raises(UnavailableError, match="No space left on device"):
             await it.submit(orders(2))
         with pytest.raises(NotLeadingError):
@@ -435,27 +434,13 @@ async def test_after_a_loss_of_power_the_log_is_cut_by_hand_where_the_refusal_sa
         assert (await again.submit(orders(6))).events["kind"].tolist() == [Told.ACCEPTED]
 
 
-async def test_a_file_that_does_not_fit_leaves_no_half_of_it_on_the_disk_that_is_full(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    disk.put(tmp_path / "kept", b"old")
-
-    def refuse(_: int) -> None:
-        raise OSError(ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(disk, "sync", refuse)
-    with pytest.raises(OSError, match="No space left"):
-        disk.put(tmp_path / "kept", b"new")
-    assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [("kept", b"old")]
-
-
 async def test_a_disk_that_refuses_at_the_start_is_told_as_such(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(_: int) -> None:
+    def refuse(*_: object) -> None:
         raise OSError(ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(disk, "sync", refuse)
+    monkeypatch.setattr(disk, "put", refuse)
     with pytest.raises(LogBrokenError, match=r"No space left on device: .*mend the disk"):
         await sequencer(tmp_path).__aenter__()
     monkeypatch.undo()

@@ -1,4 +1,4 @@
-"""What a database must know about its file: its path, and whether it lies on a network disk."""
+"""Which file a URL names, and whether a database may lie there."""
 
 from pathlib import Path
 from typing import Final

@@ -14,11 +14,9 @@ from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Final, Protocol
 
-from archstone import world
-from archstone.data import measured_sync_s
+from archstone import disk, world
 from archstone.observability import get_logger
 from archstone.systems.exchange.matching import Commands
-from archstone.systems.exchange.sequencer import disk
 from archstone.systems.exchange.sequencer.errors import (
     FolderTakenError,
     LogDamagedError,
@@ -96,7 +94,7 @@ class Replica:
             LogBrokenError: The disk refused.
         """
         with self._disk():
-            disk.make(self.folder)
+            disk.make_folder(self.folder)
             self._lock()
             try:
                 self._identify()
@@ -295,7 +293,7 @@ class Replica:
 
     def _identify(self) -> None:
         """Take the folder's id; make another one where there is no log."""
-        disk.remove(self.folder)
+        disk.remove_unfinished(self.folder)
         path = self.folder / _ID
         if not path.exists() or not self.log.exists():
             # Before the log: else one that is empty could pass, after a crash, for the one that was there.
@@ -375,7 +373,7 @@ class Replica:
     def _choose_thread(self) -> None:
         wanted = self.settings.sync_in_thread
         if wanted is None:
-            wanted = measured_sync_s(self.folder, world.clock(), sync=disk.sync) > _SLOW_SYNC_S
+            wanted = disk.measured_sync_s(self.folder, growing=True) > _SLOW_SYNC_S
         if wanted:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="exchange-log")
 

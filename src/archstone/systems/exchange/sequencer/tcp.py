@@ -21,7 +21,8 @@ from typing import Final
 from archstone import world
 from archstone.errors import ConfigError, DeniedError
 from archstone.observability import get_logger
-from archstone.systems.exchange.sequencer.address import Address, check_other
+from archstone.sockets import check_other
+from archstone.systems.exchange.sequencer.address import Address
 from archstone.systems.exchange.sequencer.network import Link, Message, Say, Serve
 from archstone.systems.exchange.sequencer.tcp_link import FAREWELL_S, TcpLink, Tls
 

@@ -42,8 +42,11 @@ class Wire(asyncio.BufferedProtocol):
     # What the transport calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Begin; nothing, if it has been given up by then."""
         self._transport = cast("asyncio.Transport", transport)
+        if self.is_closed:
+            self._transport.abort()
+            return
         self._transport.set_write_buffer_limits(high=min(_READ_BYTES, self._unsent_bytes // 4))
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -124,14 +127,19 @@ class Wire(asyncio.BufferedProtocol):
         self.send(said(kind, **fields))
 
     def close(self, fault: Fault) -> None:
-        """Say BYE and why, and close; at once if it does not read."""
-        if self.is_closed or self._transport is None:
+        """Say BYE and why, and close; at once if it does not read.
+
+        A connection that never came about, such as one whose TLS failed, is over by this alone: nobody tells its end.
+        """
+        if self.is_closed:
             return
         if fault != Fault.SLOW:
             self.say(Say.BYE, reason=fault)
         self.is_closed = True
         self._stop_timer()
         self._lost()
+        if self._transport is None:
+            return
         if fault == Fault.SLOW:
             self._transport.abort()
             return

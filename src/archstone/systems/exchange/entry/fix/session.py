@@ -99,8 +99,10 @@ class FixSession(Session, asyncio.Protocol):
     # What the transport calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Begin; nothing, if it is one too many."""
         self._transport = cast("asyncio.Transport", transport)
+        if self._is_closed:
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Read what has come."""
@@ -180,6 +182,7 @@ class FixSession(Session, asyncio.Protocol):
         for each in self._early:
             self._come(each)
         self._early.clear()
+        self._gate()
 
     def _tell_missed(self, kept: Kept) -> None:
         reports = self._server.reports
@@ -272,6 +275,7 @@ class FixSession(Session, asyncio.Protocol):
         if not self._is_open:
             if self._logon.done():
                 self._early.append(message)
+                self._gate()
             elif message.kind == "A":
                 self._logon.set_result(message)
             else:
@@ -378,7 +382,7 @@ class FixSession(Session, asyncio.Protocol):
     def _gate(self) -> None:
         if self._transport is None or self._transport.is_closing():
             return
-        if len(self._waiting) >= self._server.rules.unacknowledged:
+        if len(self._waiting) + len(self._early) >= self._server.rules.unacknowledged:
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()
