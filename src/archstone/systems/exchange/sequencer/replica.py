@@ -81,6 +81,7 @@ class Replica:
         self._thread: ThreadPoolExecutor | None = None
         self._owner: int | None = None
         self._appended = self._synced = 0
+        self._whole = True
         self._syncing = asyncio.Lock()
         self._snapshotting: asyncio.Task[None] | None = None
 
@@ -127,7 +128,9 @@ class Replica:
 
     def append(self, frame: Frame) -> None:
         """Put a frame into the log. It is held when `sync` has returned."""
+        self._whole = False  # a write that fails leaves a torn frame, and that is no end for a log to be closed with
         self.log.append(frame)
+        self._whole = True
         self._held.append(frame)
         self._appended += 1
 
@@ -234,9 +237,8 @@ class Replica:
         await self.sync_now()
         if self._snapshotting is not None:
             await asyncio.wait([self._snapshotting])
-        # It refuses after a write that failed: the torn frame which that left is no end for a log to be closed with.
-        self.log.sync()
-        self.log.seal()
+        if self._whole:
+            self.log.seal()
 
     async def _finish(self, snapshot: Snapshot, before: asyncio.Task[None] | None) -> None:
         """Write a snapshot after the one before, and let go of the files of the log that nobody needs any more."""
