@@ -249,7 +249,7 @@ async def test_an_exchange_whose_nodes_are_not_there_says_so_and_ends(tmp_path: 
 
 async def test_one_of_the_three_that_hangs_does_not_keep_the_command_from_ending(trio: Trio) -> None:
     await trio.leader()
-    os.kill(trio.pids["w"], signal.SIGSTOP)
+    os.kill(trio.pids["witness"], signal.SIGSTOP)
 
 
 async def test_a_leader_that_hangs_is_left_for_the_other_node(tmp_path: Path, trio: Trio) -> None:

@@ -5,6 +5,7 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from typing import Any, Final, Protocol, cast
 
 from archstone import world
@@ -56,6 +57,7 @@ class TcpLink(asyncio.Protocol):
         self._inbox: deque[Message] = deque()
         self._inbox_bytes = 0
         self._paused = False
+        self._closed = False
         self._some = asyncio.Event()
         self._writable = asyncio.Event()
         self._writable.set()
@@ -99,7 +101,8 @@ class TcpLink(asyncio.Protocol):
 
     def close(self) -> None:
         """See `Link`."""
-        if self._transport is not None:
+        if self._transport is not None and not self._closed:
+            self._closed = True  # closed twice, one under TLS cannot be aborted any more
             self._transport.close()  # what was sent before still goes out
         self._end()
 
@@ -109,10 +112,11 @@ class TcpLink(asyncio.Protocol):
         if self._transport is None:
             return
         try:
-            async with asyncio.timeout(FAREWELL_S):
-                await self.lost.wait()
-        except TimeoutError:
-            self._transport.abort()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FAREWELL_S):
+                    await self.lost.wait()
+        finally:
+            self._transport.abort()  # cancelled, too
 
     def hurry(self) -> None:
         """From now on end it when a message, be it the first one, takes too long to come whole."""
