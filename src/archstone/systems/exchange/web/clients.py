@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from archstone.context import Principal
 from archstone.services import Operation, Transport
 from archstone.systems.exchange.accounts.contract import Accounts, Browsers
+from archstone.systems.exchange.clearing import Clearing
 from archstone.systems.exchange.desk.contract import Quotes, Trading
 from archstone.systems.exchange.desk.risk import Risk
 from archstone.systems.pages import Ways
@@ -26,9 +27,10 @@ class Clients(NamedTuple):
     market: Quotes
     trading: Trading
     risk: Risk
+    clearing: Clearing
 
 
 def clients_of(routes: Sequence[tuple[Operation, Transport]]) -> Clients:
     """Return clients over `routes`, which must hold every operation of the contracts above."""
     made = Ways(routes).client
-    return Clients(made(Accounts), made(Browsers), made(Quotes), made(Trading), made(Risk))
+    return Clients(made(Accounts), made(Browsers), made(Quotes), made(Trading), made(Risk), made(Clearing))
