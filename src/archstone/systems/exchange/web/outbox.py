@@ -75,9 +75,20 @@ class Shown:
         self.floor, self._entry = floor, Entry(floor)
         self._texts: dict[str, tuple[_Known, _Known, str]] = {}
         self._histories: dict[str, _History] = {}
+        self._versions: dict[str, int] = {}
+        self._sequence = -1
+        """Of the command up to which versions are known."""
 
     def version(self, channel: str) -> int:
         """Return a number that rises with what is shown on a channel that all may see."""
+        if self._sequence != self.floor.feed.sequence:
+            self._sequence = self.floor.feed.sequence
+            self._versions.clear()
+        if channel not in self._versions:
+            self._versions[channel] = self._version(channel)
+        return self._versions[channel]
+
+    def _version(self, channel: str) -> int:
         name, _, rest = channel.partition(":")
         if name == "quotes":
             return sum(self.floor.feed.changes(each.book)[0] for each in self.floor.instruments.all)
@@ -187,7 +198,7 @@ class Outbox:
         """Take note of what the account is told."""
         self._heard += 1
         if "reports" in self.channels:
-            self.push(rows, messages=len(np.unique(rows["sequence"])))
+            self.push(rows, messages=len({*rows["sequence"].tolist()}))
 
     def tell_again(self, after: int) -> None:
         """Send the reports after a sequence, up to now."""

@@ -34,6 +34,8 @@ _ORDERS: Final = frozenset("DFGq")
 _AHEAD: Final = frozenset("25")
 """What is done even if messages before it are missing: else both sides could wait for each other."""
 _CLOSE_S: Final = 5.0
+_TURN: Final = 64
+"""Messages that are sent again before others get a turn."""
 _UNKNOWN: Final = "whether your last requests were done is not known here: log on again, and be told"
 _TEXTS: Final = {
     End.LEFT: "as you wish",
@@ -95,6 +97,7 @@ class FixSession(Session, asyncio.Protocol):
         self._heard_s = self._sent_s = world.monotonic()
         self._interval_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._again: asyncio.Task[None] | None = None
 
     # What the transport calls
 
@@ -208,6 +211,8 @@ class FixSession(Session, asyncio.Protocol):
         self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
+        if self._again is not None:
+            self._again.cancel()
         self._awake.set()
         if not self._logon.done():
             self._logon.set_result(None)
@@ -339,16 +344,25 @@ class FixSession(Session, asyncio.Protocol):
         self._kept.incoming = number
 
     def _send_again(self, first: int, last: int) -> None:
+        """Begin to send what was sent from one number to another; what was asked for before need not come any more."""
+        if self._again is not None:
+            self._again.cancel()
+        self._again = asyncio.create_task(self._sending_again(first, last), name="FIX, sent again")
+
+    async def _sending_again(self, first: int, last: int) -> None:
         kept = self._kept
         assert kept is not None
         last = min(last or kept.outgoing - 1, kept.outgoing - 1)
         gap = first
-        for number in [each for each in kept.sent if first <= each <= last]:
-            self._fill(gap, number)
-            kind, fields, at = kept.sent[number]
-            again: list[tuple[int, object]] = [*self._head(number), (43, "Y"), (122, at)]
-            self._write(encoded(kind, [*again, *fields]))
-            gap = number + 1
+        for count, number in enumerate([each for each in kept.sent if first <= each <= last], 1):
+            if (found := kept.sent.get(number)) is not None:  # else it has made room meanwhile
+                self._fill(gap, number)
+                kind, fields, at = found
+                again: list[tuple[int, object]] = [*self._head(number), (43, "Y"), (122, at)]
+                self._write(encoded(kind, [*again, *fields]))
+                gap = number + 1
+            if count % _TURN == 0:
+                await asyncio.sleep(0)  # ten thousand in one go would keep everybody else waiting
         self._fill(gap, last + 1)
 
     def _fill(self, first: int, following: int) -> None:
