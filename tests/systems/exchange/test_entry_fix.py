@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -126,37 +125,6 @@ async def test_who_sends_before_it_is_let_in_is_held_back_and_then_done() -> Non
         known.set()
         await asyncio.sleep(2)
         assert [each.get(37) for each in client.told if each.kind == "8"] == [str(each) for each in range(1, 201)]
-
-
-async def test_others_get_a_turn_while_much_is_sent_again_and_a_later_request_takes_the_place_of_one_before() -> None:
-    async with serving() as stage:
-        client = await stage.client()
-        for number in range(1, 301):
-            fields = {11: number, 55: "ARC", 54: 2, 38: 10, 40: 2, 44: "100.05", 59: 1, 60: "now"}
-            client.say("D", *fields.items())
-        await asyncio.sleep(1)
-        ((_, theirs),) = stage.pipes.ends
-        turns, write, at = 0, theirs.write, list[int]()
-
-        async def turning() -> None:
-            nonlocal turns
-            while True:
-                turns += 1
-                await asyncio.sleep(0)
-
-        theirs.write = lambda data: (at.append(turns), write(data))[1]
-        ticking = asyncio.create_task(turning())
-        before = len(client.told)
-        for _ in range(5):
-            client.say("2", (7, 1), (16, 0))
-        while len(at) < 301:
-            await asyncio.sleep(0)
-        ticking.cancel()
-        await asyncio.sleep(1)
-        assert max(Counter(at).values()) <= 2 * 64
-        again = [int(each.get(34) or 0) for each in client.told[before:] if each.get(43) == "Y"]
-        assert again[-301:] == [*range(1, 302)]
-        assert len(again) < 2 * 301
 
 
 async def test_an_order_is_accepted_traded_replaced_and_cancelled() -> None:

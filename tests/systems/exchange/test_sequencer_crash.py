@@ -17,7 +17,7 @@ from sequencer_child import SETTINGS
 from shop_process import free_port
 from tally import Tally, orders
 
-from archstone import world
+from archstone import disk, world
 from archstone.errors import RejectedError
 from archstone.systems.exchange.matching import Told
 from archstone.systems.exchange.sequencer import (
@@ -25,7 +25,6 @@ from archstone.systems.exchange.sequencer import (
     RemoteSequencer,
     TcpNetwork,
     UnavailableError,
-    disk,
     log,
     node,
     quorum,
@@ -47,7 +46,7 @@ ALONE = {
     "exchange.after_do": 20,
     "exchange.mid_segment": 2,
     "exchange.after_segment": 2,
-    "exchange.after_aside": 2,
+    disk.AFTER_ASIDE: 2,
     "exchange.after_snapshot": 2,
 }
 """Points that one node passes, and at which pass to kill it."""

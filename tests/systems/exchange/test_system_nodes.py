@@ -142,6 +142,10 @@ async def test_the_leader_dies_and_nothing_that_was_answered_is_lost(tmp_path: P
             async with websockets.connect(exchange.url.replace("http", "ws") + "/ws", additional_headers=bob) as person:
                 taken = await asked(person, "place", order={**ORDER, "side": "buy", "quantity": 3, "number": 1})
                 assert taken["order"]["status"] == "filled"
+                (waited,) = (await http.get("/engine/latency")).json()["items"]
+                assert (waited["engine"], waited["count"] >= 9) == ("Nodes", True)  # books, accounts, orders
+                page = (await http.get(f"{exchange.url}/engine")).text
+                assert "Here the engine works at the nodes" in page
                 os.kill(trio.pids[leader], signal.SIGKILL)
                 begun_s = time.monotonic()
                 second = await insisted(http, {**ORDER, "price": 10_060, "number": 2}, ann)

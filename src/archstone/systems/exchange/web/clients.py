@@ -9,6 +9,7 @@ from typing import Final, NamedTuple, TypeVar
 from archstone.context import Principal
 from archstone.services import Operation, Transport, client, operations
 from archstone.systems.exchange.accounts.contract import Accounts, Browsers
+from archstone.systems.exchange.clearing import Clearing
 from archstone.systems.exchange.desk.contract import Quotes, Trading
 from archstone.systems.exchange.desk.risk import Risk
 
@@ -27,6 +28,7 @@ class Clients(NamedTuple):
     market: Quotes
     trading: Trading
     risk: Risk
+    clearing: Clearing
 
 
 class _Routes:
@@ -47,4 +49,4 @@ def clients_of(routes: Sequence[tuple[Operation, Transport]]) -> Clients:
     def made(contract: type[C]) -> C:
         return client(contract, _Routes({each.full_name: ways[each.full_name] for each in operations(contract)}))
 
-    return Clients(made(Accounts), made(Browsers), made(Quotes), made(Trading), made(Risk))
+    return Clients(made(Accounts), made(Browsers), made(Quotes), made(Trading), made(Risk), made(Clearing))

@@ -38,14 +38,18 @@ NOTICES: Final = {
     "ended": "This order had ended already.",
     "all-canceled": "All your orders are canceled.",
     "password": "The password is changed. Other browsers and all tokens are signed out.",
+    "trial-ended": "The trial has ended. Its account is gone; another takes one click.",
     "key-ended": "The key opens nothing any more.",
     "limit": "The limit is set.",
-    "no-number": "Write a whole number, 0 or more.",
+    "no-number": "Nothing was changed: write a whole number, or an amount such as 1,000.00, of 0 or more.",
     "killed": "The account is stopped: its orders are canceled and new ones refused.",
     "released": "The account may trade again.",
     "all-killed": "Everybody is stopped: all orders are canceled and new ones refused.",
     "all-released": "Trading goes on.",
-    "moved": "Done.",
+    "halted": "It is halted: orders are refused and nothing trades, until you have it gather an auction.",
+    "auction": "It is in an auction: orders gather, and nothing trades until you let it trade.",
+    "continuous": "It trades.",
+    "closed": "It is closed: day orders have ended, and nothing trades until you open it by an auction.",
     "no-move": "That is not possible from where it is: after a halt comes an auction, then trading.",
 }
 """What a page may be told to say, by name."""
@@ -93,7 +97,9 @@ class Templates:
         )  # fmt: skip
         cast("dict[str, object]", self._environment.globals).update(asset=assets.path)
         filters = cast("dict[str, object]", self._environment.filters)
-        filters.update(money=money, signed=_signed, clock=_clock, why=_why, lasting=_lasting, many=_many)
+        filters.update(
+            money=money, signed=_signed, clock=_clock, moment=_moment, why=_why, lasting=_lasting, many=_many
+        )
 
     def page(self, template: str, values: Mapping[str, object]) -> str:
         """Return a page as HTML."""
@@ -134,6 +140,11 @@ def _many(count: int) -> str:
 def _clock(at_ns: int) -> str:
     """Return the time of day, UTC."""
     return f"{datetime.fromtimestamp(at_ns / 1e9, UTC):%H:%M:%S}"
+
+
+def _moment(at_ns: int) -> str:
+    """Return day and time of day, UTC."""
+    return f"{datetime.fromtimestamp(at_ns / 1e9, UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def _why(word: str) -> str:
