@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from desk_stage import ADMIN, Stage, exchange_running
+from desk_stage import ADMIN, Stage, exchange_running, fate_unknown
 
 from archstone.context import Principal
-from archstone.errors import ForbiddenError, NotSignedInError
+from archstone.errors import BackendError, ForbiddenError, NotSignedInError
 from archstone.security import Audits
 from archstone.services import check_contracts
 from archstone.systems.exchange.accounts import service
@@ -71,6 +71,30 @@ async def test_an_order_with_a_number_is_placed_once_however_often_it_is_sent(st
     with pytest.raises(OrderRefusedError) as refused:
         await ann.place("buy", 10, 9_000, number=5)
     assert refused.value.reason == "number"
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+async def test_who_got_no_answer_sends_again_and_learns_what_became_of_it(stage: Stage, *, is_kept: bool) -> None:
+    """As docs/exchange/desk.md says."""
+    ann, bob = await stage.trader(), await stage.trader()
+    await bob.place("buy", 3, 10_050)
+    await ann.place("buy", 1, 9_000)
+    with fate_unknown(stage.floor.sequencer, is_kept=is_kept), pytest.raises(BackendError):
+        await ann.place("sell", 10, 10_050, number=7)
+    placed = await ann.place("sell", 10, 10_050, number=7)
+    assert (placed.status, placed.filled, placed.left) == ("working", 3, 7)
+    with fate_unknown(stage.floor.sequencer, is_kept=is_kept), pytest.raises(BackendError):
+        await ann.trading.cancel(7)
+    assert (await ann.trading.cancel(7)).order.status == "canceled"
+    with fate_unknown(stage.floor.sequencer, is_kept=is_kept), pytest.raises(BackendError):
+        await ann.place("sell", 6_000, 10_050, number=8)
+    with pytest.raises(OrderRefusedError) as refused:
+        await ann.place("sell", 6_000, 10_050, number=8)
+    assert refused.value.reason == ("number" if is_kept else "quantity")
+    with pytest.raises(UnknownOrderError):
+        await ann.trading.order(8)
+    assert [each.number for each in (await ann.trading.orders(ended=True)).items] == [7]
+    assert [(each.number, each.lots) for each in (await ann.trading.fills()).items] == [(7, 3)]
 
 
 async def test_an_order_without_a_number_gets_the_next(stage: Stage) -> None:

@@ -238,8 +238,7 @@ class Board(Reader):
             if done >= _SLICE:
                 done = 0
                 await asyncio.sleep(0)
-        kept = b"\n".join(lines)
-        return _MARK % (_VERSION, zlib.crc32(kept)) + kept
+        return await asyncio.to_thread(_sealed, lines)
 
     def load(self, kept: bytes) -> None:
         """Take up what `dump` has made; see `Reader.load`."""
@@ -269,6 +268,11 @@ class Board(Reader):
             self.books[number] = Book(each.value, last, last, day=day_of(state.now_ns))
             for order in _orders_of(each, self.at_ns):
                 self.orders[order.id] = self.accounts[order_of(order.id)[0]].live[order.number] = order
+
+
+def _sealed(lines: list[bytes]) -> bytes:
+    kept = b"\n".join(lines)
+    return _MARK % (_VERSION, zlib.crc32(kept)) + kept
 
 
 def _account_of(found: accounts.Account, markets: Mapping[int, market.Market]) -> Account:

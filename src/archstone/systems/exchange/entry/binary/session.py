@@ -237,7 +237,7 @@ class BinarySession(Session):
         self._awake.clear()
         if self.wire.is_closed or not self._waiting:
             return
-        rows = self._waiting[0] if len(self._waiting) == 1 else np.concatenate(self._waiting)
+        rows = self._waiting[0] if len(self._waiting) == 1 else np.frombuffer(bytearray().join(self._waiting), COMMAND)
         self._waiting.clear()
         if len(rows) > _TOGETHER:
             self._waiting.append(rows[_TOGETHER:])
