@@ -154,7 +154,7 @@ export function put(node, text, kind) {
   }
 }
 
-const states = { live: "live", out: "signed out", lost: "connection lost, trying again: prices are old" };
+const states = { live: "live", out: "signed out", lost: "connection lost, trying again: what is shown is old" };
 
 export function showState(state) {
   document.body.classList.toggle("stale", state === "lost");
