@@ -1,5 +1,6 @@
 """The exchange in a real browser: somebody comes, trades, and sees the market move."""
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -200,6 +201,35 @@ def test_who_is_signed_out_meanwhile_is_told_and_sees_the_market(trading: Device
     expect(ann.page.locator("#answer")).to_have_text("You are signed out, nothing was sent: sign in again.")
     ann.main.get_by_role("link", name="Sign in again").click()
     expect(ann.page).to_have_url(re.compile("/login"))
+
+
+def test_what_became_of_an_order_is_not_guessed_when_nobody_knows(trading: Devices) -> None:
+    """As while the leader of two nodes dies, which takes processes: here the answer is put in on its way."""
+    ann = trading()
+    said = {"text": "Trading.place: a reply of a program for programs"}
+
+    def between(socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+
+        def asked(message: str | bytes) -> None:
+            told = json.loads(message)
+            if told["op"] == "place":
+                socket.send(json.dumps({"type": "reply", "ref": told["ref"], "ok": False, **said}))
+            else:
+                server.send(message)
+
+        socket.on_message(asked)
+
+    ann.page.route_web_socket(re.compile("/ws$"), between)
+    come(ann)
+    for code, told in (
+        ("archstone.backend", "It is not known whether that was done: look at your open orders before you try again."),
+        ("archstone.rejected", "The exchange does not take this right now, and nothing was done"),
+        ("exchange.unknown-order", "Not done: Trading.place: a reply"),
+    ):
+        said["code"] = code
+        ann.click("Buy ACME")
+        expect(ann.page.locator("#answer.fault")).to_contain_text(told)
 
 
 def test_without_a_connection_prices_are_dimmed_and_nothing_is_sent(trading: Devices) -> None:
