@@ -31,7 +31,7 @@ FORMATS: Final = {
     "date": st.dates().map(str),
     "date-time": st.datetimes(timezones=st.timezones()).map(lambda at: at.isoformat()),
 }
-EXAMPLES: Final = 600
+EXAMPLES: Final = 700
 
 Request = tuple[Operation, str, dict[str, Any]]
 
