@@ -283,6 +283,7 @@ async def test_a_vendored_script_is_packed_and_may_be_kept(stage: Stage) -> None
     visitor = Visitor(stage.run.asgi)
     found = re.search(r'src="(/assets/lightweight-charts[^"]+)"', (await visitor.get("/trade/ACME")).text)
     assert found is not None
+    assert "content-encoding" not in (await visitor.get(found[1], **{"accept-encoding": "gzip;q=0"})).headers
     answer = await visitor.get(found[1], **{"accept-encoding": "gzip"})
     assert answer.headers["content-encoding"] == "gzip"
     assert "immutable" in answer.headers["cache-control"]

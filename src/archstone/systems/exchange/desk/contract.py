@@ -1,6 +1,8 @@
 """What the desk promises to people and their programs: the market to everybody, trading to whoever has an account.
 
 Prices are whole ticks, quantities whole lots, money whole cents; `/instruments` says what a tick and a lot are.
+
+One thing above 400 lines: what is said on one interface, its fields one by one.
 """
 
 from typing import Annotated

@@ -3,21 +3,18 @@
 The Content-Security-Policy allows what comes from the exchange itself and nothing that stands in the page.
 """
 
-import gzip
-import hashlib
-import mimetypes
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Final, NamedTuple, cast
+from typing import Final, cast
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from archstone.gateway import Response
 from archstone.systems.exchange.desk.words import REASONS
 from archstone.systems.exchange.instruments import money
 from archstone.systems.exchange.matching import Reason
+from archstone.systems.pages import Assets
 
 __all__ = ["NOTICES", "PAGE_HEADERS", "assets", "templates"]
 
@@ -54,37 +51,6 @@ NOTICES: Final = {
 }
 """What a page may be told to say, by name."""
 _HERE: Final = Path(__file__).parent
-_WORTH_PACKING: Final = 1_000
-
-
-class _Asset(NamedTuple):
-    body: bytes
-    packed: bytes | None
-    """The same by gzip. None: it is not smaller then."""
-    type: str
-    version: str
-
-
-class Assets:
-    """The files of the folder `assets`, read once: styles, scripts, pictures."""
-
-    def __init__(self, folder: Path = _HERE / "assets") -> None:
-        self._files = {file.name: _asset(file) for file in sorted(folder.iterdir()) if file.is_file()}
-
-    def path(self, name: str) -> str:
-        """Return where a page finds the file. It changes with the file, so that a browser may keep what it has."""
-        return f"/assets/{name}?v={self._files[name].version}"
-
-    def answer(self, name: str, version: str, *, packed: bool) -> Response | None:
-        """Return the file; None: there is no such."""
-        asset = self._files.get(name)
-        if asset is None:
-            return None
-        keep = b"public, max-age=31536000, immutable" if version == asset.version else b"no-cache"
-        headers = [(b"content-type", asset.type.encode()), (b"cache-control", keep), (b"vary", b"accept-encoding")]
-        if packed and asset.packed is not None:
-            return Response(200, [*headers, (b"content-encoding", b"gzip")], asset.packed)
-        return Response(200, headers, asset.body)
 
 
 class Templates:
@@ -109,24 +75,13 @@ class Templates:
 @cache
 def assets() -> Assets:
     """Return the files, which every site of this process shares."""
-    return Assets()
+    return Assets(_HERE / "assets")
 
 
 @cache
 def templates() -> Templates:
     """Return the templates, which are compiled once for every site of this process."""
     return Templates(assets())
-
-
-def _asset(file: Path) -> _Asset:
-    body = file.read_bytes()
-    kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-    if kind.startswith("text/"):
-        kind += "; charset=utf-8"
-    packed = gzip.compress(body, compresslevel=9, mtime=0) if len(body) >= _WORTH_PACKING else body
-    return _Asset(
-        body, packed if len(packed) < len(body) else None, kind, hashlib.blake2s(body, digest_size=8).hexdigest()
-    )
 
 
 def _signed(cents: int) -> str:
