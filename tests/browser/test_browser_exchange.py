@@ -1,5 +1,6 @@
 """The exchange in a real browser: somebody comes, trades, and sees the market move."""
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -191,7 +192,7 @@ def test_who_is_signed_out_meanwhile_is_told_and_sees_the_market(trading: Device
     other = Device(ann.page.context.new_page())
     other.page.goto(ann.page.url)
     other.click("End the trial")
-    ends[0].close(code=1008)
+    ends[-1].close(code=1008)
     expect(ann.page.locator("#status")).to_have_text("signed out")
     expect(ann.page.locator("#out")).to_be_visible()
     maker.place("sell", 7, 10_777)
@@ -202,18 +203,49 @@ def test_who_is_signed_out_meanwhile_is_told_and_sees_the_market(trading: Device
     expect(ann.page).to_have_url(re.compile("/login"))
 
 
+def test_what_became_of_an_order_is_not_guessed_when_nobody_knows(trading: Devices) -> None:
+    """As while the leader of two nodes dies, which takes processes: here the answer is put in on its way."""
+    ann = trading()
+    said = {"text": "Trading.place: a reply of a program for programs"}
+
+    def between(socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+
+        def asked(message: str | bytes) -> None:
+            told = json.loads(message)
+            if told["op"] == "place":
+                socket.send(json.dumps({"type": "reply", "ref": told["ref"], "ok": False, **said}))
+            else:
+                server.send(message)
+
+        socket.on_message(asked)
+
+    ann.page.route_web_socket(re.compile("/ws$"), between)
+    come(ann)
+    for code, told in (
+        ("archstone.backend", "It is not known whether that was done: look at your open orders before you try again."),
+        ("archstone.rejected", "The exchange does not take this right now, and nothing was done"),
+        ("exchange.unknown-order", "Not done: Trading.place: a reply"),
+    ):
+        said["code"] = code
+        ann.click("Buy ACME")
+        expect(ann.page.locator("#answer.fault")).to_contain_text(told)
+
+
 def test_without_a_connection_prices_are_dimmed_and_nothing_is_sent(trading: Devices) -> None:
     ann = trading()
     ends: list[WebSocketRoute] = []
+    away: list[bool] = []
 
     def between(socket: WebSocketRoute) -> None:
-        if not ends:
+        if not away:
             socket.connect_to_server()
         ends.append(socket)
 
     ann.page.route_web_socket(re.compile("/ws$"), between)
     come(ann)
-    ends[0].close(code=1001)
+    away.append(True)
+    ends[-1].close(code=1001)
     expect(ann.page.locator("#status")).to_contain_text("connection lost")
     expect(ann.page.locator("body.stale #book")).to_be_visible()
     ann.click("Buy ACME")
@@ -260,7 +292,7 @@ def test_an_administrator_halts_and_stops(trading: Devices, exchange: ShopProces
     maker.place("sell", 3, 18_500, "COPR")
     boss = administrator(trading, exchange, "risk@example.org")
     boss.click("Halt COPR")
-    expect(boss.main.get_by_role("status")).to_contain_text("It is halted")
+    expect(boss.main.locator(".notice")).to_contain_text("It is halted")
     watcher = trading()
     watcher.open("/trade/COPR")
     expect(watcher.page.locator("#phase")).to_have_text("halted")
@@ -272,11 +304,17 @@ def test_an_administrator_halts_and_stops(trading: Devices, exchange: ShopProces
     found += faults_of(boss, "account")
     assert not found, "\n".join(found)
     boss.open("/risk")
+    expect(boss.page.locator("#status")).to_have_text("live")
+    boss.excuse("503|ERR_FAILED")
+    boss.page.route(re.compile("/risk$"), lambda route: route.abort())
+    expect(boss.page.locator("#status")).to_contain_text("connection lost")
+    boss.page.unroute(re.compile("/risk$"))
+    boss.open("/risk")
     boss.page.on("dialog", lambda dialog: dialog.accept())
     boss.click("Stop everybody")
     expect(level(watcher, "asks", "9,250.00")).to_have_count(0)
     boss.click("Let trading go on")
-    expect(boss.main.get_by_role("status")).to_have_text("Trading goes on.")
+    expect(boss.main.locator(".notice")).to_have_text("Trading goes on.")
 
 
 def test_an_administrator_holds_what_the_breaker_has_halted(
@@ -290,7 +328,7 @@ def test_an_administrator_holds_what_the_breaker_has_halted(
         other.place("buy", 1, price, "BTX")
     boss.open("/risk")
     boss.click("Hold BTX")
-    expect(boss.main.get_by_role("status")).to_contain_text("It is halted")
+    expect(boss.main.locator(".notice")).to_contain_text("It is halted")
     expect(boss.main.get_by_role("row", name="BTX").locator(".phase")).to_have_text("halted")
     boss.click("Auction BTX")
     boss.click("Trade BTX")

@@ -85,6 +85,17 @@ export class Live {
   }
 }
 
+const unknown = "It is not known whether that was done: look at your open orders before you try again.";
+const faults = {
+  "archstone.rejected": "The exchange does not take this right now, and nothing was done: try again in a moment.",
+  "archstone.backend": unknown,
+  "archstone.deadline": unknown,
+  too_fast: "Too many at once, and nothing was done: wait a moment.",
+};
+
+// What people are told of a reply that says no.
+export const faultOf = ({ code, text }) => faults[code] ?? (code === "refused" ? `Refused: ${text}.` : `Not done: ${text}.`);
+
 const whole = new Intl.NumberFormat("en-GB");
 
 const mostTicks = 2n ** 31n - 1n;
@@ -154,7 +165,7 @@ export function put(node, text, kind) {
   }
 }
 
-const states = { live: "live", out: "signed out", lost: "connection lost, trying again: prices are old" };
+const states = { live: "live", out: "signed out", lost: "connection lost, trying again: what is shown is old" };
 
 export function showState(state) {
   document.body.classList.toggle("stale", state === "lost");

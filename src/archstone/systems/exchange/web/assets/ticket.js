@@ -1,5 +1,5 @@
 // The order ticket: what is typed is checked here for comfort, and by the exchange for real.
-import { many, money } from "./live.js";
+import { faultOf, many, money } from "./live.js";
 
 export class Ticket {
   // `place` sends an order, `most` asks how many lots of one there may be; `told` says what became of an order.
@@ -115,7 +115,7 @@ export class Ticket {
       button.setAttribute("aria-disabled", "true");
       this.say("Sent, not answered yet.");
       const reply = await this.place(order);
-      this.say(reply.ok ? this.told(reply.order) : `Refused: ${reply.text}.`, !reply.ok);
+      this.say(reply.ok ? this.told(reply.order) : faultOf(reply), !reply.ok);
     } catch (error) {
       this.say(error.message, true);
     } finally {
@@ -128,7 +128,7 @@ export class Ticket {
     try {
       const reply = await this.most(this.terms());
       const lots = reply.ok ? Math.floor((reply.lots * share) / 100) : 0;
-      if (!reply.ok) this.say(reply.text, true);
+      if (!reply.ok) this.say(faultOf(reply), true);
       else if (!lots) this.say("Not one lot: the buying power does not suffice, or a limit of yours is reached.", true);
       else {
         this.field("quantity").value = String(lots);

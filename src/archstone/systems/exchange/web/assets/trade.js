@@ -1,5 +1,5 @@
 // The trading page, live: order book, trades, candles, ticket, own orders and positions.
-import { Live, Prices, changeText, clock, direction, many, money, put, showState, signed } from "./live.js";
+import { Live, Prices, changeText, clock, direction, faultOf, many, money, put, showState, signed } from "./live.js";
 import { Chart } from "./chart.js";
 import { Ticket } from "./ticket.js";
 
@@ -217,7 +217,7 @@ function told(order) {
 async function cancel(number) {
   try {
     const reply = await live.ask({ op: "cancel", number });
-    ticket.say(reply.ok ? told(reply.order) : `Not canceled: ${reply.text}.`, !reply.ok);
+    ticket.say(reply.ok ? told(reply.order) : faultOf(reply), !reply.ok);
   } catch (error) {
     ticket.say(error.message, true);
   }
@@ -228,7 +228,7 @@ async function cancelAll() {
     const reply = await live.ask({ op: "cancel_all" });
     const count = reply.ok ? reply.orders.length : 0;
     const words = count ? `${many(count)} ${count === 1 ? "order" : "orders"} canceled.` : "There was no open order to cancel.";
-    ticket.say(reply.ok ? words : `Not canceled: ${reply.text}.`, !reply.ok);
+    ticket.say(reply.ok ? words : faultOf(reply), !reply.ok);
   } catch (error) {
     ticket.say(error.message, true);
   }
