@@ -213,6 +213,54 @@ def test_every_fault_of_a_request_is_told_with_its_place() -> None:
     ]
 
 
+class Cat(BaseModel, frozen=True):
+    name: str
+
+
+class Dog(BaseModel, frozen=True):
+    name: str
+
+
+class Nameless:
+    """Metadata that has no hash."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Pets(Contract, version="1.0"):
+    """Types that equal each other, and one that cannot be looked up."""
+
+    @command("/cats", requires=ANYONE)
+    async def cats_first(self, pets: tuple[Cat | Dog, ...]) -> Cat | Dog: ...
+
+    @command("/dogs", requires=ANYONE)
+    async def dogs_first(self, pets: tuple[Dog | Cat, ...]) -> Dog | Cat: ...
+
+    @command("/dogs/again", requires=ANYONE)
+    async def dogs_again(self, pets: tuple[Dog | Cat, ...]) -> Dog | Cat: ...
+
+    @command("/nameless", requires=ANYONE)
+    async def nameless(self, pet: Annotated[int, Nameless()]) -> None: ...
+
+
+def test_a_type_is_compiled_once_for_all_operations_that_name_it() -> None:
+    _, dogs, again, _ = operations(Pets)
+    assert dogs.parameters[0].adapter is again.parameters[0].adapter
+    assert dogs.codec.result.adapter is again.codec.result.adapter
+
+
+def test_a_value_that_could_be_either_is_what_its_own_operation_writes_first() -> None:
+    cats, dogs, _, nameless = operations(Pets)
+    body = b'{"pets":[{"name":"Rex"}]}'
+    assert cats.decode({}, {}, body, strict=True) == {"pets": (Cat(name="Rex"),)}
+    assert dogs.decode({}, {}, body, strict=True) == {"pets": (Dog(name="Rex"),)}
+    assert (cats.decode_result(b'{"name":"Rex"}'), dogs.decode_result(b'{"name":"Rex"}')) == (
+        Cat(name="Rex"),
+        Dog(name="Rex"),
+    )
+    assert nameless.decode({}, {}, b'{"pet":1}', strict=True) == {"pet": 1}
+
+
 def test_unknown_fields_are_ignored_between_services() -> None:
     sent = b'{"name": "n", "data": "", "tags": [], "page": {"items": [], "new": 1}, "newer": 2}'
     assert BLOB.decode_arguments(sent)["page"] == Page(())

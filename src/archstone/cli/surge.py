@@ -44,7 +44,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def surge(  # noqa: PLR0913, PLR0917 - an option each
-    system: Annotated[str, typer.Argument(metavar="SYSTEM", help="`shop`, or `package.module:attribute` of your own.")],
+    system: Annotated[
+        str, typer.Argument(metavar="SYSTEM", help="`shop`, `exchange`, or `package.module:attribute` of your own.")
+    ],
     url: Annotated[
         str | None, typer.Option(help="Where it runs; by default the one that runs on the data folder.")
     ] = None,

@@ -1,11 +1,13 @@
 """How the arguments and the result of one operation become bytes, and bytes become them again.
 
-Everything is compiled once, when the contract is made. The canonical form is JSON with the arguments in their
-declared order and sets sorted: the same call always gives the same bytes, which serve as its fingerprint.
+Types are compiled once, when a contract that names them is made; the arguments of an operation as a whole when it is
+first called. The canonical form is JSON with the arguments in their declared order and sets sorted: the same call
+always gives the same bytes, which serve as its fingerprint.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, NotRequired, cast
 from urllib.parse import quote, urlencode
 
@@ -22,6 +24,7 @@ from archstone.services.parameters import (
     decode_text,
     encode_text,
     has_floats,
+    has_sets,
     not_finite,
     told,
 )
@@ -47,33 +50,26 @@ class Request:
 class ArgumentCodec:
     """The arguments of one operation, to and from bytes."""
 
-    __slots__ = (
-        "_body",
-        "_defaults",
-        "_floats",
-        "_in_order",
-        "_names",
-        "_operation",
-        "_outside",
-        "_path",
-        "_query",
-        "_unordered",
-        "_whole",
-    )
-
     def __init__(self, operation: str, path: str, parameters: Sequence[Parameter]) -> None:
-        inside = tuple(each for each in parameters if each.where == "body")
         self._operation = operation
         self._path = path
+        self._parameters = tuple(parameters)
         self._names = tuple(each.name for each in parameters)
         self._defaults = {each.name: each.default for each in parameters if not each.required}
+        self._inside = tuple(each for each in parameters if each.where == "body")
         self._outside = tuple(each for each in parameters if each.where != "body")
-        self._in_order = not self._outside or not inside
+        self._in_order = not self._outside or not self._inside
         self._query = frozenset(each.name for each in parameters if each.where == "query")
-        self._whole = _Fields(operation, parameters)
-        self._body = self._whole if len(inside) == len(parameters) else _Fields(operation, inside)
-        self._unordered = "frozenset" in repr(self._whole.adapter.core_schema)
+        self._unordered = any(has_sets(each.adapter) for each in parameters)
         self._floats = tuple(each for each in parameters if has_floats(each.adapter))
+
+    @cached_property
+    def _whole(self) -> "_Fields":
+        return _Fields(self._operation, self._parameters)
+
+    @cached_property
+    def _body(self) -> "_Fields":
+        return _Fields(self._operation, self._inside) if self._outside else self._whole
 
     def decode(
         self, path: Mapping[str, str], query: Mapping[str, Sequence[str]], body: bytes | None, *, strict: bool
@@ -85,7 +81,7 @@ class ArgumentCodec:
             faults += decode_text(parameter, path if parameter.where == "path" else query, found)
         if strict and query:
             faults += [(f"query.{name}", "no such parameter") for name in query if name not in self._query]
-        if self._body.names or (strict and body):
+        if self._inside or (strict and body):
             try:
                 inside = self._body.decode(body or b"{}", strict=strict)
             except ValidationError as error:
@@ -122,7 +118,7 @@ class ArgumentCodec:
         """Return `arguments` as path, query string and body, see `Operation.encode_request`."""
         self._check_finite(arguments)
         try:
-            body = self._body.encode_part(arguments) if self._body.names else None
+            body = self._body.encode_part(arguments) if self._inside else None
             if not self._outside:
                 return Request(self._path, body)
             return Request(self._target(arguments), body)
@@ -196,13 +192,12 @@ class ResultCodec:
 class _Fields:
     """Some arguments of an operation as one JSON object."""
 
-    __slots__ = ("_serialize", "_validate", "adapter", "names", "plain")
+    __slots__ = ("_names", "_serialize", "_validate", "plain")
 
     def __init__(self, operation: str, parameters: Sequence[Parameter]) -> None:
         fields = {each.name: each.annotation if each.required else NotRequired[each.annotation] for each in parameters}
         adapter: TypeAdapter[Any] = TypeAdapter(cast("Any", TypedDict)(f"{operation}Arguments", fields))
-        self.names = tuple(fields)
-        self.adapter = adapter
+        self._names = tuple(fields)
         self._validate = cast("SchemaValidator", adapter.validator).validate_json
         self._serialize = adapter.serializer.to_json
         self.plain = adapter.serializer.to_python
@@ -217,9 +212,9 @@ class _Fields:
 
     def encode_part(self, arguments: dict[str, object]) -> bytes:
         """Encode the arguments that belong here, out of all."""
-        if len(self.names) == len(arguments):
+        if len(self._names) == len(arguments):
             return self.encode(arguments)
-        return self.encode({name: arguments[name] for name in self.names})
+        return self.encode({name: arguments[name] for name in self._names})
 
 
 def _sorted_sets(value: object) -> object:

@@ -12,7 +12,7 @@ from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 from archstone.data import mutable_parts
 from archstone.errors import ConfigError, DomainError
 from archstone.services.codec import ArgumentCodec, ResultCodec
-from archstone.services.error_codec import ErrorCodec
+from archstone.services.error_codec import ErrorCodec, error_codec
 from archstone.services.operation import SIGNED_IN, UNDECLARED, Codec, Operation
 from archstone.services.parameters import Parameter, adapter_of, is_sequence
 
@@ -155,7 +155,7 @@ def _error_codecs(full_name: str, raises: tuple[type[DomainError], ...], faults:
             faults.append(f"{full_name}: raises two errors with the code {error.code!r}")
         else:
             try:
-                codecs[error.code] = ErrorCodec(error)
+                codecs[error.code] = error_codec(error)
             except ConfigError as fault:
                 faults.append(f"{full_name}: {fault}")
     return codecs

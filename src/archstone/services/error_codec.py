@@ -1,6 +1,7 @@
 """How a declared error becomes bytes: its code, and the arguments of its constructor."""
 
 import inspect
+from functools import lru_cache
 from inspect import Parameter
 from typing import Any, Final, cast, get_type_hints
 
@@ -10,7 +11,7 @@ from archstone.data import mutable_parts
 from archstone.errors import ConfigError, DomainError
 from archstone.services.parameters import adapter_of
 
-__all__ = ["ErrorCodec"]
+__all__ = ["ErrorCodec", "error_codec"]
 
 _POSITIONAL: Final = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -45,6 +46,16 @@ class ErrorCodec:
         """Return the arguments by name, in JSON form."""
         plain = cast("list[object]", self._serializer.to_python(error.args, mode="json", by_alias=True))
         return {name: value for (name, _), value in zip(self.fields, plain, strict=False)}
+
+
+@lru_cache(maxsize=1024)
+def error_codec(error: type[DomainError]) -> ErrorCodec:
+    """Return the codec of an error: one for all operations that declare it.
+
+    Raises:
+        ConfigError: It cannot be built again from its arguments.
+    """
+    return ErrorCodec(error)
 
 
 def _has_constructor(error: type[DomainError]) -> bool:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, NewType, cast, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -15,6 +16,7 @@ __all__ = [
     "decode_text",
     "encode_text",
     "has_floats",
+    "has_sets",
     "is_sequence",
     "not_finite",
     "told",
@@ -22,6 +24,8 @@ __all__ = [
 
 _adapt: Final = cast("Callable[[object], TypeAdapter[object]]", TypeAdapter)
 _CONTAINERS: Final = (tuple, frozenset)
+_KEPT: Final = 4096
+"""Most types whose adapters are kept for the next operation that names them."""
 
 Faults = list[tuple[str, str]]
 """Pairs of where (`body.lines.0.quantity`) and what is wrong there."""
@@ -47,7 +51,17 @@ class Parameter:
 
 
 def adapter_of(annotation: object) -> TypeAdapter[object]:
-    """Return the compiled validator and serializer of a type."""
+    """Return the compiled validator and serializer of a type: one for all operations that name it."""
+    try:
+        hash(annotation)
+    except TypeError:  # something in `Annotated` has none
+        return _adapt(annotation)
+    return _adapter_of(annotation, repr(annotation))
+
+
+@lru_cache(maxsize=_KEPT)
+def _adapter_of(annotation: object, _written: str) -> TypeAdapter[object]:
+    # `Cat | Dog` equals `Dog | Cat`, but a value that could be either is read as the one that is written first.
     return _adapt(annotation)
 
 
@@ -99,10 +113,17 @@ def told(error: ValidationError, where: str) -> Faults:
     ]
 
 
+@lru_cache(maxsize=_KEPT)
 def has_floats(adapter: TypeAdapter[object]) -> bool:
     """Return whether a value of the type may hold a float, at any depth."""
     schema = repr(adapter.core_schema)
     return "'type': 'float'" in schema or "'type': 'any'" in schema
+
+
+@lru_cache(maxsize=_KEPT)
+def has_sets(adapter: TypeAdapter[object]) -> bool:
+    """Return whether a value of the type may hold a frozenset, at any depth."""
+    return "frozenset" in repr(adapter.core_schema)
 
 
 def not_finite(value: object, where: str) -> Iterator[str]:

@@ -2,18 +2,22 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode
+
+import pytest
 
 from archstone.context import Principal
 from archstone.runtime import Embedded, running
 from archstone.systems.exchange.accounts.contract import Accounts, Session
 from archstone.systems.exchange.desk.contract import NewOrder, Trading
 from archstone.systems.exchange.desk.floor import Floor
+from archstone.systems.exchange.matching import Commands
+from archstone.systems.exchange.sequencer import Batch, Sequencer, UnavailableError
 from archstone.systems.exchange.system import exchange
 
 C = TypeVar("C")
@@ -64,6 +68,21 @@ class Trader:
 async def exchange_running(data: Path) -> AsyncIterator[Stage]:
     async with running(exchange, data=data, options={"bots": "off", "sequencer": "memory"}) as run:
         yield Stage(run)
+
+
+@contextmanager
+def fate_unknown(sequencer: Sequencer, *, is_kept: bool) -> Iterator[None]:
+    """Have what is submitted answered by nobody, as when the leader stops: kept by the other node, or never."""
+    below = sequencer.submit
+
+    async def submit(commands: Commands) -> Batch:
+        if is_kept:
+            await below(commands)
+        raise UnavailableError("the node stopped leading")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sequencer, "submit", submit)
+        yield
 
 
 @dataclass

@@ -11,10 +11,13 @@ from functools import cache
 from pathlib import Path
 from time import thread_time
 
+import numpy as np
 import pytest
 from codecs_of_exchange import CODECS, Codec, changed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from archstone.systems.exchange.reading import packed, unpacked
 
 PAGE = Path(__file__).parents[3] / "docs" / "exchange" / "fuzzing.md"
 MOST_BYTES, MOST_S = 16 << 20, 2.0
@@ -75,3 +78,12 @@ def test_a_reader_that_takes_a_length_for_true_is_found() -> None:
 def test_the_page_lists_all_of_them() -> None:
     listed = set(re.findall(r"^\| ([^|]+?) +\|", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
     assert set(CODECS) <= listed
+
+
+@pytest.mark.parametrize("shape", [b"(9000,(, }", b"(9000,[, }"])
+def test_an_array_whose_header_is_no_python_is_damaged(shape: bytes) -> None:
+    whole = packed({"one": np.zeros(9_000, np.uint8)})  # more than is read, and checked, at once
+    damaged = whole.replace(b"(9000,), }", shape, 1)
+    assert damaged != whole
+    with pytest.raises(ValueError, match="they are damaged"):
+        unpacked(damaged, ["one"], what="reports")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from desk_stage import HOST, Socket, Stage, Trader, Visitor, exchange_running
+from desk_stage import HOST, Socket, Stage, Trader, Visitor, exchange_running, fate_unknown
 
 from archstone.context import Principal
 from archstone.systems.exchange.accounts.contract import Accounts
@@ -66,10 +66,24 @@ async def test_what_is_refused_is_said_in_the_reply(stage: Stage) -> None:
     assert (refused["ok"], refused["code"], refused["reason"]) == (False, "refused", "field")
     assert (await ann.ask("cancel", number=7))["code"] == "exchange.unknown-order"
     assert (await ann.ask("place", order=order("sideways", 1)))["code"] == "invalid"
-    assert (await ann.ask("dance"))["code"] == "invalid"
+    wrong = await ann.ask("dance", ref="d")
+    assert (wrong["code"], wrong["ref"]) == ("invalid", "d")
+    for ref in ("x" * 41, 7):
+        assert (await ann.ask("dance", ref=ref))["ref"] == ""
     assert (await ann.ask("subscribe", channels=["depth:NOPE"]))["code"] == "exchange.unknown-instrument"
     assert (await ann.ask("ping", ref="still here"))["ref"] == "still here"
     await ann.close()
+
+
+async def test_how_much_one_may_order_is_answered(stage: Stage) -> None:
+    ann, guest = await connected(stage, await stage.trader()), await connected(stage)
+    told = await ann.ask("most", ref="m", symbol="ACME", side="buy", price=10_500)
+    assert (told["ref"], told["ok"], told["lots"], told["price"]) == ("m", True, 4_761, 10_500)
+    assert (await ann.ask("most", symbol="ACME", side="sell"))["price"] == 9_000
+    assert (await ann.ask("most", symbol="NOPE", side="buy"))["code"] == "exchange.unknown-instrument"
+    assert not (await guest.ask("most", symbol="ACME", side="buy"))["ok"]
+    for each in (ann, guest):
+        await each.close()
 
 
 async def test_strangers_see_the_market_and_can_do_nothing(stage: Stage) -> None:
@@ -159,6 +173,116 @@ async def test_who_has_too_many_reports_waiting_is_cut_off(stage: Stage, monkeyp
     assert slow.closed == 1013
     assert slow.task is not None
     await slow.task
+
+
+async def test_reports_that_are_told_again_do_not_count_as_waiting(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else who has missed more than may wait would be cut off each time it comes back."""
+    monkeypatch.setattr(outbox, "MOST_REPORTS", 5)
+    trader = await stage.trader()
+    for number in range(1, 21):
+        await trader.place("sell", 1, 10_050, number=number)
+    ann = await connected(stage, trader)
+    assert (await ann.ask("subscribe", channels=["reports"], after=0))["complete"]
+    assert [(await ann.next("reports"))["reports"][0]["number"] for _ in range(20)] == [*range(1, 21)]
+    await trader.place("sell", 1, 10_050, number=21)
+    assert (await ann.next("reports"))["reports"][0]["number"] == 21
+    assert not any(each["type"] == "reports" for each in ann.sent)
+    await ann.close()
+
+
+async def test_reports_that_were_forgotten_before_they_could_be_sent_cut_off(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trader = await stage.trader()
+    for number in range(1, 6):
+        await trader.place("sell", 1, 10_050, number=number)
+    slow = await connected(stage, trader)
+    await slow.next("welcome")
+    slow.paused.clear()
+    slow.say("ping")
+    slow.say("subscribe", channels=["reports"], after=0)
+    await asyncio.sleep(1)
+    monkeypatch.setattr(stage.floor.reports, "_keep", 2)
+    await trader.place("sell", 1, 10_050, number=6)
+    slow.paused.set()
+    while slow.closed is None:
+        await slow._news()
+    assert slow.closed == 1013
+    assert not any(each["type"] == "reports" for each in slow.sent)
+
+
+async def test_who_has_reports_told_again_and_again_is_refused(stage: Stage) -> None:
+    trader = await stage.trader()
+    for _ in range(40):
+        await trader.place("sell", 1, 10_050)
+    ann = await connected(stage, trader)
+    price = 1 + 1 + 1 + 80 // stream._ONE_QUESTION  # the message, its channel, its 80 reports
+    for _ in range(int(stream.PACE.burst) // price + 1):
+        ann.say("subscribe", channels=["reports"], after=0)
+    replies = [await ann.next("reply") for _ in range(int(stream.PACE.burst) // price + 1)]
+    assert [each["ok"] for each in replies] == [*(True for _ in replies[1:]), False]
+    assert replies[-1]["code"] == "too_fast"
+    await ann.close()
+
+
+async def test_a_channel_counts_once_and_each_is_a_question(stage: Stage) -> None:
+    hasty = await connected(stage)
+    assert (await hasty.ask("subscribe", channels=["candles:ACME:1"] * 50))["ok"]
+    assert sum(each["type"] == "candles" for each in hasty.sent) == 1
+    known = {each.symbol for each in stage.floor.instruments.all}
+    many = [f"candles:{symbol}:{step}" for symbol in sorted(known) for step in (1, 60, 300, 3600)]
+    times = (int(stream.PACE.burst) - 2) // (len(many) + 1)
+    for _ in range(times + 1):
+        hasty.say("subscribe", channels=many)
+    replies = [await hasty.next("reply") for _ in range(times + 1)]
+    assert (replies[-2]["ok"], replies[-1]["ok"]) == (True, False)
+    assert replies[-1]["code"] == "too_fast"
+    await hasty.close()
+
+
+async def test_who_reads_slowly_gets_every_candle_that_closed_meanwhile(stage: Stage) -> None:
+    ann, bob = await stage.trader(), await stage.trader()
+    await ann.place("sell", 100, 10_050)
+    await bob.place("buy", 1, 10_050)
+    slow = await connected(stage)
+    await slow.ask("subscribe", channels=["candles:ACME:1"])
+    candles = {each["begins_s"]: each["lots"] for each in (await slow.next("candles"))["items"]}
+    slow.paused.clear()
+    for _ in range(4):
+        await bob.place("buy", 2, 10_050)
+        await asyncio.sleep(1)
+    slow.paused.set()
+    await asyncio.sleep(1)
+    for message in slow.sent:
+        if message["type"] == "candle":
+            candles |= {each["begins_s"]: each["lots"] for each in message["items"]}
+    kept = stage.floor.feed.candles(1, 1)
+    assert len(kept) >= 4
+    assert candles == {each.opened_at_s: each.volume for each in kept}
+    await slow.close()
+
+
+async def test_candles_that_are_kept_are_put_into_words_once_for_all(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words: list[str] = []
+    to_json = outbox.to_json
+    monkeypatch.setattr(outbox, "to_json", lambda value: (words.append(value["type"]), to_json(value))[1])
+    ann, bob = await stage.trader(), await stage.trader()
+    await ann.place("sell", 100, 10_050)
+    sockets = [await connected(stage) for _ in range(5)]
+    for each in sockets:
+        await bob.place("buy", 1, 10_050)
+        await each.ask("subscribe", channels=["candles:ACME:3600"])
+    await asyncio.sleep(1)
+    assert words.count("candles") == 1
+    for each in sockets:
+        (told,) = [message for message in each.sent if message["type"] == "candles"]
+        newest = [message for message in each.sent if message["type"] == "candle"] or [told]
+        assert newest[-1]["items"][-1]["lots"] == 5
+        await each.close()
 
 
 async def test_trades_that_are_dropped_are_counted(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,6 +386,25 @@ async def test_orders_that_others_hand_in_are_told_too(stage: Stage) -> None:
     assert told["orders"][0]["number"] == 40
     assert (await ann.ask("place", order=order("sell", 1, 10_051)))["order"]["number"] == 41
     await ann.close()
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+async def test_a_program_learns_what_became_of_an_order_without_an_answer(stage: Stage, *, is_kept: bool) -> None:
+    """As docs/exchange/desk.md says: it comes back and sends the order again under its number."""
+    trader = await stage.trader()
+    ann = await connected(stage, trader)
+    welcome = (await ann.next("welcome"))["sequence"]
+    with fate_unknown(stage.floor.sequencer, is_kept=is_kept):
+        answer = await ann.ask("place", order=order("sell", 10, 10_050, number=7))
+    assert (answer["ok"], answer["code"]) == (False, "archstone.backend")
+    await ann.close()
+    again = await connected(stage, trader)
+    assert (await again.ask("subscribe", channels=["reports"], after=welcome))["complete"]
+    placed = (await again.ask("place", order=order("sell", 10, 10_050, number=7)))["order"]
+    assert (placed["number"], placed["status"], placed["left"]) == (7, "working", 10)
+    assert [each["kind"] for each in (await again.next("reports"))["reports"]] == ["accepted", "rested"]
+    assert len((await trader.trading.orders()).items) == 1
+    await again.close()
 
 
 def trader_principal(trader: Trader) -> Any:

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from desk_stage import ADMIN, Stage, exchange_running
+from desk_stage import ADMIN, Stage, exchange_running, fate_unknown
 
 from archstone.context import Principal
-from archstone.errors import ForbiddenError, NotSignedInError
+from archstone.errors import BackendError, ForbiddenError, NotSignedInError
 from archstone.security import Audits
 from archstone.services import check_contracts
 from archstone.systems.exchange.accounts import service
@@ -29,7 +29,9 @@ from archstone.systems.exchange.desk.contract import (
     UnknownInstrumentError,
     UnknownOrderError,
 )
+from archstone.systems.exchange.desk.latency import ENGINE, HANDED_IN
 from archstone.systems.exchange.desk.risk import PhaseRefusedError, Risk, UnknownAccountError
+from archstone.systems.exchange.desk.words import LimitWord
 from archstone.systems.exchange.system import exchange
 
 PASSWORD = "seven quiet herons"
@@ -69,6 +71,30 @@ async def test_an_order_with_a_number_is_placed_once_however_often_it_is_sent(st
     with pytest.raises(OrderRefusedError) as refused:
         await ann.place("buy", 10, 9_000, number=5)
     assert refused.value.reason == "number"
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+async def test_who_got_no_answer_sends_again_and_learns_what_became_of_it(stage: Stage, *, is_kept: bool) -> None:
+    """As docs/exchange/desk.md says."""
+    ann, bob = await stage.trader(), await stage.trader()
+    await bob.place("buy", 3, 10_050)
+    await ann.place("buy", 1, 9_000)
+    with fate_unknown(stage.floor.sequencer, is_kept=is_kept), pytest.raises(BackendError):
+        await ann.place("sell", 10, 10_050, number=7)
+    placed = await ann.place("sell", 10, 10_050, number=7)
+    assert (placed.status, placed.filled, placed.left) == ("working", 3, 7)
+    with fate_unknown(stage.floor.sequencer, is_kept=is_kept), pytest.raises(BackendError):
+        await ann.trading.cancel(7)
+    assert (await ann.trading.cancel(7)).order.status == "canceled"
+    with fate_unknown(stage.floor.sequencer, is_kept=is_kept), pytest.raises(BackendError):
+        await ann.place("sell", 6_000, 10_050, number=8)
+    with pytest.raises(OrderRefusedError) as refused:
+        await ann.place("sell", 6_000, 10_050, number=8)
+    assert refused.value.reason == ("number" if is_kept else "quantity")
+    with pytest.raises(UnknownOrderError):
+        await ann.trading.order(8)
+    assert [each.number for each in (await ann.trading.orders(ended=True)).items] == [7]
+    assert [(each.number, each.lots) for each in (await ann.trading.fills()).items] == [(7, 3)]
 
 
 async def test_an_order_without_a_number_gets_the_next(stage: Stage) -> None:
@@ -257,6 +283,66 @@ async def test_money_comes_once_however_many_ask_at_the_same_time(stage: Stage) 
 async def test_the_engine_is_measured(stage: Stage) -> None:
     ann = await stage.trader()
     await ann.place("sell", 10, 10_050)
-    (told,) = (await stage.client(Quotes).latency()).items
-    assert told.count == sum(each.count for each in told.buckets)
-    assert told.count > 10
+    engine, handed_in = (await stage.client(Quotes).latency()).items
+    assert (engine.what, handed_in.what) == (ENGINE, HANDED_IN)
+    assert engine.count == sum(each.count for each in engine.buckets)
+    assert engine.count > 10
+    assert handed_in.count == 7  # five openings of books, one account, one order
+
+
+@pytest.mark.parametrize(
+    ("limits", "order", "reason", "told"),
+    [
+        ({}, {"quantity": 5_001}, "quantity", "at most 5,000 of ACME"),
+        ({}, {"quantity": 5_000, "price": 10_900}, "value", "at most 500,000.00, which is 4,587 lots here"),
+        ({}, {"price": 8_999}, "collar", "90.00 to 110.00 are taken now"),
+        ({}, {"price": 9_000, "trigger": 10_500}, "collar", "94.50 to 115.50 are taken now"),
+        ({"position": 4}, {"quantity": 5}, "position", "at most 4 lots, held or owed"),
+        ({"orders": 0}, {}, "orders", "0 work; cancel some first"),
+        ({"rate": 0}, {}, "rate", "at most 0; send it again in a second"),
+        ({}, {"price": 10_050, "post_only": True}, "post_only", "choose a price that nobody meets"),
+    ],
+)
+async def test_a_refusal_says_what_would_be_taken(
+    stage: Stage, limits: dict[LimitWord, int], order: dict[str, int], reason: str, told: str
+) -> None:
+    ann, bob = await stage.trader(), await stage.trader()
+    await ann.place("sell", 1, 10_050)
+    await bob.trading.portfolio()
+    for limit, to in limits.items():
+        await stage.client(Risk, ADMIN).set_limit(bob.account, limit, to)
+    with pytest.raises(OrderRefusedError) as refused:
+        await bob.place("buy", **{"quantity": 1, "price": 9_950, **order})
+    assert (refused.value.reason, told in refused.value.text) == (reason, True), refused.value.text
+
+
+async def test_who_lacks_money_is_told_how_many_lots_it_is_good_for(stage: Stage) -> None:
+    ann = await stage.trader()
+    for _ in range(2):
+        await ann.place("buy", 4_900, 10_000)
+    assert (await ann.trading.portfolio()).available == 2_000_000
+    with pytest.raises(OrderRefusedError, match=r"20,000\.00 is left .*, good for 202 lots"):
+        await ann.place("buy", 300, 9_900)
+    found = await ann.trading.most("ACME", "buy", 9_900)
+    assert (found.lots, found.price) == (202, 9_900)
+    assert (await ann.trading.most("ACME", "buy")).price == 11_000
+    assert (await ann.place("buy", 202, 9_900)).status == "working"
+
+
+async def test_whoever_is_stopped_or_halted_is_told_until_when(stage: Stage) -> None:
+    ann, risk = await stage.trader(), stage.client(Risk, ADMIN)
+    await ann.trading.portfolio()
+    await risk.enter("ACME", "halted")
+    with pytest.raises(OrderRefusedError, match="halted: orders are taken again when an auction begins"):
+        await ann.place("buy", 1, 9_950)
+    await risk.enter("ACME", "auction")
+    with pytest.raises(OrderRefusedError, match="must trade at once are not taken, send a limit order"):
+        await ann.place("buy", 1)
+    await risk.enter("ACME", "continuous")
+    await risk.kill(ann.account)
+    with pytest.raises(OrderRefusedError, match="that of your account"):
+        await ann.place("buy", 1, 9_950)
+    await risk.kill(ann.account, on=False)
+    await risk.kill_all()
+    with pytest.raises(OrderRefusedError, match="that of the whole exchange"):
+        await ann.place("buy", 1, 9_950)

@@ -316,6 +316,27 @@ async def test_who_sends_faster_than_is_done_is_not_read() -> None:
         protocol.transport.close()
 
 
+async def test_who_is_not_read_is_not_silent() -> None:
+    async with serving(unacknowledged=1) as stage:
+        stage.sequencer.wait_s = 5.0
+        protocol = await raw(stage, heartbeat_ms=1_000)
+        protocol.request(Command(Kind.NEW, 1, side=1, price=100, quantity=1))
+        await asyncio.sleep(5.5)
+        assert protocol.told[-1].kind == Told.RESTED
+        await asyncio.sleep(4)
+        assert protocol.told[-1].reason == Fault.SILENT
+
+
+async def test_numbers_of_requests_go_on_at_0_after_the_highest() -> None:
+    async with serving() as stage:
+        protocol = await raw(stage, request=2**64 - 2)
+        new = [Command(Kind.NEW, number, side=1, price=100, quantity=1) for number in (1, 2)]
+        protocol.request(*new, sequence=np.array([2**64 - 1, 0], np.uint64))
+        await asyncio.sleep(0.1)
+        assert kinds(protocol.told)[2:] == [Told.ACCEPTED, Told.RESTED] * 2
+        protocol.transport.close()
+
+
 async def test_who_does_not_take_reports_is_closed_and_gets_them_later() -> None:
     async with serving(unsent_bytes=64 * 20) as stage:
         protocol = await raw(stage)

@@ -1,5 +1,6 @@
 """The public image of the books, made of batches alone, is what the venue itself shows."""
 
+from collections.abc import Callable
 from itertools import islice
 from random import Random
 
@@ -85,6 +86,16 @@ def test_levels_that_changed_are_all_that_a_reader_needs(name: str) -> None:
     for book in BOOKS:
         mine = {each for key, each in seen.items() if key[0] == book and each.quantity}
         assert mine == {*stream.image.levels(book)}
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_what_is_kept_is_what_was_there_whatever_is_read_before_it_is_put_down(name: str) -> None:
+    stream, commands = Stream(), traffic(name, 2_000, seed=3)
+    waiting: list[tuple[Callable[[], bytes], bytes]] = []
+    for start in range(0, len(commands), 20):
+        stream.do(commands[start : start + 20])
+        waiting.append((stream.image.kept(), stream.image.dump()))
+    assert [later() for later, _ in waiting] == [then for _, then in waiting]
 
 
 def test_a_trade_is_named_by_its_command_and_its_place_in_it() -> None:

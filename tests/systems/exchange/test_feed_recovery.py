@@ -23,7 +23,7 @@ from archstone.systems.exchange.feed import (
     multicast,
     over_tcp,
 )
-from archstone.systems.exchange.feed.packets import Ask, read_packet
+from archstone.systems.exchange.feed.packets import Ask, Carries, read_packet
 from archstone.systems.exchange.matching import Side
 from archstone.systems.exchange.sequencer import MemorySequencer
 from archstone.systems.exchange.venue import Venue
@@ -139,6 +139,74 @@ async def test_what_is_gone_is_replaced_by_a_snapshot() -> None:
         assert client.is_live
         assert client.snapshots == 2
         same(client, market.venue)
+
+
+async def test_each_message_that_is_kept_can_be_sent_again_and_no_other() -> None:
+    async with Market(keep=50).serving() as market:
+        sent: list[tuple] = []
+        market.network.send = market.publisher._send = lambda packet: sent.extend(read_packet(packet).messages.tolist())
+        before = market.publisher.next
+        commands = traffic("quiet", 400, seed=9)
+        for start in range(0, 400, 7):
+            await market.sequencer.submit(commands[start : start + 7])
+            await asyncio.sleep(0)
+        publisher, session = market.publisher, market.publisher.session
+        assert (publisher.next - before, publisher.oldest) == (len(sent), publisher.next - 50)
+        for number in range(publisher.oldest, publisher.next):
+            for count in (1, 20, 65_535):
+                found = [read_packet(each) for each in publisher.answer(Ask.RESEND, session, number, count)]
+                assert [each.number for each in found] == [*range(number, number + 20, 30)] or count > 20
+                messages = [message for each in found for message in each.messages.tolist()]
+                assert messages == sent[number - before :][:count]
+        for number in (0, publisher.oldest - 1, publisher.next):
+            (gone,) = publisher.answer(Ask.RESEND, session, number, 1)
+            assert read_packet(gone)[:3] == (Carries.GONE, session, publisher.oldest)
+
+
+async def test_a_snapshot_is_made_once_a_second_and_is_of_no_use_when_what_came_since_is_gone() -> None:
+    async with Market(keep=20).serving() as market:
+
+        def numbers() -> int:
+            return read_packet(market.publisher.answer(Ask.SNAPSHOT, 0, 0, 0)[-1]).number
+
+        async def sells(*orders: int) -> None:
+            await market.sequencer.submit(rows(3, *(sell(number, 5, 100 + number) for number in orders)))
+            await asyncio.sleep(0)
+
+        await asyncio.sleep(0)
+        first = numbers()
+        await sells(1, 2)
+        assert (market.publisher.next, numbers()) == (first + 2, first)
+        await asyncio.sleep(0.5)
+        assert numbers() == first
+        await asyncio.sleep(0.6)
+        assert numbers() == first + 2
+        await sells(*range(3, 23))
+        assert numbers() == first + 2
+        await sells(23)
+        assert numbers() == market.publisher.next
+        session = market.publisher.session
+        await market.publisher.__aexit__(None, None, None)
+        await asyncio.sleep(1)
+        await market.publisher.__aenter__()
+        assert read_packet(market.publisher.answer(Ask.SNAPSHOT, 0, 0, 0)[-1]).session > session
+
+
+async def test_a_snapshot_of_before_and_what_came_since_are_the_books() -> None:
+    async with Market().serving() as market:
+        commands = traffic("quiet", 600, seed=8)
+        for start in range(0, 600, 20):
+            await market.sequencer.submit(commands[start : start + 20])
+            if start == 200:
+                market.publisher.answer(Ask.SNAPSHOT, 0, 0, 0)
+            await asyncio.sleep(0.001)
+        async with market.client() as client:
+            await market.sequencer.submit(rows(3, sell(9_001, 5, 100)))
+            await asyncio.sleep(0.01)
+            await client.caught_up()
+            assert (client.snapshots, client.number) == (1, market.publisher.next)
+            assert client.resent
+            same(client, market.venue)
 
 
 async def test_a_publisher_that_begins_anew_is_a_new_session() -> None:

@@ -10,7 +10,9 @@ takes nobody with it.
 
 import asyncio
 import io
+import tokenize
 import zipfile
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -188,6 +190,13 @@ class Listeners(Generic[T]):
                 _log.error("a listener of the exchange's stream failed", exc_info=error)
 
 
+_DAMAGED: Final = (
+    OSError, KeyError, EOFError, ValueError, zipfile.BadZipFile,
+    SyntaxError, tokenize.TokenError,  # the header of an array is Python, and read as such
+    RuntimeError, zlib.error,  # its entry says that it is encrypted, or compressed
+)  # fmt: skip
+
+
 def packed(arrays: Mapping[str, Any]) -> bytes:
     """Return arrays in the form of numpy's `.npz`, which has a checksum of its own."""
     file = io.BytesIO()
@@ -200,5 +209,5 @@ def unpacked(kept: bytes, names: Sequence[str], *, what: str) -> dict[str, Any]:
     try:
         with np.load(io.BytesIO(kept), allow_pickle=False) as arrays:
             return {name: arrays[name] for name in names}
-    except (OSError, KeyError, EOFError, ValueError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         raise ValueError(f"{what} of {len(kept)} bytes: they are damaged") from error

@@ -92,7 +92,7 @@ class Board(Reader):
         self.accounts: dict[int, Account] = {}
         self.orders: dict[int, Order] = {}
         """Live ones, by id."""
-        self._fees = fees = fees or FeeSchedule()
+        self.fees = fees = fees or FeeSchedule()
         self._rates: Mapping[Role, int] = {
             "taker": fees.taker_ppm, "maker": fees.maker_ppm, "auction": fees.auction_ppm,
         }  # fmt: skip
@@ -149,7 +149,7 @@ class Board(Reader):
             if (owner := self._account(order_of(key)[0])) is None:
                 continue
             worth = price * self.books[order.book].value
-            owner.trade(order, lots=lots, worth=worth, fee=self._fees.fee(lots * worth, self._rates[role]))
+            owner.trade(order, lots=lots, worth=worth, fee=self.fees.fee(lots * worth, self._rates[role]))
             owner.fills.append(Fill(self._at, self.at_ns, order.book, order.number, order.side, price, lots, role))
             order.left = left
             if not left:
@@ -238,8 +238,7 @@ class Board(Reader):
             if done >= _SLICE:
                 done = 0
                 await asyncio.sleep(0)
-        kept = b"\n".join(lines)
-        return _MARK % (_VERSION, zlib.crc32(kept)) + kept
+        return await asyncio.to_thread(_sealed, lines)
 
     def load(self, kept: bytes) -> None:
         """Take up what `dump` has made; see `Reader.load`."""
@@ -269,6 +268,11 @@ class Board(Reader):
             self.books[number] = Book(each.value, last, last, day=day_of(state.now_ns))
             for order in _orders_of(each, self.at_ns):
                 self.orders[order.id] = self.accounts[order_of(order.id)[0]].live[order.number] = order
+
+
+def _sealed(lines: list[bytes]) -> bytes:
+    kept = b"\n".join(lines)
+    return _MARK % (_VERSION, zlib.crc32(kept)) + kept
 
 
 def _account_of(found: accounts.Account, markets: Mapping[int, market.Market]) -> Account:

@@ -63,7 +63,7 @@ class MarketClient:
         self.is_whole = True
         """What happened at once has come as a whole; between two of its packets it has not."""
         self.on_messages: Callable[[Messages], None] | None = None
-        """Called with messages, in order and each once, when they are in the books."""
+        """Called with messages, in order and each once, when they are in the books; it must not raise."""
         self._recover, self._patience_s, self._keep, self._far = recover, patience_s, keep, far
         self._silence_s = silence_s
         self._books: dict[int, _Book] = {}

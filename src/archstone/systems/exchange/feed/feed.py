@@ -95,15 +95,20 @@ class Feed(Reader):
     # Kept as bytes
 
     async def dump(self) -> bytes:
-        """Return books, trades and candles as they are now; see `Reader.dump`."""
+        """Return books, trades and candles as they are now; see `Reader.dump`. What takes long is done in a thread."""
+        image, candles = self.image.kept(), self._candles.all()
         trades = [*chain.from_iterable(each.trades for each in self._tapes.values())]
-        return packed(
-            {
-                "image": np.frombuffer(self.image.dump(), np.uint8),
-                "trades": np.array(trades, np.int64).reshape(-1, len(Trade._fields)),
-                "candles": np.array(self._candles.all(), np.int64).reshape(-1, len(Candle._fields)),
-            }
-        )
+
+        def work() -> bytes:
+            return packed(
+                {
+                    "image": np.frombuffer(image(), np.uint8),
+                    "trades": np.array(trades, np.int64).reshape(-1, len(Trade._fields)),
+                    "candles": np.array(candles, np.int64).reshape(-1, len(Candle._fields)),
+                }
+            )
+
+        return await asyncio.to_thread(work)
 
     def load(self, kept: bytes) -> None:
         """Take up what `dump` has made; see `Reader.load`. Candles of other widths than its own are left out."""
@@ -121,6 +126,11 @@ class Feed(Reader):
     def books(self) -> tuple[int, ...]:
         """The books that there are."""
         return self.image.books
+
+    def changes(self, book: int) -> tuple[int, int]:
+        """Return how often a book has changed since reading began, and how many trades there have been: both rise."""
+        tape = self._tapes.get(book)
+        return (0, 0) if tape is None else (tape.version, tape.count)
 
     def depth(self, book: int, *, levels: int | None = 10) -> Depth:
         """Return the best prices of a book; None: all. KeyError: there is no such book."""

@@ -8,10 +8,10 @@ reader goes on from the last sequence that it has kept.
 import struct
 import zlib
 from bisect import bisect_left, insort
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import chain
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 
@@ -61,7 +61,8 @@ class _Half:
         return quantity, orders
 
     def best(self, levels: int | None) -> tuple[tuple[int, int, int], ...]:
-        return tuple((key * self._toward, *self.at(key * self._toward)) for key in self._keys[:levels])
+        prices = [key * self._toward for key in self._keys[:levels]]
+        return tuple((price, quantity, orders) for price in prices for quantity, orders in (self._levels[price],))
 
 
 class _Book:
@@ -71,8 +72,9 @@ class _Book:
         self.halves = {side: _Half(side) for side in _BOTH}
 
 
-@dataclass(slots=True)
-class _Order:
+class _Order(NamedTuple):
+    """Never changed: a later one takes its place, so that what `kept` has is what was there then."""
+
     book: int
     side: int
     price: int
@@ -156,11 +158,11 @@ class BookImage:
                 self._reduce(order, quantity, left)
                 self._reduce(other, quantity, other_left)
             case Told.RESTED | Told.REFRESHED:
-                self._queue(self._orders[order], price, quantity)
+                self._queue(order, price, quantity)
             case Told.CANCELED:
                 self._take_out(self._orders.pop(order))
             case Told.REPLACED:
-                self._replace(self._orders[order], price, quantity, kept=bool(other))
+                self._replace(order, price, quantity, kept=bool(other))
             case Told.OPENED:
                 self._books[place[0]] = _Book(place[1] or Phase.CONTINUOUS)
                 self._enter(place[0], self._books[place[0]].phase)
@@ -173,28 +175,29 @@ class BookImage:
         order = self._orders[key]
         if order.waits:
             # In an auction more than is shown can trade: the sum is right again when the rest shows, or is gone.
-            order.shown -= quantity
+            order = self._orders[key] = _Order(order.book, order.side, order.price, order.shown - quantity, waits=True)
             self._add(order, -quantity, 0)
         if not left:
             self._take_out(self._orders.pop(key))
 
-    def _queue(self, order: _Order, price: int, shown: int) -> None:
-        self._take_out(order)
-        order.price, order.shown, order.waits = price, shown, True
+    def _queue(self, key: int, price: int, shown: int) -> None:
+        before = self._orders[key]
+        self._take_out(before)
+        order = self._orders[key] = _Order(before.book, before.side, price, shown, waits=True)
         self._add(order, shown, 1)
 
-    def _replace(self, order: _Order, price: int, quantity: int, *, kept: bool) -> None:
+    def _replace(self, key: int, price: int, quantity: int, *, kept: bool) -> None:
+        order = self._orders[key]
         if not kept or not order.waits:
             self._take_out(order)
-            order.price = price
+            self._orders[key] = _Order(order.book, order.side, price)
         elif quantity < order.shown:
             self._add(order, quantity - order.shown, 0)
-            order.shown = quantity
+            self._orders[key] = _Order(order.book, order.side, order.price, quantity, waits=True)
 
     def _take_out(self, order: _Order) -> None:
         if order.waits:
             self._add(order, -order.shown, -1)
-            order.shown, order.waits = 0, False
 
     def _add(self, order: _Order, quantity: int, orders: int) -> None:
         if order.price:  # an order without one waits for an auction unseen
@@ -217,22 +220,19 @@ class BookImage:
             for each in (*buys, *sells, *chain(*stops)):
                 image._orders[each.id] = _Order(number, each.side, each.price)
             for each in (*buys, *sells):
-                image._queue(image._orders[each.id], each.price, each.shown)
+                image._queue(each.id, each.price, each.shown)
         return image
 
     # Kept as bytes
 
     def dump(self) -> bytes:
         """Return the image as bytes: a header, books, orders, and a CRC-32 of all before it; little-endian."""
-        books = np.array([(key, each.phase, each.last) for key, each in self._books.items()], _BOOK)
-        orders = np.zeros(len(self._orders), _ORDER)
-        orders["id"] = [*self._orders]
-        for name in ("book", "side", "price"):
-            orders[name] = [getattr(each, name) for each in self._orders.values()]
-        orders["shown"] = [each.shown if each.waits else -1 for each in self._orders.values()]
-        head = _HEAD.pack(_MAGIC, _VERSION, self.sequence, self.at_ns, len(books), len(orders))
-        body = head + books.tobytes() + orders.tobytes()
-        return body + zlib.crc32(body).to_bytes(4, "little")
+        return self.kept()()
+
+    def kept(self) -> Callable[[], bytes]:
+        """Return what makes the bytes of `dump` of the image as it is now: later, and in any thread."""
+        books = [(key, each.phase, each.last) for key, each in self._books.items()]
+        return partial(_bytes_of, self.sequence, self.at_ns, books, self._orders.copy())
 
     @classmethod
     def load(cls, kept: bytes) -> "BookImage":
@@ -248,9 +248,9 @@ class BookImage:
                 raise ImageError(
                     f"image of {len(kept)} bytes: order {key} is of book {book}, side {side}: there is none"
                 )
-            order = image._orders[key] = _Order(book, side, price)
+            image._orders[key] = _Order(book, side, price)
             if shown >= 0:
-                image._queue(order, price, shown)
+                image._queue(key, price, shown)
         return image
 
 
@@ -259,6 +259,17 @@ _FIELDS: Final = ("command", "kind", "id", "other", "side", "price", "quantity",
 
 def _ints(rows: Commands, name: str) -> list[int]:
     return rows[name].tolist()
+
+
+def _bytes_of(sequence: int, at_ns: int, books: list[tuple[int, int, int]], live: dict[int, _Order]) -> bytes:
+    orders = np.zeros(len(live), _ORDER)
+    orders["id"] = [*live]
+    for name in ("book", "side", "price"):
+        orders[name] = [getattr(each, name) for each in live.values()]
+    orders["shown"] = [each.shown if each.waits else -1 for each in live.values()]
+    head = _HEAD.pack(_MAGIC, _VERSION, sequence, at_ns, len(books), len(orders))
+    body = head + np.array(books, _BOOK).tobytes() + orders.tobytes()
+    return body + zlib.crc32(body).to_bytes(4, "little")
 
 
 def _read(kept: bytes) -> tuple[Any, Any, int, int]:

@@ -6,6 +6,7 @@ All numbers are little-endian. docs/exchange/feed.md has the tables.
 import zlib
 from collections.abc import Iterable
 from enum import IntEnum
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -166,21 +167,25 @@ def messages_of(changes: Changes) -> Messages:
     """Return what has changed as messages: phases, then trades, then levels. The last of them is marked."""
     phases = [_phase(each, changes) for each in changes.phases]
     trades = [_trade(each) for each in changes.trades]
-    return _marked([*phases, *trades, *_levels(changes.levels, changes)])
+    return _marked(np.array([*phases, *trades, *_levels(changes.levels, changes)], MESSAGE))
 
 
 def snapshot_of(changes: Changes, lasts: Iterable[tuple[int, int]]) -> Messages:
     """Return whole books as messages: their phases, the prices of their last trades (`lasts`), all levels."""
     phases = [_phase(each, changes) for each in changes.phases]
     told = [(Message.LAST, 0, 0, 0, book, changes.sequence, changes.at_ns, price, 0, 0) for book, price in lasts]
-    return _marked([*phases, *told, *_levels(changes.levels, changes)])
+    levels = np.zeros(len(changes.levels), MESSAGE)  # column by column: there are thousands
+    told_of = np.fromiter(chain.from_iterable(changes.levels), np.int64).reshape(-1, len(Level._fields))
+    for name, column in zip(("book", "side", "price", "quantity", "more"), told_of.T, strict=True):
+        levels[name] = column
+    levels["kind"], levels["sequence"], levels["at_ns"] = Message.LEVEL, changes.sequence, changes.at_ns
+    return _marked(np.concatenate([np.array([*phases, *told], MESSAGE), levels]))
 
 
 _Row = tuple[Any, ...]
 
 
-def _marked(rows: list[_Row]) -> Messages:
-    messages = np.array(rows, MESSAGE)
+def _marked(messages: Messages) -> Messages:
     messages["last"][-1:] = 1
     return messages
 

@@ -4,17 +4,18 @@ Nothing waits for a reader. What was lost on the way is asked for (`Recovery`), 
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from archstone import disk, world
 from archstone.systems.exchange.feed.feed import Feed
 from archstone.systems.exchange.feed.packets import (
+    MESSAGE,
     PER_PACKET,
     Ask,
     Carries,
@@ -29,6 +30,9 @@ __all__ = ["Publisher"]
 
 _KEEP: Final = 65_536
 _RESEND: Final = 10_000
+_SNAPSHOT_S: Final = 1.0
+"""How long a snapshot is good for all who ask: what came since is sent again. Made anew for each of them, it would keep
+the loop from everything else."""
 
 
 class _Gathered:
@@ -52,6 +56,13 @@ class _Gathered:
         return changes
 
 
+class _Snapshot(NamedTuple):
+    session: int
+    number: int
+    at_s: float
+    packets: tuple[bytes, ...]
+
+
 class Publisher:
     """Sends what changes as packets, and knows those of before."""
 
@@ -72,7 +83,7 @@ class Publisher:
             send: Takes a packet; must not raise or wait. What it cannot send is lost, and recovered by its readers.
             conflate_s: Gather changes for so long, above 0. None: each batch is sent at once.
             heartbeat_s: A packet without messages after so long without one.
-            keep: Messages that can be sent again; the oldest make room.
+            keep: Messages that can be sent again, at least 1; the oldest make room.
             noted: A file for the session, so that the next one is higher even if the clock went back. None: there is
                 none, and two within a second are the same to readers.
         """
@@ -83,13 +94,14 @@ class Publisher:
         """Number of the next message."""
         self._feed, self._send = feed, send
         self._conflate_s, self._heartbeat_s = conflate_s, heartbeat_s
-        self._kept: deque[Messages] = deque()
-        self._count, self._keep = 0, keep
+        self._keep = keep
+        self._kept = np.zeros(keep, MESSAGE)
+        """Message number n is at n % keep."""
         self._gathered = _Gathered()
         self._noted = noted
         self._sent_s = 0.0
         self._is_over = False
-        self._snapshot: tuple[int, tuple[bytes, ...]] = (0, ())
+        self._snapshot = _Snapshot(0, 0, 0.0, ())
         self._tasks: list[asyncio.Task[None]] = []
         self._unlisten: Callable[[], None] | None = None
 
@@ -159,18 +171,18 @@ class Publisher:
         self._send(packed(Carries.LIVE, self.session, self.next, sent_ns=now_ns, messages=messages))
         if messages is None:
             return
+        self._kept[self._places(self.next, len(messages))] = messages
         self.next += len(messages)
-        self._kept.append(messages)
-        self._count += len(messages)
-        while self._count - len(self._kept[0]) >= self._keep:
-            self._count -= len(self._kept.popleft())
+
+    def _places(self, number: int, count: int) -> npt.NDArray[np.int64]:
+        return np.arange(number, number + count) % self._keep
 
     # For those that missed something
 
     @property
     def oldest(self) -> int:
         """Number of the oldest message that can be sent again."""
-        return self.next - self._count
+        return max(1, self.next - self._keep)
 
     def answer(self, ask: Ask, session: int, number: int, count: int) -> tuple[bytes, ...]:
         """Return the packets that answer a request: messages from before, all books, or that they are gone.
@@ -181,19 +193,20 @@ class Publisher:
             return self._whole()
         if session != self.session or not self.oldest <= number < self.next or not count:
             return (packed(Carries.GONE, self.session, self.oldest),)
-        skipped = number - self.oldest
-        found = np.concatenate(self._kept)[skipped : skipped + min(count, _RESEND)]
+        found = self._kept[self._places(number, min(count, _RESEND, self.next - number))]
         return self._packets(Carries.RESENT, found, number)
 
     def _whole(self) -> tuple[bytes, ...]:
         if self._gathered.levels or self._gathered.trades or self._gathered.phases:
             self._flush()  # else a snapshot would hold what only later messages say
-        if self._snapshot[0] != self.next or not self._snapshot[1]:
-            messages = self._books()
+        made, now_s = self._snapshot, world.monotonic()
+        is_new = made.number == self.next or (now_s - made.at_s < _SNAPSHOT_S and made.number >= self.oldest)
+        if made.session != self.session or not is_new:
             number = self.next
+            parts = self._packets(Carries.SNAPSHOT, self._books(), number, same=True)
             whole = packed(Carries.WHOLE, self.session, number)
-            self._snapshot = number, (*self._packets(Carries.SNAPSHOT, messages, number, same=True), whole)
-        return self._snapshot[1]
+            made = self._snapshot = _Snapshot(self.session, number, now_s, (*parts, whole))
+        return made.packets
 
     def _books(self) -> Messages:
         image = self._feed.image
@@ -218,7 +231,7 @@ def _session(noted: Path | None) -> int:
     now_s = world.now_us() // 1_000_000 & 0xFFFFFFFF
     if noted is None:
         return now_s
-    before = noted.read_text() if noted.exists() else ""
+    before = noted.read_bytes() if noted.exists() else b""
     session = max(now_s, int(before) + 1) if before.isdigit() else now_s
     disk.make_folder(noted.parent)
     disk.put(noted, b"%d" % session)

@@ -11,6 +11,7 @@ from typing import Final, Self
 
 import numpy as np
 
+from archstone.sockets import check_other
 from archstone.systems.exchange.feed.packets import (
     HEAD,
     MESSAGE,
@@ -103,6 +104,7 @@ class Recovery:
                     writer.writelines(answer[start : start + _CHUNK])
                     async with asyncio.timeout(self._write_s):
                         await writer.drain()
+                    await asyncio.sleep(0)  # who reads fast is never waited for, and others want a turn
         except (OSError, EOFError, TimeoutError, PacketError):
             pass  # whoever it was asks again, or is gone
         finally:
@@ -115,6 +117,7 @@ def over_tcp(host: str = "127.0.0.1", port: int = 7_102, *, limit_s: float = 5.0
     async def recover(ask: Ask, session: int, number: int, count: int) -> Sequence[Packet]:
         async with asyncio.timeout(limit_s):
             reader, writer = await asyncio.open_connection(host, port)
+            check_other(writer.transport)
             try:
                 writer.write(np.array((VERSION, ask, count, session, number), REQUEST).tobytes())
                 return await _answer(reader, count)

@@ -8,16 +8,19 @@ has.
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, Final, NamedTuple
 
+import numpy as np
 from pydantic_core import to_json
 
+from archstone import world
 from archstone.systems.exchange.desk import showing
 from archstone.systems.exchange.desk.entry import Entry
-from archstone.systems.exchange.desk.floor import CANDLES_S, Floor
+from archstone.systems.exchange.desk.floor import Floor
 from archstone.systems.exchange.desk.words import said
-from archstone.systems.exchange.entry import Report, Rows, reports_of
-from archstone.systems.exchange.feed import Changes
+from archstone.systems.exchange.entry import ForgottenError, Position, Report, Rows, reports_of
 from archstone.systems.exchange.matching import Reason, Side, Told
 
 __all__ = ["DEPTH", "MOST_REPORTS", "MOST_TRADES", "Outbox", "Shown"]
@@ -38,7 +41,31 @@ _OF_ORDERS: Final = frozenset(
 )  # fmt: skip
 """What `reports` tell of."""
 
+_HISTORY_S: Final = 1.0
+"""How long the kept candles of a channel are good for all who subscribe: what came since is told as it changes."""
+
 Message = Mapping[str, Any]
+
+
+class _Known(NamedTuple):
+    """What a client has been told of a channel."""
+
+    version: int = -1
+    since_s: int = 0
+    """Of candles: when the newest began. That one can still change."""
+
+
+class _History(NamedTuple):
+    text: str
+    known: _Known
+    made_s: float
+
+
+class _Missed(NamedTuple):
+    """Reports that are to be told again."""
+
+    after: int
+    last: int
 
 
 class Shown:
@@ -46,47 +73,78 @@ class Shown:
 
     def __init__(self, floor: Floor) -> None:
         self.floor, self._entry = floor, Entry(floor)
-        self._states: dict[str, tuple[int, str]] = {}
-        self._trades: dict[str, tuple[tuple[int, ...], str]] = {}
+        self._texts: dict[str, tuple[_Known, _Known, str]] = {}
+        self._histories: dict[str, _History] = {}
+        self._versions: dict[str, int] = {}
+        self._sequence = -1
+        """Of the command up to which versions are known."""
 
-    def state(self, channel: str) -> str:
-        """Return how things are on a channel: `quotes`, `depth:ACME`, `candles:ACME:60` (the growing one)."""
-        sequence, text = self._states.get(channel, (-1, ""))
-        if sequence != self.floor.board.sequence:
-            sequence, text = self.floor.board.sequence, to_json(self._state(channel)).decode()
-            self._states[channel] = sequence, text
-        return text
+    def version(self, channel: str) -> int:
+        """Return a number that rises with what is shown on a channel that all may see."""
+        if self._sequence != self.floor.feed.sequence:
+            self._sequence = self.floor.feed.sequence
+            self._versions.clear()
+        if channel not in self._versions:
+            self._versions[channel] = self._version(channel)
+        return self._versions[channel]
 
-    def _state(self, channel: str) -> Message:
+    def _version(self, channel: str) -> int:
         name, _, rest = channel.partition(":")
         if name == "quotes":
-            quotes = [showing.instrument(each, self.floor) for each in self.floor.instruments.all]
-            return {"type": "quotes", "sequence": self.floor.board.sequence, "items": quotes}
-        if name == "candles":
-            return {**self.candles(rest, newest=1), "type": "candle"}
-        about = self._entry.instrument(rest)
-        book, depth = self.floor.board.books[about.book], self.floor.feed.depth(about.book, levels=DEPTH)
-        shown = showing.depth(rest, depth).model_dump()
-        return {"type": "depth", **shown, "phase": showing.phase(depth), "last": book.last, "first": book.first}
+            return sum(self.floor.feed.changes(each.book)[0] for each in self.floor.instruments.all)
+        changes, trades = self.floor.feed.changes(self._book(rest))
+        return changes if name == "depth" else trades
 
-    def candles(self, rest: str, *, newest: int = 0) -> Message:
-        """Return candles of `ACME:60`, oldest first; of so many, or all that are kept."""
-        symbol, _, step = rest.partition(":")
-        kept = self.floor.feed.candles(self._entry.instrument(symbol).book, int(step))
-        return {
-            "type": "candles", "symbol": symbol, "step_s": int(step), "items": [*map(showing.candle, kept[-newest:])]
-        }  # fmt: skip
+    def told(self, channel: str, known: _Known) -> tuple[str, _Known]:
+        """Return how things are on a channel for who knows as much of it, and what they know then.
 
-    def trades(self, symbol: str, after: int) -> tuple[str, int]:
-        """Return the trades of an instrument after so many that there have been, and how many there are by now."""
-        book = self._entry.instrument(symbol).book
-        trades, missed, count = self.floor.feed.trades_after(book, after, most=MOST_TRADES)
-        known, text = self._trades.get(symbol, ((), ""))
-        if known != (after, count):
-            items = [*map(showing.trade, trades)]
-            text = to_json({"type": "trades", "symbol": symbol, "missed": missed, "items": items}).decode()
-            self._trades[symbol] = (after, count), text
-        return text, count
+        Of `quotes` and `depth:ACME` all, of `trades:ACME` those since, of `candles:ACME:60` the newest that they know
+        and those since.
+        """
+        before, after, text = self._texts.get(channel, (_Known(), _Known(), ""))
+        if after.version != self.version(channel) or (before != known and channel.startswith(("trades", "candles"))):
+            after, message = self._told(channel, known)
+            text = to_json(message).decode()
+            self._texts[channel] = known, after, text
+        return text, after
+
+    def history(self, channel: str) -> tuple[str, _Known]:
+        """Return the candles that are kept, as they were a second ago or since, and what is known by them."""
+        made, now_s = self._histories.get(channel), world.monotonic()
+        if made is None or now_s - made.made_s >= _HISTORY_S:
+            known, message = self._candles(channel, 0)
+            made = self._histories[channel] = _History(to_json({**message, "type": "candles"}).decode(), known, now_s)
+        return made.text, made.known
+
+    def _told(self, channel: str, known: _Known) -> tuple[_Known, Message]:
+        name, _, rest = channel.partition(":")
+        version = _Known(self.version(channel))
+        match name:
+            case "quotes":
+                quotes = [showing.instrument(each, self.floor) for each in self.floor.instruments.all]
+                return version, {"type": "quotes", "sequence": self.floor.board.sequence, "items": quotes}
+            case "candles":
+                return self._candles(channel, known.since_s)
+            case "trades":
+                trades, missed, _ = self.floor.feed.trades_after(self._book(rest), known.version, most=MOST_TRADES)
+                items = [*map(showing.trade, trades)]
+                return version, {"type": "trades", "symbol": rest, "missed": missed, "items": items}
+            case _:
+                number = self._book(rest)
+                book, depth = self.floor.board.books[number], self.floor.feed.depth(number, levels=DEPTH)
+                shown = showing.depth(rest, depth).model_dump()
+                phase = showing.phase(depth)
+                return version, {"type": "depth", **shown, "phase": phase, "last": book.last, "first": book.first}
+
+    def _candles(self, channel: str, since_s: int) -> tuple[_Known, Message]:
+        _, symbol, step = channel.split(":")
+        kept = self.floor.feed.candles(self._book(symbol), int(step))
+        items = [showing.candle(each) for each in kept if each.opened_at_s >= since_s]
+        known = _Known(self.version(channel), items[-1].begins_s if items else 0)
+        return known, {"type": "candle", "symbol": symbol, "step_s": int(step), "items": items}
+
+    def _book(self, rest: str) -> int:
+        return self._entry.instrument(rest.partition(":")[0]).book
 
 
 class Outbox:
@@ -104,91 +162,82 @@ class Outbox:
         self._floor, self._entry = shown.floor, Entry(shown.floor)
         self._account = account
         self._wake = wake
-        self.channels: dict[str, None] = {}
+        self.channels: dict[str, _Known] = {}
         self.overrun = False
         """Whether something had to be dropped that must not be."""
-        self._prompt: deque[Message] = deque()
-        self._changed: dict[str, None] = {}
-        self._seen: dict[str, int] = {}
-        """Trades that were sent or passed over, by symbol."""
+        self._prompt: deque[tuple[Message | str | Rows | _Missed, int]] = deque()
+        """What is sent next, and how many messages that are."""
+        self._waiting = 0
+        self._heard = 0
+        """How often there were reports."""
 
-    def push(self, message: Message) -> None:
+    def push(self, message: Message | str | Rows | _Missed, *, messages: int = 1) -> None:
         """Send a message soon, after those before it."""
-        if len(self._prompt) >= MOST_REPORTS:
+        if self._waiting + messages > MOST_REPORTS:
             self.overrun = True
         else:
-            self._prompt.append(message)
+            self._prompt.append((message, messages))
+            self._waiting += messages
         self._wake()
 
     def subscribe(self, channel: str) -> None:
         """Send how things are on a channel, and then what changes."""
-        self.channels[channel] = None
-        self._changed.pop(channel, None)
+        self.channels[channel] = _Known()
         name, _, rest = channel.partition(":")
         if name == "trades":
-            self._first_trades(rest)
+            self._first_trades(channel, rest)
         elif name == "candles":
-            self.push(self._shown.candles(rest))
-        elif name != "reports":
-            self._changed[channel] = None
+            text, self.channels[channel] = self._shown.history(channel)
+            self.push(text)
 
     def unsubscribe(self, channel: str) -> None:
         """Send no more of a channel."""
         self.channels.pop(channel, None)
-        self._changed.pop(channel, None)
-
-    def hear(self, changes: Changes) -> None:
-        """Take note of what a batch has changed for all to see."""
-        for book in {each.book for each in (*changes.levels, *changes.trades, *changes.phases)}:
-            self._mark(f"depth:{self._entry.symbol(book)}", "quotes")
-        for book in {each.book for each in changes.trades}:
-            symbol = self._entry.symbol(book)
-            self._mark(f"trades:{symbol}", *(f"candles:{symbol}:{step_s}" for step_s in CANDLES_S))
-            if self._account is not None and book in self._entry.account(self._account).positions:
-                self._mark("account")  # what is held is worth more, or less
 
     def hear_reports(self, rows: Rows) -> None:
         """Take note of what the account is told."""
-        self._mark("account")
+        self._heard += 1
         if "reports" in self.channels:
-            self.tell(rows)
+            self.push(rows, messages=len({*rows["sequence"].tolist()}))
 
-    def tell(self, rows: Rows) -> None:
-        """Send what is told of orders, all of one command together."""
-        by_command: dict[int, list[Report]] = {}
-        for each in reports_of(rows):
-            if each.kind in _OF_ORDERS and each.order:
-                by_command.setdefault(each.sequence, []).append(each)
-        for sequence, together in by_command.items():
-            told = [self._report(each) for each in together]
-            self.push({"type": "reports", "sequence": sequence, "at_ns": together[0].at_ns, "reports": told})
+    def tell_again(self, after: int) -> None:
+        """Send the reports after a sequence, up to now."""
+        self.push(_Missed(after, self._floor.reports.sequence))
 
     def prompt(self) -> Iterator[str]:
-        """Give what does not wait, and forget it."""
-        while self._prompt:
-            yield to_json(self._prompt.popleft()).decode()
+        """Give what does not wait, and forget it. What comes meanwhile is for the next time."""
+        for _ in range(len(self._prompt)):
+            message, messages = self._prompt.popleft()
+            yield from self._texts(message)
+            self._waiting -= messages
 
-    def conflated(self) -> Iterator[str]:
-        """Give what has changed since it was last given, the newest of it only."""
-        changed, self._changed = self._changed, {}
-        for channel in changed:
-            name, _, symbol = channel.partition(":")
-            if name == "trades":
-                text, self._seen[symbol] = self._shown.trades(symbol, self._seen[symbol])
-                yield text
-            else:
-                yield to_json(self._portfolio()).decode() if name == "account" else self._shown.state(channel)
+    def conflated(self) -> list[str]:
+        """Return what has changed since it was last told, the newest of it only."""
+        return [text for channel in [*self.channels] if (text := self._changed(channel))]
 
-    def _mark(self, *channels: str) -> None:
-        for channel in channels:
-            if channel in self.channels:
-                self._changed[channel] = None
+    def _changed(self, channel: str) -> str:
+        known = self.channels[channel]
+        if channel == "reports":
+            return ""
+        version = self._version() if channel == "account" else self._shown.version(channel)
+        if version == known.version:
+            return ""
+        if channel == "account":
+            self.channels[channel] = _Known(version)
+            return to_json(self._portfolio()).decode()
+        text, self.channels[channel] = self._shown.told(channel, known)
+        return text
 
-    def _first_trades(self, symbol: str) -> None:
+    def _version(self) -> int:
+        """Return a number that rises with what the account has, and with what that is worth."""
+        held = self._entry.account(self._account or 0).positions
+        return self._heard + sum(self._floor.feed.changes(book)[1] for book in held)
+
+    def _first_trades(self, channel: str, symbol: str) -> None:
         book = self._entry.instrument(symbol).book
-        newest, _, self._seen[symbol] = self._floor.feed.trades_after(book, 0, most=_FIRST_TRADES)
-        items = [*map(showing.trade, newest)]
-        self.push({"type": "trades", "symbol": symbol, "missed": 0, "items": items})
+        newest, _, count = self._floor.feed.trades_after(book, 0, most=_FIRST_TRADES)
+        self.channels[channel] = _Known(count)
+        self.push({"type": "trades", "symbol": symbol, "missed": 0, "items": [*map(showing.trade, newest)]})
 
     def _portfolio(self) -> Message:
         owner = self._entry.account(self._account or 0)
@@ -201,6 +250,33 @@ class Outbox:
             "working": len(owner.live),
         }
 
+    def _texts(self, message: Message | str | Rows | _Missed) -> Iterator[str]:
+        match message:
+            case str():
+                yield message
+            case _Missed():
+                yield from self._missed(message)
+            case np.ndarray():
+                yield from map(_text, self._reports(message))
+            case _:
+                yield _text(message)
+
+    def _missed(self, missed: _Missed) -> Iterator[str]:
+        try:
+            rows = self._floor.reports.after(self._account or 0, Position(missed.after))
+        except ForgottenError:  # meanwhile: who comes back is told so
+            self.overrun = True
+            return
+        yield from map(_text, self._reports(rows[rows["sequence"] <= missed.last]))
+
+    def _reports(self, rows: Rows) -> Iterator[Message]:
+        """Give what is told of orders, all of one command together."""
+        for sequence, reports in groupby(reports_of(rows), attrgetter("sequence")):
+            together = [each for each in reports if each.kind in _OF_ORDERS and each.order]
+            if together:
+                told = [self._report(each) for each in together]
+                yield {"type": "reports", "sequence": sequence, "at_ns": together[0].at_ns, "reports": told}
+
     def _report(self, report: Report) -> Message:
         return {
             "kind": said(Told, report.kind), "number": report.order, "symbol": self._entry.symbol(report.book),
@@ -208,3 +284,7 @@ class Outbox:
             "quantity": report.quantity, "left": report.quantity if report.kind == Told.REPLACED else report.left,
             "reason": said(Reason, report.reason) if report.reason else "",
         }  # fmt: skip
+
+
+def _text(message: Message) -> str:
+    return to_json(message).decode()

@@ -11,7 +11,7 @@ market and can do nothing.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Final
@@ -49,6 +49,10 @@ PACE: Final = RateLimit(200, burst=400)
 NEW: Final = RateLimit(5, burst=50)
 """Connections that one address begins: each may cost a look at a key, or at a session."""
 DEADLINE_S: Final = 10.0
+_ONE_QUESTION: Final = 16
+"""Reports that are told again at the price of a question."""
+_TURN: Final = 64
+"""Messages after which others get a turn."""
 _TOO_SLOW: Final = 1013
 _NOT_OURS: Final = 1008
 _GOING_AWAY: Final = 1001
@@ -163,9 +167,9 @@ class _Connection:
         if self._account is not None:
             await self._floor.open_account(self._account)
         self._outbox.push({"type": "welcome", "sequence": self._floor.board.sequence, "account": self._account})
-        ends = [self._floor.feed.listen(self._outbox.hear)]
+        deaf: Callable[[], None] | None = None
         if self._account is not None:
-            ends.append(self._floor.reports.listen(self._account, self._outbox.hear_reports))
+            deaf = self._floor.reports.listen(self._account, self._outbox.hear_reports)
         writing = asyncio.create_task(self._write(), name="exchange stream")
         reading = asyncio.create_task(self._read(receive), name="exchange stream reads")
         watching = asyncio.create_task(self._watch(again), name="exchange stream, still allowed")
@@ -173,8 +177,8 @@ class _Connection:
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for end in ends:
-                end()
+            if deaf is not None:
+                deaf()
             for task in tasks:
                 task.cancel()
             for done in await asyncio.gather(*tasks, return_exceptions=True):
@@ -206,19 +210,29 @@ class _Connection:
                 async with asyncio.timeout((_tick(now_s) + 1) * PACE_S - now_s):
                     await self._woken.wait()
             self._woken.clear()
-            sent = [*self._outbox.prompt()]
+            is_said = await self._say_all(self._outbox.prompt())
             now_s = world.monotonic()
             if _tick(now_s) > looked:
                 looked = _tick(now_s)
-                sent += self._outbox.conflated()
+                is_said |= await self._say_all(self._outbox.conflated())
             if self._outbox.overrun or not self._ready():
                 await self._close(_TOO_SLOW if self._outbox.overrun else _GOING_AWAY)
                 return
-            if not sent and now_s - said_s >= HEARTBEAT_S:
-                sent.append(f'{{"type":"heartbeat","sequence":{self._floor.board.sequence}}}')
-            for text in sent:
-                await self._say({"type": "websocket.send", "text": text})
+            if not is_said and now_s - said_s >= HEARTBEAT_S:
+                is_said = await self._say_all([f'{{"type":"heartbeat","sequence":{self._floor.board.sequence}}}'])
+            if is_said:
                 said_s = now_s
+
+    async def _say_all(self, texts: Iterable[str]) -> bool:
+        """Send texts, unless the connection is to be cut off; return whether there were any."""
+        count = 0
+        for count, text in enumerate(texts, 1):
+            if self._outbox.overrun:
+                break
+            await self._say({"type": "websocket.send", "text": text})
+            if count % _TURN == 0:
+                await asyncio.sleep(0)  # who reads fast is never waited for, and others want a turn
+        return count > 0
 
     async def _close(self, code: int) -> None:
         await self._say({"type": "websocket.close", "code": code})
@@ -240,11 +254,10 @@ class _Connection:
 
     async def _answer(self, text: str) -> dict[str, Any]:
         """Return the reply to a message; whatever is wrong with it is said in the reply."""
-        ref = ""
+        ref = messages.ref_of(text)
         try:
             self._pace.take("")
             asked = messages.read(text)
-            ref = asked.ref
             call = Call(principal=self._who, deadline_s=world.monotonic() + DEADLINE_S, correlation_id=world.new_id())
             with context.enter(call):
                 return {"type": "reply", "ref": ref, "ok": True, **await self._done(asked)}
@@ -269,6 +282,10 @@ class _Connection:
                 for channel in asked.channels:
                     self._outbox.unsubscribe(channel)
                 return {}
+            case messages.HowMany():
+                self._check_scope("orders:read")
+                found = await self._trading.most(asked.symbol, asked.side, asked.price, asked.trigger)
+                return found.model_dump()
             case _:
                 self._check_scope()
                 return await self._traded(asked)
@@ -298,21 +315,29 @@ class _Connection:
             _, _, rest = channel.partition(":")
             if (symbol := rest.partition(":")[0]) and self._floor.instruments.named(symbol) is None:
                 raise UnknownInstrumentError(symbol)
-        if len({*self._outbox.channels, *asked.channels}) > messages.MOST_CHANNELS:
+        channels = [*dict.fromkeys(asked.channels)]
+        if len({*self._outbox.channels, *channels}) > messages.MOST_CHANNELS:
             raise DeniedError(f"a connection has at most {messages.MOST_CHANNELS} channels")
+        self._pace.take("", len(channels))
         told: dict[str, Any] = {"sequence": self._floor.board.sequence}
-        if "reports" in asked.channels and asked.after is not None:
+        if "reports" in channels and asked.after is not None:
             told["complete"] = self._resume(asked.after)
-        for channel in asked.channels:
+        for channel in channels:
             self._outbox.subscribe(channel)
         return told
 
     def _resume(self, after: int) -> bool:
-        """Send the reports after a sequence; return whether all of them are still kept. If not none is sent."""
+        """Send the reports after a sequence; return whether all of them are still kept. If not none is sent.
+
+        Raises:
+            RateLimitedError: That would be too much again.
+        """
         try:
-            self._outbox.tell(self._floor.reports.after(self._account or 0, Position(after)))
+            missed = self._floor.reports.after(self._account or 0, Position(after))
         except ForgottenError:
             return False
+        self._pace.take("", min(1 + len(missed) // _ONE_QUESTION, PACE.burst // 2))
+        self._outbox.tell_again(after)
         return True
 
     def _check_scope(self, scope: str = "orders:write") -> None:

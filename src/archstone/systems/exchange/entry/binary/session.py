@@ -189,7 +189,7 @@ class BinarySession(Session):
         leaves = False
         if (rows["kind"] >= _SAID).any():
             rows, leaves = _asked(rows)
-        wrong = rows["sequence"] != self._request + 1 + np.arange(len(rows), dtype=np.uint64)
+        wrong = rows["sequence"] != np.uint64(self._request) + np.arange(1, len(rows) + 1, dtype=np.uint64)
         if wrong.any():
             self.wire.close(Fault.NUMBER)
             return
@@ -237,7 +237,7 @@ class BinarySession(Session):
         self._awake.clear()
         if self.wire.is_closed or not self._waiting:
             return
-        rows = self._waiting[0] if len(self._waiting) == 1 else np.concatenate(self._waiting)
+        rows = self._waiting[0] if len(self._waiting) == 1 else np.frombuffer(bytearray().join(self._waiting), COMMAND)
         self._waiting.clear()
         if len(rows) > _TOGETHER:
             self._waiting.append(rows[_TOGETHER:])

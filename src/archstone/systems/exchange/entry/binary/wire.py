@@ -32,7 +32,7 @@ class Wire(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray(_READ_BYTES)
         self._filled = 0
-        self._is_held = False
+        self._is_held = self._is_paused = False
         self._number = 0
         self._taken = asyncio.Event()
         self._taken.set()
@@ -101,7 +101,8 @@ class Wire(asyncio.BufferedProtocol):
     def _gate(self) -> None:
         if self._transport is None or self._transport.is_closing():
             return
-        if self._is_held or self._filled == len(self._buffer):
+        self._is_paused = self._is_held or self._filled == len(self._buffer)
+        if self._is_paused:
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()
@@ -149,6 +150,8 @@ class Wire(asyncio.BufferedProtocol):
     def beat(self, interval_s: float) -> None:
         """From now on, say something at least every `interval_s`, and close when nothing comes for three of them."""
         now_s = world.monotonic()
+        if self._is_paused:
+            self._heard_s = now_s  # whatever it says, nobody reads it now
         if now_s - self._heard_s > _SILENT * interval_s:
             self.close(Fault.SILENT)
             return
