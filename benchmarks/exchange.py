@@ -93,7 +93,7 @@ def serving_in_two() -> Iterator[int]:
 def measured(port: int, per_s: float, *, quick: bool, names: Sequence[str] = NAMES, most_lots: int = 50) -> Measured:
     """Play a rate, after a moment at a tenth of it, and return p50 with all that belongs beside it."""
     played(port, per_s / 10, 0.3, names, most_lots=most_lots)
-    what = played(port, per_s, 1.0 if quick else 15.0, names, most_lots=most_lots)
+    what = played(port, per_s, 1.0 if quick else 8.0, names, most_lots=most_lots)
     return Measured(what.ms(0.5), what.details())
 
 
@@ -123,7 +123,7 @@ def highest(quick: bool) -> Measured:
 
         def is_kept(per_s: float) -> bool:
             nonlocal kept, details
-            what = played(port, per_s, 0.5 if quick else 4.0)
+            what = played(port, per_s, 0.5 if quick else 2.5)
             if what.is_kept(p99_ms=P99_MS):
                 kept, details = per_s, what.details()
                 return True

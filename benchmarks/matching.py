@@ -24,7 +24,7 @@ bench = Bench(
     "memory. limit-order-book tells no fills; lightmatchingengine and pyorderbook know no accounts; order-matching "
     "wants a time with each order and names trades. No peer checks risk or keeps a journal, and none is asked to. "
     "Of a batch, p50 and the others are of its time over its orders. "
-    "By the C API: a book alone without risk, and beside it a venue with all of it",
+    "By the C API, and one by one from Python: a book alone without risk, and beside it a venue with all of it",
 )
 
 ACCOUNTS, BATCH, RESTING = 50, 1_000, 1_000
@@ -138,19 +138,22 @@ def percentiles(took_ns: list[int], each: int = 1) -> dict[str, object]:
 # Ours
 
 
-def rows_of_steps(all_steps: list[Step]) -> Any:
-    """Return steps as commands for book 1."""
-    from archstone.systems.exchange.matching import Command, Kind, Side, rows_of
+def command_of(step: Step) -> Any:
+    from archstone.systems.exchange.matching import Command, Kind, Side
     from archstone.systems.exchange.venue import order_id
 
-    def command(step: Step) -> Command:
-        name = order_id(step.account, step.id)
-        if step.cancel:
-            return Command(Kind.CANCEL, name, step.account)
-        side = Side.BUY if step.buys else Side.SELL
-        return Command(Kind.NEW, name, step.account, side, price=step.price, quantity=step.lots)
+    name = order_id(step.account, step.id)
+    if step.cancel:
+        return Command(Kind.CANCEL, name, step.account)
+    side = Side.BUY if step.buys else Side.SELL
+    return Command(Kind.NEW, name, step.account, side, price=step.price, quantity=step.lots)
 
-    rows = rows_of(command(step) for step in all_steps)
+
+def rows_of_steps(all_steps: list[Step]) -> Any:
+    """Return steps as commands for book 1."""
+    from archstone.systems.exchange.matching import rows_of
+
+    rows = rows_of(map(command_of, all_steps))
     rows["book"] = 1
     return rows
 
@@ -232,6 +235,19 @@ def archstone_one_at_a_time(quick: bool) -> Measured:
         venue.apply(command, from_ns)
         took.append(time.perf_counter_ns() - from_ns)
     return Measured(per_second(len(rows), begun), percentiles(took))
+
+
+@bench.contender("archstone-matching")
+def archstone_book(quick: bool) -> Measured:
+    """A book alone, by a call with numbers: no risk and no journal, as the peers have none; ids and fills told."""
+    from archstone_matching import Book
+
+    def calls(all_steps: list[Step]) -> Iterator[Call]:
+        book = Book()
+        for step in all_steps:
+            yield book.apply, tuple(map(int, command_of(step)))
+
+    return one_at_a_time(calls, 200_000, quick)
 
 
 @bench.contender("archstone")
@@ -406,7 +422,7 @@ bench.row(
 )  # fmt: skip
 bench.row(
     Row("orders one by one from Python", "orders/s", goal=None, bigger_is_better=True),
-    ours="archstone_one_at_a_time", peers=PEERS,
+    ours="archstone_book", peers=PEERS, beside=["archstone_one_at_a_time"],
 )  # fmt: skip
 for percentile, goal in (("p50", 150.0), ("p99", 350.0)):
     bench.row(

@@ -50,7 +50,7 @@ class Principal(NamedTuple):
     scopes: frozenset[str] | None = None
     """What somebody else may do in their name at the front door, such as `orders:read`. None: they ask themselves."""
     by: Program | None = None
-    """What acts in their name. None: they themselves. Known at the front door, and in the process that it is in."""
+    """What acts in their name. None: they themselves. Behind the front door its id alone is sure to be known."""
 
     @property
     def signed_in(self) -> bool:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from devices import SCREENS, Device, Devices, aside, started
 from faults_of_pages import faults_of
-from playwright.sync_api import Browser, Locator, expect
+from playwright.sync_api import Browser, Locator, WebSocketRoute, expect
 from shop_process import ShopProcess
 
 pytest.importorskip("websockets", reason="the server needs the package websockets")
@@ -80,32 +80,41 @@ def test_an_order_is_placed_and_canceled_and_the_depth_moves(trading: Devices, m
     watcher.open("/trade/ACME")
     expect(level(watcher, "asks", "101.00")).to_contain_text("40")
     come(ann)
-    ann.main.get_by_label("Lots").fill("25")
+    ann.main.get_by_label("Lots", exact=True).fill("25")
     ann.main.get_by_label("Limit price").fill("99.50")
     ann.click("Buy ACME")
-    expect(ann.page.locator("#answer")).to_have_text("Order 1 works.")
+    expect(ann.page.locator("#answer")).to_have_text("Order 1 works: buy 25 ACME at 99.50.")
     expect(level(ann, "bids", "99.50")).to_contain_text("25")
     expect(level(watcher, "bids", "99.50")).to_contain_text("25")
     ann.click("Cancel order 1")
-    expect(ann.page.locator("#answer")).to_have_text("Order 1 is canceled.")
+    expect(ann.page.locator("#answer")).to_have_text("Order 1 is canceled: buy 25 ACME at 99.50 (asked for).")
     expect(level(watcher, "bids", "99.50")).to_have_count(0)
-    expect(ann.page.locator("#orders")).to_have_text(re.compile("None."))
+    expect(ann.page.locator("#orders")).to_have_text(re.compile("No open orders."))
 
 
 def test_a_trade_is_seen_on_the_tape_in_the_positions_and_on_the_chart(trading: Devices, maker: Maker) -> None:
     maker.place("sell", 10, 4_260, "BORE")
     ann = trading()
     come(ann, "BORE")
-    ann.main.get_by_label("Lots").fill("4")
+    ann.main.get_by_label("Lots", exact=True).fill("4")
     ann.main.get_by_label("Kind").select_option("market")
     expect(ann.page.locator("#price-field")).to_be_hidden()
+    expect(ann.page.locator("#worth")).to_have_text("170.40")
+    expect(ann.page.locator("#fee")).to_have_text("0.06")
     ann.click("Buy BORE")
+    expect(ann.page.locator("#answer")).to_have_text("Order 1 is filled: bought 4 BORE at 42.60.")
     expect(ann.page.locator("#tape tr").first).to_contain_text("42.60")
     expect(ann.page.locator("#positions")).to_contain_text("BORE")
     expect(ann.page.locator("#cash")).to_have_text("999,829.60")
     expect(ann.page.locator("#last")).to_have_text("42.60")
     expect(ann.page.locator("#chart")).to_have_attribute("data-close", "42.60")
     expect(ann.page.locator("#chart canvas").first).to_be_visible()
+    expect(ann.page.locator("#positions tr")).to_have_text(re.compile(r"BORE\s*4\s*42.60"))
+    ann.main.get_by_role("button", name="Fill in the order that closes this position").click()
+    expect(ann.page.get_by_role("button", name="Sell BORE")).to_be_visible()
+    expect(ann.main.get_by_label("Lots", exact=True)).to_have_value("4")
+    ann.open("/orders?show=fills&symbol=BORE")
+    expect(ann.main.get_by_role("row").nth(1)).to_contain_text("170.40")
 
 
 def test_one_trades_by_keyboard_alone(trading: Devices) -> None:
@@ -122,7 +131,7 @@ def test_one_trades_by_keyboard_alone(trading: Devices) -> None:
     expect(level(ann, "asks", "104.00")).to_contain_text("7")
     ann.page.locator("h1").click()
     ann.page.keyboard.press("x")
-    expect(ann.page.locator("#answer")).to_have_text("1 canceled.")
+    expect(ann.page.locator("#answer")).to_have_text("1 order canceled.")
 
 
 def test_a_price_of_the_book_goes_into_the_ticket(trading: Devices, maker: Maker) -> None:
@@ -131,6 +140,84 @@ def test_a_price_of_the_book_goes_into_the_ticket(trading: Devices, maker: Maker
     come(ann)
     ann.page.get_by_role("button", name="102.34", exact=True).click()
     expect(ann.main.get_by_label("Limit price")).to_have_value("102.34")
+
+
+def test_the_most_that_one_may_order_is_filled_in_and_taken(trading: Devices) -> None:
+    ann = trading()
+    come(ann)
+    ann.main.get_by_label("Limit price").fill("109.00")
+    expect(ann.page.locator("#available")).to_have_text("1,000,000.00")
+    ann.click("Most")
+    expect(ann.main.get_by_label("Lots", exact=True)).to_have_value("4587")
+    ann.click("50 %")
+    expect(ann.main.get_by_label("Lots", exact=True)).to_have_value("2293")
+    ann.main.get_by_label("Limit price").fill("91.00")
+    ann.click("Most")
+    ann.click("Buy ACME")
+    expect(ann.page.locator("#answer")).to_have_text("Order 1 works: buy 5,000 ACME at 91.00.")
+    expect(ann.page.locator("#available")).to_have_text("545,000.00")
+    ann.main.get_by_label("Lots", exact=True).fill("5001")
+    ann.click("Buy ACME")
+    expect(ann.page.locator("#answer")).to_have_text(
+        "Refused: more lots than an order may have: at most 5,000 of ACME."
+    )
+    ann.main.get_by_label("Limit price").fill("9x")
+    ann.click("Most")
+    expect(ann.page.locator("#answer")).to_have_text("Limit price: write a price, such as 100.00.")
+
+
+def test_who_presses_twice_has_sent_one_order(trading: Devices) -> None:
+    ann = trading()
+    come(ann)
+    ann.main.get_by_label("Limit price").fill("95.00")
+    ann.page.evaluate("const send = document.getElementById('send'); send.click(); send.click(); send.click()")
+    expect(ann.page.locator("#answer")).to_have_text("Order 1 works: buy 10 ACME at 95.00.")
+    ann.click("Buy ACME")
+    expect(ann.page.locator("#answer")).to_have_text("Order 2 works: buy 10 ACME at 95.00.")
+    expect(ann.page.locator("#orders tr")).to_have_count(2)
+
+
+def test_who_is_signed_out_meanwhile_is_told_and_sees_the_market(trading: Devices, maker: Maker) -> None:
+    ann = trading()
+    ends: list[WebSocketRoute] = []
+
+    def between(socket: WebSocketRoute) -> None:
+        socket.connect_to_server()
+        ends.append(socket)
+
+    ann.page.route_web_socket(re.compile("/ws$"), between)
+    come(ann)
+    ann.excuse("WebSocket")
+    other = Device(ann.page.context.new_page())
+    other.page.goto(ann.page.url)
+    other.click("End the trial")
+    ends[0].close(code=1008)
+    expect(ann.page.locator("#status")).to_have_text("signed out")
+    expect(ann.page.locator("#out")).to_be_visible()
+    maker.place("sell", 7, 10_777)
+    expect(level(ann, "asks", "107.77")).to_contain_text("7")
+    ann.click("Buy ACME")
+    expect(ann.page.locator("#answer")).to_have_text("You are signed out, nothing was sent: sign in again.")
+    ann.main.get_by_role("link", name="Sign in again").click()
+    expect(ann.page).to_have_url(re.compile("/login"))
+
+
+def test_without_a_connection_prices_are_dimmed_and_nothing_is_sent(trading: Devices) -> None:
+    ann = trading()
+    ends: list[WebSocketRoute] = []
+
+    def between(socket: WebSocketRoute) -> None:
+        if not ends:
+            socket.connect_to_server()
+        ends.append(socket)
+
+    ann.page.route_web_socket(re.compile("/ws$"), between)
+    come(ann)
+    ends[0].close(code=1001)
+    expect(ann.page.locator("#status")).to_contain_text("connection lost")
+    expect(ann.page.locator("body.stale #book")).to_be_visible()
+    ann.click("Buy ACME")
+    expect(ann.page.locator("#answer")).to_contain_text("nothing was sent")
 
 
 def test_the_overview_is_live(trading: Devices, maker: Maker) -> None:
@@ -173,7 +260,7 @@ def test_an_administrator_halts_and_stops(trading: Devices, exchange: ShopProces
     maker.place("sell", 3, 18_500, "COPR")
     boss = administrator(trading, exchange, "risk@example.org")
     boss.click("Halt COPR")
-    expect(boss.main.get_by_role("status")).to_have_text("Done.")
+    expect(boss.main.get_by_role("status")).to_contain_text("It is halted")
     watcher = trading()
     watcher.open("/trade/COPR")
     expect(watcher.page.locator("#phase")).to_have_text("halted")
@@ -203,7 +290,7 @@ def test_an_administrator_holds_what_the_breaker_has_halted(
         other.place("buy", 1, price, "BTX")
     boss.open("/risk")
     boss.click("Hold BTX")
-    expect(boss.main.get_by_role("status")).to_have_text("Done.")
+    expect(boss.main.get_by_role("status")).to_contain_text("It is halted")
     expect(boss.main.get_by_role("row", name="BTX").locator(".phase")).to_have_text("halted")
     boss.click("Auction BTX")
     boss.click("Trade BTX")
@@ -220,7 +307,7 @@ def test_pages_are_open_to_everybody(trading: Devices, maker: Maker, screen: str
     ann.click("Buy ACME")
     expect(ann.page.locator("#positions")).to_contain_text("ACME")
     found = list(faults_of(ann, "trade"))
-    for path in ("/", "/account", "/engine"):
+    for path in ("/", "/account", "/orders", "/orders?show=fills", "/statement", "/engine"):
         ann.open(path)
         found += faults_of(ann, path)
     guest = trading(screen, still=True)

@@ -40,6 +40,7 @@ STARTS = {"data.": 120, "postgres.before_commit": 60, "postgres.after_commit": 6
 ELSEWHERE = {
     "cache.after_save": "tests/cache/test_cache_behind_crash.py",
     "data.mid_migration": "tests/data/test_data_crash_points.py",
+    "disk.after_aside": "tests/systems/exchange/test_sequencer_crash.py",
     "eventsourcing.after_outside": "tests/eventsourcing/test_eventsourcing_crash_points.py",
     "eventsourcing.after_swap": "tests/eventsourcing/test_eventsourcing_crash_points.py",
     "eventsourcing.before_swap": "tests/eventsourcing/test_eventsourcing_crash_points.py",

@@ -22,7 +22,6 @@ from archstone.data import (
     StatementError,
     TransactionHeldError,
     TransactionLostError,
-    make_folder,
 )
 from archstone.data.engines.sqlite import files, readers
 
@@ -112,7 +111,7 @@ async def test_t2_a_fast_disk_commits_on_the_loop(db: Database, monkeypatch: pyt
 @pytest.mark.real_time
 async def test_t2_a_slow_disk_commits_in_a_thread_with_a_short_switch_interval(tmp_path: Path, monkeypatch):
     before = sys.getswitchinterval()
-    monkeypatch.setattr("archstone.data.engines.sqlite.engine.measured_sync_s", lambda *_: 0.0011)
+    monkeypatch.setattr("archstone.disk.measured_sync_s", lambda *_: 0.0011)
     db = await opened(tmp_path)
     ran_in: list[int] = []
     monkeypatch.setattr(db._engine._writer, "_run_commit", recording(db, ran_in))
@@ -126,7 +125,7 @@ async def test_t2_a_slow_disk_commits_in_a_thread_with_a_short_switch_interval(t
 
 @pytest.mark.real_time
 async def test_t2_a_sync_of_exactly_the_limit_stays_on_the_loop(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("archstone.data.engines.sqlite.engine.measured_sync_s", lambda *_: 0.001)
+    monkeypatch.setattr("archstone.disk.measured_sync_s", lambda *_: 0.001)
     db = await opened(tmp_path)
     assert db._engine._writer._threads is None
     assert db.statistics().sync_s == 0.001
@@ -583,13 +582,6 @@ async def test_t5_a_log_that_grows_too_far_ends_the_snapshots_that_keep_it(db: D
             await add(db, f"{n}")
         with pytest.raises(SnapshotExpiredError, match="the log grew above 100000 bytes"):
             await snapshot.all(str, "SELECT sku FROM stock")
-
-
-async def test_t5_new_folders_are_synced_into_their_parents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    synced: list[Path] = []
-    monkeypatch.setattr("archstone.data.files.sync_folder", synced.append)
-    make_folder(tmp_path / "a" / "b")
-    assert synced == [tmp_path, tmp_path / "a"]
 
 
 def test_t5_network_file_systems_are_refused(tmp_path: Path):

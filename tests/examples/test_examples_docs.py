@@ -71,6 +71,19 @@ def test_every_name_between_quotes_in_the_laws_and_bounds_is_in_the_code() -> No
     assert sorted(name for name in tables if name not in source) == []
 
 
+def test_every_metric_that_a_page_names_is_measured() -> None:
+    source = "\n".join(path.read_text(encoding="utf-8") for path in SOURCE.rglob("*.py"))
+    measured = set(re.findall(r'"((?:archstone|exchange|shop)_[a-z_]+)"', source))
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *SOURCE.rglob("*.md")]
+    named = {
+        (page.name, name.removesuffix("_total"))
+        for page in pages
+        for name in re.findall(r"`((?:archstone|exchange|shop)_[a-z_]+)", page.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 30
+    assert sorted((page, name) for page, name in named if name not in measured) == []
+
+
 def test_every_decision_is_one_page_in_the_one_form_and_in_the_list() -> None:
     pages = sorted(DECISIONS.glob("0*.md"))
     index = (DECISIONS / "README.md").read_text(encoding="utf-8")

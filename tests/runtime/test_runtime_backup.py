@@ -17,6 +17,7 @@ import pytest
 from shop_http import Person, at_rest, eventually, new_person, served_shop, skus
 from shop_process import ShopProcess
 
+from archstone import disk
 from archstone.runtime import BackupError, FolderFormatError, ask, back_up, restore
 from archstone.systems.shop import invariants
 
@@ -194,6 +195,25 @@ async def test_what_says_of_itself_that_it_is_a_cache_is_left_out(tmp_path: Path
     info = await back_up(folder, "shop", {}, tmp_path / "backup")
     assert set(info.files) == {"false/CACHEDIR.TAG", "mails/a.eml"}
     assert set(restore(tmp_path / "backup", tmp_path / "other", "shop").files) == set(info.files)
+
+
+async def test_what_is_being_written_is_left_out_though_it_may_be_gone_before_it_is_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    disk.put(folder / "progress.json", b"1")
+    copied = shutil.copy2
+
+    def meanwhile(source: Path, target: Path) -> None:
+        for each in folder.glob(f".*{disk.ASIDE}"):  # it gets its name
+            each.replace(folder / "progress.json")
+        copied(source, target)
+
+    monkeypatch.setattr(shutil, "copy2", meanwhile)
+    (folder / f".progress.json.0{disk.ASIDE}").write_bytes(b"2")
+    info = await back_up(folder, "shop", {}, tmp_path / "backup")
+    assert set(info.files) == {"progress.json"}
 
 
 @pytest.mark.parametrize("at", [0, 10, 0.3, 0.6, 0.99])

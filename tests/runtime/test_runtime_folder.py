@@ -123,7 +123,7 @@ async def test_a_folder_with_other_things_in_it_is_refused_and_unchanged(tmp_pat
 
 async def test_an_empty_folder_is_taken_also_the_root_of_a_volume_and_one_half_made(tmp_path: Path) -> None:
     (tmp_path / "lost+found").mkdir()
-    (tmp_path / "format.new").touch()
+    (tmp_path / ".format.json.0.aside").touch()
     (tmp_path / "owner").touch()
     folder = DataFolder(tmp_path, "shop")
     for fresh in (False, True):

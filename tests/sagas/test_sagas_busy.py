@@ -6,7 +6,7 @@ import pytest
 from saga_cast import Depot, Traveller, opened
 
 from archstone.resilience import OverloadedError, Retry
-from archstone.sagas import SagaSettings, StepFailedError, runner
+from archstone.sagas import SagaSettings, StepFailedError, backlog
 
 SETTINGS = SagaSettings(max_running=10, max_running_busy=3, max_waiting=12, timeout_s=1000)
 
@@ -118,12 +118,12 @@ async def test_an_attempt_that_begins_while_the_loop_is_late_has_five_times_its_
 
 
 async def test_those_that_find_no_place_in_memory_wait_in_the_table_and_all_go_on_in_order(tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "_NEXT", 2)
+    monkeypatch.setattr(backlog, "_NEXT", 2)
     traveller, loop = Traveller(Depot()), Loop()
     async with opened(tmp_path, traveller, settings=SETTINGS, lag=loop) as sagas:
         gates = await started(sagas, traveller, 9)
         assert sagas.statistics().waiting == 6
-        assert len(sagas._runner._next) == 2
+        assert len(sagas._runner.backlog) == 2
         for gate in gates:
             gate.set()
             await asyncio.sleep(1)

@@ -126,7 +126,7 @@ async def test_a_queue_lets_one_of_a_key_run_in_order(postgres_url: str) -> None
         await db.run(then)
         for what in ("a1", "a2", "b1", "c1", "a0"):
             assert await sagas.result(what) == what
-        assert guide.log[:2] == ["a1", "b1"]
+        assert sorted(guide.log[:2]) == ["a1", "b1"]  # at once: either may come first to the server
         assert guide.log[-1] == "a0"
         assert guide.log.index("a2") > guide.log.index("a1")
         await asyncio.gather(*(sagas.run(guide.lined, f"d{n}", key="d") for n in range(8)))

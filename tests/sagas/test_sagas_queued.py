@@ -299,7 +299,7 @@ async def test_many_in_a_queue_cost_no_memory(tmp_path: Path, clerk: Clerk) -> N
         await start(sagas, clerk.each, *[f"a{n}" for n in range(500)])
         await asyncio.sleep(1)
         runner = sagas._runner
-        assert (len(runner._awake), len(runner._next), len(clerk.log)) == (1, 0, 1)
+        assert (len(runner._awake), len(runner.backlog), len(clerk.log)) == (1, 0, 1)
 
 
 async def test_what_its_code_has_no_queue_for_any_more_still_runs(tmp_path: Path, clerk: Clerk) -> None:

@@ -34,6 +34,7 @@ from archstone.security.outgoing import Allowed, OutgoingError, is_public, place
 from archstone.services.http import errors as http_errors
 from archstone.services.http import headers, query_string
 from archstone.services.http.transport import HttpTransport
+from archstone.systems import pages
 from archstone.systems.shop.images.paths import read_path
 from archstone.systems.shop.notifications.mailer import open_mailer
 from archstone.systems.shop.paging import BadCursorError, decode_cursor
@@ -148,7 +149,7 @@ PARSERS = {
     "kept headers": Parser(PAIRS, lambda pairs: response.end_to_end(tuple(pairs))),
     "cookies": Parser(PAIRS, lambda pairs: cookies.cookies_of(pairs, https=True)),
     "headers of pages": Parser(PAIRS, asgi.headers_of, (asgi.BrokenRequestError,)),
-    "accept-encoding of pages": Parser(PAIRS, asgi.accepts_gzip),
+    "accept-encoding of pages": Parser(PAIRS, pages.accepts_gzip),
     "origin": Parser(PAIRS, lambda pairs: check_same_origin(dict(pairs), https=True), (CrossSiteError,)),
     "forms": Parser(st.binary(max_size=300), forms.fields_of, (ValueError,)),
     "cursors": Parser(st.text(max_size=100), lambda text: decode_cursor("q", text, like=(0, "")), (BadCursorError,)),

@@ -2,68 +2,23 @@
 
 import asyncio
 import datetime as dt
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
+from audited_party import Safe
 from cryptography import x509
 from mtls_contract import Desk
+from mtls_party import DOMAIN, calling, serving
 
-from archstone import world
+from archstone import context, world
+from archstone.context import Call, Principal, Program
 from archstone.errors import ConfigError
+from archstone.security import KeyFile, PrincipalAssertions
 from archstone.security.authority import IDENTITY, Authority, renewing, service_uri
 from archstone.security.errors import InsecureKeyFileError, KeyFileError
 from archstone.security.mtls import Identity, IdentityFileError, PeerError, peer_of
 from archstone.services import client
 from archstone.services.http import HttpTransport, UnreachableError
-
-HERE = Path(__file__).parents[1] / "support"
-DOMAIN = "shop.internal"
-
-
-@contextmanager
-def serving(folder: Path, *callers: str) -> Iterator[int]:
-    """Run the service `desk` in another process; give its port."""
-    command = [sys.executable, str(HERE / "mtls_child.py"), str(folder), *callers]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=HERE) as child:
-        assert child.stdout is not None
-        assert child.stderr is not None
-        told = child.stdout.readline()
-        assert told, child.stderr.read()
-        try:
-            yield int(told)
-        finally:
-            child.kill()
-
-
-@pytest.fixture(scope="module")
-def authority() -> Authority:
-    return Authority.create(DOMAIN)
-
-
-@pytest.fixture(scope="module")
-def tls(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Path:
-    """Return a folder with a folder of each service."""
-    found = tmp_path_factory.mktemp("tls")
-    for name in ("desk", "orders", "other"):
-        authority.give(name, found / name)
-    return found
-
-
-@pytest.fixture(scope="module")
-def port(tls: Path) -> Iterator[int]:
-    with serving(tls / "desk", "orders", "expired") as port:
-        yield port
-
-
-@asynccontextmanager
-async def calling(port: int, folder: Path, service: str = "desk") -> AsyncIterator[Desk]:
-    identity = Identity(folder, domain=DOMAIN)
-    async with HttpTransport(f"https://127.0.0.1:{port}", tls=identity.calling(service), timeout_s=5) as transport:
-        yield client(Desk, transport)
 
 
 @pytest.mark.real_time
@@ -71,6 +26,21 @@ async def test_a_caller_with_a_certificate_is_the_service_it_says(port: int, tls
     async with calling(port, tls / "orders") as desk:
         assert await desk.who() == "service:orders"
         assert await desk.who() == "service:orders"
+
+
+@pytest.mark.real_time
+async def test_what_a_program_does_for_somebody_is_on_record_in_the_process_that_does_it(tmp_path: Path) -> None:
+    codec = PrincipalAssertions(KeyFile(tmp_path / "keys.json").load(), system="safe")
+    ann = Principal("ann", frozenset({"customer"}))
+    key = ann._replace(scopes=frozenset({"safe:write"}), by=Program("key:7", per_minute=60))
+    with serving(tmp_path, child="audited_party.py") as port:
+        async with HttpTransport(f"http://127.0.0.1:{port}", principals=codec) as transport:
+            safe = client(Safe, transport)
+            for number, principal in enumerate((ann, key)):
+                with context.enter(Call(principal, key=f"take-{number}")):
+                    await safe.take(f"coin-{number}")
+            with context.enter(Call(ann)):
+                assert await safe.records() == ('ann coin-1 {"by":"key:7"}', "ann coin-0 {}")
 
 
 @pytest.mark.real_time

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archstone import world
-from archstone.context import NOBODY, Principal
+from archstone.context import NOBODY, Principal, Program
 from archstone.errors import ConfigError
 from archstone.security import Claims, PrincipalAssertions, SigningKeys, TokenError, TokenExpiredError, Tokens
 from archstone.security.keys import key_id
@@ -230,6 +230,15 @@ async def test_an_assertion_carries_a_principal_between_processes() -> None:
     assert there.decode(text) == ANN
     assert text.isascii()
     assert there.decode(here.encode(NOBODY)) == NOBODY
+
+
+async def test_an_assertion_says_which_program_acts_for_the_principal() -> None:
+    keys = SigningKeys((KEY,))
+    here, there = PrincipalAssertions(keys, system="shop"), PrincipalAssertions(keys, system="shop")
+    export, app = Program("key:7", per_minute=60), Program("client:blog")
+    asked = [ANN, ANN._replace(scopes=frozenset({"orders:read"}), by=export), ANN._replace(by=app)]
+    texts = [here.encode(each) for each in asked]
+    assert [there.decode(text) for text in texts] == [ANN, ANN._replace(by=Program("key:7")), ANN._replace(by=app)]
 
 
 async def test_an_assertion_is_written_again_at_half_its_life() -> None:

@@ -14,8 +14,10 @@ from wiring import running_shop
 from archstone.context import Principal
 from archstone.services import RequestInvalidError
 from archstone.systems.shop.catalog.contract import Catalog, Order, Product, ProductCount, UnknownProductError
+from archstone.systems.shop.catalog.indexes.fts5 import INDEX
 from archstone.systems.shop.catalog.pictures import picture, pictures
-from archstone.systems.shop.catalog.search import match_expression
+from archstone.systems.shop.catalog.search import any_tier, misspelt_tier, strict_tiers
+from archstone.systems.shop.catalog.words import words_of
 from archstone.systems.shop.inventory.administration import StockAdmin
 from archstone.systems.shop.inventory.contract import Inventory, UnknownStockError
 from archstone.systems.shop.inventory.service import PIECE
@@ -41,16 +43,19 @@ HOSTILE = [
 @pytest.fixture(scope="module")
 def index() -> closing[sqlite3.Connection]:
     db = sqlite3.connect(":memory:")
-    db.execute("CREATE VIRTUAL TABLE t USING fts5 (x, tokenize = 'unicode61 remove_diacritics 2', prefix = '2 3')")
-    db.execute("INSERT INTO t VALUES ('Copper kettle, sings when ready')")
+    columns = "name, category, description, tokenize = 'unicode61 remove_diacritics 2', prefix = '1 2 3'"
+    db.execute(f"CREATE VIRTUAL TABLE t USING fts5 ({columns})")
+    db.execute("INSERT INTO t VALUES ('Copper kettle', 'kitchen', 'Sings when ready')")
     return closing(db)
 
 
 @given(st.one_of(st.text(max_size=40), st.sampled_from(HOSTILE)))
 def test_no_text_is_an_error_in_the_index(index: closing[sqlite3.Connection], text: str) -> None:
-    expression = match_expression(text)
-    if expression is not None:
-        index.thing.execute("SELECT * FROM t WHERE t MATCH ?", (expression,)).fetchall()
+    words = words_of(text)
+    if words:
+        last = misspelt_tier(INDEX, words, [["kettle"] for _ in words], category=text)
+        for expression in (*strict_tiers(INDEX, words), *strict_tiers(INDEX, words, text), last):
+            index.thing.execute("SELECT * FROM t WHERE t MATCH ?", (expression,)).fetchall()
 
 
 @pytest.mark.parametrize(
@@ -69,12 +74,12 @@ def test_words_must_all_be_there_and_the_last_may_be_a_beginning(
     text: str,
     found: bool,
 ) -> None:
-    rows = index.thing.execute("SELECT * FROM t WHERE t MATCH ?", (match_expression(text),)).fetchall()
+    rows = index.thing.execute("SELECT * FROM t WHERE t MATCH ?", (any_tier(INDEX, words_of(text)),)).fetchall()
     assert bool(rows) is found
 
 
-def test_text_without_words_has_no_expression() -> None:
-    assert match_expression(" -- * ' ") is None
+def test_text_without_words_has_none() -> None:
+    assert words_of(" -- * ' ") == []
 
 
 @given(st.text(max_size=100), st.tuples(st.floats(allow_nan=False), st.integers(-(2**63), 2**63 - 1)))

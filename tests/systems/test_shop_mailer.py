@@ -1,6 +1,7 @@
 """The post: exactly one file per mail whatever crashes, and a mail server that gets a stable Message-ID."""
 
 import asyncio
+import os
 import signal
 import socketserver
 import ssl
@@ -19,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from archstone import world
 from archstone.errors import ConfigError
 from archstone.systems.shop.notifications import mailer as mailer_module
 from archstone.systems.shop.notifications.mail import Mail
@@ -59,7 +61,7 @@ async def test_the_same_mail_is_sent_once_at_once_and_later(tmp_path: Path) -> N
 
 
 async def test_what_a_crash_left_aside_is_swept_at_the_next_start(tmp_path: Path) -> None:
-    (tmp_path / ".a1.0.tmp").write_text("half a mail")
+    (tmp_path / ".a1.0.aside").write_text("half a mail")
     async with FileMailer(tmp_path) as mailer:
         assert list(tmp_path.iterdir()) == []
         await mailer.send(MAIL)
@@ -79,7 +81,8 @@ async def main():
         await mailer.send(mail)
 asyncio.run(main())
 """
-    killed = subprocess.run([sys.executable, "-c", program], env={"ARCHSTONE_CRASH": point}, check=False, timeout=30)
+    environment = {**os.environ, world.CRASH_VARIABLE: point}
+    killed = subprocess.run([sys.executable, "-c", program], env=environment, check=False, timeout=30)
     assert killed.returncode == -signal.SIGKILL
     async with FileMailer(tmp_path) as mailer:
         await mailer.send(MAIL)

@@ -65,6 +65,14 @@ async def test_slips_are_forgiven(tmp_path: Path, typed: str) -> None:
 
 
 @pytest.mark.both_databases
+async def test_what_may_have_been_meant_is_as_the_index_has_it_whatever_the_script(tmp_path: Path) -> None:
+    async with running_shop(tmp_path) as shop:
+        await stock_up(shop, "\u0386\u03bb\u03c6\u03b1", "\ufb01lter")  # of Latin letters alone it drops accents
+        assert await names(shop, "\u03b1\u03bb\u03c6\u03b1") == ["\u0386\u03bb\u03c6\u03b1"]
+        assert await names(shop, "filter") == ["\ufb01lter"]
+
+
+@pytest.mark.both_databases
 async def test_the_products_of_the_first_start_are_forgiving_too(tmp_path: Path) -> None:
     async with running_shop(tmp_path) as shop:
         assert "Harrow copper kettle" in await names(shop, "coper ketle")

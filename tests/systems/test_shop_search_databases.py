@@ -13,9 +13,9 @@ from shop_database import index_is_whole
 from archstone.data import Database
 from archstone.systems.shop.catalog import shelf
 from archstone.systems.shop.catalog.index import Entry, index_of
-from archstone.systems.shop.catalog.indexes.tsvector import folded_words
 from archstone.systems.shop.catalog.service import CatalogService
 from archstone.systems.shop.catalog.spelling import learn
+from archstone.systems.shop.catalog.words import folded_words
 
 NAMES = (
     "Lanturn of tin",

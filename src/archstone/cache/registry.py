@@ -2,23 +2,26 @@
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Final, cast
 
 from archstone.cache.errors import CacheConfigError, UnknownStoreError
 from archstone.cache.store import Store
+from archstone.plugins import Implementations
 
 __all__ = ["ENTRY_POINTS", "find_store", "find_stores"]
 
 ENTRY_POINTS: Final = "archstone.cache_stores"
 """Entry-point group: name is the URL scheme, value a callable that takes the URL and returns a `Store`."""
 
-_BUILT_IN: Final = {
-    "memory": "archstone.cache.stores.memory:MemoryStore.from_url",
-    "redis": "archstone.cache.stores.redis:RedisStore",
-    "sqlite": "archstone.cache.stores.sqlite:SqliteStore",
-    "rediss": "archstone.cache.stores.redis:RedisStore",
-}
+_STORES: Final = Implementations[Callable[[str], Store]](
+    ENTRY_POINTS,
+    {
+        "memory": "archstone.cache.stores.memory:MemoryStore.from_url",
+        "redis": "archstone.cache.stores.redis:RedisStore",
+        "rediss": "archstone.cache.stores.redis:RedisStore",
+        "sqlite": "archstone.cache.stores.sqlite:SqliteStore",
+    },
+)
 
 
 def find_store(url: str) -> Store:
@@ -28,16 +31,10 @@ def find_store(url: str) -> Store:
         UnknownStoreError: No store answers to the scheme.
     """
     scheme = url.partition(":")[0].partition("+")[0]
-    if (built_in := _BUILT_IN.get(scheme)) is not None:
-        module, _, path = built_in.partition(":")
-        made: object = import_module(module)
-        for name in path.split("."):
-            made = getattr(made, name)
-        return cast("Callable[[str], Store]", made)(url)
-    plugged = entry_points(group=ENTRY_POINTS)
-    for found in plugged.select(name=scheme):
-        return cast("Callable[[str], Store]", found.load())(url)
-    raise UnknownStoreError(scheme, sorted({*_BUILT_IN, *plugged.names}))
+    make = _STORES.find(scheme)
+    if make is None:
+        raise UnknownStoreError(scheme, _STORES.names())
+    return make(url)
 
 
 def find_stores(stores: Sequence[str | Store]) -> Store:

@@ -1,7 +1,7 @@
 """Durable data: a Database with plain SQL, typed rows and group commit, events with an outbox, migrations.
 
 Start with `Database`. `Event` and `tx.publish` announce a change in the transaction that makes it; `Schema` is for
-blocks that bring tables of their own; `put` writes a single file that is there whole or not at all.
+blocks that bring tables of their own. A single file that is there whole or not at all: `archstone.disk`.
 """
 
 from archstone.data.database import Database, Paused
@@ -33,7 +33,6 @@ from archstone.data.errors import (
     UnknownEngineError,
 )
 from archstone.data.event import Event, event_class, event_classes
-from archstone.data.files import make_folder, put, put_by, remove_unfinished, sync_folder
 from archstone.data.immutable import mutable_parts
 from archstone.data.lease import LEASES, Lease, Standing, standings
 from archstone.data.outbox import OUTBOX, Envelope, Outbox, OutboxRow, envelope, headers_of
@@ -93,13 +92,8 @@ __all__ = [
     "event_class",
     "event_classes",
     "headers_of",
-    "make_folder",
     "mutable_parts",
-    "put",
-    "put_by",
     "register_engine",
-    "remove_unfinished",
     "split_script",
     "standings",
-    "sync_folder",
 ]

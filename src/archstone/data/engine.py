@@ -6,14 +6,13 @@ found by the scheme of the URL, among those registered here and in the entry-poi
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol
 
 from archstone.data.errors import UnknownEngineError
 from archstone.data.rows import Description
 from archstone.data.sql import Statement
+from archstone.plugins import Implementations
 
 __all__ = [
     "Engine",
@@ -213,18 +212,22 @@ class Engine(Protocol):
 EngineFactory = Callable[[str, EngineOptions], Engine]
 """Makes the engine of a URL; connects to nothing yet."""
 
-_factories: dict[str, EngineFactory | str] = {
-    "sqlite": "archstone.data.engines.sqlite:engine_of",
-    "postgresql": "archstone.data.engines.postgresql:engine_of",
-    "postgres": "archstone.data.engines.postgresql:engine_of",
-}
+_registered: dict[str, EngineFactory] = {}
+_ENGINES: Final = Implementations[EngineFactory](
+    ENTRY_POINTS,
+    {
+        "postgres": "archstone.data.engines.postgresql:engine_of",
+        "postgresql": "archstone.data.engines.postgresql:engine_of",
+        "sqlite": "archstone.data.engines.sqlite:engine_of",
+    },
+)
 _EXTRAS: Final = {"asyncpg": "postgresql"}
 """What an engine imports that is not there: the extra that brings it."""
 
 
 def register_engine(scheme: str, factory: EngineFactory) -> None:
     """Make `factory` answer for URLs of `scheme`."""
-    _factories[scheme] = factory
+    _registered[scheme] = factory
 
 
 def find_engine(url: str, options: EngineOptions) -> Engine:
@@ -236,19 +239,14 @@ def find_engine(url: str, options: EngineOptions) -> Engine:
     scheme, separator, _ = url.partition(":")
     if not separator:
         raise UnknownEngineError(url, "has no scheme; a file is sqlite:///name.db or sqlite:////absolute/name.db")
-    factory = _factories.get(scheme)
+    try:
+        factory = _registered.get(scheme) or _ENGINES.find(scheme)
+    except ModuleNotFoundError as error:
+        if (extra := _EXTRAS.get(error.name or "")) is None:
+            raise
+        reason = f"needs {error.name}: pip install 'archstone[{extra}]'"
+        raise UnknownEngineError(scheme + ":", reason) from error
     if factory is None:
-        factory = next((cast("EngineFactory", p.load()) for p in entry_points(group=ENTRY_POINTS, name=scheme)), None)
-    if factory is None:
-        raise UnknownEngineError(scheme + ":", f"no engine for this scheme; known: {', '.join(sorted(_factories))}")
-    if isinstance(factory, str):
-        module, _, name = factory.partition(":")
-        try:
-            factory = cast("EngineFactory", getattr(import_module(module), name))
-        except ModuleNotFoundError as error:
-            if (extra := _EXTRAS.get(error.name or "")) is None:
-                raise
-            reason = f"needs {error.name}: pip install 'archstone[{extra}]'"
-            raise UnknownEngineError(scheme + ":", reason) from error
-    _factories[scheme] = factory
+        known = sorted({*_registered, *_ENGINES.names()})
+        raise UnknownEngineError(scheme + ":", f"no engine for this scheme; known: {', '.join(known)}")
     return factory(url, options)

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, Protocol, cast
 from urllib.parse import urlsplit
 
 from archstone.errors import ConfigError
+from archstone.sockets import check_other
 
 try:
     import httptools
@@ -97,7 +98,8 @@ def dialer(target: Target) -> Dial:
 
     async def dial() -> Line:
         loop = asyncio.get_running_loop()
-        _, line = await loop.create_connection(_Line, target.host, target.port, ssl=context)
+        made, line = await loop.create_connection(_Line, target.host, target.port, ssl=context)
+        check_other(made)
         return line
 
     return dial

@@ -10,15 +10,13 @@ from typing import Final, Literal, get_args
 
 from archstone.lab.histogram import Histogram
 
-__all__ = ["FAILURES", "OUTCOMES", "Cell", "Outcome", "Record", "outcome_of"]
+__all__ = ["OUTCOMES", "Cell", "Outcome", "Record", "outcome_of"]
 
 Outcome = Literal["ok", "late", "limited", "shed", "shed_mute", "refused", "failed", "timeout", "broken", "not_sent"]
 """`ok` and `late` were served; `limited` is 429, `shed` 503 with Retry-After and `shed_mute` without, `refused` any
 other 4xx, `failed` any other 5xx, `broken` a connection that ended, `not_sent` no connection free in time."""
 OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
 SERVED: Final = frozenset({"ok", "late"})
-FAILURES: Final = tuple(each for each in OUTCOMES if each not in {"ok", "limited", "shed"})
-"""Outcomes that are nobody's policy."""
 
 
 def outcome_of(status: int, latency_s: float, *, late_after_s: float, retry_after: bool) -> Outcome:

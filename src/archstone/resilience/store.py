@@ -14,12 +14,11 @@ do not wait for a dead store one after another; what is done meanwhile is for ea
 """
 
 from collections.abc import Awaitable, Callable
-from importlib import import_module
-from importlib.metadata import entry_points
 from types import TracebackType
-from typing import Final, Literal, NamedTuple, Protocol, Self, TypeVar, cast
+from typing import Final, Literal, NamedTuple, Protocol, Self, TypeVar
 
 from archstone.errors import BackendError, ConfigError
+from archstone.plugins import Implementations
 from archstone.resilience.breaker import Breaker
 from archstone.resilience.check import check
 from archstone.resilience.circuit import Circuit
@@ -46,13 +45,6 @@ WithoutStore = Literal["allow", "refuse", "local"]
 
 ENTRY_POINTS: Final = "archstone.resilience_stores"
 """Entry-point group: name is the URL scheme, value a callable that takes URL and limit of time, returns a `Store`."""
-
-_BUILT_IN: Final = {
-    "memory": "archstone.resilience.stores.memory:MemoryStore",
-    "redis": "archstone.resilience.stores.redis:RedisStore",
-    "rediss": "archstone.resilience.stores.redis:RedisStore",
-    "sqlite": "archstone.resilience.stores.sqlite:SqliteStore",
-}
 
 
 class StoreLostError(BackendError, code="resilience.store-lost", status=503):
@@ -188,6 +180,17 @@ class SharedState:
         return answer
 
 
+_STORES: Final = Implementations[Callable[[str, float], Store]](
+    ENTRY_POINTS,
+    {
+        "memory": "archstone.resilience.stores.memory:MemoryStore",
+        "redis": "archstone.resilience.stores.redis:RedisStore",
+        "rediss": "archstone.resilience.stores.redis:RedisStore",
+        "sqlite": "archstone.resilience.stores.sqlite:SqliteStore",
+    },
+)
+
+
 def find_store(url: str, timeout_s: float) -> Store:
     """Return the store that `url` names, not yet open, with a limit of time for each question.
 
@@ -195,10 +198,7 @@ def find_store(url: str, timeout_s: float) -> Store:
         UnknownStoreError: No store answers to the scheme.
     """
     scheme = url.partition(":")[0]
-    if (built_in := _BUILT_IN.get(scheme)) is not None:
-        module, _, name = built_in.partition(":")
-        return cast("Callable[[str, float], Store]", getattr(import_module(module), name))(url, timeout_s)
-    plugged = entry_points(group=ENTRY_POINTS)
-    for found in plugged.select(name=scheme):
-        return cast("Callable[[str, float], Store]", found.load())(url, timeout_s)
-    raise UnknownStoreError(scheme, tuple(sorted({*_BUILT_IN, *plugged.names})))
+    make = _STORES.find(scheme)
+    if make is None:
+        raise UnknownStoreError(scheme, tuple(_STORES.names()))
+    return make(url, timeout_s)

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Final
 
-from archstone import world
+from archstone import disk, world
 from archstone.data import Database, Pin
 from archstone.errors import ConfigError
 from archstone.runtime.folder import FORMAT, LOG, owner_of, refuse_strange
@@ -30,7 +30,7 @@ from archstone.runtime.folder import FORMAT, LOG, owner_of, refuse_strange
 __all__ = ["BackupError", "BackupInfo", "back_up", "restore"]
 
 LEFT_OUT: Final = frozenset({"owner", "control.sock", LOG, f"{LOG}.1"})
-UNFINISHED: Final = ("-wal", "-shm", ".lock", ".new", ".tmp", ".part")
+UNFINISHED: Final = ("-wal", "-shm", ".lock", ".tmp", disk.ASIDE)
 """Ends of names of files that belong to another, or are not whole yet."""
 MANIFEST: Final = "manifest.json"
 CACHE_TAG: Final = "CACHEDIR.TAG"
@@ -153,19 +153,10 @@ def _copy_alive(source: Path, target: Path) -> None:
 
 
 def _publish(packed: Path, target: Path) -> None:
-    _sync(packed, mode=0o600)
+    packed.chmod(0o600)
+    disk.sync_file(packed)
     packed.rename(target)
-    _sync(target.parent)
-
-
-def _sync(path: Path, *, mode: int | None = None) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        if mode is not None:
-            os.fchmod(fd, mode)
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    disk.sync_folder(target.parent)
 
 
 def _digest(path: Path) -> str:
@@ -208,13 +199,13 @@ def _swap(room: Path, folder: Path) -> None:
     """Move `room` to where `folder` is, which is deleted last: whatever fails, one of the two is whole and named."""
     if not folder.exists():
         room.rename(folder)
-        _sync(folder.parent)
+        disk.sync_folder(folder.parent)
         return
     replaced = folder.with_name(f"{folder.name}.replaced-{world.new_id()}")
     folder.rename(replaced)
     try:
         room.rename(folder)
-        _sync(folder.parent)
+        disk.sync_folder(folder.parent)
     except BaseException:
         if not folder.exists():
             replaced.rename(folder)
@@ -241,7 +232,7 @@ def _unpack(source: Path, room: Path, system: str) -> BackupInfo:
     if damaged:
         raise BackupError(f"{source} is damaged: {', '.join(damaged)} do not match the manifest; take another backup")
     for path in [*room.rglob("*"), room]:
-        _sync(path)
+        (disk.sync_folder if path.is_dir() else disk.sync_file)(path)
     return info
 
 

@@ -15,6 +15,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from archstone import disk
 from archstone.errors import ConfigError, RejectedError
 
 __all__ = [
@@ -36,11 +37,10 @@ UNKNOWN: Final = "unknown"
 LOG: Final = "archstone.log"
 """What is logged while a view has the terminal; the lines before these are in the file with `.1` behind its name."""
 _FORMAT: Final = "format.json"
-_FORMAT_ASIDE: Final = "format.new"
 _EMPTYING: Final = "emptying"
-_BARE: Final = frozenset({"owner", _FORMAT_ASIDE, "lost+found"})
-"""What an empty folder may hold: what a process left that died while it made it a data folder, and what the file
-system itself puts into the root of a volume."""
+_BARE: Final = frozenset({"owner", "lost+found"})
+"""What an empty folder may hold beside files that were not finished: what a process left that died while it made it a
+data folder, and what the file system itself puts into the root of a volume."""
 _TRIES: Final = 5
 _BETWEEN_TRIES_S: Final = 0.02
 
@@ -173,7 +173,8 @@ class DataFolder:
     def _check_format(self) -> None:
         file = self.path / _FORMAT
         if not file.exists():
-            _write_durably(file, json.dumps({"format": FORMAT, "system": self.system}).encode())
+            disk.remove_unfinished(self.path)
+            disk.put(file, json.dumps({"format": FORMAT, "system": self.system}).encode(), mode=0o600)
             return
         try:
             found = json.loads(file.read_text(encoding="utf-8"))
@@ -202,7 +203,8 @@ def refuse_strange(path: Path) -> None:
     """
     if not path.is_dir() or (path / _FORMAT).exists() or (path / _EMPTYING).exists():
         return
-    strange = sorted(each.name for each in path.iterdir() if each.name not in _BARE)
+    names = [each.name for each in path.iterdir()]
+    strange = sorted(name for name in names if name not in _BARE and not disk.is_unfinished(name))
     if strange:
         problem = f"it is no data folder (it has {strange[0]!r} and no {_FORMAT}), so it is left alone"
         raise FolderFormatError(str(path), problem)
@@ -236,20 +238,3 @@ def _read_owner(fd: int) -> tuple[str, int]:
         return str(found["system"]), int(found["pid"])
     except (ValueError, KeyError, TypeError):  # between its lock and its write
         return UNKNOWN, 0
-
-
-def _write_durably(file: Path, content: bytes) -> None:
-    """Write a small file so that after a crash it is whole or absent."""
-    aside = file.with_name(_FORMAT_ASIDE)
-    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(fd, content)
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    aside.rename(file)
-    folder = os.open(file.parent, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -1,15 +1,21 @@
-"""Keeps sagas going: a place in memory for each, a task for each, and news of its end for who waits."""
+"""Keeps sagas going: a task for each that has a place in memory, and news of its end for who waits.
+
+One thing above 400 lines, since whatever happens to a saga that runs (it is admitted, stirred, held back, put to sleep,
+dropped, ended) changes what is in memory and the same few counters, and no two of these may come apart. What can is
+elsewhere: those that wait for a place (`backlog.py`), in a queue (`lines.py`) or asleep (`sleeping.py`), and the other
+processes (`team.py`).
+"""
 
 import asyncio
 import contextvars
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Final
+from typing import Any
 
 from archstone import world
 from archstone.data import Database
 from archstone.observability import get_logger
 from archstone.sagas.answers import Answers
+from archstone.sagas.backlog import Backlog
 from archstone.sagas.cancelling import Cancelling
 from archstone.sagas.drive import Ending, drive
 from archstone.sagas.errors import SagaNotCancellableError, SagasClosedError
@@ -26,14 +32,6 @@ from archstone.sagas.team import Team
 __all__ = ["Runner"]
 
 _log = get_logger("archstone.sagas")
-_MARGIN: Final = 50
-_RETRY_S: Final = 1.0
-_PART: Final = 8
-_SURPLUS: Final = 500
-"""Sagas that are left to others in one look."""
-_AGAIN_S: Final = 0.1
-_NEXT: Final = 1000
-"""Sagas that wait for a place in memory; more wait in the table."""
 
 
 class Runner:
@@ -49,22 +47,14 @@ class Runner:
         self.team = Team(db, shared.table, self, lease_s=shared.settings.lease_s)
         """The processes that share the database."""
         self._context: contextvars.Context | None = None
-        self._next: OrderedDict[str, Awake] = OrderedDict()
-        """Those that come first when there is a place: on disk, but not read from it again."""
-        self._backlog = False
-        """Whether there may be more of them in the table."""
-        self._after = 0
-        """Number up to which the table was looked through, as long as there is a backlog."""
-        self._refill: asyncio.Task[None] | None = None
-        self._again: asyncio.TimerHandle | None = None
+        self.backlog = Backlog(shared, self)
+        """Those that wait for a place."""
         self._chores: set[asyncio.Task[None]] = set()
         self._stopped: set[str] = set()
         """Sagas that run and are kept out of memory, because somebody is about to cancel them."""
         self._asleep = Asleep(shared, self)
         self.lines = Lines(shared.queues, shared.places, self, learn=learn)
         """The queues in front."""
-        self._favour = False
-        """Whether one that has waited in a queue comes before those in the table."""
         self._stuck = self._started = self._finished = self._failed = 0
         self._present = 0
         """Sagas that have not ended, as far as known: set right whenever the table has been read to its end."""
@@ -77,7 +67,12 @@ class Runner:
     @property
     def room(self) -> bool:
         """Whether a new saga would soon run here. One that would not is left to the others, where there are any."""
-        return self.open and not self._backlog and self._shared.places.unclaimed > len(self._next)
+        return self.open and self.backlog.room
+
+    @property
+    def here(self) -> int:
+        """Sagas that run here, or are kept from running here."""
+        return len(self._awake) + len(self._stopped)
 
     @property
     def workers(self) -> int:
@@ -113,7 +108,7 @@ class Runner:
         if not self.open:
             self.team.call()
             return
-        if saga.id in self._awake or saga.id in self._next or saga.id in self._stopped:
+        if self.has_here(saga.id) or saga.id in self.backlog:
             return
         self._present += 1
         if saga.worker != self._shared.table.worker:
@@ -121,13 +116,9 @@ class Runner:
             self.look()
             return
         if awaited and self._shared.places.take(pressing=True):
-            self._launch(saga)
+            self.launch(saga)
             return
-        if self._backlog or len(self._next) >= _NEXT:
-            self._backlog = True
-        else:
-            self._next[saga.id] = saga
-        self.place_freed()  # it takes its turn, which is now if there is a place and nobody waits
+        self.backlog.add(saga)
 
     def begin(self, saga: Awake) -> bool:
         """Run a saga that is not on disk: its row is written with its first entries. False if it must be on disk first.
@@ -139,7 +130,7 @@ class Runner:
         self._present += 1
         saga.new = True
         saga.worker = self._shared.table.worker
-        self._launch(saga)
+        self.launch(saga)
         return True
 
     def enter(self, saga: Awake, *, awaited: bool = False) -> None:
@@ -158,12 +149,10 @@ class Runner:
         """Run sagas that have left a queue on disk: they come before those that wait in the table."""
         for saga in sagas:
             if self.open and saga not in self._awake and self._shared.places.take():
-                self._present += 1
-                self._launch(Awake(self._shared, saga))
+                self.take_in(saga)
             else:
                 self.admit(Awake(self._shared, saga))
-        self._favour = self._favour and not sagas
-        self.place_freed()
+        self.backlog.left_queue(len(sagas))
 
     def adopt(self, saga: Awake) -> None:
         """Run a saga whose starter was cancelled, if it is on disk."""
@@ -176,23 +165,22 @@ class Runner:
         """Look through the table from its beginning for sagas that run nowhere."""
         if not self.open:
             self.team.call()
-        self._backlog = True
-        self._after = 0
-        self.place_freed()
+        self.backlog.look()
 
-    def place_freed(self) -> None:
-        """Give free places to sagas that wait, in the table an eighth of all at a time: each look reads it."""
-        places = self._shared.places
-        if not self.open:
-            return
-        while self._next and self._take_place():
-            self._launch(self._next.popitem(last=False)[1])
-        self.lines.place_freed()
-        if self._backlog and not self._next and self._refill is None and places.free >= max(1, places.room // _PART):
-            self._refill = asyncio.get_running_loop().create_task(self._fill(), context=self._own_context())
-        if (self._next or self._backlog or self.lines.wanting) and self._again is None and places.paced:
-            # There may be more places soon, though those that run all wait and none ends.
-            self._again = asyncio.get_running_loop().call_later(_AGAIN_S, self._look_again)
+    def take_in(self, saga: str) -> None:
+        """Run a saga on disk, of which nothing was known here, in a place that was taken for it."""
+        self._present += 1
+        self.launch(Awake(self._shared, saga))
+
+    def launch(self, saga: Awake) -> None:
+        """Run a saga in a place that was taken for it."""
+        self._awake[saga.id] = saga
+        self._started += 1
+        saga.task = self.task(self._live(saga))
+
+    def all_seen(self) -> None:
+        """Set right how many there are: the table has been read to its end."""
+        self._present = self.here + len(self.backlog)
 
     def resumed(self) -> None:
         """Count a stuck saga that runs again, and run it."""
@@ -259,20 +247,6 @@ class Runner:
         self._asleep.rouse_at(await table.next_due())
         await self.lines.recount()
 
-    async def share(self) -> None:
-        """Leave to the others what finds no place here."""
-        table = self._shared.table
-        if self._shared.places.free or not self._backlog or self.team.size == 1:
-            return
-        held = len(self._awake) + len(self._stopped)
-        rows = await table.running(after=0, limit=held + _SURPLUS)
-        surplus = [saga for _, saga in rows if saga not in self._awake and saga not in self._stopped]
-        if surplus:
-            for saga in surplus:
-                self._next.pop(saga, None)
-            await self.team.rows.release(surplus)
-            self.team.call()
-
     async def drop(self) -> None:
         """Take everything out of memory: others have it."""
         await self._write_new()
@@ -290,6 +264,10 @@ class Runner:
         if back:
             self.admit(Awake(self._shared, saga.id))
 
+    def has_here(self, saga: str) -> bool:
+        """Whether a saga runs here, or is kept from running here."""
+        return saga in self._awake or saga in self._stopped
+
     def has(self, saga: Awake) -> bool:
         """Whether this very one is in memory."""
         return self._awake.get(saga.id) is saga
@@ -300,11 +278,15 @@ class Runner:
 
     def chore(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Do something in a task of the engine's own, which its closing cancels."""
-        chore = asyncio.get_running_loop().create_task(work, context=self._own_context())
+        chore = self.task(work)
         self._chores.add(chore)
         chore.add_done_callback(self._chores.discard)
         chore.add_done_callback(_looked_at)
         return chore
+
+    def task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Do something in a task with the context of the engine, which whoever asks must cancel."""
+        return asyncio.get_running_loop().create_task(work, context=self._own_context())
 
     def hold_back(self, saga: str) -> Awake:
         """Begin no more steps of a running saga, and return it: one that waits for a place is given one more.
@@ -317,14 +299,14 @@ class Runner:
         held = self._awake.get(saga)
         if saga in self._stopped or (held is not None and held.hold is not None):
             raise SagaNotCancellableError(saga, "somebody is about to cancel it already")
-        self._next.pop(saga, None)
+        self.backlog.forget(saga)
         if held is not None:
             held.hold = Hold()
             held.came_to_rest()
             return held
         held = Awake(self._shared, saga)
         held.hold, held.placed = Hold(), False
-        self._launch(held)
+        self.launch(held)
         return held
 
     async def stop(self, saga: Awake) -> None:
@@ -412,14 +394,9 @@ class Runner:
         self.hold()
         await self._write_new()
         tasks = [*(saga.task for saga in self._awake.values()), *self._chores]
-        if self._refill is not None:
-            tasks.append(self._refill)
-        if self._again is not None:
-            self._again.cancel()
-            self._again = None
+        tasks += self.backlog.close()
         await self._stop(tasks)
         self.lines.close()
-        self._refill = None
         for saga in self.answers.awaited():
             self.parked(saga)
         await self.team.leave()
@@ -431,32 +408,14 @@ class Runner:
             await asyncio.wait(tasks)
         # A task that is cancelled before it has begun runs none of its own cleaning up.
         self._awake.clear()
-        self._next.clear()
+        self.backlog.clear()
         self._asleep.close()
         self._shared.places.clear()
         self._shared.sleepers.clear()
 
-    def _take_place(self) -> bool:
-        """Take a place for a saga that waits in the table; every other time one from a queue comes first, if any."""
-        places = self._shared.places
-        if self._favour and self.lines.wanting and places.free <= 1:
-            return False
-        taken = places.take()
-        self._favour = self._favour or taken
-        return taken
-
     def _own_context(self) -> contextvars.Context | None:
         """Return the context of the engine for one task: in a shared one each saw the transactions of the others."""
         return None if self._context is None else self._context.copy()
-
-    def _look_again(self) -> None:
-        self._again = None
-        self.place_freed()
-
-    def _launch(self, saga: Awake) -> None:
-        self._awake[saga.id] = saga
-        self._started += 1
-        saga.task = asyncio.get_running_loop().create_task(self._live(saga), context=self._own_context())
 
     async def _live(self, saga: Awake) -> None:
         try:
@@ -513,48 +472,6 @@ class Runner:
                 self.admit(saga)
         except Exception as error:  # noqa: BLE001 - nobody awaits this task
             _log.error("a saga could not be adopted; it goes on at the next start", saga=saga.id, error=describe(error))
-
-    async def _fill(self) -> None:
-        try:
-            while self._backlog and self.open and self._shared.places.free:
-                await self._fill_once()
-        except Exception as error:  # noqa: BLE001 - nobody awaits this task
-            _log.error("the table of sagas cannot be read", error=describe(error))
-            asyncio.get_running_loop().call_later(_RETRY_S, self.place_freed)
-        finally:
-            self._refill = None
-
-    async def _fill_once(self) -> None:
-        self._backlog = False  # set again by a saga that is committed while we read
-        limit = self._shared.places.free + _MARGIN
-        rows = await self._shared.table.running(after=self._after, limit=limit)
-        for number, saga in rows:
-            if saga not in self._awake and saga not in self._next and saga not in self._stopped:
-                if not self.open or not self._take_place():
-                    self._backlog = True
-                    return
-                self._launch(Awake(self._shared, saga))
-            self._after = number
-        if len(rows) == limit:
-            self._backlog = True
-            return
-        self._after = 0
-        self._present = len(self._awake) + len(self._next) + len(self._stopped)
-        await self._claim()
-
-    async def _claim(self) -> None:
-        """Run sagas that no process has."""
-        free = self._shared.places.free
-        claimed = await self.team.claim(free)
-        for saga in claimed:
-            if saga in self._awake:
-                continue
-            if not self.open or not self._take_place():
-                self._backlog = True
-                return
-            self._present += 1
-            self._launch(Awake(self._shared, saga))
-        self._backlog = self._backlog or (free > 0 and len(claimed) == free)
 
 
 def _looked_at(chore: asyncio.Task[None]) -> None:

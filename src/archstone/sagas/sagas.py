@@ -15,6 +15,8 @@
 A saga exists if and only if the transaction that started it committed; from then on it ends as done, failed (all
 undone) or stuck (a person is needed), whatever crashes. Use it where several services must agree without a common
 transaction; where one database holds everything, a transaction is simpler.
+
+One thing above 400 lines: all that is asked of the engine, most of it what each call promises. The work is elsewhere.
 """
 
 import asyncio
@@ -492,7 +494,7 @@ class Sagas:
         self._runner.happened(saga, woken=woken)
 
     def _place_freed(self) -> None:
-        self._runner.place_freed()
+        self._runner.backlog.place_freed()
 
 
 def _nothing() -> None:

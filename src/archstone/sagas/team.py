@@ -179,7 +179,7 @@ class Team:
         self._looks += 1
         if self._looks % _RARELY == 0:
             await self._look_around()
-        await self._runner.share()
+        await self._runner.backlog.share()
         if any(not self._runner.awake(saga) for saga in self._answers.awaited()):
             self._watch_on()
         self._look()

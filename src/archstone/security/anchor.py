@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol, cast
 
-from archstone.data import put
+from archstone import disk
 from archstone.errors import BackendError
 from archstone.security.auditchain import Head
 from archstone.security.private_files import PRIVATE
@@ -64,7 +64,7 @@ class FileAnchor:
         """Remember `head`; see `Anchor.keep`."""
         kept = {**self._read(), log: (head.number, head.hash.hex(), self._seal(log, head))}
         try:
-            put(self.path, json.dumps(kept).encode(), mode=PRIVATE)
+            disk.put(self.path, json.dumps(kept).encode(), mode=PRIVATE)
         except OSError as error:
             raise AnchorError(str(self.path), error.strerror or str(error)) from error
 

@@ -3,10 +3,13 @@
 `PrincipalAssertions` is the `PrincipalCodec` of services over HTTP: a process writes who asks, another one that has
 the same key file believes it. An assertion lives for a minute; it is signed once per principal and half minute, and
 verified once per text, so that a call pays for two look-ups. It is not for the outside: the gateway never accepts it.
+
+Who acts in the principal's name goes with it (`Principal.by`, by its id), so that it is on record wherever the work is
+done. Scopes, and how often a program may come, do not: they are asked for at the front door.
 """
 
 from archstone import world
-from archstone.context import NOBODY, Principal
+from archstone.context import NOBODY, Principal, Program
 from archstone.security.keys import SigningKeys
 from archstone.security.tokens import Tokens
 
@@ -48,7 +51,7 @@ class PrincipalAssertions:
             return written[0]
         if written is None and len(self._written) >= self._limit:
             del self._written[next(iter(self._written))]
-        text = self._tokens.issue(principal).text
+        text = self._tokens.issue(principal, actor="" if principal.by is None else principal.by.id).text
         self._written[principal] = (text, now_us + self._tokens.lifetime_s * 500_000)
         return text
 
@@ -59,4 +62,7 @@ class PrincipalAssertions:
             TokenExpiredError: It was written longer ago than the lifetime.
             TokenError: No process of this system wrote it.
         """
-        return NOBODY if text == _NOBODY_TEXT else self._tokens.verify(text).principal
+        if text == _NOBODY_TEXT:
+            return NOBODY
+        claims = self._tokens.verify(text)
+        return claims.principal._replace(by=Program(claims.actor)) if claims.actor else claims.principal

@@ -34,7 +34,7 @@ _PREFIX: Final = 5
 _LINE: Final = re.compile(r"([0-9A-Fa-f]{35}):([0-9]{1,12})\s*")
 _ANSWER_BYTES: Final = 500_000
 _log = get_logger("archstone.security.breached")
-unanswered = counter("archstone_breached_passwordsunanswered", "Questions about passwords that got no answer.", ())
+unanswered = counter("archstone_breached_passwords_unanswered", "Questions about passwords that got no answer.", ())
 
 
 class BreachedPasswords(Protocol):

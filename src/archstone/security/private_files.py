@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from archstone.data import put
+from archstone import disk
 from archstone.security.errors import InsecureKeyFileError, KeyFileError
 
 __all__ = ["PRIVATE", "read_private", "taken", "write_private"]
@@ -41,7 +41,7 @@ def write_private(path: Path, content: bytes, *, replace: bool = True) -> None:
         KeyFileError: It cannot be written.
     """
     try:
-        put(path, content, mode=PRIVATE, replace=replace)
+        disk.put(path, content, mode=PRIVATE, replace=replace)
     except OSError as error:
         raise KeyFileError(str(path), error.strerror or str(error)) from error
 

@@ -3,16 +3,15 @@
 import asyncio
 import socket
 import ssl
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from attack_stage import caught, caught_later
 from mtls_contract import Desk
+from mtls_party import DOMAIN, calling, serving
 
 from archstone import world
 from archstone.errors import DeniedError
@@ -21,57 +20,12 @@ from archstone.security.mtls import Identity, PeerError, PeersOnly, peer_of
 from archstone.services import client
 from archstone.services.http import HttpTransport, UnreachableError, ask, peer_principal
 
-HERE = Path(__file__).parents[2] / "support"
-DOMAIN = "shop.internal"
-
 
 class Yesterday(world.World):
     """A world two days ago."""
 
     def now_us(self) -> int:
         return super().now_us() - 2 * 86_400_000_000
-
-
-@contextmanager
-def serving(folder: Path, *callers: str) -> Iterator[int]:
-    """Run the service `desk` in another process; give its port."""
-    command = [sys.executable, str(HERE / "mtls_child.py"), str(folder), *callers]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=HERE) as child:
-        assert child.stdout is not None
-        assert child.stderr is not None
-        told = child.stdout.readline()
-        assert told, child.stderr.read()
-        try:
-            yield int(told)
-        finally:
-            child.kill()
-
-
-@pytest.fixture(scope="module")
-def authority() -> Authority:
-    return Authority.create(DOMAIN)
-
-
-@pytest.fixture(scope="module")
-def tls(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Path:
-    """Return a folder with a folder of each service."""
-    found = tmp_path_factory.mktemp("tls")
-    for name in ("desk", "orders", "other"):
-        authority.give(name, found / name)
-    return found
-
-
-@pytest.fixture(scope="module")
-def port(tls: Path) -> Iterator[int]:
-    with serving(tls / "desk", "orders", "expired") as port:
-        yield port
-
-
-@asynccontextmanager
-async def calling(port: int, folder: Path, service: str = "desk") -> AsyncIterator[Desk]:
-    identity = Identity(folder, domain=DOMAIN)
-    async with HttpTransport(f"https://127.0.0.1:{port}", tls=identity.calling(service), timeout_s=5) as transport:
-        yield client(Desk, transport)
 
 
 @pytest.mark.real_time

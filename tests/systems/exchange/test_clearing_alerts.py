@@ -332,6 +332,41 @@ def test_what_is_remembered_stays_within_bounds():
     assert len(watch) == 0
 
 
+def test_one_command_that_trades_a_thousand_times_is_remembered_once_and_found() -> None:
+    script = Script()
+    for n in range(300):
+        script.at(0, placed(MALLORY, n + 1, SELL, 40, 103 + n))
+    script.at(1, traded(MALLORY, 1_000, BUY, *((BOB, n, 1, 100) for n in range(1, 1_001))))
+    watch, most = Watch(Rules(layering=Layering())), 0
+    for batch in script.batches:
+        watch.see(batch)
+        most = max(most, len(watch._watches["layering"]))
+    assert most == 2 * 300
+    last = len(script.batches)
+    for n in range(300):
+        script.at(1.5, canceled(MALLORY, n + 1, 40))
+    (alert,) = [each for batch in script.batches[last:] for each in watch.see(batch)]
+    assert (alert.rule, alert.account, alert.evidence["more_orders"]) == ("layering", MALLORY, 250)
+
+
+def test_trades_that_are_looked_at_are_bounded_and_the_newest_stay() -> None:
+    script = Script()
+    for n in range(100):
+        script.at(0, placed(MALLORY, n + 1, SELL, 40, 103 + n))
+    for n in range(50):
+        script.at(1 + n / 100, bought(20 + n, lots=1))
+    watch, most = Watch(Rules(layering=Layering(max_orders=1_000))), 0
+    for batch in script.batches:
+        watch.see(batch)
+        most = max(most, len(watch))
+    assert 1_000 < most <= 1_000 + 100 + 200
+    last = len(script.batches)
+    for n in range(100):
+        script.at(1.6, canceled(MALLORY, n + 1, 40))
+    (alert,) = [each for batch in script.batches[last:] for each in watch.see(batch) if each.rule == "layering"]
+    assert alert.evidence["trade"]["sequence"] > script.batches[0].last + 100 + 50 - 1_000 // 100
+
+
 EAGER = Rules(
     layering=Layering(times=0.3, min_orders=1, window_s=3, within_s=1, cancelled_ratio=0.2, one_sided=0),
     washing=Washing(window_s=4, min_trades=1, share_ratio=0.001),

@@ -10,6 +10,7 @@ from desk_stage import ADMIN, Stage, Visitor, exchange_running
 
 from archstone.systems.exchange.accounts.contract import AccountAdmin
 from archstone.systems.exchange.desk.contract import Quotes
+from archstone.systems.exchange.desk.risk import Risk
 from archstone.systems.exchange.web.routes import ROUTES
 
 PASSWORD = "seven quiet herons"
@@ -67,11 +68,11 @@ async def test_an_order_is_placed_and_canceled_without_a_script(stage: Stage) ->
     placed = await visitor.post("/trade/ACME/orders", side="buy", kind="limit", quantity="7", price="99.50", tif="gtc")
     assert placed.headers["location"] == "/trade/ACME?told=placed"
     page = (await visitor.get("/trade/ACME")).text
-    assert '<tr data-number="1">' in page
+    assert '<tr data-key="1">' in page
     assert 'data-price="9950"' in page
     gone = await visitor.post("/trade/ACME/cancel", number="1")
     assert gone.headers["location"] == "/trade/ACME?told=canceled"
-    assert '<tr data-number="1">' not in (await visitor.get("/trade/ACME")).text
+    assert '<tr data-key="1">' not in (await visitor.get("/trade/ACME")).text
 
 
 @pytest.mark.parametrize(
@@ -79,7 +80,10 @@ async def test_an_order_is_placed_and_canceled_without_a_script(stage: Stage) ->
     [
         ({"quantity": "many"}, "whole number of lots"),
         ({"price": "99.505"}, "at most 2 decimals"),
-        ({"quantity": "0"}, "quantity"),
+        ({"quantity": "0"}, "Lots: write a whole number of lots, at least 1."),
+        ({"quantity": "9" * 5_000}, "Lots: write a whole number of lots, at least 1."),
+        ({"price": ""}, "Limit price: "),
+        ({"price": "99999999999"}, "is no price from 0.01 to 21,474,836.47"),
         ({"side": "up"}, "side"),
         ({"price": "1.00"}, "too far from the last one"),
     ],
@@ -104,7 +108,7 @@ async def test_a_form_of_another_site_does_nothing(stage: Stage) -> None:
     visitor.origin = "https://evil.example"
     answer = await visitor.post("/trade/ACME/orders", side="buy", kind="limit", quantity="7", price="99.50")
     assert answer.status == 403
-    assert "<tr data-number" not in (await visitor.get("/trade/ACME")).text
+    assert "<tr data-key" not in (await visitor.get("/trade/ACME")).text
 
 
 async def test_the_risk_console_is_for_those_who_watch_over_risk(stage: Stage) -> None:
@@ -116,7 +120,7 @@ async def test_the_risk_console_is_for_those_who_watch_over_risk(stage: Stage) -
     page = await boss.get("/risk")
     assert page.status == 200
     assert "Stop everybody" in page.text
-    assert (await boss.post("/risk/phase", symbol="ACME", phase="halted")).headers["location"] == "/risk?told=moved"
+    assert (await boss.post("/risk/phase", symbol="ACME", phase="halted")).headers["location"] == "/risk?told=halted"
     assert "auction" in (await boss.get("/risk")).text
     for form in ({"symbol": "ACME", "phase": "odd"}, {"symbol": "acme", "phase": "halted"}, {}):
         assert (await boss.post("/risk/phase", **form)).status == 400
@@ -134,7 +138,7 @@ async def test_what_the_breaker_has_halted_goes_on_by_itself_unless_it_is_held(s
         assert 'aria-label="Hold ACME"' in (await boss.get("/risk")).text
         if held:
             told = await boss.post("/risk/phase", symbol="ACME", phase="halted")
-            assert told.headers["location"] == "/risk?told=moved"
+            assert told.headers["location"] == "/risk?told=halted"
         await asyncio.sleep(120)
         return (await stage.client(Quotes).instruments()).items[0].phase
 
@@ -146,7 +150,7 @@ async def test_limits_are_set_and_an_account_is_stopped_by_form(stage: Stage) ->
     visitor, boss = await signed_up(stage), await admin(stage)
     await visitor.get("/trade/ACME")  # the venue knows the account from now on
     page = await boss.get("/risk/accounts/1001")
-    assert 'value="5000"' in page.text
+    assert 'value="5,000"' in page.text
     told = await boss.post("/risk/accounts/1001/limits", limit="quantity", to="17")
     assert told.headers["location"].endswith("told=limit")
     assert 'value="17"' in (await boss.get("/risk/accounts/1001")).text
@@ -157,6 +161,68 @@ async def test_limits_are_set_and_an_account_is_stopped_by_form(stage: Stage) ->
     assert "It is stopped" in (await boss.get("/risk/accounts/1001")).text
     refused = await visitor.post("/trade/ACME/orders", side="buy", kind="limit", quantity="1", price="99.50", tif="gtc")
     assert "kill switch" in refused.text
+
+
+async def test_money_limits_are_written_as_money(stage: Stage) -> None:
+    visitor, boss = await signed_up(stage), await admin(stage)
+    await visitor.get("/trade/ACME")
+    assert 'value="500,000.00"' in (await boss.get("/risk/accounts/1001")).text
+    for typed, kept in (("1,250.50", 125_050), ("1250.5", 125_050), ("7", 700), ("0", 0)):
+        told = await boss.post("/risk/accounts/1001/limits", limit="value", to=typed)
+        assert told.headers["location"].endswith("told=limit")
+        assert (await stage.client(Risk, ADMIN).account(1001)).limits.value == kept
+    for typed in ("1.234", "-1", ".5", "a.bc", "1.2.3", ""):
+        told = await boss.post("/risk/accounts/1001/limits", limit="value", to=typed)
+        assert told.headers["location"].endswith("told=no-number"), typed
+    assert (await stage.client(Risk, ADMIN).account(1001)).limits.value == 0
+
+
+async def test_an_account_is_found_by_its_number(stage: Stage) -> None:
+    visitor, boss = await signed_up(stage), await admin(stage)
+    await visitor.get("/trade/ACME")
+    assert (await boss.get("/risk?account=1001")).headers["location"] == "/risk/accounts/1001"
+    assert (await boss.get("/risk?account=" + "9" * 30)).headers["location"] == f"/risk/accounts/{2**32 - 1}"
+    assert (await boss.get("/risk?account=x")).status == 200
+    unknown = await boss.get("/risk/accounts/77")
+    assert (unknown.status, "knows no such account" in unknown.text) == (404, True)
+
+
+async def test_orders_and_fills_that_are_over_are_found_by_instrument(stage: Stage) -> None:
+    visitor, other = await signed_up(stage), await stage.trader()
+    await other.place("sell", 4, 10_050)
+    await visitor.post("/trade/ACME/orders", side="buy", kind="market", quantity="7")
+    await visitor.post("/trade/BORE/orders", side="buy", kind="limit", quantity="2", price="42.00", tif="gtc")
+    ended = (await visitor.get("/orders?show=ended")).text
+    assert "nobody takes the rest" in ended
+    assert "No ended orders of BORE." in (await visitor.get("/orders?show=ended&symbol=BORE")).text
+    fills = (await visitor.get("/orders?show=fills&symbol=ACME")).text
+    assert '<td class="number">100.50</td><td class="number">4</td><td class="number">402.00</td>' in fills
+    assert "No fills of BORE." in (await visitor.get("/orders?show=fills&symbol=BORE")).text
+    open_ones = (await visitor.get("/orders?show=odd&symbol=odd")).text
+    assert '<td class="number">42.00</td>' in open_ones
+    assert "402.00" not in open_ones
+
+
+async def test_a_statement_tells_what_clearing_has_booked(stage: Stage) -> None:
+    visitor, other = await signed_up(stage), await stage.trader()
+    await other.place("sell", 4, 10_050)
+    await visitor.post("/trade/ACME/orders", side="buy", kind="market", quantity="4")
+    await asyncio.sleep(5)  # the tape, the bus, and the inbox of clearing
+    today = (await visitor.get("/statement")).text
+    assert '<td class="number up">+4</td><td class="time">ACME lots</td>' in today
+    assert '<td class="number down">-402.00</td><td class="time">money</td>' in today
+    for asked in ("?day=1970-01-02", "?day=1970-01-02&after=1"):
+        assert "Nothing moved." in (await visitor.get(f"/statement{asked}")).text
+    for asked in ("?day=odd", "?day=9999-12-31", "?after=x", "?day=0001-01-01", "?after=" + "9" * 40):
+        assert (await visitor.get(f"/statement{asked}")).status == 200, asked
+
+
+async def test_a_trial_that_ends_says_that_it_is_gone(stage: Stage) -> None:
+    visitor = await signed_up(stage)
+    assert "End the trial" in (await visitor.get("/")).text
+    gone = await visitor.post("/logout")
+    assert gone.headers["location"] == "/?told=trial-ended"
+    assert "Its account is gone" in (await visitor.get("/?told=trial-ended")).text
 
 
 async def test_signing_in_and_out(stage: Stage) -> None:
@@ -217,6 +283,7 @@ async def test_a_vendored_script_is_packed_and_may_be_kept(stage: Stage) -> None
     visitor = Visitor(stage.run.asgi)
     found = re.search(r'src="(/assets/lightweight-charts[^"]+)"', (await visitor.get("/trade/ACME")).text)
     assert found is not None
+    assert "content-encoding" not in (await visitor.get(found[1], **{"accept-encoding": "gzip;q=0"})).headers
     answer = await visitor.get(found[1], **{"accept-encoding": "gzip"})
     assert answer.headers["content-encoding"] == "gzip"
     assert "immutable" in answer.headers["cache-control"]

@@ -66,10 +66,24 @@ async def test_what_is_refused_is_said_in_the_reply(stage: Stage) -> None:
     assert (refused["ok"], refused["code"], refused["reason"]) == (False, "refused", "field")
     assert (await ann.ask("cancel", number=7))["code"] == "exchange.unknown-order"
     assert (await ann.ask("place", order=order("sideways", 1)))["code"] == "invalid"
-    assert (await ann.ask("dance"))["code"] == "invalid"
+    wrong = await ann.ask("dance", ref="d")
+    assert (wrong["code"], wrong["ref"]) == ("invalid", "d")
+    for ref in ("x" * 41, 7):
+        assert (await ann.ask("dance", ref=ref))["ref"] == ""
     assert (await ann.ask("subscribe", channels=["depth:NOPE"]))["code"] == "exchange.unknown-instrument"
     assert (await ann.ask("ping", ref="still here"))["ref"] == "still here"
     await ann.close()
+
+
+async def test_how_much_one_may_order_is_answered(stage: Stage) -> None:
+    ann, guest = await connected(stage, await stage.trader()), await connected(stage)
+    told = await ann.ask("most", ref="m", symbol="ACME", side="buy", price=10_500)
+    assert (told["ref"], told["ok"], told["lots"], told["price"]) == ("m", True, 4_761, 10_500)
+    assert (await ann.ask("most", symbol="ACME", side="sell"))["price"] == 9_000
+    assert (await ann.ask("most", symbol="NOPE", side="buy"))["code"] == "exchange.unknown-instrument"
+    assert not (await guest.ask("most", symbol="ACME", side="buy"))["ok"]
+    for each in (ann, guest):
+        await each.close()
 
 
 async def test_strangers_see_the_market_and_can_do_nothing(stage: Stage) -> None:

@@ -29,7 +29,9 @@ from archstone.systems.exchange.desk.contract import (
     UnknownInstrumentError,
     UnknownOrderError,
 )
+from archstone.systems.exchange.desk.latency import ENGINE, HANDED_IN
 from archstone.systems.exchange.desk.risk import PhaseRefusedError, Risk, UnknownAccountError
+from archstone.systems.exchange.desk.words import LimitWord
 from archstone.systems.exchange.system import exchange
 
 PASSWORD = "seven quiet herons"
@@ -257,6 +259,66 @@ async def test_money_comes_once_however_many_ask_at_the_same_time(stage: Stage) 
 async def test_the_engine_is_measured(stage: Stage) -> None:
     ann = await stage.trader()
     await ann.place("sell", 10, 10_050)
-    (told,) = (await stage.client(Quotes).latency()).items
-    assert told.count == sum(each.count for each in told.buckets)
-    assert told.count > 10
+    engine, handed_in = (await stage.client(Quotes).latency()).items
+    assert (engine.what, handed_in.what) == (ENGINE, HANDED_IN)
+    assert engine.count == sum(each.count for each in engine.buckets)
+    assert engine.count > 10
+    assert handed_in.count == 7  # five openings of books, one account, one order
+
+
+@pytest.mark.parametrize(
+    ("limits", "order", "reason", "told"),
+    [
+        ({}, {"quantity": 5_001}, "quantity", "at most 5,000 of ACME"),
+        ({}, {"quantity": 5_000, "price": 10_900}, "value", "at most 500,000.00, which is 4,587 lots here"),
+        ({}, {"price": 8_999}, "collar", "90.00 to 110.00 are taken now"),
+        ({}, {"price": 9_000, "trigger": 10_500}, "collar", "94.50 to 115.50 are taken now"),
+        ({"position": 4}, {"quantity": 5}, "position", "at most 4 lots, held or owed"),
+        ({"orders": 0}, {}, "orders", "0 work; cancel some first"),
+        ({"rate": 0}, {}, "rate", "at most 0; send it again in a second"),
+        ({}, {"price": 10_050, "post_only": True}, "post_only", "choose a price that nobody meets"),
+    ],
+)
+async def test_a_refusal_says_what_would_be_taken(
+    stage: Stage, limits: dict[LimitWord, int], order: dict[str, int], reason: str, told: str
+) -> None:
+    ann, bob = await stage.trader(), await stage.trader()
+    await ann.place("sell", 1, 10_050)
+    await bob.trading.portfolio()
+    for limit, to in limits.items():
+        await stage.client(Risk, ADMIN).set_limit(bob.account, limit, to)
+    with pytest.raises(OrderRefusedError) as refused:
+        await bob.place("buy", **{"quantity": 1, "price": 9_950, **order})
+    assert (refused.value.reason, told in refused.value.text) == (reason, True), refused.value.text
+
+
+async def test_who_lacks_money_is_told_how_many_lots_it_is_good_for(stage: Stage) -> None:
+    ann = await stage.trader()
+    for _ in range(2):
+        await ann.place("buy", 4_900, 10_000)
+    assert (await ann.trading.portfolio()).available == 2_000_000
+    with pytest.raises(OrderRefusedError, match=r"20,000\.00 is left .*, good for 202 lots"):
+        await ann.place("buy", 300, 9_900)
+    found = await ann.trading.most("ACME", "buy", 9_900)
+    assert (found.lots, found.price) == (202, 9_900)
+    assert (await ann.trading.most("ACME", "buy")).price == 11_000
+    assert (await ann.place("buy", 202, 9_900)).status == "working"
+
+
+async def test_whoever_is_stopped_or_halted_is_told_until_when(stage: Stage) -> None:
+    ann, risk = await stage.trader(), stage.client(Risk, ADMIN)
+    await ann.trading.portfolio()
+    await risk.enter("ACME", "halted")
+    with pytest.raises(OrderRefusedError, match="halted: orders are taken again when an auction begins"):
+        await ann.place("buy", 1, 9_950)
+    await risk.enter("ACME", "auction")
+    with pytest.raises(OrderRefusedError, match="must trade at once are not taken, send a limit order"):
+        await ann.place("buy", 1)
+    await risk.enter("ACME", "continuous")
+    await risk.kill(ann.account)
+    with pytest.raises(OrderRefusedError, match="that of your account"):
+        await ann.place("buy", 1, 9_950)
+    await risk.kill(ann.account, on=False)
+    await risk.kill_all()
+    with pytest.raises(OrderRefusedError, match="that of the whole exchange"):
+        await ann.place("buy", 1, 9_950)

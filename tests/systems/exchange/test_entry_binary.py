@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from pipes import Pipes
 
 import numpy as np
@@ -11,6 +12,8 @@ from orders import sell
 from plain import PlainVenue, opened, rows
 
 from archstone.errors import DeniedError, RejectedError
+from archstone.security.authority import Authority
+from archstone.security.mtls import Identity
 from archstone.systems.exchange.entry import REPORT, Position, Report, Reports, reports_of
 from archstone.systems.exchange.entry.binary import (
     BinaryServer,
@@ -313,6 +316,27 @@ async def test_who_sends_faster_than_is_done_is_not_read() -> None:
         protocol.transport.close()
 
 
+async def test_who_is_not_read_is_not_silent() -> None:
+    async with serving(unacknowledged=1) as stage:
+        stage.sequencer.wait_s = 5.0
+        protocol = await raw(stage, heartbeat_ms=1_000)
+        protocol.request(Command(Kind.NEW, 1, side=1, price=100, quantity=1))
+        await asyncio.sleep(5.5)
+        assert protocol.told[-1].kind == Told.RESTED
+        await asyncio.sleep(4)
+        assert protocol.told[-1].reason == Fault.SILENT
+
+
+async def test_numbers_of_requests_go_on_at_0_after_the_highest() -> None:
+    async with serving() as stage:
+        protocol = await raw(stage, request=2**64 - 2)
+        new = [Command(Kind.NEW, number, side=1, price=100, quantity=1) for number in (1, 2)]
+        protocol.request(*new, sequence=np.array([2**64 - 1, 0], np.uint64))
+        await asyncio.sleep(0.1)
+        assert kinds(protocol.told)[2:] == [Told.ACCEPTED, Told.RESTED] * 2
+        protocol.transport.close()
+
+
 async def test_who_does_not_take_reports_is_closed_and_gets_them_later() -> None:
     async with serving(unsent_bytes=64 * 20) as stage:
         protocol = await raw(stage)
@@ -368,6 +392,34 @@ async def test_one_connection_too_many_is_told_so() -> None:
         await stage.pipes.connect(lambda: protocol)
         await asyncio.sleep(0.1)
         assert [each.reason for each in protocol.told] == [Fault.FULL]
+
+
+@pytest.mark.real_time
+async def test_connections_whose_tls_fails_take_no_place_for_good(tmp_path: Path) -> None:
+    authority = Authority.create("exchange.internal")
+    for name in ("a", "b"):
+        authority.give(name, tmp_path / name)
+    here, there = (Identity(tmp_path / name, domain="exchange.internal") for name in ("a", "b"))
+    async with (
+        Reports(Slow()) as reports,
+        BinaryServer(
+            reports._sequencer,
+            reports,
+            identify,
+            port=0,
+            ssl=here.server(),
+            bounds=Bounds(connections=1, logon_s=0.1),  # type: ignore[arg-type]
+        ) as server,
+    ):
+        reader, stranger = await asyncio.open_connection("127.0.0.1", server.port)
+        stranger.write(b"hello\r\n")
+        await reader.read()
+        stranger.close()
+        assert server.is_full
+        await asyncio.sleep(0.2)
+        assert not server.is_full
+        async with EntryClient("ann", over_tcp("127.0.0.1", server.port, ssl=there.client())) as client:
+            assert client.account == ACCOUNTS["ann"]
 
 
 FAULTY = {

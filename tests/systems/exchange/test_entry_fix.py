@@ -1,6 +1,7 @@
 """FIX 4.4: sessions and orders, on virtual time."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -85,6 +86,45 @@ async def order(client: Fix, name: int, side: int, lots: int, price: object, **m
     fields = {11: name, 55: "ARC", 54: side, 38: lots * 10, 40: 2 if price else 1, 44: price, 59: 1, 60: "now"}
     client.say("D", *(fields | {int(tag[1:]): value for tag, value in more.items()}).items())
     await asyncio.sleep(0.05)
+
+
+@pytest.mark.real_time
+async def test_one_connection_too_many_is_closed() -> None:
+    async with (
+        Reports(Slow()) as reports,
+        FixServer(reports._sequencer, reports, identify, LISTED, port=0, rules=FixRules(connections=1)) as server,  # type: ignore[arg-type]
+    ):
+        _, first = await asyncio.open_connection("127.0.0.1", server.port)
+        await asyncio.sleep(0.01)
+        reader, more = await asyncio.open_connection("127.0.0.1", server.port)
+        async with asyncio.timeout(2):
+            with contextlib.suppress(ConnectionResetError):
+                assert await reader.read() == b""
+        first.close()
+        more.close()
+
+
+async def test_who_sends_before_it_is_let_in_is_held_back_and_then_done() -> None:
+    known = asyncio.Event()
+
+    async def slowly(credential: str) -> int:
+        await known.wait()
+        return await identify(credential)
+
+    async with serving(unacknowledged=5) as stage:
+        stage.server.identify = slowly
+        client = await stage.client(logon=False)
+        client.say("A", (98, 0), (108, 30), (554, "ann"))
+        for number in range(1, 201):
+            fields = {11: number, 55: "ARC", 54: 2, 38: 10, 40: 2, 44: "100.05", 59: 1, 60: "now"}
+            client.say("D", *fields.items())
+        await asyncio.sleep(1)
+        ((_, theirs),) = stage.pipes.ends
+        assert theirs.paused
+        assert len(theirs.inbox) > 100 * 100
+        known.set()
+        await asyncio.sleep(2)
+        assert [each.get(37) for each in client.told if each.kind == "8"] == [str(each) for each in range(1, 201)]
 
 
 async def test_an_order_is_accepted_traded_replaced_and_cancelled() -> None:

@@ -142,15 +142,15 @@ async def test_a_client_that_lost_messages_gets_them_again() -> None:
         assert await ann.next(150) == ["0"]
         kept = server.kept(7)
         (session,) = server.sessions(7)
-        write, session._write = session._write, lambda data: None  # what is said now gets lost
+        write, session.wire.write = session.wire.write, lambda data: None  # what is said now gets lost
         await ann.send("D", _11=2, _54=2, _38=5, _44=11, **ARC)
         while kept.orders.read is None or len(sequencer.venue) < 2:
             await asyncio.sleep(0.01)
-        session._write = write
+        session.wire.write = write
         await ann.send("D", _11=3, _54=2, _38=5, _44=12, **ARC)
         assert {(await ann.next(11))[0] for _ in range(2)} == {"2", "3"}
         ann.on.clear()
-        session._transport.abort()
+        session.wire._transport.abort()
         async with asyncio.timeout(5):
             await ann.on.wait()
         await ann.send("F", _11="x", _41=3, _54=2, _55="ARC")

@@ -1,7 +1,6 @@
 """Processes of a sequencer that are killed: at each crash point, and by SIGKILL under load."""
 
 import asyncio
-import json
 import os
 import signal
 import subprocess
@@ -16,8 +15,9 @@ import pytest
 from sequencer_child import SETTINGS
 from shop_process import free_port
 from tally import Tally, orders
+from watched_nodes import WatchedNodes
 
-from archstone import world
+from archstone import disk, world
 from archstone.errors import RejectedError
 from archstone.systems.exchange.matching import Told
 from archstone.systems.exchange.sequencer import (
@@ -25,7 +25,6 @@ from archstone.systems.exchange.sequencer import (
     RemoteSequencer,
     TcpNetwork,
     UnavailableError,
-    disk,
     log,
     node,
     quorum,
@@ -34,7 +33,6 @@ from archstone.systems.exchange.sequencer import (
     witness,
     writer,
 )
-from archstone.systems.exchange.sequencer.network import Message, Say
 
 HERE = Path(__file__).parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])}
@@ -47,7 +45,7 @@ ALONE = {
     "exchange.after_do": 20,
     "exchange.mid_segment": 2,
     "exchange.after_segment": 2,
-    "exchange.after_aside": 2,
+    disk.AFTER_ASIDE: 2,
     "exchange.after_snapshot": 2,
 }
 """Points that one node passes, and at which pass to kill it."""
@@ -100,7 +98,7 @@ def test_every_crash_point_of_the_sequencer_is_killed_at_here() -> None:
     assert {value for value in values if value in world.crash_points()} == {name for group in groups for name in group}
 
 
-class Processes:
+class Processes(WatchedNodes):
     """A witness and two nodes, each a process of its own."""
 
     def __init__(self, folder: Path) -> None:
@@ -142,27 +140,6 @@ class Processes:
             process.terminate()
         for name in list(self.running):
             await self.died(name)
-
-    async def look(self, name: str) -> dict[str, object] | None:
-        try:
-            async with asyncio.timeout(5):
-                link = await TcpNetwork().connect(self.addresses[name])
-                link.send(Message(Say.LOOK))
-                message = await link.receive()
-            link.close()
-        except OSError:
-            return None
-        return json.loads(message.body)
-
-    async def leader(self, *, with_standby: bool = False) -> str:
-        """Wait until one leads, and return its name."""
-        async with asyncio.timeout(30):
-            while True:
-                for name in "ab":
-                    seen = await self.look(name)
-                    if seen and seen["leading"] and (seen["standby"] or not with_standby):
-                        return name
-                await asyncio.sleep(0.02)
 
     async def busy(self, remote: RemoteSequencer) -> None:
         """Submit orders without end; what is not known to be kept is sent again."""
@@ -228,18 +205,6 @@ async def at_work(processes: Processes) -> AsyncIterator[None]:
             await asyncio.gather(*clients, return_exceptions=True)
 
 
-async def settled(processes: Processes) -> None:
-    """Wait until both have done the same, then end all."""
-    async with asyncio.timeout(30):
-        await processes.leader(with_standby=True)
-        while True:
-            one, other = [await processes.look(name) for name in "ab"]
-            if one and other and one["held"] == other["held"] and one["digest"] == other["digest"]:
-                break
-            await asyncio.sleep(0.05)
-    await processes.stop()
-
-
 @pytest.mark.slow
 @pytest.mark.real_time
 @pytest.mark.parametrize("rounds", [2, pytest.param(50, marks=pytest.mark.longest)])
@@ -251,14 +216,15 @@ async def test_the_leader_is_killed_under_load_again_and_again_and_nothing_answe
     took: list[float] = []
     async with at_work(processes):
         for _ in range(rounds):
-            leader = await processes.leader(with_standby=True)
+            leader = await processes.leader()
             had = len(processes.answered)
             begin_s = world.monotonic()
             await processes.kill(leader)
             await processes.more_than(had)
             took.append(world.monotonic() - begin_s)
             await processes.start(leader)
-    await settled(processes)
+    await processes.equal()
+    await processes.stop()
     await processes.check()
     middle = sorted(took)[rounds // 2]
     print(f"{len(processes.answered)} answered; take-overs took {middle:.2f} s, at most {max(took):.2f} s")
@@ -282,12 +248,13 @@ async def test_one_of_the_three_is_killed_at_any_point_and_the_rest_goes_on(
         await processes.start(each, crash=point if each == name else None)
     async with at_work(processes):
         if name == "b" and "hold" not in point:  # it must come to lead
-            await processes.leader(with_standby=True)
+            await processes.leader()
             await processes.kill("a")
         assert await processes.died(name) == -signal.SIGKILL
         for each in "wab":
             if each not in processes.running:
                 await processes.start(each)
         await processes.more_than(len(processes.answered))
-    await settled(processes)
+    await processes.equal()
+    await processes.stop()
     await processes.check()

@@ -241,7 +241,7 @@ async def test_a_disk_that_fails_leaves_nobody_in_the_dark(tmp_path: Path, monke
         def refuse(_: int) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("archstone.systems.exchange.sequencer.disk.sync", refuse)
+        monkeypatch.setattr("archstone.disk.sync", refuse)
         with pytest.raises(UnavailableError, match="No space left on device"):
             await it.submit(orders(2))
         with pytest.raises(NotLeadingError):

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tally import orders
 
+from archstone import disk
 from archstone.systems.exchange.matching import COMMAND
-from archstone.systems.exchange.sequencer import disk
 from archstone.systems.exchange.sequencer.errors import LogDamagedError
 from archstone.systems.exchange.sequencer.frames import (
     Frame,
@@ -302,7 +302,7 @@ def test_a_disk_that_refuses_is_not_asked_again(tmp_path: Path, monkeypatch: pyt
         raise OSError(5, "Input/output error")
 
     with monkeypatch.context() as patched:
-        patched.setattr("archstone.systems.exchange.sequencer.disk.sync", refuse)
+        patched.setattr("archstone.disk.sync", refuse)
         with pytest.raises(LogBrokenError, match="Input/output error"):
             log.sync()
     with pytest.raises(LogBrokenError):
@@ -334,14 +334,6 @@ def test_a_file_that_is_full_while_it_is_synced_is_synced(tmp_path: Path, monkey
     again = opened(tmp_path, segment_bytes=SMALL)
     assert again.end.sequence == 1_101
     again.close()
-
-
-def test_a_folder_is_there_after_a_crash_with_those_above_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    synced: list[Path] = []
-    monkeypatch.setattr(disk, "sync_folder", synced.append)
-    disk.make(tmp_path / "a" / "b")
-    assert (tmp_path / "a" / "b").is_dir()
-    assert synced == [tmp_path, tmp_path / "a"]
 
 
 P = Position

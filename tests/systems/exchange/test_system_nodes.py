@@ -1,7 +1,6 @@
 """The exchange over two nodes and a witness, all of them processes: the leader is killed, and trade goes on."""
 
 import asyncio
-import json
 import os
 import re
 import signal
@@ -19,10 +18,9 @@ import httpx
 import pytest
 from shop_process import ShopProcess, free_port
 from test_desk_process import asked
+from watched_nodes import WatchedNodes
 
 from archstone.security.authority import Authority
-from archstone.systems.exchange.sequencer import TcpNetwork
-from archstone.systems.exchange.sequencer.network import Message, Say
 
 websockets = pytest.importorskip("websockets.asyncio.client", reason="needs the package websockets")
 
@@ -45,7 +43,7 @@ def free_ports(count: int) -> int:
 
 
 @dataclass
-class Trio:
+class Trio(WatchedNodes):
     """A witness and two nodes, as one command starts them."""
 
     process: Process
@@ -62,37 +60,6 @@ class Trio:
                 self.set = found[1]
             if found := re.fullmatch(r"(\w+) listens on (\S+), process (\d+)\n", line):
                 self.addresses[found[1]], self.pids[found[1]] = found[2], int(found[3])
-
-    async def look(self, name: str) -> dict[str, Any] | None:
-        try:
-            link = await TcpNetwork().connect(self.addresses[name])
-            link.send(Message(Say.LOOK))
-            async with asyncio.timeout(5):
-                message = await link.receive()
-            link.close()
-        except (OSError, TimeoutError):
-            return None
-        return json.loads(message.body)
-
-    async def leader(self) -> str:
-        """Wait until one leads and the other is its standby; return its name."""
-        async with asyncio.timeout(60):
-            while True:
-                for name in "ab":
-                    seen = await self.look(name) if name in self.addresses else None
-                    if seen and seen["leading"] and seen["standby"]:
-                        return name
-                await asyncio.sleep(0.05)
-
-    async def equal(self) -> None:
-        """Wait until both nodes hold and have done the same."""
-        async with asyncio.timeout(60):
-            await self.leader()
-            while True:
-                one, other = [await self.look(name) for name in "ab"]
-                if one and other and (one["held"], one["digest"]) == (other["held"], other["digest"]):
-                    return
-                await asyncio.sleep(0.05)
 
     async def stop(self) -> None:
         self.process.terminate()
@@ -142,6 +109,10 @@ async def test_the_leader_dies_and_nothing_that_was_answered_is_lost(tmp_path: P
             async with websockets.connect(exchange.url.replace("http", "ws") + "/ws", additional_headers=bob) as person:
                 taken = await asked(person, "place", order={**ORDER, "side": "buy", "quantity": 3, "number": 1})
                 assert taken["order"]["status"] == "filled"
+                (waited,) = (await http.get("/engine/latency")).json()["items"]
+                assert (waited["engine"], waited["count"] >= 9) == ("Nodes", True)  # books, accounts, orders
+                page = (await http.get(f"{exchange.url}/engine")).text
+                assert "Here the engine works at the nodes" in page
                 os.kill(trio.pids[leader], signal.SIGKILL)
                 begun_s = time.monotonic()
                 second = await insisted(http, {**ORDER, "price": 10_060, "number": 2}, ann)

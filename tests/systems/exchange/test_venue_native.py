@@ -14,8 +14,19 @@ from hypothesis import given
 from test_matching_invariants import FEWER
 from test_venue_invariants import ACCOUNTS, STEPS, numbered, opened
 
-from archstone.systems.exchange.matching import COMMAND, Command, Commands, Events, Kind, Limit, Side, commands_of
-from archstone.systems.exchange.venue import DumpError, NativeVenue, ReferenceVenue, Venue, venue
+from archstone.systems.exchange.matching import (
+    COMMAND,
+    MAX_PRICE,
+    Command,
+    Commands,
+    Events,
+    Kind,
+    Limit,
+    Side,
+    Told,
+    commands_of,
+)
+from archstone.systems.exchange.venue import DumpError, NativeVenue, ReferenceVenue, Venue, order_id, venue
 from archstone.systems.exchange.venue.flows import VENUE_FLOWS, rows, venue_flow
 
 try:
@@ -174,6 +185,22 @@ def test_a_venue_of_other_rules_is_none(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(ImportError, match="version 1 of the rules, not 2"):
         NativeVenue()
     assert type(venue()) is ReferenceVenue
+
+
+def test_margin_of_all_that_can_be_owed_at_the_highest_price_is_counted_by_both() -> None:
+    slow, _ = opened()
+    account, market = slow.state.accounts[1], slow.state.markets[1]
+    market.value, market.margin, market.collar, market.engine.last = MAX_PRICE, 10_000, 0, MAX_PRICE
+    account.limits = dict.fromkeys(Limit, 2**63 - 1)
+    lots = 3 << 60
+    account.holding(1).position, slow.state.accounts[2].holding(1).position = -lots, lots
+    owed = lots * MAX_PRICE**2
+    sale = rows([(1, Command(Kind.NEW, order_id(1, 1), 1, Side.SELL, price=1, quantity=1))])
+    for cash, kinds in ((2 * owed - 2**64, [Told.REJECTED]), (2 * owed + 2**64, [Told.ACCEPTED, Told.RESTED])):
+        account.cash = cash
+        fast, wanted = NativeVenue.load(slow.dump()), ReferenceVenue.load(slow.dump()).apply(sale, 5 * 10**9)
+        assert wanted["kind"].tolist() == kinds
+        assert fast.apply(sale, 5 * 10**9).tobytes() == wanted.tobytes()
 
 
 def test_what_is_no_record_is_refused() -> None:

@@ -48,7 +48,7 @@ public:
     // 0: none.
     int32_t best() const {
         if (!near_ && outside_.empty()) return 0;
-        const int32_t in = near_ ? found(scan(0)) : 0;
+        const int32_t in = near_ ? priced(best_) : 0;
         if (outside_.empty()) return in;
         const int32_t out = Up ? outside_.begin()->first : outside_.rbegin()->first;
         return !in || before(out, in) ? out : in;
@@ -83,7 +83,7 @@ public:
         }
         if (!queues_[at].head) {
             mark(at);
-            ++near_;
+            if (!near_++ || at < best_) best_ = at;
         }
         queues_[at].push(pool, place);
     }
@@ -99,7 +99,7 @@ public:
         queues_[at].remove(pool, place);
         if (!queues_[at].head) {
             clear(at);
-            --near_;
+            if (--near_ && at == best_) best_ = scan(at);
         }
     }
 
@@ -159,6 +159,7 @@ private:
     uint64_t top_ = 0;
     int64_t base_ = 0;
     int64_t near_ = 0;  // prices in the array
+    int64_t best_ = 0;  // the first of them, if there is one
     std::map<int32_t, Queue> outside_;
 };
 

@@ -64,13 +64,13 @@ private:
     Place free_ = 0;
 };
 
-// Open addressing with linear probing and no tombstones. At most three quarters full.
+// Open addressing with linear probing and no tombstones. At most half full: probes are short, and their length easy to guess.
 class Ids {
 public:
     // Decides where ids lie, and nothing else: who knows it can choose ids that all lie in one place.
     static inline uint64_t seed = 0x9E3779B97F4A7C15u;
 
-    explicit Ids(size_t capacity) { resize(std::bit_ceil(capacity + capacity / 2 + 16)); }
+    explicit Ids(size_t capacity) { resize(std::bit_ceil(capacity * 2 + 16)); }
 
     Place find(uint64_t id) const {
         for (size_t at = home(id);; at = (at + 1) & mask_) {
@@ -80,7 +80,7 @@ public:
     }
 
     void add(uint64_t id, Place place) {
-        if ((count_ + 1) * 4 > slots_.size() * 3) grow();
+        if ((count_ + 1) * 2 > slots_.size()) grow();
         put(id, place);
         ++count_;
     }

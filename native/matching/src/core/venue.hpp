@@ -56,8 +56,10 @@ struct Market {
     int64_t most_for(int64_t price, int64_t trigger) const {
         return std::max({price, base(trigger), int64_t{book.best(Side::buy)}});
     }
+    // In two parts: what all lots are worth, times basis points, may have more than 128 bits.
     Money margin_of(int64_t lots, int64_t price) const {
-        return Money{lots} * price * terms.value * terms.margin / basis;
+        const Money worth = Money{lots} * price * terms.value;
+        return worth / basis * terms.margin + worth % basis * terms.margin / basis;
     }
 
     // The worst price that a market order may take. 0: nothing says where prices are.

@@ -113,17 +113,19 @@ class SealedColumn(Generic[T]):
     """The column whose value names a row, as text: a primary key that never changes."""
     _encode: Callable[[T], bytes] = field(init=False, repr=False, compare=False)
     _decode: Callable[[bytes], T] = field(init=False, repr=False, compare=False)
+    _context: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        place(self.table, self.column, "")
+        context = place(self.table, self.column, "")
         place(self.table, self.key, "")
         adapter = TypeAdapter[T](self.kind)
-        object.__setattr__(self, "_encode", adapter.dump_json)
-        object.__setattr__(self, "_decode", adapter.validate_json)
+        object.__setattr__(self, "_encode", adapter.serializer.to_json)
+        object.__setattr__(self, "_decode", adapter.validator.validate_json)
+        object.__setattr__(self, "_context", context)
 
     def seal(self, value: T, *, row: str, ring: SealRing) -> Encrypted[T]:
         """Return a value sealed for its row."""
-        return Encrypted(ring.seal(self._encode(value), context=f"{self.table}.{self.column}/{row}"))
+        return Encrypted(ring.seal(self._encode(value), context=self._context + row))
 
     def open(self, sealed: bytes, *, row: str, ring: SealRing) -> T:
         """Return the value that was sealed for this row.
@@ -132,7 +134,7 @@ class SealedColumn(Generic[T]):
             BrokenSealError: It was changed, or is another row's.
             UnknownSealKeyError: Its key is not in the ring.
         """
-        return self._decode(ring.open(sealed, context=f"{self.table}.{self.column}/{row}"))
+        return self._decode(ring.open(sealed, context=self._context + row))
 
     async def keys_in(self, db: Reads) -> dict[str, int]:
         """Return how many rows were sealed under which key, by its name. It reads the whole table."""

@@ -140,17 +140,17 @@ class SealRing:
             BrokenSealError: It was changed, cut, sealed for another place, or is nothing that `seal` has made.
         """
         head = sealed[:_HEAD]
-        cipher = self._derived.get(head)
-        if cipher is None:
-            cipher = self._opener(sealed, context)
+        known = self._derived.get(head)
+        cipher = known or self._opener(sealed, context)
         try:
             plaintext = cipher.decrypt(sealed[_HEAD:_BODY], sealed[_BODY:], head + context.encode())
         except (InvalidTag, ValueError) as error:
             raise BrokenSealError(context, "it was changed, or sealed for another place") from error
-        if len(self._derived) >= _DERIVED_LIMIT:
-            self._derived.clear()
-        # Only now: headers that somebody makes up, each with a salt of its own, leave nothing behind.
-        self._derived[head] = cipher
+        if known is None:
+            # Only now: headers that somebody makes up, each with a salt of its own, leave nothing behind.
+            if len(self._derived) >= _DERIVED_LIMIT:
+                self._derived.clear()
+            self._derived[head] = cipher
         return plaintext
 
     def stale(self, sealed: bytes) -> bool:

@@ -17,8 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self, cast
 
-from archstone import world
-from archstone.data import put
+from archstone import disk, world
 from archstone.security.encryption.errors import RootKeyError
 from archstone.security.encryption.ring import KEY_BYTES, SealRing
 from archstone.security.private_files import PRIVATE, taken
@@ -136,4 +135,4 @@ def _insecure(path: str, mode: int) -> RootKeyError:
 
 def _write(path: Path, keys: Sequence[bytes], *, replace: bool) -> None:
     text = json.dumps({"keys": [base64.b64encode(key).decode("ascii") for key in keys]})
-    put(path, text.encode(), mode=PRIVATE, replace=replace)
+    disk.put(path, text.encode(), mode=PRIVATE, replace=replace)

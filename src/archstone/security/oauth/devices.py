@@ -21,8 +21,6 @@ _LENGTH: Final = 8
 _SLOWER_US: Final = 5 * MICROS
 _SWEEP_ROWS: Final = 1_000
 
-DeviceState = Literal["waiting", "allowed", "denied", "done"]
-
 
 class NewDevice(NamedTuple):
     """A device that begins to wait."""

@@ -11,6 +11,7 @@ from archstone.errors import DeniedError
 from archstone.services.http.connection import Connection
 from archstone.services.http.errors import PoolFullError, UnreachableError
 from archstone.services.http.peers import PeerTls
+from archstone.sockets import check_other
 
 __all__ = ["Pool"]
 
@@ -136,6 +137,7 @@ class Pool:
                 ssl=secured,
             )
             connection.context = secured
+            check_other(transport)
             if tls is not None:
                 _check_peer(tls, transport)
         except DeniedError:  # one of OSError's children, and no failure of the network

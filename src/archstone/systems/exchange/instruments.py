@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from archstone.errors import ConfigError
-from archstone.systems.exchange.matching import Command, Kind, Phase
+from archstone.systems.exchange.matching import MAX_PRICE, Command, Kind, Phase
 
 __all__ = ["INSTRUMENTS", "Instrument", "Instruments", "money"]
+
+_MOST_DIGITS: Final = 18
+"""Of a typed price."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +51,16 @@ class Instrument:
         whole, rest = divmod(units, 10**self.decimals)
         return f"{whole:,}.{rest:0{self.decimals}}"
 
+    def entry(self, lots: int, cost: int) -> str:
+        """Return what a lot of a position was bought or sold for on average, to the nearest tick; empty: there is none.
+
+        Args:
+            lots: Of the position; below 0: owed.
+            cost: Cents paid for all of it; below 0: got.
+        """
+        each = lots * self.value
+        return self.price((2 * cost + each) // (2 * each)) if lots else ""
+
     def ticks(self, text: str) -> int:
         """Return a typed price in ticks.
 
@@ -59,10 +72,12 @@ class Instrument:
         digits = f"{whole or '0'}{rest}"
         if not (digits.isascii() and digits.isdigit()) or len(rest) > self.decimals or (point and not text.strip(" .")):
             raise ValueError(f"{text[:20]!r} is no price with at most {self.decimals} decimals")
-        units = int(digits) * 10 ** (self.decimals - len(rest))
+        units = int(digits[:_MOST_DIGITS]) * 10 ** (self.decimals - len(rest))
         ticks, over = divmod(units, self.tick)
-        if over or not ticks:
+        if over:
             raise ValueError(f"{text[:20]!r} is not a multiple of {self.price(1)}")
+        if not 0 < ticks <= MAX_PRICE or len(digits) > _MOST_DIGITS:
+            raise ValueError(f"{text[:20]!r} is no price from {self.price(1)} to {self.price(MAX_PRICE)}")
         return ticks
 
     def openings(self) -> list[Command]:

@@ -19,7 +19,7 @@ from archstone.systems.exchange.bots import Bots, Market
 from archstone.systems.exchange.clearing import AccountRule
 from archstone.systems.exchange.desk.floor import Floor
 from archstone.systems.exchange.desk.gates import Address, Gates
-from archstone.systems.exchange.desk.latency import Clocked, Clocks
+from archstone.systems.exchange.desk.latency import ENGINE, Clocked, Clocks
 from archstone.systems.exchange.desk.participant import Participant
 from archstone.systems.exchange.history import Archive, Shelf
 from archstone.systems.exchange.instruments import INSTRUMENTS
@@ -70,7 +70,7 @@ async def sequencer(environment: Environment) -> AsyncGenerator[Sequencer]:
         return
     kind = fastest()
     _log.info("engine", venue=kind.__name__)
-    took = cast("Clocks", environment.provided[Clocks]).add("matching and risk, per command", kind.__name__)
+    took = cast("Clocks", environment.provided[Clocks]).add(ENGINE, kind.__name__)
     clocked = Clocked(kind, took)
     if wanted == "memory":
         yield MemorySequencer(clocked())

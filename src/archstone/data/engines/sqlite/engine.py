@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 from weakref import WeakSet
 
-from archstone import world
+from archstone import disk, world
 from archstone.data.engine import EngineOptions, Result, Statistics, Values
-from archstone.data.engines.sqlite.files import measured_sync_s, path_of, refuse_network_disk
+from archstone.data.engines.sqlite.files import path_of, refuse_network_disk
 from archstone.data.engines.sqlite.lock import FileLock
 from archstone.data.engines.sqlite.member import CANNOT_PREPARE, SqliteMember
 from archstone.data.engines.sqlite.pin import SqlitePin
@@ -26,7 +26,6 @@ from archstone.data.errors import (
     StatementError,
     TransactionHeldError,
 )
-from archstone.data.files import make_folder, sync_folder
 from archstone.data.sql import Statement, refuse, tokens
 
 __all__ = ["SqliteEngine", "engine_of"]
@@ -119,7 +118,7 @@ class SqliteEngine:
             raise MisuseError(f"database {self.label}", "is already open")
         self._path = self._path.absolute()  # the working folder may change later, the file may not
         refuse_network_disk(self._path)
-        make_folder(self._path.parent)
+        disk.make_folder(self._path.parent)
         lock = FileLock(self._path, owner=self._options.name)
         lock.take()
         self._lock = lock
@@ -148,12 +147,12 @@ class SqliteEngine:
             )
         except sqlite3.Error as error:
             raise translated(error, self.label, "opening the file") from error
-        sync_folder(self._path.parent)
+        disk.sync_folder(self._path.parent)
 
     def _in_thread(self) -> bool:
         choice = self._options.commit_in_thread
         if choice is None and not getattr(world.current(), "simulated", False):
-            self._sync_s = measured_sync_s(self._path.parent, world.monotonic)
+            self._sync_s = disk.measured_sync_s(self._path.parent)
             choice = self._sync_s > SLOW_SYNC_S
         if choice and sys.getswitchinterval() > SWITCH_INTERVAL_S:
             self._switch_interval_s = sys.getswitchinterval()

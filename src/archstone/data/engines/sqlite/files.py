@@ -1,13 +1,11 @@
-"""What a database must know about disks: the price of a sync, network disks."""
+"""Which file a URL names, and whether a database may lie there."""
 
-import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from archstone.data.errors import NetworkFileSystemError, UnknownEngineError
 
-__all__ = ["measured_sync_s", "path_of", "refuse_network_disk"]
+__all__ = ["path_of", "refuse_network_disk"]
 
 _NETWORK: Final = frozenset(
     {"afs", "autofs", "beegfs", "ceph", "cifs", "coda", "davfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4"}
@@ -28,26 +26,6 @@ def path_of(url: str) -> Path:
     if "?" in url:
         raise UnknownEngineError(url, "takes no query; settings are arguments of Database")
     return Path(url[len(prefix) :])
-
-
-def measured_sync_s(folder: Path, clock: Callable[[], float]) -> float:
-    """Return the seconds one write and sync of a page takes in `folder`: the quickest of five.
-
-    What else the machine does at that moment only adds; the disk itself never takes less.
-    """
-    path = folder / f".archstone-sync-{os.getpid()}"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        times: list[float] = []
-        for _ in range(5):
-            started = clock()
-            os.pwrite(descriptor, b"\0" * 4096, 0)
-            os.fsync(descriptor)
-            times.append(clock() - started)
-        return min(times)
-    finally:
-        os.close(descriptor)
-        path.unlink()
 
 
 def refuse_network_disk(file: Path, mounts: Path = Path("/proc/self/mountinfo")) -> None:

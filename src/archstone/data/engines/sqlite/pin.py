@@ -1,6 +1,5 @@
 """A copy of one instant, made while others write."""
 
-import os
 import sqlite3
 from asyncio import AbstractEventLoop, CancelledError, Future, shield
 from concurrent.futures import Executor
@@ -8,9 +7,9 @@ from pathlib import Path
 from threading import Event
 from typing import Final
 
+from archstone import disk
 from archstone.data.engines.sqlite.translate import translated
 from archstone.data.errors import DatabaseError, MisuseError
-from archstone.data.files import sync_folder
 
 __all__ = ["SqlitePin"]
 
@@ -70,22 +69,15 @@ class SqlitePin:
         self._connection.close()
 
     def _copy(self, path: Path) -> None:
-        part = path.with_name(f"{path.name}.part")
         try:
-            part.unlink(missing_ok=True)
-            self._copy_pages(part)
-            _sync_file(part)
-            part.rename(path)
-            sync_folder(path.parent)
+            disk.put_by(path, self._copy_pages)
         except sqlite3.Error as error:
             raise translated(error, self._file, f"backup to {path}") from error
         except OSError as error:
             raise DatabaseError(self._file, f"backup to {path}", str(error)) from error
-        finally:
-            part.unlink(missing_ok=True)
 
-    def _copy_pages(self, part: Path) -> None:
-        target = sqlite3.connect(part, isolation_level=None)
+    def _copy_pages(self, aside: Path) -> None:
+        target = sqlite3.connect(aside, isolation_level=None)
         try:
             target.execute("PRAGMA journal_mode=OFF")
             target.execute("PRAGMA synchronous=OFF")  # synced once, at the end
@@ -96,11 +88,3 @@ class SqlitePin:
     def _progress(self, status: int, remaining: int, total: int) -> None:
         if self._stop.is_set():
             raise sqlite3.OperationalError("the copy was stopped")
-
-
-def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

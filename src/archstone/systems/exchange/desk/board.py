@@ -92,7 +92,7 @@ class Board(Reader):
         self.accounts: dict[int, Account] = {}
         self.orders: dict[int, Order] = {}
         """Live ones, by id."""
-        self._fees = fees = fees or FeeSchedule()
+        self.fees = fees = fees or FeeSchedule()
         self._rates: Mapping[Role, int] = {
             "taker": fees.taker_ppm, "maker": fees.maker_ppm, "auction": fees.auction_ppm,
         }  # fmt: skip
@@ -149,7 +149,7 @@ class Board(Reader):
             if (owner := self._account(order_of(key)[0])) is None:
                 continue
             worth = price * self.books[order.book].value
-            owner.trade(order, lots=lots, worth=worth, fee=self._fees.fee(lots * worth, self._rates[role]))
+            owner.trade(order, lots=lots, worth=worth, fee=self.fees.fee(lots * worth, self._rates[role]))
             owner.fills.append(Fill(self._at, self.at_ns, order.book, order.number, order.side, price, lots, role))
             order.left = left
             if not left:

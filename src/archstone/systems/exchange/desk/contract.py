@@ -1,6 +1,8 @@
 """What the desk promises to people and their programs: the market to everybody, trading to whoever has an account.
 
 Prices are whole ticks, quantities whole lots, money whole cents; `/instruments` says what a tick and a lot are.
+
+One thing above 400 lines: what is said on one interface, its fields one by one.
 """
 
 from typing import Annotated
@@ -27,6 +29,7 @@ __all__ = [
     "Level",
     "Limits",
     "Lots",
+    "Most",
     "NewOrder",
     "Number",
     "Order",
@@ -100,6 +103,8 @@ class Instrument(Value):
     """Something that is traded, and how it does."""
 
     symbol: Symbol
+    book: int
+    """Its number in the binary protocol and in market data."""
     name: str
     lot: str
     tick: int
@@ -285,6 +290,10 @@ class Portfolio(Value):
     """Cash and positions."""
     profit: int
     """What it is worth less fees and what was paid in."""
+    reserved: int
+    """What open buys cost at worst."""
+    available: int
+    """Buying power: cash and credit, less what is reserved, margin, and what all that is owed would cost."""
     exposure: int
     """All positions, each taken as positive."""
     killed: bool
@@ -307,6 +316,15 @@ class Limits(Value):
     """Commands within a second."""
     orders: int | None
     """Working orders."""
+
+
+class Most(Value):
+    """How much of an order would be taken, as things are."""
+
+    lots: int
+    """By money and limits; 0: none. Whether the price is taken is another question."""
+    price: int
+    """The worst price that it is reckoned by; of a market order the collar's bound."""
 
 
 class Bucket(Value):
@@ -427,4 +445,11 @@ class Trading(Contract, version="1.0"):
     @query("/limits", public=True, requires="orders:read")
     async def limits(self) -> Limits:
         """Return what the account is bound to."""
+        ...
+
+    @query("/limits/most", public=True, requires="orders:read", raises=(UnknownInstrumentError,))
+    async def most(
+        self, symbol: Symbol, side: SideWord, price: Price | None = None, trigger: Price | None = None
+    ) -> Most:
+        """Return how many lots of an order the account may have at most, by its money and its limits."""
         ...

@@ -4,23 +4,37 @@ Promise: an order with a number is placed once. One that was refused can be sent
 caller gets is how the order stands when everything that came of the command has been read.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from archstone.systems.exchange.desk import contract
 from archstone.systems.exchange.desk.floor import Floor, rows
 from archstone.systems.exchange.desk.ledger import Account, Order
+from archstone.systems.exchange.desk.power import Asked, Means, collar
+from archstone.systems.exchange.desk.refusals import advice
+from archstone.systems.exchange.desk.showing import phase
 from archstone.systems.exchange.desk.words import SELF_TRADES, SIDES, TIFS, said, why
 from archstone.systems.exchange.entry.cancelling import cancels
 from archstone.systems.exchange.instruments import Instrument
-from archstone.systems.exchange.matching import Command, Flag, Kind, Reason, TimeInForce, Told, Type
+from archstone.systems.exchange.matching import Command, Flag, Kind, Reason, Side, TimeInForce, Told, Type
 from archstone.systems.exchange.sequencer import Batch
 from archstone.systems.exchange.venue import order_id
 from archstone.systems.exchange.venue.port import MAX_NUMBER
 
-__all__ = ["MOST_ORDERS", "Entry"]
+__all__ = ["MOST_ORDERS", "Entry", "Wish"]
 
 MOST_ORDERS: Final = 1_000
 """Orders of one account that work or sleep."""
+
+
+class Wish(NamedTuple):
+    """What somebody wants to order, but for how much."""
+
+    about: Instrument
+    side: Side
+    price: int | None
+    """None: a market order."""
+    trigger: int
+    """0: it is no stop."""
 
 
 class Entry:
@@ -80,7 +94,7 @@ class Entry:
         # One that was sent again while the first still waited is refused by its number, and by now the first is here.
         if _reason(batch) == Reason.NUMBER and (known := self._placed(account, new, about)) is not None:
             return batch.last, known
-        _check(batch, number)
+        self._check(batch, account, number, Wish(about, SIDES[new.side], new.price, new.trigger or 0))
         return batch.last, self.order(account, number)
 
     def _placed(self, account: int, new: contract.NewOrder, about: Instrument) -> Order | None:
@@ -100,8 +114,9 @@ class Entry:
         if order.status in {"filled", "canceled"}:
             return self.floor.board.sequence, order
         batch = await self._submit(account, Command(Kind.CANCEL, id=order.id, account=account), order.book)
-        if order.status not in {"filled", "canceled"}:  # it may have ended before the sequencer came to it
-            _check(batch, number)
+        reason = _reason(batch)
+        if reason is not None and order.status not in {"filled", "canceled"}:  # it may have ended meanwhile
+            raise _refused(number, reason)
         return batch.last, order
 
     async def replace(self, account: int, number: int, *, quantity: int, price: int | None) -> tuple[int, Order]:
@@ -112,8 +127,18 @@ class Entry:
             Kind.REPLACE, id=order.id, account=account, price=wanted, quantity=quantity, trigger=order.left
         )
         batch = await self._submit(account, command, order.book)
-        _check(batch, number)
+        about = self.instrument(self.symbol(order.book))
+        self._check(batch, account, number, Wish(about, Side(order.side), wanted, order.trigger))
         return batch.last, order
+
+    def most(self, account: int, wish: Wish) -> contract.Most:
+        """Return how many lots an account may order at most, as things are."""
+        asked = self._asked(wish)
+        return contract.Most(lots=self.means(account).most(asked), price=asked.price)
+
+    def means(self, account: int) -> Means:
+        """Return what an account has."""
+        return Means(self.account(account), self.floor.board, self.floor.instruments)
 
     async def cancel_all(self, account: int, symbol: str | None, side: str | None) -> tuple[int, list[Order]]:
         """Cancel all orders, or those of an instrument or a side; return those that were canceled."""
@@ -122,6 +147,28 @@ class Entry:
         if books := {each.book for each in before}:
             await self.floor.submit(cancels(account, sorted(books), side=SIDES[side] if side else 0))
         return self.floor.board.sequence, [order for order in before if order.status == "canceled"]
+
+    def _check(self, batch: Batch, account: int, number: int, wish: Wish) -> None:
+        """Refuse what the venue has refused, and say what may be done about it."""
+        if (reason := _reason(batch)) is None:
+            return
+        shown = phase(self.floor.feed.depth(wish.about.book, levels=0))
+        text = advice(reason, self.means(account), self._asked(wish), base=self._base(wish), phase=shown)
+        raise contract.OrderRefusedError(number, said(Reason, reason), text)
+
+    def _asked(self, wish: Wish) -> Asked:
+        """Return an order as the checks of the venue see it."""
+        base = self._base(wish)
+        low, high = collar(wish.about, base)
+        price = wish.price or (high if wish.side == Side.BUY else low)
+        if wish.side == Side.BUY:
+            return Asked(wish.about, wish.side, price, price)
+        bids = self.floor.feed.depth(wish.about.book, levels=1).buys
+        last = self.floor.board.books[wish.about.book].last
+        return Asked(wish.about, wish.side, price, max(price, base, last, bids[0][0] if bids else 0))
+
+    def _base(self, wish: Wish) -> int:
+        return wish.trigger or self.floor.board.books[wish.about.book].last
 
     async def _submit(self, account: int, command: Command, book: int) -> Batch:
         return await self.floor.submit(rows([command._replace(account=account)], book=book))
@@ -138,12 +185,6 @@ def _command(account: int, number: int, new: contract.NewOrder) -> Command:
         flags=Flag.POST_ONLY if new.post_only else 0, stp=SELF_TRADES[new.self_trade], price=new.price or 0,
         quantity=new.quantity, display=new.display or 0, trigger=new.trigger or 0,
     )  # fmt: skip
-
-
-def _check(batch: Batch, number: int) -> None:
-    """Refuse what the venue has refused."""
-    if (reason := _reason(batch)) is not None:
-        raise _refused(number, reason)
 
 
 def _reason(batch: Batch) -> int | None:

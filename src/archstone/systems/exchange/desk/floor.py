@@ -23,7 +23,7 @@ from archstone.errors import BackendError, RejectedError
 from archstone.observability import Alerts
 from archstone.systems.exchange.clearing import FeeSchedule
 from archstone.systems.exchange.desk.board import Board, day_of
-from archstone.systems.exchange.desk.latency import Clocks
+from archstone.systems.exchange.desk.latency import HANDED_IN, Clocks
 from archstone.systems.exchange.entry import Readers, Reports
 from archstone.systems.exchange.feed import Feed
 from archstone.systems.exchange.instruments import Instruments
@@ -94,6 +94,7 @@ class Floor:
         self.sequencer = sequencer
         self.instruments = instruments
         self.clocks = clocks or Clocks()
+        self._took = self.clocks.add(HANDED_IN, type(sequencer).__name__)
         self._readers = Readers(
             sequencer,
             checkpoint,
@@ -153,8 +154,10 @@ class Floor:
         """
         if not self.reads and not np.isin(commands["kind"], _TAKES_AWAY).all():
             raise FloorClosedError(kept=False)
+        begun_s = world.monotonic()
         batch = await self.sequencer.submit(commands)
         await self.reached(batch.last)
+        self._took.add(round((world.monotonic() - begun_s) * 1e9))
         return batch
 
     async def reached(self, sequence: int) -> None:

@@ -13,7 +13,7 @@ from archstone.security import Audits, Tokens
 from archstone.services import Service
 from archstone.systems.exchange.accounts.programs import Programs
 from archstone.systems.exchange.desk import contract, showing
-from archstone.systems.exchange.desk.entry import Entry
+from archstone.systems.exchange.desk.entry import Entry, Wish
 from archstone.systems.exchange.desk.floor import Floor, rows
 from archstone.systems.exchange.desk.gates import Gates, open_gates
 from archstone.systems.exchange.desk.ledger import Account, Order
@@ -24,7 +24,7 @@ from archstone.systems.exchange.desk.risk import (
     Risk,
     UnknownAccountError,
 )
-from archstone.systems.exchange.desk.words import LIMITS, PHASES, LimitWord, PhaseWord, SideWord
+from archstone.systems.exchange.desk.words import LIMITS, PHASES, SIDES, LimitWord, PhaseWord, SideWord
 from archstone.systems.exchange.matching import Command, Kind, Told
 
 __all__ = ["DeskService"]
@@ -99,6 +99,12 @@ class DeskService(Service, contract.Quotes, contract.Trading, Risk, name="desk")
 
     async def limits(self) -> contract.Limits:
         return showing.limits(self._entry.account(await self._mine()))
+
+    async def most(
+        self, symbol: str, side: SideWord, price: int | None = None, trigger: int | None = None
+    ) -> contract.Most:
+        wish = Wish(self._entry.instrument(symbol), SIDES[side], price, trigger or 0)
+        return self._entry.most(await self._mine(), wish)
 
     # Risk
 

@@ -5,6 +5,7 @@ from typing import cast
 from archstone.systems.exchange import instruments as table
 from archstone.systems.exchange.desk import board, contract, ledger
 from archstone.systems.exchange.desk.floor import Floor
+from archstone.systems.exchange.desk.power import Means
 from archstone.systems.exchange.desk.words import LIMITS, PhaseWord, SideWord, TifWord, said
 from archstone.systems.exchange.feed import Candle, Depth, Trade
 from archstone.systems.exchange.matching import Flag, Phase, Reason, Side, TimeInForce, Type
@@ -16,7 +17,7 @@ def instrument(about: table.Instrument, floor: Floor) -> contract.Instrument:
     """Return what is traded, and how it stands."""
     book, shown = floor.board.books[about.book], floor.feed.depth(about.book, levels=1)
     return contract.Instrument(
-        symbol=about.symbol, name=about.name, lot=about.lot, tick=about.tick, decimals=about.decimals,
+        symbol=about.symbol, book=about.book, name=about.name, lot=about.lot, tick=about.tick, decimals=about.decimals,
         value=about.value, most_lots=about.most_lots, phase=phase(shown),
         last=book.last, first=book.first, high=book.high, low=book.low, lots=book.lots,
         bid=shown.buys[0][0] if shown.buys else 0, ask=shown.sells[0][0] if shown.sells else 0,
@@ -83,7 +84,7 @@ def exposure(owner: ledger.Account, shown: board.Board) -> int:
 
 def portfolio(owner: ledger.Account, floor: Floor) -> contract.Portfolio:
     """Return how an account stands at the last prices."""
-    shown = floor.board
+    shown, money = floor.board, Means(owner, floor.board, floor.instruments).power
     positions: list[contract.Position] = []
     worth = owner.cash
     for number, held in sorted(owner.positions.items()):
@@ -99,6 +100,6 @@ def portfolio(owner: ledger.Account, floor: Floor) -> contract.Portfolio:
             )  # fmt: skip
     return contract.Portfolio(
         account=owner.number, cash=owner.cash, paid_in=owner.paid_in, fees=owner.fees, worth=worth,
-        profit=worth - owner.fees - owner.paid_in,
+        profit=worth - owner.fees - owner.paid_in, reserved=money.reserved, available=money.available,
         exposure=exposure(owner, shown), killed=owner.killed or shown.killed, positions=tuple(positions),
     )  # fmt: skip

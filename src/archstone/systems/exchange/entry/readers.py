@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, cast
 
-from archstone.data import make_folder, put
+from archstone import disk
 from archstone.observability import get_logger
 from archstone.systems.exchange.entry.reports import Reports
 from archstone.systems.exchange.feed import Feed
@@ -149,8 +149,8 @@ class Readers:
 
 
 def _put(path: Path, kept: bytes) -> None:
-    make_folder(path.parent)
-    put(path, kept)
+    disk.make_folder(path.parent)
+    disk.put(path, kept)
 
 
 def _check_past(sequence: int, sequencer: Sequencer) -> None:

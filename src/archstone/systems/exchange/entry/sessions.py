@@ -26,6 +26,7 @@ S = TypeVar("S", bound="Session")
 
 _log: Final = get_logger("archstone.systems.exchange")
 _END_S: Final = 5.0
+_HANDSHAKE_S: Final = 5.0
 
 
 class End(Enum):
@@ -179,7 +180,10 @@ class SessionServer(ABC, Generic[S]):
         """Listen."""
         if self.host is not None:
             loop = asyncio.get_running_loop()
-            self._server = await loop.create_server(self.connection, self.host, self.port, ssl=self._ssl)
+            handshake_s = None if self._ssl is None else _HANDSHAKE_S
+            self._server = await loop.create_server(
+                self.connection, self.host, self.port, ssl=self._ssl, ssl_handshake_timeout=handshake_s
+            )
             self.port = self._server.sockets[0].getsockname()[1]
         return self
 

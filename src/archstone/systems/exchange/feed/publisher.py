@@ -12,8 +12,7 @@ from typing import Final, Self
 
 import numpy as np
 
-from archstone import world
-from archstone.data import make_folder, put
+from archstone import disk, world
 from archstone.systems.exchange.feed.feed import Feed
 from archstone.systems.exchange.feed.packets import (
     PER_PACKET,
@@ -221,6 +220,6 @@ def _session(noted: Path | None) -> int:
         return now_s
     before = noted.read_text() if noted.exists() else ""
     session = max(now_s, int(before) + 1) if before.isdigit() else now_s
-    make_folder(noted.parent)
-    put(noted, b"%d" % session)
+    disk.make_folder(noted.parent)
+    disk.put(noted, b"%d" % session)
     return session

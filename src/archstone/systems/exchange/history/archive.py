@@ -25,8 +25,7 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from archstone import world
-from archstone.data import make_folder, put, put_by, remove_unfinished
+from archstone import disk, world
 from archstone.errors import ConfigError, LostError
 from archstone.resilience import check
 from archstone.systems.exchange.history.columns import KINDS, Column, Rows, rows_of
@@ -140,7 +139,7 @@ class Archive:
 
     def _recover(self) -> int:
         self.folder.mkdir(parents=True, exist_ok=True)
-        remove_unfinished(self.folder)
+        disk.remove_unfinished(self.folder)
         last = self.final()
         for part in self.folder.rglob("part-*.parquet"):
             named = PARTS.fullmatch(part.name)
@@ -154,15 +153,15 @@ class Archive:
         for kind, columns in KINDS.items():
             for folder, rows in self._by_file(kind, rows_of(kind, batches)):
                 table = self._table(columns, rows)
-                make_folder(folder)
-                put_by(folder / name, lambda path, table=table: self._put(table, path))
+                disk.make_folder(folder)
+                disk.put_by(folder / name, lambda path, table=table: self._put(table, path))
                 world.point(AFTER_PART)
         world.point(AFTER_PARTS)
         self._note(last)
         world.point(AFTER_PROGRESS)
 
     def _note(self, last: int) -> None:
-        put(self.folder / "progress.json", json.dumps({"format": _FORMAT, "last": last}).encode())
+        disk.put(self.folder / "progress.json", json.dumps({"format": _FORMAT, "last": last}).encode())
 
     def _by_file(self, kind: str, rows: Rows) -> Iterator[tuple[Path, Rows]]:
         """Give the rows of each day and book, with the folder of their file."""

@@ -6,12 +6,14 @@ commands give the same events.
 
 The rules where venues differ:
 - A trade is at the price of the order that was there first.
-- An iceberg's next part goes to the end of its queue. All of it counts for FOK and in auctions.
+- An iceberg's next part goes to the end of its queue. All of it counts for FOK and in auctions; one that an auction
+  fills in part shows its next part then, whatever of the last one was left.
 - A replaced order keeps its place if its price stays and its quantity does not grow; else it arrives anew.
 - FOK looks at whole prices: an order of its own account at a price that it needs kills it, unless it cancels makers.
 - A PROTECTED market order waits for an auction at its price, among the others, and bands do not touch it.
 - Stops wake by any trade, in the order nearest trigger first, buys before sells, and then one after another. After a
-  trade that is to halt the book (`watch` says so) none wakes: those that were touched sleep on.
+  trade that is to halt the book (`watch` says so) none wakes: those that were touched sleep on. When trading begins
+  again those wake that the auction before it touches, or the last trade where it had none.
 - A band cancels what lies outside it, so that there is never a trade outside.
 """
 

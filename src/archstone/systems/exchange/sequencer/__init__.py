@@ -25,6 +25,7 @@ from archstone.systems.exchange.sequencer.memory import MemorySequencer
 from archstone.systems.exchange.sequencer.node import Node, Place
 from archstone.systems.exchange.sequencer.node_settings import NodeSettings
 from archstone.systems.exchange.sequencer.port import Batch, Dump, Sequencer, keeps
+from archstone.systems.exchange.sequencer.recent import part_of
 from archstone.systems.exchange.sequencer.remote import Looked, RemoteSequencer
 from archstone.systems.exchange.sequencer.replica import VenueClass
 from archstone.systems.exchange.sequencer.settings import SequencerSettings
@@ -57,4 +58,5 @@ __all__ = [
     "VenueDiffersError",
     "Witness",
     "keeps",
+    "part_of",
 ]

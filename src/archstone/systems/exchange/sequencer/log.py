@@ -15,10 +15,9 @@ from itertools import pairwise, starmap
 from pathlib import Path
 from typing import Final
 
-from archstone import world
+from archstone import disk, world
 from archstone.errors import BackendError
 from archstone.observability import get_logger
-from archstone.systems.exchange.sequencer import disk
 from archstone.systems.exchange.sequencer.errors import LogDamagedError
 from archstone.systems.exchange.sequencer.frames import NOTHING, Frame, Mark, Position, fault
 from archstone.systems.exchange.sequencer.segment import Segment, begin_of, header, name_after, whole_frame
@@ -96,8 +95,8 @@ class CommandLog:
         Raises:
             LogDamagedError: It is not what was written; nothing was changed.
         """
-        disk.make(self.folder)
-        disk.remove(self.folder)
+        disk.make_folder(self.folder)
+        disk.remove_unfinished(self.folder)
         if (unfinished := self.folder / _RESET).exists():
             self._restart(unfinished)
         paths = sorted(self.folder.glob("*.log"))

@@ -3,11 +3,13 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
+from itertools import takewhile
 from typing import Final
 
 from archstone import world
 from archstone.systems.exchange.matching import Commands
 from archstone.systems.exchange.sequencer.port import Batch, Dump
+from archstone.systems.exchange.sequencer.recent import part_of
 from archstone.systems.exchange.venue import Venue
 
 __all__ = ["MemorySequencer"]
@@ -56,8 +58,13 @@ class MemorySequencer:
         while True:
             if self._batches and after + 1 < self._batches[0].first:
                 raise LookupError(f"commands after {after}: kept from {self._batches[0].first} on")
-            for batch in [each for each in self._batches if each.first > after]:
-                yield batch
+            for batch in self._since(after):
+                yield part_of(batch, after + 1, batch.last)
                 after = batch.last
             if after >= self._next - 1:
                 await self._more.wait()
+
+    def _since(self, after: int) -> list[Batch]:
+        """Return what comes after a command, oldest first; looked for from the end, where most who follow are."""
+        found = [*takewhile(lambda each: each.last > after, reversed(self._batches))]
+        return found[::-1]

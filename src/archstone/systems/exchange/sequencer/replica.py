@@ -14,10 +14,9 @@ from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Final, Protocol
 
-from archstone import world
+from archstone import disk, world
 from archstone.observability import get_logger
 from archstone.systems.exchange.matching import Commands
-from archstone.systems.exchange.sequencer import disk
 from archstone.systems.exchange.sequencer.errors import (
     FolderTakenError,
     LogDamagedError,
@@ -93,7 +92,7 @@ class Replica:
             LogDamagedError: What is there is not what was written; nothing was changed.
             VenueDiffersError: The venue comes to another state than it did when the log was written.
         """
-        disk.make(self.folder)
+        disk.make_folder(self.folder)
         self._lock()
         try:
             self._identify()
@@ -290,7 +289,7 @@ class Replica:
 
     def _identify(self) -> None:
         """Take the folder's id; make another one where there is no log."""
-        disk.remove(self.folder)
+        disk.remove_unfinished(self.folder)
         path = self.folder / _ID
         if not path.exists() or not self.log.exists():
             # Before the log: else one that is empty could pass, after a crash, for the one that was there.
@@ -370,22 +369,9 @@ class Replica:
     def _choose_thread(self) -> None:
         wanted = self.settings.sync_in_thread
         if wanted is None:
-            wanted = self._sync_takes_s() > _SLOW_SYNC_S
+            wanted = disk.measured_sync_s(self.folder, growing=True) > _SLOW_SYNC_S
         if wanted:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="exchange-log")
-
-    def _sync_takes_s(self) -> float:
-        """Return the quickest of a few writes with fsync: what else the machine does only adds."""
-        path = self.folder / "sync-measured"
-        clock, taken = world.clock(), list[float]()
-        with path.open("wb", buffering=0) as file:
-            for _ in range(5):
-                begin_s = clock()
-                file.write(bytes(4096))
-                os.fsync(file.fileno())
-                taken.append(clock() - begin_s)
-        path.unlink()
-        return min(taken)
 
 
 def _tell_failed(snapshotting: asyncio.Task[None]) -> None:

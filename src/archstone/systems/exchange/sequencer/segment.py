@@ -22,7 +22,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Final, Self
 
-from archstone.systems.exchange.sequencer import disk
+from archstone import disk
 from archstone.systems.exchange.sequencer.errors import LogDamagedError
 from archstone.systems.exchange.sequencer.frames import (
     FRAME_HEADER_BYTES,

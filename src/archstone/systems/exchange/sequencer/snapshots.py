@@ -25,9 +25,8 @@ from math import inf
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
-from archstone import world
+from archstone import disk, world
 from archstone.observability import get_logger
-from archstone.systems.exchange.sequencer import disk
 from archstone.systems.exchange.sequencer.frames import Mark
 
 __all__ = ["AFTER_SNAPSHOT", "Snapshot", "Snapshots"]
@@ -80,8 +79,8 @@ class Snapshots:
 
     def open(self) -> None:
         """Make the folder, and remove what was not finished."""
-        disk.make(self.folder)
-        disk.remove(self.folder)
+        disk.make_folder(self.folder)
+        disk.remove_unfinished(self.folder)
 
     def write(self, snapshot: Snapshot) -> None:
         """Keep one durably. May run in a thread."""

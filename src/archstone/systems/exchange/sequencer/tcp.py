@@ -20,7 +20,8 @@ from typing import Any, Final, Protocol, cast
 from archstone import world
 from archstone.errors import ConfigError, DeniedError
 from archstone.observability import get_logger
-from archstone.systems.exchange.sequencer.address import Address, check_other
+from archstone.sockets import check_other
+from archstone.systems.exchange.sequencer.address import Address
 from archstone.systems.exchange.sequencer.network import MESSAGE_BYTES, Link, Message, Serve, decode, encode
 
 __all__ = ["TcpNetwork", "Tls"]

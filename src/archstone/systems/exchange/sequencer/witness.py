@@ -14,10 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from archstone import world
+from archstone import disk, world
 from archstone.errors import ConfigError
 from archstone.observability import get_logger
-from archstone.systems.exchange.sequencer import disk
 from archstone.systems.exchange.sequencer.errors import FolderTakenError
 from archstone.systems.exchange.sequencer.grant import Ask, Asked, Grant, decide, name_of
 from archstone.systems.exchange.sequencer.network import Link, Listener, Message, Network, Say, check_speaker
@@ -67,11 +66,11 @@ class Witness:
             ConfigError: What it has kept is damaged; the text says what to do.
             FolderTakenError: Another process keeps it.
         """
-        disk.make(self.folder)
+        disk.make_folder(self.folder)
         self._owner = os.open(self.folder / "owner", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            disk.remove(self.folder)
+            disk.remove_unfinished(self.folder)
             if (self.folder / _FILE).exists():
                 self.grant = _read(self.folder / _FILE)
             self._until_s = world.monotonic() + self._lease_s

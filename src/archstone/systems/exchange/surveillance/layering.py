@@ -46,7 +46,8 @@ class Layering:
     away_ticks: int = 1
     """Each of them is so far behind the price of the trade, at least. At least 0."""
     max_orders: int = 100_000
-    """Orders that are remembered; beyond it the oldest are forgotten. At least 1."""
+    """Orders that are remembered, and as many again of trades that are looked at; beyond it the oldest are forgotten.
+    At least 1."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant.
@@ -117,6 +118,12 @@ class LayeringWatch:
         self._sides: defaultdict[tuple[int, int, int], dict[int, _Order]] = defaultdict(dict)
         """The same by account, book and side."""
         self._suspicions: deque[_Suspicion] = deque()
+        self._suspected = 0
+        """Orders of all suspicions."""
+        self._command = 0
+        self._suspects: set[tuple[int, int, int]] = set()
+        """Whom a trade of this command has made suspect, where and on which side: the next says nothing more of them,
+        and one command can trade a thousand times."""
         self._quiet: dict[tuple[int, int], int] = {}
         """Until when no alert is raised again, by account and book."""
         self._window_ns = int(rule.window_s * _SECOND_NS)
@@ -124,12 +131,12 @@ class LayeringWatch:
 
     def __len__(self) -> int:
         """Count what is remembered."""
-        return len(self._orders) + len(self._suspicions) + len(self._quiet)
+        return len(self._orders) + self._suspected + len(self._quiet)
 
     def advance(self, at_ns: int) -> None:
         """Forget what is too old to matter at a moment."""
         while self._suspicions and self._suspicions[0].ends_ns < at_ns:
-            self._drop(self._suspicions.popleft())
+            self._drop_oldest()
         oldest = next(iter(self._orders.values()), None)
         while oldest is not None and (
             oldest.at_ns < at_ns - self._window_ns - self._within_ns or len(self._orders) > self.rule.max_orders
@@ -175,6 +182,11 @@ class LayeringWatch:
 
     def _suspect(self, fact: Fact, account: int, side: int) -> None:
         """Look at what an account that has traded has on the other side."""
+        if fact.sequence != self._command:
+            self._command = fact.sequence
+            self._suspects.clear()
+        if (account, fact.book, side) in self._suspects:
+            return
         rule = self.rule
         behind = 1 if side == Side.BUY else -1  # one who buys has sells above the price
         orders = [
@@ -192,9 +204,13 @@ class LayeringWatch:
             for each in orders
         }
         suspicion = _Suspicion(fact, account, side, fact.at_ns + self._within_ns, lots, told)
+        self._suspects.add((account, fact.book, side))
         self._suspicions.append(suspicion)
+        self._suspected += len(told)
         for each in orders:
             each.suspicions.append(suspicion)
+        while self._suspected > rule.max_orders and len(self._suspicions) > 1:
+            self._drop_oldest()
 
     def _lately(self, fact: Fact, account: int, side: int) -> Iterator[_Order]:
         """Give what an account has open on a side that was placed within the window."""
@@ -236,7 +252,9 @@ class LayeringWatch:
         if not self._sides[key]:
             del self._sides[key]
 
-    def _drop(self, suspicion: _Suspicion) -> None:
+    def _drop_oldest(self) -> None:
+        suspicion = self._suspicions.popleft()
+        self._suspected -= len(suspicion.orders)
         for number in suspicion.orders:
             order = self._orders.get(number)
             if order is not None:

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from archstone.systems.exchange.matching import Side, Told
-from archstone.systems.exchange.sequencer import Batch
+from archstone.systems.exchange.sequencer import Batch, part_of
 from archstone.systems.exchange.venue.state import State
 
 __all__ = ["Carried", "Payment", "Trade", "books_of", "carried_of", "payments_of", "rest_of", "trades_of"]
@@ -118,11 +118,4 @@ def carried_of(venue: State, sequence: int) -> list[Carried]:
 
 def rest_of(batch: Batch, after: int) -> Batch | None:
     """Return what of a batch comes after command number `after`; None if nothing does."""
-    done = after - batch.first + 1
-    if done <= 0:
-        return batch
-    if done >= len(batch.commands):
-        return None
-    events = batch.events[batch.events["command"] >= done].copy()
-    events["command"] -= done
-    return Batch(after + 1, batch.at_ns, batch.commands[done:], events)
+    return part_of(batch, after + 1, batch.last) if batch.last > after else None

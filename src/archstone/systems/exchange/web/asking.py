@@ -8,6 +8,7 @@ from archstone.context import NOBODY, Principal
 from archstone.gateway import Receive
 from archstone.security import HostCookie
 from archstone.systems.exchange.accounts.contract import Visitor
+from archstone.systems.exchange.clearing import FeeSchedule
 from archstone.systems.exchange.instruments import Instruments
 from archstone.systems.exchange.web.clients import Clients
 
@@ -34,6 +35,8 @@ class Hall:
 
     clients: Clients
     instruments: Instruments
+    fees: FeeSchedule
+    """What trading costs."""
 
 
 @dataclass(slots=True, kw_only=True)

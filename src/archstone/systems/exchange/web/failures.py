@@ -19,8 +19,12 @@ _log = get_logger("archstone.exchange.web")
 
 _WORDS: Final[tuple[tuple[tuple[type[Exception], ...], int, str, str], ...]] = (
     (
-        (PageMissingError, UnknownInstrumentError, UnknownAccountError), 404,
-        "There is no such page", "What it was about may be traded no more.",
+        (PageMissingError, UnknownInstrumentError), 404,
+        "There is no such page", "The address may be mistyped, or what it was about is traded no more.",
+    ),
+    (
+        (UnknownAccountError,), 404, "The exchange knows no such account",
+        "It knows an account from its first order on, or from when its owner first looked at a trading page.",
     ),
     (
         (CrossSiteError,), 403, "This did not come from the exchange",

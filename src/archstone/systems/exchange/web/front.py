@@ -36,8 +36,9 @@ class Front(Gateway):
             access=parts.access,
             time_limit_s=self.time_limit_s,
         )
+        hall = Hall(clients, floor.instruments, floor.board.fees)
         stream = Stream(floor, clients, verify=verify, ready=parts.acts)
         mounts: dict[str, ASGIApp] = {
-            **parts.mounts, "/ws": stream, "": Site(Hall(clients, floor.instruments), limits),
+            **parts.mounts, "/ws": stream, "": Site(hall, limits),
         }  # fmt: skip
         return Gateway.build(self, replace(parts, mounts=mounts, verify=verify))

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, StringConstraints, TypeAdapter
+from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
 
 from archstone.systems.exchange.desk.contract import Lots, NewOrder, Number, Price, Symbol, Value
 from archstone.systems.exchange.desk.words import SideWord
@@ -12,12 +12,14 @@ __all__ = [
     "Asked",
     "Cancel",
     "CancelAll",
+    "HowMany",
     "Ping",
     "Place",
     "Replace",
     "Subscribe",
     "Unsubscribe",
     "read",
+    "ref_of",
 ]
 
 MOST_CHANNELS: Final = 50
@@ -29,6 +31,10 @@ Channel = Annotated[str, StringConstraints(pattern=_CHANNEL)]
 """`quotes`, `account`, `reports`, `depth:ACME`, `trades:ACME`, or `candles:ACME:60`."""
 Ref = Annotated[str, StringConstraints(max_length=40)]
 """Comes back with the reply."""
+
+
+class _Referring(Value):
+    ref: Ref = ""
 
 
 class Subscribe(Value):
@@ -84,6 +90,17 @@ class CancelAll(Value):
     side: SideWord | None = None
 
 
+class HowMany(Value):
+    """Answer how many lots of an order the account may have at most; as `GET /limits/most`."""
+
+    op: Literal["most"]
+    ref: Ref = ""
+    symbol: Symbol
+    side: SideWord
+    price: Price | None = None
+    trigger: Price | None = None
+
+
 class Ping(Value):
     """Answer."""
 
@@ -91,8 +108,20 @@ class Ping(Value):
     ref: Ref = ""
 
 
-Asked = Annotated[Subscribe | Unsubscribe | Place | Cancel | Replace | CancelAll | Ping, Field(discriminator="op")]
+Asked = Annotated[
+    Subscribe | Unsubscribe | Place | Cancel | Replace | CancelAll | HowMany | Ping, Field(discriminator="op")
+]
+_SHORT: Final = 4_096
+"""Characters of a message of which the `ref` is looked for before all else: it is done however often they come."""
 _ASKED: TypeAdapter[Asked] = TypeAdapter(Asked)
+
+
+def ref_of(text: str) -> str:
+    """Return the `ref` of a message, whatever else is wrong with it; empty: it has none, or is too long to look."""
+    try:
+        return _Referring.model_validate_json(text).ref if len(text) <= _SHORT else ""
+    except ValidationError:
+        return ""
 
 
 def read(text: str) -> Asked:

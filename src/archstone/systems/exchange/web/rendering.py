@@ -3,21 +3,18 @@
 The Content-Security-Policy allows what comes from the exchange itself and nothing that stands in the page.
 """
 
-import gzip
-import hashlib
-import mimetypes
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Final, NamedTuple, cast
+from typing import Final, cast
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from archstone.gateway import Response
 from archstone.systems.exchange.desk.words import REASONS
 from archstone.systems.exchange.instruments import money
 from archstone.systems.exchange.matching import Reason
+from archstone.systems.pages import Assets
 
 __all__ = ["NOTICES", "PAGE_HEADERS", "assets", "templates"]
 
@@ -38,49 +35,22 @@ NOTICES: Final = {
     "ended": "This order had ended already.",
     "all-canceled": "All your orders are canceled.",
     "password": "The password is changed. Other browsers and all tokens are signed out.",
+    "trial-ended": "The trial has ended. Its account is gone; another takes one click.",
     "key-ended": "The key opens nothing any more.",
     "limit": "The limit is set.",
-    "no-number": "Write a whole number, 0 or more.",
+    "no-number": "Nothing was changed: write a whole number, or an amount such as 1,000.00, of 0 or more.",
     "killed": "The account is stopped: its orders are canceled and new ones refused.",
     "released": "The account may trade again.",
     "all-killed": "Everybody is stopped: all orders are canceled and new ones refused.",
     "all-released": "Trading goes on.",
-    "moved": "Done.",
+    "halted": "It is halted: orders are refused and nothing trades, until you have it gather an auction.",
+    "auction": "It is in an auction: orders gather, and nothing trades until you let it trade.",
+    "continuous": "It trades.",
+    "closed": "It is closed: day orders have ended, and nothing trades until you open it by an auction.",
     "no-move": "That is not possible from where it is: after a halt comes an auction, then trading.",
 }
 """What a page may be told to say, by name."""
 _HERE: Final = Path(__file__).parent
-_WORTH_PACKING: Final = 1_000
-
-
-class _Asset(NamedTuple):
-    body: bytes
-    packed: bytes | None
-    """The same by gzip. None: it is not smaller then."""
-    type: str
-    version: str
-
-
-class Assets:
-    """The files of the folder `assets`, read once: styles, scripts, pictures."""
-
-    def __init__(self, folder: Path = _HERE / "assets") -> None:
-        self._files = {file.name: _asset(file) for file in sorted(folder.iterdir()) if file.is_file()}
-
-    def path(self, name: str) -> str:
-        """Return where a page finds the file. It changes with the file, so that a browser may keep what it has."""
-        return f"/assets/{name}?v={self._files[name].version}"
-
-    def answer(self, name: str, version: str, *, packed: bool) -> Response | None:
-        """Return the file; None: there is no such."""
-        asset = self._files.get(name)
-        if asset is None:
-            return None
-        keep = b"public, max-age=31536000, immutable" if version == asset.version else b"no-cache"
-        headers = [(b"content-type", asset.type.encode()), (b"cache-control", keep), (b"vary", b"accept-encoding")]
-        if packed and asset.packed is not None:
-            return Response(200, [*headers, (b"content-encoding", b"gzip")], asset.packed)
-        return Response(200, headers, asset.body)
 
 
 class Templates:
@@ -93,7 +63,9 @@ class Templates:
         )  # fmt: skip
         cast("dict[str, object]", self._environment.globals).update(asset=assets.path)
         filters = cast("dict[str, object]", self._environment.filters)
-        filters.update(money=money, signed=_signed, clock=_clock, why=_why, lasting=_lasting, many=_many)
+        filters.update(
+            money=money, signed=_signed, clock=_clock, moment=_moment, why=_why, lasting=_lasting, many=_many
+        )
 
     def page(self, template: str, values: Mapping[str, object]) -> str:
         """Return a page as HTML."""
@@ -103,24 +75,13 @@ class Templates:
 @cache
 def assets() -> Assets:
     """Return the files, which every site of this process shares."""
-    return Assets()
+    return Assets(_HERE / "assets")
 
 
 @cache
 def templates() -> Templates:
     """Return the templates, which are compiled once for every site of this process."""
     return Templates(assets())
-
-
-def _asset(file: Path) -> _Asset:
-    body = file.read_bytes()
-    kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-    if kind.startswith("text/"):
-        kind += "; charset=utf-8"
-    packed = gzip.compress(body, compresslevel=9, mtime=0) if len(body) >= _WORTH_PACKING else body
-    return _Asset(
-        body, packed if len(packed) < len(body) else None, kind, hashlib.blake2s(body, digest_size=8).hexdigest()
-    )
 
 
 def _signed(cents: int) -> str:
@@ -134,6 +95,11 @@ def _many(count: int) -> str:
 def _clock(at_ns: int) -> str:
     """Return the time of day, UTC."""
     return f"{datetime.fromtimestamp(at_ns / 1e9, UTC):%H:%M:%S}"
+
+
+def _moment(at_ns: int) -> str:
+    """Return day and time of day, UTC."""
+    return f"{datetime.fromtimestamp(at_ns / 1e9, UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def _why(word: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, NamedTuple
 
 from archstone.systems.exchange.web.asking import Answer, Hall, Request
-from archstone.systems.exchange.web.pages import account, engine, markets, risk, signin, trading
+from archstone.systems.exchange.web.pages import account, engine, markets, orders, risk, signin, statement, trading
 
 __all__ = ["Handler", "Route", "find"]
 
@@ -34,6 +34,8 @@ ROUTES: Final = (
     Route("POST", "/trade/{symbol}/orders", trading.place, signed_in=True),
     Route("POST", "/trade/{symbol}/cancel", trading.cancel, signed_in=True, urgent=True),
     Route("POST", "/trade/{symbol}/cancel-all", trading.cancel_all, signed_in=True, urgent=True),
+    Route("GET", "/orders", orders.show, signed_in=True),
+    Route("GET", "/statement", statement.show, signed_in=True),
     Route("GET", "/engine", engine.show),
     Route("POST", "/trial", signin.trial),
     Route("GET", "/login", signin.login_form),

@@ -26,6 +26,7 @@ from archstone.systems.exchange.web.cookies import session_of, theme_of
 from archstone.systems.exchange.web.failures import failure_page
 from archstone.systems.exchange.web.rendering import NOTICES, PAGE_HEADERS, assets, templates
 from archstone.systems.exchange.web.routes import Route, find
+from archstone.systems.pages import accepts_gzip
 
 __all__ = ["Limits", "Site"]
 
@@ -70,7 +71,7 @@ class Site:
             return
         asset = _ASSET.fullmatch(scope["path"])
         if asset is not None and scope["method"] in {"GET", "HEAD"}:
-            packed = b"gzip" in dict(scope["headers"]).get(b"accept-encoding", b"")
+            packed = accepts_gzip(scope["headers"])
             response = self._assets.answer(asset[1], _pairs(scope["query_string"]).get("v", ""), packed=packed)
             if response is not None:
                 await response.send(send)

@@ -240,11 +240,10 @@ class _Connection:
 
     async def _answer(self, text: str) -> dict[str, Any]:
         """Return the reply to a message; whatever is wrong with it is said in the reply."""
-        ref = ""
+        ref = messages.ref_of(text)
         try:
             self._pace.take("")
             asked = messages.read(text)
-            ref = asked.ref
             call = Call(principal=self._who, deadline_s=world.monotonic() + DEADLINE_S, correlation_id=world.new_id())
             with context.enter(call):
                 return {"type": "reply", "ref": ref, "ok": True, **await self._done(asked)}
@@ -269,6 +268,10 @@ class _Connection:
                 for channel in asked.channels:
                     self._outbox.unsubscribe(channel)
                 return {}
+            case messages.HowMany():
+                self._check_scope("orders:read")
+                found = await self._trading.most(asked.symbol, asked.side, asked.price, asked.trigger)
+                return found.model_dump()
             case _:
                 self._check_scope()
                 return await self._traded(asked)

@@ -25,7 +25,7 @@ class Entry(NamedTuple):
 
 
 class Grammar(Protocol):
-    """What an index can be asked for. Words are as `search.words_of` gives them, at least one."""
+    """What an index can be asked for. Words are as `words.words_of` gives them, at least one."""
 
     def begins(self, words: Sequence[str]) -> str:
         """Return the expression of names that begin with the words."""

@@ -6,33 +6,14 @@ spelt alike. Inside a tier products stand as they arrived. So a page costs what 
 everything that matches, and a cursor is a tier and a row.
 """
 
-import re
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from archstone.systems.shop.catalog.index import Grammar
 
-__all__ = ["any_tier", "match_expression", "misspelt_tier", "strict_tiers", "words_of"]
-
-MAX_WORDS: Final = 8
-_WORD: Final = re.compile(r"[^\W_]+")
-
-
-def words_of(text: str) -> list[str]:
-    """Return the words in a text: runs of letters and digits, at most eight."""
-    return _WORD.findall(text)[:MAX_WORDS]
-
-
-def match_expression(text: str) -> str | None:
-    """Return the FTS5 expression that finds rows with every word of `text`, the last one also as a prefix.
-
-    Only letters and digits survive, each word in quotes, so operators, columns and quotes in the text mean nothing.
-    Words after the eighth are dropped. None: there is no word in it.
-    """
-    words = words_of(text)
-    return " ".join(f'"{word}"' for word in words) + "*" if words else None
+__all__ = ["any_tier", "misspelt_tier", "strict_tiers"]
 
 
 def strict_tiers(index: "Grammar", words: Sequence[str], category: str | None = None) -> tuple[str, ...]:

@@ -11,8 +11,9 @@ from archstone.data import Database
 from archstone.systems.shop.catalog.contract import Product, Suggestion
 from archstone.systems.shop.catalog.index import Index, index_of
 from archstone.systems.shop.catalog.pictures import picture_path
-from archstone.systems.shop.catalog.search import any_tier, misspelt_tier, strict_tiers, words_of
+from archstone.systems.shop.catalog.search import any_tier, misspelt_tier, strict_tiers
 from archstone.systems.shop.catalog.spelling import alike
+from archstone.systems.shop.catalog.words import words_of
 from archstone.systems.shop.values import Money
 
 __all__ = [

@@ -5,12 +5,12 @@ exchanged. The last word is compared with beginnings, because it may still be gr
 """
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from typing import Final
 
 from archstone.data import Database
 from archstone.services import Tx
+from archstone.systems.shop.catalog.words import folded
 from archstone.systems.shop.listed import filled, pieces, places
 
 __all__ = ["alike", "learn", "name_words", "slips"]
@@ -34,8 +34,7 @@ _KNOWN: Final = f"SELECT word FROM words WHERE word IN ({places('word', PIECE)})
 
 def name_words(text: str) -> list[str]:
     """Return the words of a name as the index has them, without digits, each once, 3 to 24 letters long."""
-    plain = "".join(c for c in unicodedata.normalize("NFKD", text.lower()) if not unicodedata.combining(c))
-    found = dict.fromkeys(_NAME_WORD.findall(plain))
+    found = dict.fromkeys(_NAME_WORD.findall(folded(text)))
     return [word for word in found if SHORTEST <= len(word) <= LONGEST]
 
 

@@ -11,7 +11,7 @@ import re
 import smtplib
 import ssl
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from email.message import EmailMessage
 from email.policy import SMTPUTF8
 from email.utils import format_datetime
@@ -20,8 +20,7 @@ from pathlib import Path
 from typing import Final, Protocol, Self
 from urllib.parse import unquote, urlsplit
 
-from archstone import world
-from archstone.data import sync_folder
+from archstone import disk, world
 from archstone.errors import BackendError, ConfigError, RejectedError
 from archstone.systems.shop.notifications.mail import Mail
 
@@ -140,8 +139,7 @@ class FileMailer:
 
     async def __aenter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
-        for left_over in self.folder.glob(".*.tmp"):
-            left_over.unlink(missing_ok=True)
+        disk.remove_unfinished(self.folder)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -189,27 +187,19 @@ def _write(folder: Path, mails: list[Mail]) -> int:
         final = folder / f"{mail.id}.eml"
         if final.exists():
             continue
-        aside = folder / f".{mail.id}.{number}.tmp"
-        _write_synced(aside, encoded(mail))
-        world.point(AFTER_ASIDE)
+        aside = folder / f".{mail.id}.{number}{disk.ASIDE}"
         try:
-            os.link(aside, final)
-            linked += 1
-        except FileExistsError:
-            pass  # the same mail twice in one batch
-        world.point(AFTER_LINK)
-        aside.unlink()
+            disk.create(aside, encoded(mail), mode=0o600)
+            world.point(AFTER_ASIDE)
+            with suppress(FileExistsError):  # another process was first
+                os.link(aside, final)
+                linked += 1
+            world.point(AFTER_LINK)
+        finally:
+            aside.unlink(missing_ok=True)
     # Also for repeats: the file may stand there from before a crash, its name not yet safe.
-    sync_folder(folder)
+    disk.sync_folder(folder)
     return linked
-
-
-def _write_synced(file: Path, content: bytes) -> None:
-    fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(fd)
 
 
 class SmtpMailer:

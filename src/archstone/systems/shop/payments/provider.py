@@ -14,13 +14,13 @@ and options and gives an async context manager whose value is the provider. The 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Final, Literal, Protocol
 
 from pydantic import StringConstraints
 
 from archstone.errors import BackendError, ConfigError, DomainError
+from archstone.plugins import Implementations
 from archstone.systems.shop.values import Money, Value
 
 __all__ = [
@@ -146,6 +146,7 @@ class PaymentProvider(Protocol):
 
 MakeProvider = Callable[[Path, Mapping[str, str]], AbstractAsyncContextManager[PaymentProvider]]
 """A plug-in: from the data folder and the system's options to a provider that opens and closes."""
+_PROVIDERS: Final = Implementations[MakeProvider](GROUP, {})
 
 
 def find_provider(name: str) -> MakeProvider:
@@ -154,9 +155,8 @@ def find_provider(name: str) -> MakeProvider:
     Raises:
         ConfigError: none is installed under that name; the message lists those that are.
     """
-    found = {entry.name: entry for entry in entry_points(group=GROUP)}
-    if name not in found:
-        known = ", ".join(sorted({"bank", *found}))
+    plug_in = _PROVIDERS.find(name)
+    if plug_in is None:
+        known = ", ".join(sorted({"bank", *_PROVIDERS.names()}))
         raise ConfigError(f"no payment provider {name!r}: install one that offers it, or choose from {known}")
-    plug_in: MakeProvider = found[name].load()
     return plug_in

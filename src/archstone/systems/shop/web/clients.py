@@ -3,11 +3,12 @@
 The pages ask as their visitor. Only what nobody else may ask, who a cookie belongs to, they ask as themselves.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 from archstone.context import Principal
-from archstone.services import Operation, Transport, client, operations
+from archstone.services import Operation, Transport
+from archstone.systems.pages import Ways
 from archstone.systems.shop.analytics.contract import Analytics
 from archstone.systems.shop.carts.contract import Carts
 from archstone.systems.shop.catalog.administration import CatalogAdmin
@@ -23,8 +24,6 @@ from archstone.systems.shop.users.joining import SignUps
 from archstone.systems.shop.users.proving import Factors, Recovery
 
 __all__ = ["PAGES", "Clients", "clients_of"]
-
-C = TypeVar("C")
 
 PAGES: Final = Principal("service:pages", frozenset({"service"}))
 
@@ -50,24 +49,9 @@ class Clients(NamedTuple):
     bank: BankDrill
 
 
-class _Routes:
-    """A transport that hands every operation to the way that leads to it."""
-
-    def __init__(self, ways: Mapping[str, Transport]) -> None:
-        self._ways = ways
-
-    async def call(self, operation: Operation, arguments: dict[str, object]) -> object:
-        """Make the call; see `Transport.call`."""
-        return await self._ways[operation.full_name].call(operation, arguments)
-
-
 def clients_of(routes: Sequence[tuple[Operation, Transport]]) -> Clients:
     """Return clients over `routes`, which must hold every operation of the contracts above."""
-    ways = {operation.full_name: transport for operation, transport in routes}
-
-    def made(contract: type[C]) -> C:
-        return client(contract, _Routes({each.full_name: ways[each.full_name] for each in operations(contract)}))
-
+    made = Ways(routes).client
     return Clients(
         browsers=made(BrowserSessions),
         carts=made(Carts),

@@ -3,20 +3,17 @@
 The Content-Security-Policy allows what comes from the shop itself and nothing that stands in the page.
 """
 
-import gzip
-import hashlib
-import mimetypes
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache, partial
 from pathlib import Path
-from typing import Final, NamedTuple, cast
+from typing import Final, cast
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from archstone.systems.pages import Assets
 from archstone.systems.shop.catalog.pictures import drawing_path, picture_path
 from archstone.systems.shop.values import Money
-from archstone.systems.shop.web.asgi import Response
 from archstone.systems.shop.web.forms import COUNTRIES
 from archstone.systems.shop.web.images import pictured, shown
 from archstone.systems.shop.web.money import Locale, many, written
@@ -37,34 +34,6 @@ PAGE_HEADERS: Final = (
     (b"vary", b"cookie, accept-language"),
 )
 _HERE: Final = Path(__file__).parent
-
-
-class _Asset(NamedTuple):
-    body: bytes
-    packed: bytes | None
-    """The same by gzip. None: it is not smaller then."""
-    type: str
-    version: str
-
-
-class Assets:
-    """The files of the folder `assets`, read once: styles, scripts, pictures."""
-
-    def __init__(self, folder: Path = _HERE / "assets") -> None:
-        self._files = {file.name: _asset(file) for file in sorted(folder.iterdir()) if file.is_file()}
-
-    def path(self, name: str) -> str:
-        """Return where a page finds the file. It changes with the file, so that a browser may keep what it has."""
-        return f"/assets/{name}?v={self._files[name].version}"
-
-    def answer(self, name: str, version: str) -> Response | None:
-        """Return the file; None: there is no such."""
-        asset = self._files.get(name)
-        if asset is None:
-            return None
-        keep = b"public, max-age=31536000, immutable" if version == asset.version else b"no-cache"
-        headers = [(b"content-type", asset.type.encode()), (b"cache-control", keep)]
-        return Response(200, headers, asset.body, packed=asset.packed)
 
 
 class Templates:
@@ -95,24 +64,13 @@ class Templates:
 @cache
 def assets() -> Assets:
     """Return the files, which every site of this process shares."""
-    return Assets()
+    return Assets(_HERE / "assets")
 
 
 @cache
 def templates(*, proxied: bool) -> Templates:
     """Return the templates, which are compiled once for every site of this process."""
     return Templates(assets(), proxied=proxied)
-
-
-def _asset(file: Path) -> _Asset:
-    body = file.read_bytes()
-    kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-    if kind.startswith("text/"):
-        kind += "; charset=utf-8"
-    packed = gzip.compress(body, compresslevel=9, mtime=0)
-    return _Asset(
-        body, packed if len(packed) < len(body) else None, kind, hashlib.blake2s(body, digest_size=8).hexdigest()
-    )
 
 
 def _line_picture(sku: str, name: str) -> str:

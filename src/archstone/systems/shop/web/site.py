@@ -21,9 +21,10 @@ from archstone.observability import counter, histogram, span
 from archstone.resilience import Gate, Limiter, SharedLimiter
 from archstone.security import CrossSiteError, HostCookie, check_same_origin
 from archstone.services import Access
+from archstone.systems.pages import accepts_gzip
 from archstone.systems.shop.orders.contract import OrderUnknownError, OrderView
 from archstone.systems.shop.programs.programs import Programs
-from archstone.systems.shop.web.asgi import ClientGoneError, Response, accepts_gzip, headers_of
+from archstone.systems.shop.web.asgi import ClientGoneError, Response, headers_of
 from archstone.systems.shop.web.body import Forms
 from archstone.systems.shop.web.clients import Clients
 from archstone.systems.shop.web.cookies import SESSION, cookies_of
@@ -111,10 +112,9 @@ class Site:
         path: str = scope["path"]
         wanted = accepts_gzip(scope["headers"])
         if (asset := _ASSET.fullmatch(path)) is not None and scope["method"] in {"GET", "HEAD"}:
-            response = self._assets.answer(asset[1], _query(scope).get("v", ""))
-            if response is not None:
-                response.pack(wanted=wanted)
-                await response.send(send)
+            file = self._assets.answer(asset[1], _query(scope).get("v", ""), packed=wanted)
+            if file is not None:
+                await file.send(send)
                 return
         events = _EVENTS.fullmatch(path) if path != "/events" else None
         found = find(path)

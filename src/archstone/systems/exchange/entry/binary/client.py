@@ -17,6 +17,7 @@ from typing import Final, Self, cast
 import numpy as np
 
 from archstone import world
+from archstone.sockets import check_other
 from archstone.systems.exchange.entry.binary.errors import (
     EntryClosedError,
     EntryRefusedError,
@@ -25,7 +26,6 @@ from archstone.systems.exchange.entry.binary.errors import (
 from archstone.systems.exchange.entry.binary.messages import SIZE, Choice, Fault, Logon, Say, logon
 from archstone.systems.exchange.entry.reports import NOW, REPORT, Flags, Position, Report, reports_of
 from archstone.systems.exchange.matching import Command, Kind, Side, Told, rows_of
-from archstone.systems.exchange.sequencer.address import check_other
 
 __all__ = ["Connect", "EntryClient", "over_tcp"]
 

@@ -189,7 +189,7 @@ class BinarySession(Session):
         leaves = False
         if (rows["kind"] >= _SAID).any():
             rows, leaves = _asked(rows)
-        wrong = rows["sequence"] != self._request + 1 + np.arange(len(rows), dtype=np.uint64)
+        wrong = rows["sequence"] != np.uint64(self._request) + np.arange(1, len(rows) + 1, dtype=np.uint64)
         if wrong.any():
             self.wire.close(Fault.NUMBER)
             return

@@ -32,7 +32,7 @@ class Wire(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray(_READ_BYTES)
         self._filled = 0
-        self._is_held = False
+        self._is_held = self._is_paused = False
         self._number = 0
         self._taken = asyncio.Event()
         self._taken.set()
@@ -42,8 +42,11 @@ class Wire(asyncio.BufferedProtocol):
     # What the transport calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Begin; nothing, if it has been given up by then."""
         self._transport = cast("asyncio.Transport", transport)
+        if self.is_closed:
+            self._transport.abort()
+            return
         self._transport.set_write_buffer_limits(high=min(_READ_BYTES, self._unsent_bytes // 4))
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -98,7 +101,8 @@ class Wire(asyncio.BufferedProtocol):
     def _gate(self) -> None:
         if self._transport is None or self._transport.is_closing():
             return
-        if self._is_held or self._filled == len(self._buffer):
+        self._is_paused = self._is_held or self._filled == len(self._buffer)
+        if self._is_paused:
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()
@@ -124,14 +128,19 @@ class Wire(asyncio.BufferedProtocol):
         self.send(said(kind, **fields))
 
     def close(self, fault: Fault) -> None:
-        """Say BYE and why, and close; at once if it does not read."""
-        if self.is_closed or self._transport is None:
+        """Say BYE and why, and close; at once if it does not read.
+
+        A connection that never came about, such as one whose TLS failed, is over by this alone: nobody tells its end.
+        """
+        if self.is_closed:
             return
         if fault != Fault.SLOW:
             self.say(Say.BYE, reason=fault)
         self.is_closed = True
         self._stop_timer()
         self._lost()
+        if self._transport is None:
+            return
         if fault == Fault.SLOW:
             self._transport.abort()
             return
@@ -141,6 +150,8 @@ class Wire(asyncio.BufferedProtocol):
     def beat(self, interval_s: float) -> None:
         """From now on, say something at least every `interval_s`, and close when nothing comes for three of them."""
         now_s = world.monotonic()
+        if self._is_paused:
+            self._heard_s = now_s  # whatever it says, nobody reads it now
         if now_s - self._heard_s > _SILENT * interval_s:
             self.close(Fault.SILENT)
             return

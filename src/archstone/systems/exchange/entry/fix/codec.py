@@ -50,10 +50,12 @@ class FieldError(ValueError):
 class Message:
     """A message that was read."""
 
-    def __init__(self, kind: str, fields: Mapping[int, str]) -> None:
+    def __init__(self, kind: str, fields: Mapping[int, str], fault: FieldError | None = None) -> None:
         """Take its type (35), and all its fields."""
         self.kind = kind
         self.fields = fields
+        self.fault = fault
+        """Why it cannot be done, though its type and number can be told. None: nothing is wrong so far."""
 
     def get(self, tag: int) -> str | None:
         """Return a field; None: it is not there."""
@@ -155,13 +157,15 @@ class Framer:
         if found is None or parser.get_buffer():
             raise FieldError(0, 0, "fields cannot be told apart")
         fields: dict[int, str] = {}
+        fault: FieldError | None = None
         for tag, value in found.pairs:
             if int(tag) in fields:
-                raise FieldError(int(tag), 13, "there more than once")
-            fields[int(tag)] = value.decode("utf-8", "replace")
+                fault = fault or FieldError(int(tag), 13, "there more than once")
+            else:
+                fields[int(tag)] = value.decode("utf-8", "replace")
         if 35 not in fields or [*fields][2] != 35:
             raise FieldError(35, 14, "the type is the third field")
-        return Message(fields[35], fields)
+        return Message(fields[35], fields, fault)
 
 
 def encoded(kind: str, fields: Iterable[tuple[int, object]]) -> bytes:

@@ -44,6 +44,8 @@ _WISHES: Final = {"": Flag.NONE, "6": Flag.POST_ONLY}
 _SCOPES: Final = {"1": True, "7": False}
 _REASONS: Final = {Reason.DUPLICATE: 6, Reason.NUMBER: 6, Reason.NO_BOOK: 1, Reason.UNKNOWN: 5, Reason.CREDIT: 3}
 _EXPIRED: Final = frozenset({Reason.UNFILLED, Reason.NOT_IN_FULL, Reason.DAY})
+_ANSWERS: Final = {"D": Told.ACCEPTED, "F": Told.CANCELED, "G": Told.REPLACED, "q": Told.SWEPT}
+"""What answers a request that is not refused."""
 _REMEMBERED: Final = 100_000
 
 
@@ -192,9 +194,7 @@ class Orders:
 
     def told(self, report: Report) -> Outgoing | None:
         """Return what a report says in FIX's words. None: FIX has no word for it, or the book is not listed."""
-        asked = self._asked.get(report.tag) if report.flags & Flags.OWN else None
-        if asked is not None and asked.kind != "q" and asked.order != report.order:
-            asked = None
+        asked = self._asked_by(report)
         if report.kind == Told.REJECTED:
             return self._rejected(report, asked)
         if report.kind == Told.SWEPT:
@@ -202,6 +202,15 @@ class Orders:
         tell = self._tells.get(report.kind)
         order = self._order(report, asked) if tell is not None else None
         return tell(report, order, asked) if tell is not None and order is not None else None
+
+    def _asked_by(self, report: Report) -> Request | None:
+        """Return the request that a report is about. With its answer it is forgotten: its tag comes again."""
+        asked = self._asked.get(report.tag) if report.flags & Flags.OWN else None
+        if asked is None or (asked.kind != "q" and asked.order != report.order):
+            return None
+        if report.kind in {_ANSWERS[asked.kind], Told.REJECTED}:
+            del self._asked[report.tag]
+        return asked
 
     def _order(self, report: Report, asked: Request | None) -> _Order | None:
         order = self._orders.get(report.order)
@@ -227,7 +236,7 @@ class Orders:
         return self._execution(report, order, "F", *last)
 
     def _canceled(self, report: Report, order: _Order, asked: Request | None) -> Outgoing:
-        order.left = 0
+        order.left = report.left  # OrderQty (38) stays what it was
         order.status = "C" if report.reason in _EXPIRED else "4"
         original = order.name
         if asked is not None and asked.kind == "F":

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from ssl import SSLContext
 from typing import Self
 
+from archstone.systems.exchange.entry.fix.kept import Kept
 from archstone.systems.exchange.entry.fix.orders import Listed, Orders
-from archstone.systems.exchange.entry.fix.session import FixSession, Kept
+from archstone.systems.exchange.entry.fix.session import FixSession
+from archstone.systems.exchange.entry.fix.wire import Wire
 from archstone.systems.exchange.entry.reports import Reports
 from archstone.systems.exchange.entry.sessions import SessionServer
 from archstone.systems.exchange.entry.who import Identify
@@ -78,12 +80,12 @@ class FixServer(SessionServer[FixSession]):
         self._told = self.reports.sequence
         return await super().__aenter__()
 
-    def connection(self) -> FixSession:
+    def connection(self) -> Wire:
         """Return a protocol for a connection; see `SessionServer.connection`."""
         session = FixSession(self)
         if self.is_full:
             session.end("too many connections")
-        return self.begin(session)
+        return self.begin(session).wire
 
     def kept(self, account: int) -> Kept:
         """Return what is remembered of an account that logs on."""

@@ -9,17 +9,19 @@ what is kept of reports from before is then told again, as PossResend: an ExecID
 """
 
 import asyncio
-from collections import OrderedDict
-from typing import TYPE_CHECKING, Final, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from archstone import world
 from archstone.errors import DeniedError
 from archstone.observability import get_logger
-from archstone.systems.exchange.entry.fix.codec import FieldError, Framer, FramingError, Message, encoded, instant
-from archstone.systems.exchange.entry.fix.orders import Orders, Outgoing, Request
-from archstone.systems.exchange.entry.reports import ForgottenError, Position, Rows, reports_of
+from archstone.systems.exchange.entry.fix.codec import FieldError, Message, encoded, instant
+from archstone.systems.exchange.entry.fix.kept import Kept, Sent
+from archstone.systems.exchange.entry.fix.orders import Outgoing, Request
+from archstone.systems.exchange.entry.fix.wire import Come, Wire
+from archstone.systems.exchange.entry.reports import ForgottenError, Rows, reports_of
 from archstone.systems.exchange.entry.sessions import End, Session
 from archstone.systems.exchange.matching import Kind, rows_of
 from archstone.systems.exchange.venue import order_id
@@ -27,13 +29,15 @@ from archstone.systems.exchange.venue import order_id
 if TYPE_CHECKING:
     from archstone.systems.exchange.entry.fix.server import FixServer
 
-__all__ = ["FixSession", "Kept"]
+__all__ = ["FixSession"]
 
 _log: Final = get_logger("archstone.systems.exchange")
 _ORDERS: Final = frozenset("DFGq")
 _AHEAD: Final = frozenset("25")
 """What is done even if messages before it are missing: else both sides could wait for each other."""
-_CLOSE_S: Final = 5.0
+_TOGETHER: Final = 64
+"""Messages in a row, where many wait: then others have their turn, and what was sent is taken first."""
+_NUMBER: Final = 34
 _UNKNOWN: Final = "whether your last requests were done is not known here: log on again, and be told"
 _TEXTS: Final = {
     End.LEFT: "as you wish",
@@ -46,86 +50,42 @@ _TEXTS: Final = {
 }
 
 
-class Kept:
-    """What is remembered of one account across connections."""
+class _Again(NamedTuple):
+    """A request to send messages again."""
 
-    def __init__(self, orders: Orders, *, keep: int, told: int) -> None:
-        self.incoming = self.outgoing = 1
-        """The next number in each direction."""
-        self.position = Position(0)
-        """Of the last report that was told."""
-        self.told = told
-        """Reports up to this command may have been told before all that is remembered."""
-        self.orders = orders
-        self.tag = 0
-        self.sent: OrderedDict[int, tuple[str, list[tuple[int, object]], str]] = OrderedDict()
-        """Number, type, fields and time of what can be sent again; at most `keep`."""
-        self._keep = keep
-
-    def reset(self) -> None:
-        """Begin with number 1 in both directions; reports go on where they were."""
-        self.incoming = self.outgoing = 1
-        self.sent.clear()
-
-    def remember(self, kind: str, fields: list[tuple[int, object]], at: str) -> None:
-        """Keep a message that is about to be sent."""
-        self.sent[self.outgoing] = kind, fields, at
-        if len(self.sent) > self._keep:
-            self.sent.popitem(last=False)
+    first: int
+    last: int
 
 
 class _EndError(Exception):
     """The session is to end, with a Logout that says why."""
 
 
-class FixSession(Session, asyncio.Protocol):
+class FixSession(Session):
     """One connection."""
 
     def __init__(self, server: "FixServer") -> None:
         super().__init__(server)
+        rules = server.rules
+        self.wire = Wire(self._take, self._lost, message_bytes=rules.message_bytes, unsent_bytes=rules.unsent_bytes)
         self._server = server
-        self._framer = Framer(limit_bytes=server.rules.message_bytes)
-        self._transport: asyncio.Transport | None = None
         self._logon: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
         self._early: list[Message] = []
-        self._is_closed = self._is_open = self._is_tested = False
+        self._is_open = False
         self._client = ""
         self._kept: Kept | None = None
         self._asked_up_to = 0
-        self._heard_s = self._sent_s = world.monotonic()
         self._interval_s = 0.0
+        self._tested_s: float | None = None
+        """When that was heard after which a TestRequest was sent."""
         self._timer: asyncio.TimerHandle | None = None
-
-    # What the transport calls
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
-        self._transport = cast("asyncio.Transport", transport)
-
-    def data_received(self, data: bytes) -> None:
-        """Read what has come."""
-        self._heard_s, self._is_tested = world.monotonic(), False
-        try:
-            for each in self._framer.feed(data):
-                if self._is_closed:
-                    return
-                if isinstance(each, FieldError):
-                    self.end(str(each))
-                else:
-                    self._come(each)
-        except (FramingError, _EndError) as error:
-            self.end(str(error))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """End."""
-        self._close()
 
     # The life of it
 
     @property
     def is_over(self) -> bool:
         """Whether it is closed; see `Session`."""
-        return self._is_closed
+        return self.wire.is_closed
 
     @property
     def cancels(self) -> bool:
@@ -147,8 +107,11 @@ class FixSession(Session, asyncio.Protocol):
             self.end(str(error))
         except TimeoutError:
             self.end("the logon took too long")
+        if self._is_open and self._kept is not None:
+            await self._tell_missed(self._kept)
 
     async def _begin(self, message: Message) -> None:
+        _check(message)
         self._client = message.text(49)
         if message.text(56) != self._server.rules.name:
             raise _EndError(f"TargetCompID (56) is {self._server.rules.name}")
@@ -166,7 +129,7 @@ class FixSession(Session, asyncio.Protocol):
         resets = message.get(141) == "Y"
         if resets:
             kept.reset()
-        number = message.number(34, least=1)
+        number = message.number(_NUMBER, least=1)
         if number < kept.incoming and not message.is_repeated:
             raise _EndError(f"MsgSeqNum too low, expecting {kept.incoming} but received {number}")
         self.send("A", [(98, 0), (108, int(self._interval_s)), (141, "Y" if resets else None)])
@@ -176,41 +139,50 @@ class FixSession(Session, asyncio.Protocol):
             self._ask_again(number)
         else:
             kept.incoming = number + 1
-        self._tell_missed(kept)
         for each in self._early:
             self._come(each)
         self._early.clear()
+        self._gate()
 
-    def _tell_missed(self, kept: Kept) -> None:
-        reports = self._server.reports
+    async def _tell_missed(self, kept: Kept) -> None:
+        """Tell what had happened meanwhile, as fast as it is taken; from then on what happens, when it does."""
+        while len(rows := self._missed(kept)):
+            self._tell(rows[:_TOGETHER])
+            await self.wire.taken()
+            if self.is_over:
+                return
+        self._unlisten = self._server.reports.listen(self.account, self._tell)
+
+    def _missed(self, kept: Kept) -> Rows:
         try:
-            rows = reports.after(self.account, kept.position)
+            return self._server.reports.after(self.account, kept.position)
         except ForgottenError as error:
             _log.warning("a FIX session has missed more than is kept", account=self.account, error=error)
-            rows = reports.kept(self.account)
-        self._tell(rows)
-        self._unlisten = reports.listen(self.account, self._tell)
+            return self._server.reports.kept(self.account)
 
     def end(self, text: str) -> None:
         """Say Logout and why, and close; who has not logged on is closed without."""
-        if self._is_closed:
+        if self.is_over:
             return
-        if self._is_open:
+        self._give_up()
+        if self._kept is not None:
             self.send("5", [(58, text)])
         elif self._client:
-            self._write(encoded("5", [*self._head(1), (58, text)]))
-        self._close()
+            self.wire.write(encoded("5", [*self._head(1), (58, text)]))
+        self.wire.close()
 
-    def _close(self) -> None:
-        self._is_closed = True
+    def _lost(self) -> None:
+        self._give_up()
         if self._timer is not None:
             self._timer.cancel()
         self._awake.set()
         if not self._logon.done():
             self._logon.set_result(None)
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.close()
-            asyncio.get_running_loop().call_later(_CLOSE_S, self._transport.abort)
+
+    def _give_up(self) -> None:
+        """Refuse what has come and was not handed in: its number is used, so that nobody would ask for it again."""
+        waiting, self._waiting = self._waiting, []
+        self._refuse(waiting, "ENDED: the session was over before this could be done")
 
     # Messages out
 
@@ -219,24 +191,15 @@ class FixSession(Session, asyncio.Protocol):
         return [(34, number), (49, name), (52, us), (56, self._client)]
 
     def send(self, kind: str, fields: list[tuple[int, object]], *, keep: bool = False) -> None:
-        """Send a message with the next number; `keep`: it can be sent again."""
-        if self._is_closed or self._kept is None:
+        """Send a message with the next number; `keep`: it can be sent again, and is if this connection is over."""
+        if self._kept is None or (self.is_over and not keep):
             return
         at = instant(world.now_us())
         if keep:
-            self._kept.remember(kind, fields, at)
+            self._kept.remember(Sent(kind, fields, at))
         data = encoded(kind, [*self._head(self._kept.outgoing, at), *fields])
         self._kept.outgoing += 1
-        self._write(data)
-
-    def _write(self, data: bytes) -> None:
-        if self._transport is None or self._transport.is_closing():
-            return
-        self._sent_s = world.monotonic()
-        self._transport.write(data)
-        if self._transport.get_write_buffer_size() > self._server.rules.unsent_bytes:
-            self._transport.abort()  # it does not read; it gets the rest when it comes back
-            self._close()
+        self.wire.write(data)
 
     def _say(self, outgoing: Outgoing) -> None:
         self.send(*outgoing, keep=True)
@@ -245,7 +208,7 @@ class FixSession(Session, asyncio.Protocol):
         if self._kept is None:
             return
         for report in reports_of(rows):
-            if self._is_closed:
+            if self.is_over:
                 return  # the next connection begins after `position`
             self._kept.position = report.position
             if (outgoing := self._kept.orders.told(report)) is not None:
@@ -253,20 +216,31 @@ class FixSession(Session, asyncio.Protocol):
                 self._say((kind, [(97, "Y"), *fields] if report.sequence <= self._kept.told else fields))
 
     def _beat(self) -> None:
-        now_s, interval_s = world.monotonic(), self._interval_s
-        silent_s = now_s - self._heard_s
+        wire, interval_s = self.wire, self._interval_s
+        silent_s = wire.silent_s
         if silent_s > 2.4 * interval_s:
             self.end("nothing came, not even an answer to a TestRequest")
             return
-        if silent_s > 1.2 * interval_s and not self._is_tested:
-            self._is_tested = True
+        if silent_s > 1.2 * interval_s and self._tested_s != wire.heard_s:
+            self._tested_s = wire.heard_s
             self.send("1", [(112, instant(world.now_us()))])
-        if now_s - self._sent_s >= interval_s:
+        now_s = world.monotonic()
+        if now_s - wire.sent_s >= interval_s:
             self.send("0", [])
-        rest_s = min(self._sent_s + interval_s, self._heard_s + (2.41 if self._is_tested else 1.21) * interval_s)
+        is_tested = self._tested_s == wire.heard_s
+        rest_s = min(wire.sent_s + interval_s, wire.heard_s + (2.41 if is_tested else 1.21) * interval_s)
         self._timer = asyncio.get_running_loop().call_later(max(0.001, rest_s - now_s), self._beat)
 
     # Messages in
+
+    def _take(self, come: Come) -> None:
+        try:
+            if isinstance(come, Message):
+                self._come(come)
+            else:
+                self.end(str(come))
+        except _EndError as error:
+            self.end(str(error))
 
     def _come(self, message: Message) -> None:
         if not self._is_open:
@@ -274,13 +248,17 @@ class FixSession(Session, asyncio.Protocol):
                 self._early.append(message)
             elif message.kind == "A":
                 self._logon.set_result(message)
+                self._gate()
             else:
                 raise _EndError("the first message is a Logon")
             return
         try:
             if self._is_next(message):
+                _check(message)
                 self._do(message)
         except FieldError as error:
+            if error.tag == _NUMBER:
+                raise _EndError(str(error)) from error  # without its number it cannot even be refused
             about = [(45, message.get(34)), (371, error.tag or None), (372, message.kind), (373, error.reason)]
             self.send("3", [*about, (58, error.text)])
 
@@ -288,11 +266,11 @@ class FixSession(Session, asyncio.Protocol):
         """Look at the number of a message, and return whether it is to be done now."""
         kept = self._kept
         assert kept is not None
-        if (message.text(49), message.text(56)) != (self._client, self._server.rules.name):
+        if (message.get(49), message.get(56)) != (self._client, self._server.rules.name):
             raise _EndError("SenderCompID (49) or TargetCompID (56) have changed")
-        number = message.number(34, least=1)
+        number = message.number(_NUMBER, least=1)
         if message.kind == "4" and message.get(123) != "Y":
-            kept.incoming = max(kept.incoming, message.number(36, least=1))
+            self._skip(message.number(36, least=1))
             return False
         if number > kept.incoming:
             self._ask_again(number)
@@ -317,7 +295,9 @@ class FixSession(Session, asyncio.Protocol):
             case "1":
                 self.send("0", [(112, message.text(112))])
             case "2":
-                self._send_again(message.number(7, least=1), message.number(16))
+                self._waiting.append(_Again(message.number(7, least=1), message.number(16)))
+                self._awake.set()
+                self._gate()
             case "4":
                 self._skip(message.number(36, least=1))
             case "5":
@@ -334,23 +314,15 @@ class FixSession(Session, asyncio.Protocol):
             raise FieldError(36, 5, f"at least {self._kept.incoming} is wanted")
         self._kept.incoming = number
 
-    def _send_again(self, first: int, last: int) -> None:
-        kept = self._kept
-        assert kept is not None
-        last = min(last or kept.outgoing - 1, kept.outgoing - 1)
-        gap = first
-        for number in [each for each in kept.sent if first <= each <= last]:
-            self._fill(gap, number)
-            kind, fields, at = kept.sent[number]
-            again: list[tuple[int, object]] = [*self._head(number), (43, "Y"), (122, at)]
-            self._write(encoded(kind, [*again, *fields]))
-            gap = number + 1
-        self._fill(gap, last + 1)
-
-    def _fill(self, first: int, following: int) -> None:
-        """Say that what is not sent again was of no importance."""
-        if first < following:
-            self._write(encoded("4", [*self._head(first), (43, "Y"), (123, "Y"), (36, following)]))
+    async def _send_again(self, wanted: _Again) -> None:
+        assert self._kept is not None
+        for at, (number, sent) in enumerate(self._kept.again(*wanted), 1):
+            if self.is_over:
+                return
+            again: list[tuple[int, object]] = [*self._head(number), (43, "Y"), (122, sent.at)]
+            self.wire.write(encoded(sent.kind, [*again, *sent.fields]))
+            if not at % _TOGETHER:
+                await self.wire.taken()
 
     # Requests
 
@@ -376,28 +348,43 @@ class FixSession(Session, asyncio.Protocol):
         self._gate()
 
     def _gate(self) -> None:
-        if self._transport is None or self._transport.is_closing():
-            return
-        if len(self._waiting) >= self._server.rules.unacknowledged:
-            self._transport.pause_reading()
-        else:
-            self._transport.resume_reading()
+        """Read on, if it has logged on, or not begun to, and not too much waits to be done."""
+        logs_on = self._logon.done() and not self._is_open
+        self.wire.hold(back=logs_on or len(self._waiting) >= self._server.rules.unacknowledged)
 
     async def hand_in(self) -> None:
         """Have what has come done; see `Session`."""
         await self._awake.wait()
         self._awake.clear()
-        if self._is_closed or not self._waiting:
+        if self.is_over or not self._waiting:
             return
-        asked: list[tuple[int, Request]] = self._waiting
-        self._waiting = []
+        waiting, self._waiting = self._waiting, []
+        if asked := [each for each in waiting if not isinstance(each, _Again)]:
+            await self._ask(asked)
+        for each in waiting:
+            if isinstance(each, _Again):
+                await self._send_again(each)
+        self._gate()
+
+    async def _ask(self, asked: list[tuple[int, Request]]) -> None:
         rows = rows_of(request.command for _, request in asked)
         rows["book"] = [request.listed.book for _, request in asked]
         rows["spare"] = [tag for tag, _ in asked]
         rows["account"] = self.account
         rows["id"][rows["kind"] != Kind.MASS_CANCEL] |= np.uint64(order_id(self.account, 0))
         wait_s = await self.done(rows)
-        if wait_s is not None and self._kept is not None:
-            for _, request in asked:
-                self._say(self._kept.orders.refused(request, f"AWAY: try again in {wait_s:.3f} s"))
-        self._gate()
+        if wait_s is not None:
+            self._refuse(asked, f"AWAY: try again in {wait_s:.3f} s")
+
+    def _refuse(self, asked: Sequence[tuple[int, Request] | _Again], why: str) -> None:
+        """Say of what was asked for that it was not done; who has left is told when they come back."""
+        if self._kept is None:
+            return
+        for each in asked:
+            if not isinstance(each, _Again):
+                self._say(self._kept.orders.refused(each[1], why))
+
+
+def _check(message: Message) -> None:
+    if message.fault is not None:
+        raise message.fault

@@ -1,39 +1,50 @@
 // The stream of the exchange: one web socket that comes back by itself, and goes on after the last report it has.
 
 export class Live {
-  constructor({ channels, onMessage, onState }) {
+  // `account`: whose the page is; empty: nobody's. Who is signed out meanwhile goes on seeing the market.
+  constructor({ channels, account = "", onMessage, onState }) {
     this.channels = channels;
+    this.account = account;
     this.onMessage = onMessage;
     this.onState = onState;
     this.waiting = new Map();
     this.next = 1;
     this.pause = 500;
     this.reported = null;
+    this.state = "lost";
     this.connect();
   }
 
   connect() {
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     this.socket = new WebSocket(`${scheme}://${location.host}/ws`);
-    this.socket.addEventListener("open", () => this.opened());
     this.socket.addEventListener("message", (event) => this.came(JSON.parse(event.data)));
     this.socket.addEventListener("close", () => this.closed());
     this.listen();
   }
 
-  opened() {
+  welcomed({ sequence, account }) {
     this.pause = 500;
-    const ask = { op: "subscribe", channels: this.channels };
-    if (this.channels.includes("reports") && this.reported !== null) ask.after = this.reported;
+    const out = this.account !== "" && String(account) !== this.account;
+    const channels = out ? this.channels.filter((each) => each !== "account" && each !== "reports") : this.channels;
+    const ask = { op: "subscribe", channels };
+    if (this.reported === null) this.reported = sequence;
+    else if (channels.includes("reports")) ask.after = this.reported;
+    this.enter(out ? "out" : "live");
     this.ask(ask);
-    this.onState("live");
+  }
+
+  // `live`, `out` (the connection is not that of the page's account), or `lost` until there is a connection again.
+  enter(state) {
+    this.state = state;
+    this.onState(state);
   }
 
   closed() {
     clearTimeout(this.silence);
-    for (const { reject } of this.waiting.values()) reject(new Error("The connection was lost: look at your orders."));
+    for (const { reject } of this.waiting.values()) reject(new Error("The connection was lost before the answer came: look at your orders before you try again."));
     this.waiting.clear();
-    this.onState("lost");
+    this.enter("lost");
     setTimeout(() => this.connect(), this.pause * (0.5 + Math.random()));
     this.pause = Math.min(this.pause * 2, 10000);
   }
@@ -46,7 +57,7 @@ export class Live {
 
   came(message) {
     this.listen();
-    if (message.type === "welcome" && this.reported === null) this.reported = message.sequence;
+    if (message.type === "welcome") return this.welcomed(message);
     if (message.type === "reports") this.reported = message.sequence;
     if (message.type === "reply") {
       const asked = this.waiting.get(message.ref);
@@ -65,7 +76,8 @@ export class Live {
 
   ask(message) {
     const ref = String(this.next++);
-    if (this.socket.readyState !== WebSocket.OPEN) return Promise.reject(new Error("Not connected: try again in a moment."));
+    if (this.state === "lost" || this.socket.readyState !== WebSocket.OPEN) return Promise.reject(new Error("Not connected, nothing was sent: try again in a moment."));
+    if (this.state === "out" && !message.channels) return Promise.reject(new Error("You are signed out, nothing was sent: sign in again."));
     this.socket.send(JSON.stringify({ ...message, ref }));
     const answer = new Promise((resolve, reject) => this.waiting.set(ref, { resolve, reject }));
     answer.catch(() => {});
@@ -75,11 +87,14 @@ export class Live {
 
 const whole = new Intl.NumberFormat("en-GB");
 
+const mostTicks = 2n ** 31n - 1n;
+
 export const many = (count) => whole.format(count);
 
-// Prices are whole ticks: no fraction is ever rounded here.
+// Prices are whole ticks: no fraction is ever rounded here. `value`: cents of a lot for each tick.
 export class Prices {
-  constructor({ tick, decimals }) {
+  constructor({ tick, decimals, value }) {
+    this.value = Number(value);
     this.tick = BigInt(tick);
     this.decimals = Number(decimals);
     this.scale = 10n ** BigInt(decimals);
@@ -97,12 +112,14 @@ export class Prices {
 
   ticks(text) {
     const match = /^(\d{1,12})(?:\.(\d*))?$/.exec(text.trim().replaceAll(",", ""));
-    if (!match) throw new Error("Write a price.");
+    if (!match) throw new Error(`write a price, such as ${this.text(10000)}.`);
     const rest = (match[2] ?? "").replace(/0+$/, "");
-    if (rest.length > this.decimals) throw new Error(`Write a price with at most ${this.decimals} decimals.`);
+    if (rest.length > this.decimals) throw new Error(`write a price with at most ${this.decimals} decimals.`);
     const units = BigInt(match[1] + rest) * 10n ** BigInt(this.decimals - rest.length);
-    if (units === 0n || units % this.tick) throw new Error(`Write a multiple of ${this.text(1)}.`);
-    return Number(units / this.tick);
+    if (units % this.tick) throw new Error(`write a multiple of ${this.text(1)}.`);
+    const ticks = units / this.tick;
+    if (ticks < 1n || ticks > mostTicks) throw new Error(`write a price from ${this.text(1)} to ${this.text(mostTicks)}.`);
+    return Number(ticks);
   }
 }
 
@@ -137,7 +154,10 @@ export function put(node, text, kind) {
   }
 }
 
+const states = { live: "live", out: "signed out", lost: "connection lost, trying again: prices are old" };
+
 export function showState(state) {
+  document.body.classList.toggle("stale", state === "lost");
   const node = document.getElementById("status");
-  if (node) put(node, state === "live" ? "live" : "connection lost, trying again", state === "live" ? "good" : "bad");
+  if (node) put(node, states[state], state === "live" ? "good" : "bad");
 }

@@ -1,20 +1,24 @@
 // The order ticket: what is typed is checked here for comfort, and by the exchange for real.
-import { money } from "./live.js";
+import { many, money } from "./live.js";
 
 export class Ticket {
-  constructor(form, { symbol, prices, value, place }) {
-    this.form = form;
-    this.symbol = symbol;
-    this.prices = prices;
-    this.value = value;
-    this.place = place;
+  // `place` sends an order, `most` asks how many lots of one there may be; `told` says what became of an order.
+  constructor(form, { symbol, prices, value, feePpm, place, most, told }) {
+    Object.assign(this, { form, symbol, prices, value, feePpm, place, most, told });
     this.depth = null;
+    this.busy = false;
     if (!form) return;
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.send();
     });
     form.addEventListener("input", () => this.show());
+    const shares = form.querySelector(".shares");
+    shares.hidden = false;
+    shares.addEventListener("click", (event) => {
+      const button = event.target.closest("button");
+      if (button) this.fill(Number(button.dataset.share));
+    });
     this.show();
   }
 
@@ -35,51 +39,117 @@ export class Ticket {
     const button = document.getElementById("send");
     button.className = `main send ${side}`;
     button.textContent = `${side === "buy" ? "Buy" : "Sell"} ${this.symbol}`;
-    document.getElementById("worth").textContent = this.worth();
+    this.showWorth();
   }
 
+  showWorth() {
+    const { cents, lots } = this.worth();
+    document.getElementById("worth").textContent = cents === null ? "–" : `${money(cents)}${lots === null ? "" : ` for ${many(lots)} lots that are there`}`;
+    document.getElementById("fee").textContent = cents === null ? "–" : money(Math.ceil((cents * this.feePpm) / 1e6));
+  }
+
+  // What it costs or brings: at its price; a market order at the prices that are there, for as many lots as are seen.
   worth() {
+    const nothing = { cents: null, lots: null };
     try {
-      const best = this.field("side").value === "buy" ? this.depth?.asks[0] : this.depth?.bids[0];
-      const ticks = this.kind.limited ? this.prices.ticks(this.field("price").value) : best?.price;
-      return ticks ? money(ticks * this.value * this.lots()) : "–";
+      const wanted = this.lots();
+      const { limited, stop } = this.kind;
+      if (limited || stop) {
+        const ticks = this.prices.ticks(this.field(limited ? "price" : "trigger").value);
+        return { cents: ticks * this.value * wanted, lots: null };
+      }
+      const others = (this.field("side").value === "buy" ? this.depth?.asks : this.depth?.bids) ?? [];
+      let [left, cents] = [wanted, 0];
+      for (const level of others) {
+        const lots = Math.min(left, level.lots);
+        cents += lots * level.price * this.value;
+        left -= lots;
+      }
+      return left === wanted ? nothing : { cents, lots: left ? wanted - left : null };
     } catch {
-      return "–";
+      return nothing;
     }
   }
 
   lots() {
     const text = this.field("quantity").value.trim().replaceAll(",", "");
-    if (!/^\d{1,9}$/.test(text) || text === "0") throw new Error("Write a whole number of lots.");
+    if (!/^\d{1,9}$/.test(text) || Number(text) === 0) throw new Error("Lots: write a whole number of lots, at least 1.");
     return Number(text);
+  }
+
+  // What there is of an order before its lots are known.
+  terms() {
+    const { limited, stop } = this.kind;
+    const read = (name, title) => {
+      try {
+        return this.prices.ticks(this.field(name).value);
+      } catch (error) {
+        throw new Error(`${title}: ${error.message}`);
+      }
+    };
+    return {
+      symbol: this.symbol,
+      side: this.field("side").value,
+      ...(limited ? { price: read("price", "Limit price") } : {}),
+      ...(stop ? { trigger: read("trigger", "Trigger price") } : {}),
+    };
   }
 
   order() {
     const { limited, stop } = this.kind;
     return {
-      symbol: this.symbol,
-      side: this.field("side").value,
+      ...this.terms(),
       quantity: this.lots(),
-      ...(limited ? { price: this.prices.ticks(this.field("price").value), tif: this.field("tif").value } : {}),
-      ...(stop ? { trigger: this.prices.ticks(this.field("trigger").value) } : {}),
+      ...(limited ? { tif: this.field("tif").value } : {}),
       ...(limited && !stop && this.field("post_only").checked ? { post_only: true } : {}),
     };
   }
 
+  // One at a time: who presses twice has sent one order.
   async send() {
+    if (this.busy) return;
+    this.busy = true;
+    const button = document.getElementById("send");
     try {
-      const reply = await this.place(this.order());
-      if (!reply.ok) this.say(`Refused: ${reply.text}.`, true);
-      else if (reply.order.status === "working") this.say(`Order ${reply.order.number} works.`);
-      else this.say(`Order ${reply.order.number} is ${reply.order.status}${reply.order.reason ? ` (${reply.order.reason})` : ""}.`);
+      const order = this.order();
+      button.setAttribute("aria-disabled", "true");
+      this.say("Sent, not answered yet.");
+      const reply = await this.place(order);
+      this.say(reply.ok ? this.told(reply.order) : `Refused: ${reply.text}.`, !reply.ok);
+    } catch (error) {
+      this.say(error.message, true);
+    } finally {
+      this.busy = false;
+      button.removeAttribute("aria-disabled");
+    }
+  }
+
+  async fill(share) {
+    try {
+      const reply = await this.most(this.terms());
+      const lots = reply.ok ? Math.floor((reply.lots * share) / 100) : 0;
+      if (!reply.ok) this.say(reply.text, true);
+      else if (!lots) this.say("Not one lot: the buying power does not suffice, or a limit of yours is reached.", true);
+      else {
+        this.field("quantity").value = String(lots);
+        this.show();
+      }
     } catch (error) {
       this.say(error.message, true);
     }
   }
 
+  // Make ready what closes a position; it is sent by hand.
+  close(lots) {
+    if (!this.form) return;
+    this.field("kind").value = "market";
+    this.field("quantity").value = String(Math.abs(lots));
+    this.side(lots > 0 ? "sell" : "buy");
+  }
+
   market(depth) {
     this.depth = depth;
-    if (this.form && !this.kind.limited) document.getElementById("worth").textContent = this.worth();
+    if (this.form && !this.kind.limited) this.showWorth();
   }
 
   side(word) {
@@ -92,7 +162,9 @@ export class Ticket {
 
   pick(ticks) {
     if (!this.form) return;
-    this.field("price").value = this.prices.text(ticks);
+    const { limited, stop } = this.kind;
+    if (!limited && !stop) this.field("kind").value = "limit";
+    this.field(stop && !limited ? "trigger" : "price").value = this.prices.text(ticks);
     this.show();
   }
 

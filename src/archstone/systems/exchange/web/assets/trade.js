@@ -8,6 +8,7 @@ const symbol = root.dataset.symbol;
 const prices = new Prices(root.dataset);
 const at = (id) => document.getElementById(id);
 const signedIn = root.dataset.account !== "";
+const reasons = JSON.parse(root.dataset.reasons);
 let step = 1;
 
 // The order book: its rows stay, what stands in them changes.
@@ -93,39 +94,56 @@ function cell(row, text, kind = "") {
   return made;
 }
 
-function showOrders(orders, working) {
-  put(at("working"), many(working));
-  const body = at("orders");
-  const focused = document.activeElement?.closest("tr")?.dataset.number;
+function link(row, name) {
+  const made = document.createElement("a");
+  made.href = `/trade/${name}`;
+  made.textContent = name;
+  row.insertCell().append(made);
+}
+
+function action(row, word, label, act) {
+  const button = document.createElement("button");
+  button.className = "plain";
+  button.type = "button";
+  button.textContent = word;
+  button.setAttribute("aria-label", label);
+  button.addEventListener("click", act);
+  row.insertCell().append(button);
+}
+
+// Rows are made anew; what had the focus, such as the button that somebody is about to press, has it again.
+function renew(body, make) {
+  const focused = body.contains(document.activeElement) ? document.activeElement : null;
+  const [key, tag] = [focused?.closest("tr").dataset.key, focused?.tagName];
   body.replaceChildren();
+  make();
+  if (focused) body.querySelector(`tr[data-key="${key}"] ${tag}`)?.focus();
+}
+
+function none(body, text, width) {
+  const row = body.insertRow();
+  row.className = "none";
+  cell(row, text).colSpan = width;
+}
+
+function showOrders(body, orders) {
   for (const order of orders) {
     const its = pricesOf(order.symbol);
     const row = body.insertRow();
-    row.dataset.number = order.number;
-    cell(row, order.number);
-    cell(row, order.symbol);
+    row.dataset.key = order.number;
+    cell(row, order.number, "wide");
+    link(row, order.symbol);
     cell(row, order.side, order.side);
     cell(row, order.price ? its.text(order.price) : "market", "number");
     cell(row, many(order.left), "number");
-    cell(row, many(order.filled), "number");
+    cell(row, many(order.filled), "number wide");
     cell(row, order.trigger ? `stop at ${its.text(order.trigger)}` : order.status);
-    const button = document.createElement("button");
-    button.className = "plain";
-    button.type = "button";
-    button.textContent = "Cancel";
-    button.setAttribute("aria-label", `Cancel order ${order.number}`);
-    button.addEventListener("click", () => cancel(order.number));
-    row.insertCell().append(button);
-    if (String(order.number) === focused) button.focus();
+    action(row, "Cancel", `Cancel order ${order.number}`, () => cancel(order.number));
   }
-  if (!orders.length) {
-    const row = body.insertRow();
-    row.className = "none";
-    cell(row, "None.").colSpan = 8;
-  }
+  if (!orders.length) none(body, "No open orders.", 8);
 }
 
-let instruments = new Map([[symbol, prices]]);
+let instruments = new Map();
 const pricesOf = (name) => instruments.get(name) ?? prices;
 
 function showQuotes(items) {
@@ -137,39 +155,69 @@ function showQuotes(items) {
   put(at("lots"), many(mine.lots));
 }
 
+function showPositions(body, positions) {
+  for (const held of positions) {
+    const row = body.insertRow();
+    row.dataset.key = held.symbol;
+    link(row, held.symbol);
+    cell(row, many(held.lots), "number");
+    cell(row, held.lots ? entryOf(held) : "", "number");
+    cell(row, signed(held.open_profit), `number ${direction(held.open_profit)}`);
+    cell(row, signed(held.realised), "number wide");
+    if (held.symbol === symbol && held.lots) action(row, "Close", "Fill in the order that closes this position", () => ticket.close(held.lots));
+    else row.insertCell();
+  }
+  if (!positions.length) none(body, "No positions.", 6);
+}
+
 function showAccount({ portfolio, orders, working }) {
-  showOrders(orders, working);
+  put(at("working"), many(working));
   put(at("cash"), money(portfolio.cash));
   put(at("total"), money(portfolio.worth));
   put(at("profit"), signed(portfolio.profit), direction(portfolio.profit));
-  const body = at("positions");
-  body.replaceChildren();
-  for (const held of portfolio.positions) {
-    const row = body.insertRow();
-    cell(row, held.symbol);
-    cell(row, many(held.lots), "number");
-    cell(row, signed(held.open_profit), `number ${direction(held.open_profit)}`);
-    cell(row, signed(held.realised), "number");
-  }
-  if (!portfolio.positions.length) {
-    const row = body.insertRow();
-    row.className = "none";
-    cell(row, "None.").colSpan = 4;
-  }
+  if (at("available")) put(at("available"), money(portfolio.available));
+  renew(at("orders"), () => showOrders(at("orders"), orders));
+  renew(at("positions"), () => showPositions(at("positions"), portfolio.positions));
 }
+
+// What a lot was bought or sold for on average, to the nearest tick.
+function entryOf(held) {
+  const its = instruments.get(held.symbol);
+  return its ? its.text(Math.round(held.cost / (held.lots * its.value))) : "";
+}
+
+// Of one's newest orders, what has traded: lots, and their ticks together.
+const traded = new Map();
 
 function showReports({ reports }) {
   for (const report of reports) {
     if (report.kind !== "traded") continue;
     const its = pricesOf(report.symbol);
+    const before = traded.get(report.number) ?? { lots: 0, ticks: 0 };
+    traded.delete(report.number);
+    traded.set(report.number, { lots: before.lots + report.quantity, ticks: before.ticks + report.quantity * report.price });
+    if (traded.size > 100) traded.delete(traded.keys().next().value);
     ticket.say(`Order ${report.number}: ${report.side === "buy" ? "bought" : "sold"} ${many(report.quantity)} ${report.symbol} at ${its.text(report.price)}.`);
   }
+}
+
+// What became of an order, with what it was.
+function told(order) {
+  const its = pricesOf(order.symbol);
+  const done = traded.get(order.number);
+  const at = done ? ` at ${its.text(Math.round(done.ticks / done.lots))}` : "";
+  const filled = `${order.side === "buy" ? "bought" : "sold"} ${many(order.filled)}${order.status === "filled" ? "" : ` of ${many(order.quantity)}`} ${order.symbol}${at}`;
+  const wished = `${order.side} ${many(order.quantity)} ${order.symbol} ${order.price ? `at ${its.text(order.price)}` : "at market"}`;
+  const what = order.filled ? filled : wished;
+  if (order.status === "working") return `Order ${order.number} works: ${what}.`;
+  if (order.status === "sleeping") return `Order ${order.number} sleeps until ${its.text(order.trigger)}: ${what}.`;
+  return `Order ${order.number} is ${order.status}: ${what}${order.reason ? ` (${reasons[order.reason] ?? order.reason})` : ""}.`;
 }
 
 async function cancel(number) {
   try {
     const reply = await live.ask({ op: "cancel", number });
-    ticket.say(reply.ok ? `Order ${number} is ${reply.order.status}.` : reply.text, !reply.ok);
+    ticket.say(reply.ok ? told(reply.order) : `Not canceled: ${reply.text}.`, !reply.ok);
   } catch (error) {
     ticket.say(error.message, true);
   }
@@ -178,7 +226,9 @@ async function cancel(number) {
 async function cancelAll() {
   try {
     const reply = await live.ask({ op: "cancel_all" });
-    ticket.say(reply.ok ? `${reply.orders.length} canceled.` : reply.text, !reply.ok);
+    const count = reply.ok ? reply.orders.length : 0;
+    const words = count ? `${many(count)} ${count === 1 ? "order" : "orders"} canceled.` : "There was no open order to cancel.";
+    ticket.say(reply.ok ? words : `Not canceled: ${reply.text}.`, !reply.ok);
   } catch (error) {
     ticket.say(error.message, true);
   }
@@ -186,9 +236,18 @@ async function cancelAll() {
 
 const chart = new Chart(at("chart"), prices);
 const candlesOf = (length) => `candles:${symbol}:${length}`;
-const ticket = new Ticket(at("ticket"), { symbol, prices, value: Number(root.dataset.value), place: (order) => live.ask({ op: "place", order }) });
+const ticket = new Ticket(at("ticket"), {
+  symbol,
+  prices,
+  value: Number(root.dataset.value),
+  feePpm: Number(root.dataset.feePpm),
+  place: (order) => live.ask({ op: "place", order }),
+  most: (terms) => live.ask({ op: "most", ...terms }),
+  told,
+});
 
 const live = new Live({
+  account: root.dataset.account,
   channels: [`depth:${symbol}`, `trades:${symbol}`, candlesOf(step), "quotes", ...(signedIn ? ["account", "reports"] : [])],
   onMessage(message) {
     if (message.type === "depth") showDepth(message);
@@ -199,7 +258,10 @@ const live = new Live({
     else if (message.type === "candles" && message.step_s === step) chart.all(message.items, step);
     else if (message.type === "candle" && message.step_s === step) chart.last(message.items);
   },
-  onState: showState,
+  onState(state) {
+    showState(state);
+    if (at("out")) at("out").hidden = state !== "out";
+  },
 });
 
 for (const button of document.querySelectorAll(".steps button")) {

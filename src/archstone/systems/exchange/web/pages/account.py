@@ -84,6 +84,7 @@ async def _page(hall: Hall, *, fresh: str = "", fault: str = "", weak: str = "")
         "mine": await trading.portfolio(), "limits": await trading.limits(),
         "fills": (await trading.fills(_FILLS)).items,
         "keys": (await hall.clients.accounts.keys()).items, "instruments": hall.instruments, "fresh": fresh,
+        "fees": hall.fees,
         "fault": fault, "weak": weak,
     }  # fmt: skip
     return Page(template="account.html", values=values, status=422 if fault or weak else 200)

@@ -1,6 +1,7 @@
 """How long the engine takes: its own histogram."""
 
 from archstone.systems.exchange.desk.contract import Latency
+from archstone.systems.exchange.desk.latency import ENGINE
 from archstone.systems.exchange.web.asking import Answer, Hall, Page, Request
 
 __all__ = ["show"]
@@ -10,7 +11,9 @@ async def show(hall: Hall, request: Request) -> Answer:
     """Show the histograms."""
     del request
     found = await hall.clients.market.latency()
-    return Page(template="engine.html", values={"measured": [(each, _bars(each)) for each in found.items]})
+    elsewhere = not any(each.what == ENGINE for each in found.items)
+    values = {"measured": [(each, _bars(each)) for each in found.items], "elsewhere": elsewhere}
+    return Page(template="engine.html", values=values)
 
 
 def _bars(latency: Latency) -> list[tuple[int, int, int]]:

@@ -11,12 +11,21 @@ from archstone.systems.exchange.web.pages.markets import quote
 
 __all__ = ["account", "enter", "kill", "kill_all", "set_limit", "show"]
 
+MONEY: Final = ("credit", "value")
+"""Limits that are amounts of money: shown, and written, as `1,000.00`."""
+UNITS: Final = {
+    "credit": "money that may be missing", "quantity": "lots of an order", "value": "money that an order is worth",
+    "position": "lots held or owed, with what is open", "rate": "orders in a second", "orders": "open orders",
+}  # fmt: skip
 VERBS: Final = {"halted": "Halt", "auction": "Auction", "continuous": "Trade", "closed": "Close"}
 _SHOWN: Final = 50
+_CENT_DIGITS: Final = 2
 
 
 async def show(hall: Hall, request: Request) -> Answer:
     """Show instruments and accounts."""
+    if (wanted := request.query.get("account", "").strip()) and wanted.isascii() and wanted.isdigit():
+        return Redirect(to=f"/risk/accounts/{min(int(wanted), 2**32 - 1) or 1}")
     found = await hall.clients.risk.accounts(_SHOWN)
     quotes = [quote(hall, each) for each in (await hall.clients.market.instruments()).items]
     moves = {phase: [(to, VERBS[to]) for to in VERBS if PHASES[to] in MOVES[PHASES[phase]]] for phase in PHASES}
@@ -33,6 +42,8 @@ async def account(hall: Hall, request: Request) -> Answer:
         "found": found,
         "orders": orders,
         "limits": found.limits.model_dump(),
+        "money_limits": MONEY,
+        "units": UNITS,
         "instruments": hall.instruments,
         **_may(request),
     }
@@ -42,7 +53,8 @@ async def account(hall: Hall, request: Request) -> Answer:
 async def set_limit(hall: Hall, request: Request) -> Answer:
     """Bind an account to another limit."""
     number = _account(request)
-    form = checked(LimitForm, {**request.form, "to": request.form.get("to", "").replace(",", "")})
+    to = request.form.get("to", "").replace(",", "").strip()
+    form = checked(LimitForm, {**request.form, "to": _cents(to) if request.form.get("limit") in MONEY else to})
     if form is None:
         return Redirect(to=f"/risk/accounts/{number}?told=no-number")
     await hall.clients.risk.set_limit(number, form.limit, form.to, form.reason)
@@ -72,7 +84,14 @@ async def enter(hall: Hall, request: Request) -> Answer:
         await hall.clients.risk.enter(form.symbol, form.phase)
     except PhaseRefusedError:
         return Redirect(to="/risk?told=no-move")
-    return Redirect(to="/risk?told=moved")
+    return Redirect(to=f"/risk?told={form.phase}")
+
+
+def _cents(amount: str) -> str:
+    """Return an amount such as `1000.00` in cents, as digits; what is none stays as it is, to be refused."""
+    whole, _, rest = amount.partition(".")
+    digits = f"{whole}{rest:0<2}"
+    return digits if whole and digits.isascii() and digits.isdigit() and len(rest) <= _CENT_DIGITS else amount
 
 
 def _switch(request: Request) -> KillForm:

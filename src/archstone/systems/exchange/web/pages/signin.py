@@ -1,5 +1,6 @@
 """Coming and going: a trial account by one click, or by e-mail and password."""
 
+from dataclasses import replace
 from typing import Final
 
 from archstone import context
@@ -80,6 +81,8 @@ async def logout(hall: Hall, request: Request) -> Answer:
     if request.token is not None:
         with context.enter(context.current()._replace(principal=PAGES)):
             await hall.clients.browsers.end(browser_mark(request.token))
+    if request.visitor is not None and not request.visitor.email:
+        return replace(SIGNED_OUT, to="/?told=trial-ended")
     return SIGNED_OUT
 
 
@@ -93,5 +96,8 @@ async def begun(hall: Hall, request: Request, session: Session, to: str = "") ->
 
 
 def _asked(template: str, request: Request, fault: str = "", *, status: int = 200) -> Page:
-    values = {"fault": fault, "next": request.next, "email": request.form.get("email", "")[:254]}
+    values = {
+        "fault": fault, "next": request.next, "email": request.form.get("email", "")[:254],
+        "name": request.form.get("name", "")[:60],
+    }  # fmt: skip
     return Page(template=template, values=values, status=status)

@@ -1,5 +1,6 @@
 """The trading page of one instrument: all of it without a script too, and live with one."""
 
+import json
 from typing import Final, Literal, cast
 
 from pydantic import ValidationError
@@ -12,7 +13,9 @@ from archstone.systems.exchange.desk.contract import (
     UnknownInstrumentError,
     UnknownOrderError,
 )
+from archstone.systems.exchange.desk.words import REASONS, said
 from archstone.systems.exchange.instruments import Instrument
+from archstone.systems.exchange.matching import Reason
 from archstone.systems.exchange.web.asking import Answer, FormError, Hall, Page, PageMissingError, Redirect, Request
 from archstone.systems.exchange.web.forms import CancelForm, checked
 from archstone.systems.exchange.web.pages.markets import quote
@@ -21,8 +24,13 @@ __all__ = ["cancel", "cancel_all", "place", "show"]
 
 LEVELS: Final = 12
 TAPE: Final = 30
+MOST_DIGITS: Final = 9
+"""Of lots."""
+ENDED: Final = json.dumps({said(Reason, reason): text for reason, text in REASONS.items()})
+"""Why orders end, for the script: words for the reasons."""
 _NOBODY: Final = Portfolio(
-    account=0, cash=0, paid_in=0, fees=0, worth=0, profit=0, exposure=0, killed=False, positions=()
+    account=0, cash=0, paid_in=0, fees=0, worth=0, profit=0, reserved=0, available=0, exposure=0, killed=False,
+    positions=(),
 )  # fmt: skip
 
 
@@ -79,17 +87,25 @@ def _typed(about: Instrument, request: Request) -> NewOrder:
     kind = form.get("kind", "limit")
     limited, stop = kind in {"limit", "stop-limit"}, kind in {"stop", "stop-limit"}
     quantity = form.get("quantity", "").strip().replace(",", "")
-    if not quantity.isascii() or not quantity.isdigit():
-        raise ValueError("Quantity: write a whole number of lots.")
+    if not (quantity.isascii() and quantity.isdigit() and len(quantity) <= MOST_DIGITS and int(quantity)):
+        raise ValueError("Lots: write a whole number of lots, at least 1.")
     return NewOrder(
         symbol=about.symbol,
         side=cast("Literal['buy', 'sell']", form.get("side", "")),
         quantity=int(quantity),
-        price=about.ticks(form.get("price", "")) if limited else None,
-        trigger=about.ticks(form.get("trigger", "")) if stop else None,
+        price=_price(about, "Limit price", form.get("price", "")) if limited else None,
+        trigger=_price(about, "Trigger price", form.get("trigger", "")) if stop else None,
         tif=cast("Literal['gtc', 'day', 'ioc', 'fok']", form.get("tif") or None) if limited else None,
         post_only=form.get("post_only") == "on" and limited and not stop,
     )
+
+
+def _price(about: Instrument, called: str, text: str) -> int:
+    """Return a typed price in ticks. ValueError: it is none; the text says in which field."""
+    try:
+        return about.ticks(text)
+    except ValueError as error:
+        raise ValueError(f"{called}: {error}.") from error
 
 
 async def _page(hall: Hall, request: Request, *, fault: str = "") -> Page:
@@ -108,7 +124,8 @@ async def _page(hall: Hall, request: Request, *, fault: str = "") -> Page:
         "about": about, "quote": quote(hall, shown), "quotes": [quote(hall, each) for each in found.items],
         "asks": _rows(depth, "asks"), "bids": _rows(depth, "bids"), "depth": depth,
         "tape": (await market.trades(about.symbol, TAPE)).items, "tape_rows": TAPE, "mine": mine, "orders": orders,
-        "fault": fault, "form": request.form, "instruments": hall.instruments,
+        "fault": fault, "form": request.form, "instruments": hall.instruments, "fee_ppm": max(0, hall.fees.taker_ppm),
+        "reasons": ENDED,
     }  # fmt: skip
     return Page(template="trade.html", values=values, status=422 if fault else 200)
 

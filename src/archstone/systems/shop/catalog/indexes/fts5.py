@@ -5,7 +5,7 @@ from typing import Final
 
 from archstone.services import Tx
 from archstone.systems.shop.catalog.index import Entry, Index
-from archstone.systems.shop.catalog.search import words_of
+from archstone.systems.shop.catalog.words import words_of
 
 __all__ = ["INDEX", "Fts5"]
 

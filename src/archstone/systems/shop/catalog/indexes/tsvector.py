@@ -6,36 +6,17 @@ the weight of its text (A name, B category, C description), and `^` stands befor
 phrase.
 """
 
-import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 from archstone.services import Tx
 from archstone.systems.shop.catalog.index import Entry, Index
+from archstone.systems.shop.catalog.words import folded_words
 
-__all__ = ["INDEX", "TsVector", "folded_words", "vector"]
+__all__ = ["INDEX", "TsVector", "vector"]
 
-MAX_CHARS: Final = 101
-"""Characters of a word that are kept; what is typed has 100 at most. The server takes 2,046 bytes."""
-_WORD: Final = re.compile(r"[^\W_]+")
-_ALIKE: Final = str.maketrans({"\u00b5": "\u03bc", "\u017f": "s", "\u03c2": "\u03c3"})
-"""Forms of a letter that lower() leaves: the micro sign, the long s, the sigma that ends a word."""
 _ADD: Final = "INSERT INTO search (id, words) VALUES (:id, CAST(CAST(:words AS TEXT) AS tsvector))"
 _TAKE_OUT: Final = "DELETE FROM search WHERE id = :id"
-
-
-def folded_words(text: str) -> list[str]:
-    """Return the words of a text in their order: lower case, Latin letters without accents, 101 characters at most."""
-    letters = unicodedata.normalize("NFC", text.lower().translate(_ALIKE))
-    return [word[:MAX_CHARS] for word in _WORD.findall("".join(map(_plain, letters)))]
-
-
-def _plain(letter: str) -> str:
-    base = unicodedata.normalize("NFD", letter)[0]
-    if unicodedata.combining(base):
-        return ""
-    return base if base.isascii() else letter
 
 
 def vector(entry: Entry) -> str:
