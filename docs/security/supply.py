@@ -86,13 +86,20 @@ def known(folder: Path, name: str) -> Iterator[dict[str, Any]]:
 
 def touches(advisory: dict[str, Any], pin: Pin) -> bool:
     """Return whether an advisory is about this version: listed, or inside of a range (OSV, `introduced` to `fixed`)."""
-    from packaging.version import Version  # noqa: PLC0415
+    from packaging.version import InvalidVersion, Version  # noqa: PLC0415
+
+    def same(text: str) -> bool:
+        """Whether it is this version; one from before there was a standard for them is none that is locked."""
+        try:
+            return Version(text) == version
+        except InvalidVersion:
+            return False
 
     version = Version(pin.version)
     for affected in advisory.get("affected", []):
         if canonical(affected["package"]["name"]) != pin.name:
             continue
-        if version in [Version(str(each)) for each in affected.get("versions", [])]:
+        if any(same(str(each)) for each in affected.get("versions", [])):
             return True
         for span in affected.get("ranges", []):
             if span["type"] == "ECOSYSTEM" and _inside(span["events"], version, Version):
@@ -134,14 +141,18 @@ def main(verb: str, *arguments: str) -> int:
     folder, locks = (Path(arguments[0]), arguments[1:]) if verb == "audit" else (None, arguments)
     paths = [Path(lock) for lock in locks]
     if folder is not None and not (folder / "vulns").is_dir():
-        print(f"{folder} is no copy of the PyPA advisory database: it has no folder vulns")
+        print(
+            f"{folder} is no copy of the PyPA advisory database: it has no folder vulns. "
+            "Say where one is: ADVISORIES=FOLDER"
+        )
         return 2
     faults = (
         audit(folder, paths)
         if folder
         else [f"{path.name}: {fault}" for path in paths for fault in pins(path.read_text(encoding="utf-8"))[1]]
     )
-    print("\n".join(faults) or f"{verb}: nothing found in {', '.join(path.name for path in paths)}")
+    fine = "every part has one version and its hashes" if folder is None else "no known vulnerability"
+    print("\n".join(faults) or f"{fine}: {', '.join(path.name for path in paths)}")
     return 1 if faults else 0
 
 

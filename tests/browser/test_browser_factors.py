@@ -92,7 +92,9 @@ def test_a_device_that_does_not_verify_its_owner_signs_nobody_in(at_home: Device
     session.send("WebAuthn.setUserVerified", {"authenticatorId": authenticator, "isUserVerified": False})
     ann.open("/login/passkey")
     ann.click("Use a passkey")
-    expect(ann.main.get_by_text("The device has not answered, or was told not to.")).to_be_visible()
+    expect(
+        ann.main.get_by_text("The device has not answered, was told not to, or has no passkey of this shop.")
+    ).to_be_visible()
 
 
 def test_an_app_is_set_up_and_its_code_signs_in(at_home: Devices) -> None:

@@ -29,6 +29,10 @@ ROOT = Path(__file__).parents[2]
         'f"WITH found AS (SELECT 1) SELECT * FROM {table}"',
         'f"DROP TABLE {name}"',
         'f"PRAGMA {name}"',
+        "f\"select * from users where name = '{name}'\"",
+        'db.execute("delete from users where name = \'" f"{name}\'")',
+        'sql = " ".join(["SELECT", name, "FROM users"])',
+        'sql = ", ".join(("UPDATE t SET a = 1", column))',
         'def f(name):\n    return "SELECT 1 FROM t WHERE n = \'" + name.strip() + "\'"',
     ],
 )

@@ -67,6 +67,7 @@ def test_options_are_set_one_by_one_in_the_environment() -> None:
 
 def test_variables_that_are_no_settings_are_left_alone() -> None:
     environ = {"ARCHSTONE_CRASH": "x:1", "ARCHSTONE_SEED": "7", "ARCHSTONE_TRACEBACK": "1", "PATH": "/bin"}
+    environ |= {"ARCHSTONE_ROOT_KEYS": "c2VjcmV0"}
     environ |= {"ARCHSTONE_REQUIRE_BACKENDS": "1", "ARCHSTONE_TEST_POSTGRES_URL": "postgresql://localhost/x"}
     assert load_settings(environ=environ).settings == Settings()
 

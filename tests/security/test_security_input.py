@@ -1,6 +1,7 @@
 """HTML, addresses, archives, pictures and files that are taken, and what becomes of them."""
 
 import gzip
+import io
 import os
 import re
 import tempfile
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from image_host import picture
+from PIL import Image
 from pydantic import BaseModel, ValidationError
 
 from archstone.security.input import (
@@ -122,6 +124,15 @@ def test_pictures_are_made_anew_in_their_own_kind_and_broken_ones_are_told() -> 
         made_anew(picture("JPEG"), "image/png")
     with pytest.raises(InputError, match="kind"):
         made_anew(b"<svg/>", "image/svg+xml")
+
+
+def test_sixteen_bits_of_grey_stay_grey() -> None:
+    out, shades = io.BytesIO(), [0, 16_384, 32_768, 65_535]
+    deep = Image.new("I;16", (4, 1))
+    deep.putdata(shades)
+    deep.save(out, "PNG")
+    with Image.open(io.BytesIO(made_anew(out.getvalue(), "image/png").content)) as image:
+        assert [image.getpixel((x, 0)) for x in range(4)] == [(0,) * 3, (64,) * 3, (128,) * 3, (255,) * 3]
 
 
 async def pieces(*parts: bytes) -> AsyncIterator[bytes]:

@@ -16,7 +16,7 @@ from archstone.errors import ConfigError
 from archstone.security import KeyFile, PrincipalAssertions
 from archstone.security.authority import IDENTITY, Authority, renewing, service_uri
 from archstone.security.errors import InsecureKeyFileError, KeyFileError
-from archstone.security.mtls import Identity, PeerError, peer_of
+from archstone.security.mtls import Identity, IdentityFileError, PeerError, peer_of
 from archstone.services import client
 from archstone.services.http import HttpTransport, UnreachableError
 
@@ -44,7 +44,7 @@ async def test_what_a_program_does_for_somebody_is_on_record_in_the_process_that
 
 
 @pytest.mark.real_time
-async def test_certificates_and_authority_are_replaced_while_connections_go_on(tmp_path: Path) -> None:
+async def test_certificates_and_authority_are_replaced_while_requests_go_on(tmp_path: Path) -> None:
     authority = Authority.create(DOMAIN)
     folders = {name: tmp_path / name for name in ("desk", "orders")}
     authority.give_all(folders)
@@ -58,7 +58,8 @@ async def test_certificates_and_authority_are_replaced_while_connections_go_on(t
             authority = authority.rotated()
             authority.give_all(folders)
             assert await desk.who() == "service:orders"
-            assert old._pool._idle[0] is kept, "the open connection goes on"
+            assert old._pool._idle[0] is not kept, "it would outlive its certificate, and be refused then"
+            assert not kept.open
         async with HttpTransport(f"https://127.0.0.1:{port}", tls=identity.calling("desk")) as new:
             assert await client(Desk, new).who() == "service:orders"
         assert await serial_at(port, identity) != before, "new connections have the new certificate"
@@ -71,6 +72,37 @@ async def test_certificates_and_authority_are_replaced_while_connections_go_on(t
         async with calling(port, tmp_path / "late") as desk:
             with pytest.raises(UnreachableError):
                 await desk.who()
+
+
+@pytest.mark.real_time
+async def test_a_client_in_constant_use_goes_on_when_its_first_certificate_has_ended(tmp_path: Path) -> None:
+    authority = Authority.create(DOMAIN)
+    authority.give("desk", tmp_path / "desk")
+    with serving(tmp_path / "desk", "orders") as port:
+        authority.give("orders", tmp_path / "orders", lifetime_s=2.0)
+        identity = Identity(tmp_path / "orders", domain=DOMAIN)
+        async with HttpTransport(f"https://127.0.0.1:{port}", tls=identity.calling("desk"), connections=1) as way:
+            desk = client(Desk, way)
+            ends = asyncio.get_running_loop().time() + 3
+            renewed = False
+            while asyncio.get_running_loop().time() < ends:
+                # Two at once on one connection: it is handed on without ever lying idle.
+                assert await asyncio.gather(desk.who(), desk.who()) == ["service:orders"] * 2
+                if not renewed:
+                    authority.give("orders", tmp_path / "orders")
+                    renewed = True
+
+
+def test_a_key_that_others_can_read_is_refused_and_what_is_missing_is_told(tmp_path: Path) -> None:
+    with pytest.raises(IdentityFileError, match=r"certificates in .*desk: .*have the authority write them there"):
+        Identity(tmp_path / "desk", domain=DOMAIN)
+    authority = Authority.create(DOMAIN)
+    authority.give("desk", tmp_path / "desk")
+    identity = Identity(tmp_path / "desk", domain=DOMAIN)
+    (tmp_path / "desk" / IDENTITY).chmod(0o640)
+    with pytest.raises(InsecureKeyFileError, match="mode 0640 lets others in"):
+        Identity(tmp_path / "desk", domain=DOMAIN)
+    identity.client()  # who has read it before goes on
 
 
 async def serial_at(port: int, identity: Identity) -> str:

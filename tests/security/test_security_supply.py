@@ -68,7 +68,7 @@ affected:
   ranges:
   - type: ECOSYSTEM
     events: [{introduced: "0"}, {fixed: 1.5.0}, {introduced: 2.0.0}, {last_affected: 2.1.0}]
-  versions: ["3.0"]
+  versions: ["2004d", "3.0"]
 """
 
 

@@ -1,15 +1,19 @@
 """Addresses of parcels are sealed: nothing of them is in the file of shipping, and what was there before moves over."""
 
 import asyncio
+import base64
+import json
 from pathlib import Path
 
 import pytest
-from wiring import HOME, ROOTS, running_shop
+from wiring import HOME, ROOTS, running, running_shop
 
 from archstone import world
 from archstone.data import Database
-from archstone.security.encryption import BrokenSealError, DataKeys
+from archstone.runtime import Settings
+from archstone.security.encryption import BrokenSealError, DataKeys, RootKeyError, RootKeys
 from archstone.systems.shop.shipping import addresses
+from archstone.systems.shop.system import shop as the_shop
 
 TEXTS = (HOME.name, HOME.street, HOME.city)
 
@@ -77,3 +81,41 @@ def in_the_clear(street: str) -> str:
 async def address_in(shop, order: str, stored: bytes) -> str:
     keys = shop.dispatchers["shipping"].service.keys
     return (await addresses.address_of(keys, order, stored)).street
+
+
+async def started(data: Path, **options: str) -> None:
+    async with running(the_shop, data=data, settings=Settings(options=options)):
+        pass
+
+
+async def test_a_root_key_that_is_lost_is_told_with_its_file_and_none_is_made_in_its_place(tmp_path: Path) -> None:
+    await started(tmp_path)
+    file = tmp_path / "encryption.json"
+    kept = file.read_bytes()
+    file.unlink()
+    with pytest.raises(RootKeyError, match=r"encryption\.json: there is no such file: restore it from its backup"):
+        await started(tmp_path)
+    assert not file.exists()
+    RootKeys.from_file(file)  # of another installation
+    with pytest.raises(RootKeyError, match=r"encryption\.json: root key \w{16}, .*, is not among them: put it back"):
+        await started(tmp_path)
+    file.write_bytes(kept)
+    await started(tmp_path)
+
+
+async def test_after_a_new_root_key_and_a_start_the_old_one_is_needed_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await started(tmp_path)
+    file = tmp_path / "encryption.json"
+    RootKeys.rotate_file(file)
+    await started(tmp_path)
+    new, _ = json.loads(file.read_text())["keys"]
+    file.write_text(json.dumps({"keys": [new]}))
+    await started(tmp_path)
+    file.unlink()
+    monkeypatch.setenv("ARCHSTONE_ROOT_KEYS", new)
+    await started(tmp_path, root_keys="environment")
+    monkeypatch.setenv("ARCHSTONE_ROOT_KEYS", base64.b64encode(bytes(32)).decode())
+    with pytest.raises(RootKeyError, match="ARCHSTONE_ROOT_KEYS: root key"):
+        await started(tmp_path, root_keys="environment")

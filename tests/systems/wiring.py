@@ -16,7 +16,17 @@ from archstone.data import Database, Envelope
 from archstone.messaging import Bus, Relay
 from archstone.runtime import DataFolder, Embedded, Settings, database_url
 from archstone.runtime import running as running_anywhere
-from archstone.security import Audits, Cost, FileAnchor, KeyFile, Passkeys, Passwords, SigningKeys, Tokens
+from archstone.security import (
+    Audits,
+    Cost,
+    FileAnchor,
+    KeyFile,
+    KeyRingFile,
+    Passkeys,
+    Passwords,
+    SigningKeys,
+    Tokens,
+)
 from archstone.security.encryption import DataKeys, RootKeys
 from archstone.services import Dispatcher, EventRoute, InProcess, System, client, event_routes, periodic
 from archstone.systems.shop.checkout import CheckoutForm
@@ -25,6 +35,7 @@ from archstone.systems.shop.notifications.site import Site
 from archstone.systems.shop.orders.contract import Orders, OrderView
 from archstone.systems.shop.payments.bank import Bank
 from archstone.systems.shop.payments.guard import GuardedProvider
+from archstone.systems.shop.programs.programs import Programs
 from archstone.systems.shop.providers import POLICY
 from archstone.systems.shop.roles import ROLES
 from archstone.systems.shop.shipping.service import Pace
@@ -172,7 +183,17 @@ async def running_shop(
         await keys.open()
         await keys.ring("shipping")
         stack.push_async_callback(keys.close)
+        programs = Programs(
+            Database(database_url(PLACE.url(data), DataFolder(data, shop.name), "programs"), name="programs"),
+            pepper=KeyFile(data / "api-keys.json").load(),
+            ring=KeyRingFile(data / "oauth-keys.json").renewed,
+            issuer="https://shop.test/oauth",
+            api="shop-api",
+            audits=audits,
+        )
+        await stack.enter_async_context(programs)
         given = {
+            Programs: programs,
             DataKeys: keys,
             Passwords: passwords, Tokens: tokens, Audits: audits, Safeguards: safe, GuardedProvider: guard,
             Mailer: mailer, Site: Site("https://shop.test"), Pace: pace, CheckoutForm: form, Window: window,

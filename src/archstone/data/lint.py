@@ -19,7 +19,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 __all__ = ["Finding", "find_built_sql", "lint"]
 
@@ -28,6 +28,12 @@ _SQL: Final = re.compile(
     r"|(?:CREATE|DROP|ALTER|TRUNCATE)\s+(?:UNIQUE\s+|TEMP\s+|TEMPORARY\s+)?(?:TABLE|INDEX|VIEW|SCHEMA|DATABASE|TRIGGER)\b"
     r"|WITH\s+\w+\s+AS\s*\(|PRAGMA\b|GRANT\b|CALL\b|MERGE\s+INTO\b|VALUES\s*\()"
 )
+_SMALL: Final = re.compile(
+    r"\s*(?:select\b.*\bfrom\s+\S+\s+(?:where|order\s+by|group\s+by|limit|join)\b"
+    r"|insert\s+into\b|update\s+\S+\s+set\b|delete\s+from\b)",
+    re.IGNORECASE | re.DOTALL,
+)
+"""In small letters only what can hardly be anything else: prose selects and updates as well."""
 _PART: Final = re.compile(r"\b(?:WHERE|AND|OR|SET|HAVING|LIKE)\b[^\0]*['\"=%<>]\s*\0|\b(?:VALUES|IN)\s*\([^\0)]*\0")
 """A part of a statement into which a value is put: `AND name = '…'`."""
 _REASON: Final = re.compile(r"#\s*(?:sql:\s*|noqa: S608 - )\S")
@@ -89,11 +95,13 @@ def _built(node: ast.AST) -> str | None:
         values = [*node.args, *(each.value for each in node.keywords)]
         if node.func.attr == "format":
             return _filled(node.func.value, values)
+        if node.func.attr == "join" and isinstance(node.args[0] if node.args else None, ast.Tuple | ast.List):
+            return _part(node.func.value).join(map(_part, cast("ast.Tuple | ast.List", node.args[0]).elts))
     return None
 
 
 def _is_sql(text: str) -> bool:
-    return _GONE in text and (_SQL.match(text) is not None or _PART.search(text) is not None)
+    return _GONE in text and any((_SQL.match(text), _SMALL.match(text), _PART.search(text)))
 
 
 def _filled(template: ast.expr, values: Iterable[ast.expr]) -> str | None:

@@ -28,10 +28,10 @@ PREFIX: Final = "ARCHSTONE_"
 OPTION_PREFIX: Final = "ARCHSTONE_OPTION_"
 TEST_PREFIX: Final = "ARCHSTONE_TEST_"
 NOT_SETTINGS: Final = frozenset(
-    {world.CRASH_VARIABLE, "ARCHSTONE_SEED", "ARCHSTONE_TRACEBACK", "ARCHSTONE_REQUIRE_BACKENDS"}
+    {world.CRASH_VARIABLE, "ARCHSTONE_ROOT_KEYS", "ARCHSTONE_SEED", "ARCHSTONE_TRACEBACK", "ARCHSTONE_REQUIRE_BACKENDS"}
 )
-"""Variables of the same prefix that are not configuration: a crash point, the seed of a test, a switch for bugs, and
-whether tests may do without a server. Nor is `ARCHSTONE_TEST_…`: where tests find one."""
+"""Variables of the same prefix that are not configuration: a crash point, root keys, the seed of a test, a switch for
+bugs, and whether tests may do without a server. Nor is `ARCHSTONE_TEST_…`: where tests find one."""
 SECRET_WORDS: Final = ("password", "secret", "token", "key")
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from archstone import world
 from archstone.context import Principal, Program
 from archstone.data import Schema
 from archstone.errors import NotFoundError, RejectedError
@@ -80,6 +81,11 @@ class ApiKey(NamedTuple):
     uses: int
     per_minute: int | None = None
     """Requests a minute at most. None: as many as the front door lets a program."""
+
+    @property
+    def stands(self) -> bool:
+        """Whether it has not been revoked and is not over."""
+        return self.revoked_us is None and world.now_us() < self.expires_us
 
     def principal(self, roles: Iterable[str] = ()) -> Principal:
         """Return who asks with it: its owner, with these roles, for its scopes only, by this key."""

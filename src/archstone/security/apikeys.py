@@ -249,12 +249,17 @@ class ApiKeys:
         return await self._revoke("owner = :owner", owner=owner)
 
     async def keys_of(self, owner: str) -> list[ApiKey]:
-        """Return the keys of an owner, newest first, those that have ended too; at most 200."""
+        """Return the keys of an owner, at most 200: those that are good, newest first, then those that have ended.
+
+        In this order, so that nobody hides a key that is good behind many that they have made and revoked.
+        """
         return await self._db.all(
             ApiKey,
             f"SELECT {COLUMNS} FROM _archstone_api_keys WHERE owner = :owner"
-            " ORDER BY created_at DESC, id DESC LIMIT 200",
+            " ORDER BY CASE WHEN revoked_at IS NULL AND expires_at > :now THEN 0 ELSE 1 END,"
+            " created_at DESC, id DESC LIMIT 200",
             owner=owner,
+            now=world.now_us(),
         )
 
     async def flush(self) -> None:

@@ -6,8 +6,9 @@
 
 Promise: TLS 1.3. Who has no certificate of the authority, an expired one, or one of another domain, is refused in the
 handshake; who is another service than was asked for is refused before a byte of the request is sent. New files are
-taken with the next connection, and connections that are open go on; a peer whose certificate ends while it is
-connected is refused with its next request. Sessions are not resumed, since a resumed one is not checked anew.
+taken with the next connection; requests that are under way go on, and the next one of a client opens a new connection.
+A peer whose certificate ends while it is connected is refused with its next request. Sessions are not resumed, since a
+resumed one is not checked anew.
 Not for browsers: a name there is one of DNS.
 """
 
@@ -20,10 +21,11 @@ from typing import Any, Final, cast
 from archstone import world
 from archstone.errors import DeniedError
 from archstone.security.authority import IDENTITY, TRUSTED, service_uri
-from archstone.security.errors import KeyFileError
+from archstone.security.errors import InsecureKeyFileError, KeyFileError
 from archstone.security.http.asgi import App, Receive, Scope, Send, refuse
+from archstone.security.private_files import taken
 
-__all__ = ["PEER_HEADER", "CallingAs", "Identity", "PeerError", "PeersOnly", "peer_of"]
+__all__ = ["PEER_HEADER", "CallingAs", "Identity", "IdentityFileError", "PeerError", "PeersOnly", "peer_of"]
 
 PEER_HEADER: Final = b"archstone-peer"
 """Which service asks, as `PeersOnly` tells the application; what came from outside under this name is dropped."""
@@ -45,6 +47,13 @@ class PeerError(DeniedError, code="security.peer", status=403):
         return f"the other end is {self.found}, and must be {self.expected}: look at addresses and certificates"
 
 
+class IdentityFileError(KeyFileError):
+    """The certificate of a service, or whom it trusts, cannot be read."""
+
+    def __str__(self) -> str:
+        return f"certificates in {self.path}: {self.what}; have the authority write them there: `Authority.give`"
+
+
 class Identity:
     """A service's certificate and whom it trusts, from the folder that `Authority.give` writes."""
 
@@ -52,7 +61,8 @@ class Identity:
         """Read the folder.
 
         Raises:
-            KeyFileError: It holds no certificate.
+            IdentityFileError: It holds no certificate.
+            InsecureKeyFileError: The mode of the file with its key lets others in.
         """
         self.domain = domain
         self._files = (folder / IDENTITY, folder / TRUSTED)
@@ -106,7 +116,7 @@ class Identity:
         try:
             if self._stamp() != self._seen:
                 self._client, self._server = self._contexts()
-        except KeyFileError:
+        except (KeyFileError, InsecureKeyFileError):
             return  # half written: the next connection finds them whole
 
     def _contexts(self) -> tuple[ssl.SSLContext, ssl.SSLContext]:
@@ -120,16 +130,17 @@ class Identity:
     def _read(self, context: ssl.SSLContext) -> None:
         identity, trusted = self._files
         try:
+            taken(identity, InsecureKeyFileError)
             context.load_cert_chain(identity)
             context.load_verify_locations(trusted)
         except (OSError, ssl.SSLError) as error:
-            raise KeyFileError(str(identity.parent), f"no certificate can be read ({error})") from error
+            raise IdentityFileError(str(identity.parent), f"no certificate can be read ({error})") from error
 
     def _stamp(self) -> tuple[tuple[int, int], ...]:
         try:
             told = [file.stat() for file in self._files]
         except OSError as error:
-            raise KeyFileError(str(self._files[0].parent), error.strerror or str(error)) from error
+            raise IdentityFileError(str(self._files[0].parent), error.strerror or str(error)) from error
         return tuple((each.st_mtime_ns, each.st_ino) for each in told)
 
 

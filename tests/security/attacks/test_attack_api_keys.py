@@ -227,3 +227,16 @@ async def test_attack_a_key_is_replaced_to_be_rid_of_its_limit(keys: ApiKeys) ->
 
 def _raw(value: object) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode()
+
+
+async def test_attack_a_key_hidden_behind_many_that_have_ended(keys: ApiKeys, db: Database) -> None:
+    """A thief makes a key, and then so many to revoke that the list of keys ends before the first."""
+    hidden = await keys.create("ann", name="hidden", scopes=["orders:read"])
+    await asyncio.sleep(1)
+    for _ in range(200):
+        made = await keys.create("ann", name="x", scopes=[])
+        await keys.revoke(made.key.id, owner="ann")
+    assert [key.id for key in await keys.keys_of("ann") if key.stands] == [hidden.key.id]
+    # weak: the newest first, whether they have ended or not
+    newest = "SELECT id FROM _archstone_api_keys WHERE owner = 'ann' ORDER BY created_at DESC, id DESC LIMIT 200"
+    assert hidden.key.id not in await db.all(str, newest)

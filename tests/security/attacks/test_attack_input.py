@@ -7,10 +7,12 @@ import os
 import re
 import struct
 import tempfile
+import threading
 import zipfile
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import nh3
 import pytest
@@ -18,6 +20,7 @@ from attack_stage import caught, caught_later
 from clam_stand_in import EICAR, clamd
 from image_host import bomb, picture
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from archstone.errors import ConfigError
 from archstone.security.input import (
@@ -36,6 +39,7 @@ from archstone.security.input import (
     safe_name,
     text_only,
 )
+from archstone.security.input import uploads as uploads_module
 
 POST = HtmlPolicy()
 
@@ -343,6 +347,29 @@ def test_attack_what_a_picture_tells_beside_its_pixels() -> None:
     caught(lambda: check(lambda content: content))
 
 
+@pytest.mark.parametrize(("name", "kind"), [("JPEG", "image/jpeg"), ("GIF", "image/gif"), ("PNG", "image/png")])
+def test_attack_a_picture_with_a_comment(name: str, kind: str) -> None:
+    out, said = io.BytesIO(), b"taken at Mill Lane 1"
+    more = {"pnginfo": PngInfo()} if name == "PNG" else {"comment": said}
+    if name == "PNG":
+        more["pnginfo"].add_text("Comment", said.decode())
+    Image.new("RGB", (40, 20), "red").save(out, name, **more)
+    assert said in out.getvalue()
+
+    def check(make: Callable[[bytes], bytes]) -> None:
+        assert said not in make(out.getvalue())
+
+    def weak(content: bytes) -> bytes:
+        """Weak: decodes and encodes, with what the decoder has found beside the pixels."""
+        again = io.BytesIO()
+        with Image.open(io.BytesIO(content)) as image:
+            image.save(again, name, pnginfo=more.get("pnginfo"))
+        return again.getvalue()
+
+    check(lambda content: made_anew(content, kind).content)
+    caught(lambda: check(weak))
+
+
 def test_attack_a_picture_that_is_another_file_too() -> None:
     """A polyglot: a picture with an archive, or a page, behind its end."""
 
@@ -420,6 +447,46 @@ async def test_attack_a_file_that_is_not_what_it_is_called(folder: Path, content
         await uploads(folder).take(pieces(content), name="photo.png")
     assert told.value.fault == fault
     assert list(folder.iterdir()) == [], "nothing is left"
+
+
+@pytest.mark.real_time
+async def test_attack_an_upload_that_is_broken_off_while_its_picture_is_decoded(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No thread can be cancelled: what it writes when the file has been deleted must not come back."""
+    decoding, go_on, done = threading.Event(), threading.Event(), threading.Event()
+    real = Uploads._looked_at
+
+    def slowly(content: bytes, kind: str, bounds: ImageBounds) -> Any:
+        decoding.set()
+        go_on.wait(5)
+        return made_anew(content, kind, bounds)
+
+    def strong(self: Uploads, path: Path) -> Any:
+        try:
+            return real(self, path)
+        finally:
+            done.set()
+
+    def weak(self: Uploads, path: Path) -> Any:
+        """Weak: writes to the name, whatever has become of it."""
+        content = slowly(path.read_bytes(), "image/png", ImageBounds()).content
+        path.write_bytes(content)
+        done.set()
+
+    monkeypatch.setattr(uploads_module, "made_anew", slowly)
+    for look, left in ((strong, 0), (weak, 1)):
+        for event in (decoding, go_on, done):
+            event.clear()
+        monkeypatch.setattr(Uploads, "_looked_at", look)
+        taking = asyncio.create_task(uploads(folder).take(pieces(picture("PNG"))))
+        await asyncio.to_thread(decoding.wait, 5)
+        taking.cancel()
+        with suppress(asyncio.CancelledError):
+            await taking
+        go_on.set()
+        await asyncio.to_thread(done.wait, 5)
+        assert len(list(folder.iterdir())) == left, look.__name__
 
 
 def test_attack_a_file_that_is_not_what_it_is_called_against_the_guide() -> None:

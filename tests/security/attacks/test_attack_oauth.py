@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from oauth_party import BACK, ISSUER, ORIGIN, VERIFIER, Party, challenge_of, party
 
-from archstone.data import Database
+from archstone.data import Database, Transaction
 from archstone.security import TokenError
 from archstone.security.oauth import Client, OAuthSettings, consenting, grants, pages, token_endpoint
 from archstone.security.oauth.clients import DEVICE, EXCHANGE, OWN
@@ -482,3 +482,24 @@ async def test_attack_the_query_of_a_redirect_uri_is_kept_and_not_overwritten(
 
     monkeypatch.setattr(consenting, "with_query", unquoted)
     assert [len((await answered())[name]) for name in ("code", "iss")] == [2, 2]
+
+
+async def test_attack_a_consent_hidden_behind_two_hundred(world: Party) -> None:
+    """Whoever has the session allows more than a list of consents shows, so that ending them all leaves one."""
+    client, oauth = await world.client(), world.oauth
+
+    async def many(tx: Transaction) -> None:
+        for _ in range(200):
+            await oauth.allow(tx, client_id=client.client.id, person="ann", scopes=["orders:read"], signed_in_us=None)
+
+    async def one_look(person: str) -> None:
+        """Weak: ends what one look finds."""
+        for grant in await oauth.grants.of_person(person):
+            await oauth.end_grant(grant.id, why="person")
+
+    for ending, status in ((one_look, 200), (oauth.end_person, 400)):
+        hidden = await world.tokens(client)
+        await asyncio.sleep(1)
+        await oauth.db.run(many)
+        await ending("ann")
+        assert (await world.refreshed(client, hidden["refresh_token"])).status == status

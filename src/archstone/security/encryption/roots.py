@@ -38,14 +38,21 @@ class RootKeys:
         return cls([world.secret_bytes(KEY_BYTES)])
 
     @classmethod
-    def from_file(cls, path: Path) -> Self:
+    def from_file(cls, path: Path, *, make: bool = True) -> Self:
         """Return the keys of a file; make it, durably, if there is none. Two processes that begin together agree.
 
+        Args:
+            path: Of the file.
+            make: False: it must be there, since there are data keys already that lie under it.
+
         Raises:
-            RootKeyError: Its mode lets others in, it is a link, cannot be read, or holds no keys. It is left alone.
+            RootKeyError: It is missing, its mode lets others in, it is a link, cannot be read, or holds no keys. It is
+                left alone.
         """
         try:
             keys = _read(path)
+            if keys is None and not make:
+                raise RootKeyError(str(path), "there is no such file: restore it from its backup")
             if keys is None:
                 _write(path, [world.secret_bytes(KEY_BYTES)], replace=False)
                 keys = _read(path)

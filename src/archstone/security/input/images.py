@@ -86,10 +86,21 @@ def _check_size(image: Any, most: int) -> None:
 
 
 def _encoded(image: Any, name: str, kind: str) -> Picture:
-    clear = image.has_transparency_data and name != "JPEG"
-    plain = image.convert("RGBA" if clear else "RGB")
+    plain = _plain(image, clear=image.has_transparency_data and name != "JPEG")
+    plain.info = {}  # what is said in comments, which an encoder would write down again
     out = io.BytesIO()
     more: dict[str, Any] = {"quality": _QUALITY} if name in {"JPEG", "WEBP", "AVIF"} else {}
     bare: dict[str, Any] = {} if name == "GIF" else {"exif": b"", "icc_profile": b""}
     plain.save(out, name, **bare, **more)
     return Picture(out.getvalue(), kind, plain.width, plain.height)
+
+
+def _plain(image: Any, *, clear: bool) -> Any:
+    if image.mode.startswith("I"):  # sixteen bits of grey; `convert` alone would cut all that is above eight
+        image = image.convert("I").point(_highest).convert("L")
+    return image.convert("RGBA" if clear else "RGB")
+
+
+def _highest(value: Any) -> Any:
+    """Return the upper eight bits of sixteen, as a formula: Pillow hands in none but what stands for a pixel."""
+    return value * (1 / 256)

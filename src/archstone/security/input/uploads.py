@@ -133,7 +133,9 @@ class Uploads:
             kind = "text/csv"
         if kind in FORMATS:
             picture = made_anew(path.read_bytes(), kind, self.images)
-            path.write_bytes(picture.content)
+            with path.open("r+b") as file:  # makes none: cancelled meanwhile, the file is gone, and stays so
+                file.truncate()
+                file.write(picture.content)
         elif kind == "application/zip":
             check_zip(path, self.archives)
         elif kind == "application/gzip":

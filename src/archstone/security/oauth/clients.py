@@ -260,13 +260,15 @@ def redirect_fault(uri: str) -> str:
         place = urlsplit(uri)
         _ = place.port
     except ValueError:
-        return f"redirect URI {uri}: it cannot be read"
+        return f"redirect URI {uri} cannot be read"
     if "#" in uri or place.username is not None or place.password is not None:
-        return f"redirect URI {uri}: no fragment, no user in it"
+        return f"redirect URI {uri} must have no fragment and no user in it"
     if place.scheme == "https" or (place.scheme == "http" and is_loopback(place.hostname)):
-        return "" if place.hostname else f"redirect URI {uri}: it names no host"
+        return "" if place.hostname else f"redirect URI {uri} names no host"
     if place.scheme in _DANGEROUS or "." not in place.scheme:
-        return f"redirect URI {uri}: https, http on the client's own machine, or a scheme like com.example.app"
+        return (
+            f"redirect URI {uri} must begin with https, with http on the client's own machine, or like com.example.app:"
+        )
     return ""
 
 

@@ -154,8 +154,9 @@ class OAuth:
 
     async def end_person(self, person: str) -> None:
         """End all that a person has allowed anybody: signed out everywhere, or gone."""
-        for grant in await self.grants.of_person(person):
-            await self.end_grant(grant.id, why="person")
+        while standing := await self.grants.of_person(person):
+            for grant in standing:
+                await self.end_grant(grant.id, why="person")
         await self.revocations.revoke_subject(person)
 
     async def end_client(self, client_id: str) -> bool:

@@ -27,4 +27,7 @@ class OutgoingError(BackendError, code="security.outgoing", status=502):
 
     def __str__(self) -> str:
         where = f" ({self.host})" if self.host else ""
-        return f"outgoing request{where}: {self.fault}: {self.why}; ask another address, or allow this one by name"
+        then = (
+            "ask another address, or allow this one by name" if self.fault == "refused" else "ask later, or another one"
+        )
+        return f"outgoing request{where}: {self.fault}: {self.why}; {then}"

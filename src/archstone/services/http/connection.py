@@ -6,6 +6,7 @@ Not for: pipelining, streams, informational answers (they are skipped).
 """
 
 import asyncio
+import ssl
 
 from archstone.services.http.answers import Answer
 from archstone.services.http.errors import UnreachableError
@@ -21,12 +22,14 @@ __all__ = ["Connection"]
 class Connection(asyncio.Protocol):
     """A connection and the parser of its answers."""
 
-    __slots__ = ("_body", "_heard", "_limit_bytes", "_parser", "_transport", "_waiter", "address", "reused")
+    __slots__ = ("_body", "_heard", "_limit_bytes", "_parser", "_transport", "_waiter", "address", "context", "reused")
 
     def __init__(self, address: str, *, limit_bytes: int) -> None:
         self.address = address
         self.reused = False
         """Whether an exchange has ended on it: the other side may have closed it meanwhile."""
+        self.context: ssl.SSLContext | None = None
+        """With what it was opened. None: without TLS."""
         self._limit_bytes = limit_bytes
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[Answer] | None = None

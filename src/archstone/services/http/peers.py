@@ -24,7 +24,7 @@ class PeerTls(Protocol):
     """How a client proves itself, and who the other side must be."""
 
     def context(self) -> ssl.SSLContext:
-        """Return the context of a new connection."""
+        """Return the context of a new connection. Those that were opened with another one are used no more."""
         ...
 
     def check(self, certificate: Mapping[str, Any] | None) -> None:

@@ -38,9 +38,10 @@ class Pool:
         """Return an idle connection, the one used last first, or None if there is none."""
         while self._idle:
             connection = self._idle.pop()
-            if connection.open:
+            if self._good(connection):
                 self._busy += 1
                 return connection
+            connection.close()
         return None
 
     async def acquire(self, *, fresh: bool = False) -> Connection:
@@ -68,7 +69,9 @@ class Pool:
 
     def release(self, connection: Connection) -> None:
         """Give a connection back, whatever happened on it; whoever waits longest gets it."""
-        usable = connection.open and not self._closed
+        usable = self._good(connection) and not self._closed
+        if not usable:
+            connection.close()
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
@@ -76,10 +79,8 @@ class Pool:
                 waiter.set_result(connection if usable else None)
                 return
         self._busy -= 1
-        if usable and len(self._idle) < self._most:
-            self._idle.append(connection)
-        else:
-            connection.close()
+        if usable:
+            self._idle.append(connection)  # one of `connections` in all, so there is room
 
     def close(self) -> None:
         """Close every idle connection; those in use close when they are given back. Waiters are refused."""
@@ -90,6 +91,13 @@ class Pool:
             waiter = self._waiters.popleft()
             if not waiter.done():
                 waiter.set_exception(UnreachableError(self.address, "this client was closed"))
+
+    def _good(self, connection: Connection) -> bool:
+        """Return whether another request may go over it.
+
+        Not under certificates that were replaced: kept in use, it would outlive its own, and be refused from then on.
+        """
+        return connection.open and (self._tls is None or connection.context is self._tls.context())
 
     async def _wait_in_line(self) -> Connection:
         waiter: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
@@ -120,13 +128,15 @@ class Pool:
     async def _open(self) -> Connection:
         loop = asyncio.get_running_loop()
         tls = self._tls
+        secured = None if tls is None else tls.context()
         try:
             transport, connection = await loop.create_connection(
                 lambda: Connection(self.address, limit_bytes=self._limit_bytes),
                 self._host,
                 self._port,
-                ssl=None if tls is None else tls.context(),
+                ssl=secured,
             )
+            connection.context = secured
             check_other(transport)
             if tls is not None:
                 _check_peer(tls, transport)

@@ -25,6 +25,7 @@ from archstone.security import (
     RootKeys,
     Tokens,
 )
+from archstone.security.encryption import RootKeyError, UnknownSealKeyError
 from archstone.services import Environment
 from archstone.systems.shop.checkout import CheckoutForm
 from archstone.systems.shop.images.bounds import ImageBounds
@@ -142,16 +143,22 @@ def programs(environment: Environment) -> Programs:
 
 @asynccontextmanager
 async def data_keys(environment: Environment) -> AsyncGenerator[DataKeys]:
-    """Return the keys that seal what is personal, made at the first start and wrapped by the root key."""
+    """Return the keys that seal what is personal, made at the first start and wrapped by the newest root key."""
+    file, stored = environment.data / "encryption.json", environment.data / "datakeys.db"
     if _option(environment, "root_keys", "file") == "environment":
-        roots = RootKeys.from_environment()
+        roots, where = RootKeys.from_environment(), "ARCHSTONE_ROOT_KEYS"
     else:
-        roots = RootKeys.from_file(environment.data / "encryption.json")
-    async with Database(f"sqlite:///{(environment.data / 'datakeys.db').absolute()}") as db:
+        roots, where = RootKeys.from_file(file, make=not stored.exists()), str(file)
+    async with Database(f"sqlite:///{stored.absolute()}") as db:
         keys = DataKeys(db, roots)
         await keys.open()
-        # Made here: later it would be within the transaction of a parcel. And a root key that is lost is noticed now.
-        await keys.ring(addresses.SCOPE)
+        try:
+            await keys.rewrap()  # so that after a new root key and a start the old one opens nothing
+            # Made here: later it would be in the transaction of a parcel. And a root key that is lost is noticed now.
+            await keys.ring(addresses.SCOPE)
+        except UnknownSealKeyError as error:
+            told = f"root key {error.key}, under which the data keys lie, is not among them: put it back"
+            raise RootKeyError(where, told) from error
         yield keys
         await keys.close()
 

@@ -152,10 +152,8 @@ class AccountsService(Service, Accounts, Browsers, AccountAdmin, name="accounts"
         await self._ended(account)
 
     async def keys(self) -> KeyPage:
-        now_us = world.now_us()
         found = await self.programs.keys.keys_of(self.principal.id)
-        good = [each for each in found if each.revoked_us is None and each.expires_us > now_us]
-        return KeyPage(items=tuple(map(_key, good)))
+        return KeyPage(items=tuple(_key(each) for each in found if each.stands))
 
     async def make_key(self, name: str, scopes: tuple[Scope, ...] = ("orders:read", "orders:write")) -> NewKey:
         try:

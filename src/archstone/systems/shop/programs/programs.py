@@ -154,6 +154,16 @@ class Programs:
 
         return verify
 
+    async def acting(self, person: str) -> tuple[int, int]:
+        """Return how many API keys of somebody are good, and how many consents to apps stand; 200 of these at most."""
+        keys = sum(each.stands for each in await self.keys.keys_of(person))
+        return keys, len(await self.oauth.grants.of_person(person))
+
+    async def end_all(self, person: str) -> None:
+        """End every API key of somebody, and all that they have allowed apps. At once, in every process."""
+        await self.keys.revoke_all(person)
+        await self.oauth.end_person(person)
+
     async def _by_key(self, text: str) -> Principal:
         key = await self.keys.verify(text)
         # An account that was closed has no keys that open anything.

@@ -421,9 +421,9 @@ class UserAdmin(Contract, version="1.0"):
         key_required=False,
     )  # fmt: skip
     async def deactivate(self, user_id: UserId, reason: Reason) -> User:
-        """Close an account: end its sessions and let nobody sign in with it. Access tokens last 15 minutes at most.
+        """Close an account: nobody signs in with it, and its sessions, API keys and what apps may do for it end.
 
-        Orders and the address stay: they belong to the shop's books.
+        They stay ended when it is opened again. Orders and the address stay: they belong to the shop's books.
         """
         ...
 

@@ -62,7 +62,8 @@ class EmailChanges(Contract, version="1.0"):
         """Take the account back to the old address, with the ticket that was sent there, and set another password.
 
         Asks for a code where the account had an app before the change. What was added since goes: an app, passkeys,
-        backup codes; every session ends. Later changes are undone with it, and a ticket is good once.
+        backup codes; every session ends, every API key, and all that apps may do. Later changes are
+        undone with it, and a ticket is good once.
         """
         ...
 

@@ -340,10 +340,18 @@ class Recovery(Contract, version="1.0"):
         "/password-resets/done", public=True, requires=ANYONE, status=204, record=False, key_required=False,
         raises=(TicketError, WeakPasswordError, WrongCodeError, TooManyTriesError),
     )  # fmt: skip
-    async def reset_password(self, ticket: Ticket, new: NewPassword, code: Code = "") -> None:
+    async def reset_password(
+        self,
+        ticket: Ticket,
+        new: NewPassword,
+        code: Code = "",
+        programs: bool = False,  # noqa: FBT001, FBT002 - in a request it has its name
+    ) -> None:
         """Set another password with the ticket of a mail, and a code where the account has a second factor.
 
-        Every session ends. A ticket is good for ten minutes and once: the password that it was made for is gone.
+        Every session ends. With `programs` so do its API keys and all that apps may do for it: for who has lost the
+        account to somebody, and has it back now. A ticket is good for ten minutes and once: the password that it
+        was made for is gone.
         """
         ...
 

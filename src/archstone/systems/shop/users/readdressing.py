@@ -86,6 +86,7 @@ class Readdressing(Securing, EmailChanges, name="users"):
         password_hash = await self._hashed(new, row._replace(email=left.email))  # before the transaction: it takes long
         if await factorstore.had_totp(self.db, row.id, before=left.changed_at):
             await self._second_factor(row, code)
+        await self.programs.end_all(row.id)  # first: a crash between the two leaves a link that is good still
         # Whatever was done since, by whoever: what is checked above is looked at again in the transaction.
         if await formerly.former(self.tx, row.id, left.email) != left or not await self._move(
             row, email=left.email, password_hash=password_hash

@@ -204,6 +204,7 @@ class UsersService(Readdressing, SignUps, UserRead, UserWrite, UserAdmin, name="
         # Without the reason: it is about a person, and must be erasable.
         await self._audit.record("users.deactivated", subject=user_id, tx=self.tx)
         await self.end_all(user_id)
+        await self.programs.end_all(user_id)
         return (await self._row("u.id", user_id)).user()
 
     async def reactivate(self, user_id: str) -> User:

@@ -29,6 +29,7 @@ from archstone.security import (
     Tokens,
 )
 from archstone.services import Service
+from archstone.systems.shop.programs.programs import Programs
 from archstone.systems.shop.users import browsers, factorstore
 from archstone.systems.shop.users.contract import (
     BrowserSession,
@@ -71,6 +72,7 @@ class SigningIn(Service, Sessions, BrowserSessions, Recovery, name="users"):
     tokens: Tokens
     guard: Safeguards
     audits: Audits
+    programs: Programs
 
     schemas = (REFRESH_SCHEMA, REVOCATION_SCHEMA, AUDIT_SCHEMA)
 
@@ -180,11 +182,19 @@ class SigningIn(Service, Sessions, BrowserSessions, Recovery, name="users"):
         ticket = self.guard.tickets.issue("reset", RESET_S, user=row.id, mark=row.mark)
         return ResetTicket(ticket=ticket, contact=liked.contact())
 
-    async def reset_password(self, ticket: str, new: str, code: str = "") -> None:
+    async def reset_password(
+        self,
+        ticket: str,
+        new: str,
+        code: str = "",
+        programs: bool = False,  # noqa: FBT001, FBT002 - as the contract has it
+    ) -> None:
         row = await self._ticket_owner("reset", ticket)
         password_hash = await self._hashed(new, row)  # before the transaction: it takes a while
         if row.totp:
             await self._second_factor(row, code)
+        if programs:
+            await self.programs.end_all(row.id)  # first: a crash between the two leaves a link that is good still
         await self._set_password(row, password_hash, keep_browser=None, keep_token=None)
         await self._audit.record("users.password-reset", subject=row.id, who=row.id, tx=self.tx)
 

@@ -161,6 +161,8 @@ class ResetForm(_Form):
     ticket: Ticket
     new: NewPassword
     code: Code = ""
+    programs: Literal["", "yes"] = ""
+    """Whether API keys and apps end as well."""
 
 
 class TicketForm(_Form):

@@ -311,8 +311,12 @@ def _query(scope: Scope) -> dict[str, str]:
 
 
 def _back_to(request: Request, routes: Mapping[str, Route]) -> str:
-    """Return where to go after signing in: to this page, or from a form to the page that it stands on."""
-    return request.path if "GET" in routes else request.path.rpartition("/")[0]
+    """Return where to go after signing in: to this page, or from a form to the next page above it."""
+    path = request.path
+    while "GET" not in routes:
+        path = path.rpartition("/")[0] or "/"
+        routes = (find(path) or ({}, {}))[0]
+    return path
 
 
 def _redirect(answer: Redirect, request: Request) -> Response:

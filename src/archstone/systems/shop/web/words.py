@@ -44,9 +44,13 @@ NOTICES: Final = {
     "quantity": "Please enter a number of pieces from 0 to 99.",
     "saved": "Your changes have been saved.",
     "key-revoked": "This key opens nothing any more.",
-    "password": "Your password is changed. Every other device is signed out, and a mail tells you so.",
+    "password": "Your password is changed. Every other device is signed out, and a mail tells you so."
+    " API keys and apps go on: please look under Security whether all of them are yours.",
     "link": "If there is an account with this address, a mail with a link is on its way. It is good for ten minutes.",
     "reset": "Your password is changed, and every device is signed out. Please sign in with the new one.",
+    "reset-all": "Your password is changed. Every device is signed out, and no API key and no app acts for you now."
+    " Please sign in with the new one.",
+    "no-programs": "No API key and no app acts for you any more.",
     "email-asked": "If this address can be yours, a mail with a link is on its way there. It is good for an hour.",
     "email-changed": "Your address is changed, and every device is signed out. Please sign in with the new one.",
     "email-undone": "Your account has its old address again, and your new password. Please sign in with them.",

@@ -34,7 +34,11 @@ form?.addEventListener("submit", async (event) => {
     form.elements.answer.value = told(made);
     form.requestSubmit();
   } catch (error) {
-    const known = error.name === "InvalidStateError" ? "This device has a passkey for your account already." : "The device has not answered, or was told not to. Please try again.";
-    say(known);
+    const site = JSON.parse(options).rpId ?? JSON.parse(options).rp.id;
+    const known = {
+      InvalidStateError: "This device has a passkey for your account already.",
+      SecurityError: `Passkeys of this shop work at ${site} only, and this page is at ${location.hostname}. Please open the shop there.`,
+    };
+    say(known[error.name] ?? "The device has not answered, was told not to, or has no passkey of this shop. Please try again, or use another way.");
   }
 });

@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 from typing import Final
 
-from archstone import world
 from archstone.security import ApiKey, NewApiKey, TooManyApiKeysError, UnknownApiKeyError
 from archstone.systems.shop.programs.programs import SCOPES, Programs
 from archstone.systems.shop.web.desk import Desk
@@ -68,13 +67,12 @@ def _programs(desk: Desk) -> Programs:
 
 
 async def _page(programs: Programs, request: Request, filled: Filled, *, made: NewApiKey | None = None) -> Page:
-    now_us = world.now_us()
     found = await programs.keys.keys_of(request.principal.id)
     values = {
         "filled": filled,
         "scopes": SCOPES,
         "made": made,
-        "keys": [_row(key) for key in found if key.revoked_us is None and key.expires_us > now_us],
+        "keys": [_row(key) for key in found if key.stands],
     }
     return Page(template="keys.html", values=values, status=422 if filled.faults else 200)
 

@@ -23,6 +23,7 @@ __all__ = [
     "add_app",
     "add_passkey",
     "app_form",
+    "end_programs",
     "end_session",
     "passkey_form",
     "prove",
@@ -144,6 +145,13 @@ async def end_session(desk: Desk, request: Request) -> Answer:
     return Redirect(to="/" if mark == request.mark else f"{HERE}?told=ended-there")
 
 
+async def end_programs(desk: Desk, request: Request) -> Answer:
+    """End every API key, and all that apps may do."""
+    if desk.programs is not None:
+        await desk.programs.end_all(request.principal.id)
+    return Redirect(to=f"{HERE}?told=no-programs")
+
+
 async def _changed(desk: Desk, request: Request, work: Awaitable[None], told: str) -> Answer:
     try:
         await work
@@ -156,7 +164,8 @@ async def _changed(desk: Desk, request: Request, work: Awaitable[None], told: st
 
 async def _shown(desk: Desk, request: Request, filled: Filled) -> Page:
     view = await desk.clients.factors.security()
-    values = {"filled": filled, "security": view, "here_mark": request.mark}
+    acting = None if desk.programs is None else await desk.programs.acting(request.principal.id)
+    values = {"filled": filled, "security": view, "here_mark": request.mark, "acting": acting}
     return Page(template="security.html", values=values, status=422 if filled.faults else 200)
 
 

@@ -144,20 +144,21 @@ async def reset(desk: Desk, request: Request) -> Answer:
     ticket = request.form.get("ticket", "")
     if isinstance(form, Filled):
         return _asked_reset(ticket, form, status=422)
+    again, programs = Filled(shown_again(request.form)), form.programs == "yes"
     try:
-        await desk.clients.recovery.reset_password(form.ticket, form.new, form.code)
+        await desk.clients.recovery.reset_password(form.ticket, form.new, form.code, programs)
     except WeakPasswordError as error:
         told = f"This password {error.reason}. Please choose another."
-        return _asked_reset(ticket, NO_FAULT.with_fault("new", told), status=422)
+        return _asked_reset(ticket, again.with_fault("new", told), status=422)
     except WrongCodeError:
-        return _asked_reset(ticket, NO_FAULT.with_fault("code", _WRONG_CODE), status=422)
+        return _asked_reset(ticket, again.with_fault("code", _WRONG_CODE), status=422)
     except TooManyTriesError as error:
-        page = _asked_reset(ticket, NO_FAULT.with_fault("", patience(error)), status=429)
+        page = _asked_reset(ticket, again.with_fault("", patience(error)), status=429)
         return _too_often(page, error)
     except TicketError:
         told = "This link was used, or is older than ten minutes. Please ask for another."
         return asked("forgot.html", request, NO_FAULT.with_fault("", told), status=422)
-    return Redirect(to="/login?told=reset", cookies=(HostCookie(SESSION, ""),))
+    return Redirect(to=f"/login?told={'reset-all' if programs else 'reset'}", cookies=(HostCookie(SESSION, ""),))
 
 
 async def signed_in(desk: Desk, request: Request, email: str, password: str) -> Answer:
