@@ -31,7 +31,17 @@ from archstone.security.backupcodes import BackupCodes, FreshCodes, StoredCode
 from archstone.security.breached import BreachedPasswords, PwnedPasswords
 from archstone.security.breachedlist import BreachedList
 from archstone.security.claims import Claims
-from archstone.security.encryption import BlindIndex, DataKeys, Encrypted, KeyService, RootKeys, SealedColumn, SealRing
+from archstone.security.encryption import (
+    BlindIndex,
+    DataKeys,
+    Encrypted,
+    KeyService,
+    RootKeyError,
+    RootKeys,
+    SealedColumn,
+    SealRing,
+    UnknownSealKeyError,
+)
 from archstone.security.errors import (
     ApiKeyError,
     ApiKeyFault,
@@ -164,6 +174,7 @@ __all__ = [
     "RingKey",
     "Role",
     "Roles",
+    "RootKeyError",
     "RootKeys",
     "Rotated",
     "Rule",
@@ -180,6 +191,7 @@ __all__ = [
     "TooManyClientsError",
     "Totp",
     "UnknownApiKeyError",
+    "UnknownSealKeyError",
     "UsedPasskey",
     "Verdict",
     "check_same_origin",

@@ -317,8 +317,10 @@ async def test_a_node_that_takes_connections_and_no_more_is_left_for_the_other_o
     tmp_path: Path, resets: bool, why: str
 ) -> None:
     """It hangs, and its system goes on; or it has died behind a proxy."""
+    taken: list[asyncio.StreamWriter] = []
 
     def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        taken.append(writer)
         if resets:
             writer.transport.abort()
 
@@ -340,6 +342,9 @@ async def test_a_node_that_takes_connections_and_no_more_is_left_for_the_other_o
             with pytest.raises(UnavailableError, match=why):
                 await remote.submit(orders(1))
             assert (await remote.submit(orders(1))).first == 1
+    for each in taken:
+        each.transport.abort()
+    await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize(

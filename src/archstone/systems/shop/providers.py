@@ -22,10 +22,11 @@ from archstone.security import (
     PasswordPolicy,
     Passwords,
     PwnedPasswords,
+    RootKeyError,
     RootKeys,
     Tokens,
+    UnknownSealKeyError,
 )
-from archstone.security.encryption import RootKeyError, UnknownSealKeyError
 from archstone.services import Environment
 from archstone.systems.shop.checkout import CheckoutForm
 from archstone.systems.shop.images.bounds import ImageBounds
