@@ -116,6 +116,15 @@ def test_a_trade_is_seen_on_the_tape_in_the_positions_and_on_the_chart(trading: 
     expect(ann.main.get_by_label("Lots", exact=True)).to_have_value("4")
     ann.open("/orders?show=fills&symbol=BORE")
     expect(ann.main.get_by_role("row").nth(1)).to_contain_text("170.40")
+    ann.open("/trade/BORE")  # what the page has is told once more over the stream
+    expect(ann.page.locator("#status")).to_have_text("live")
+    ann.main.get_by_label("Lots", exact=True).fill("5")
+    ann.click("Buy BORE")
+    expect(ann.page.locator("#tape tr").first).to_contain_text("5")
+    assert [each.split("\t")[:2] for each in ann.page.locator("#tape tr.buy").all_inner_texts()] == [
+        ["42.60", "5"],
+        ["42.60", "4"],
+    ]
 
 
 def test_one_trades_by_keyboard_alone(trading: Devices) -> None:

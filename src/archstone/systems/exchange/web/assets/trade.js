@@ -69,11 +69,13 @@ function showLast({ last, first }) {
   document.title = `${symbol} ${text} - Archstone Exchange`;
 }
 
-// Trades: the oldest row becomes the newest.
+// Trades: the oldest row becomes the newest. Those of the page, and from before a connection was lost, are told again.
 
 function showTrades(items) {
   const tape = at("tape");
-  for (const trade of items.slice(-tape.dataset.rows)) {
+  const fresh = items.filter((trade) => trade.sequence > tape.dataset.newest);
+  if (fresh.length) tape.dataset.newest = fresh.at(-1).sequence;
+  for (const trade of fresh.slice(-tape.dataset.rows)) {
     const row = tape.lastElementChild;
     row.className = trade.side ?? "none-side";
     const texts = [prices.text(trade.price), many(trade.lots), clock(trade.at_ns)];
