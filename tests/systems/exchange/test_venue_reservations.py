@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable
 
 import pytest
+from hypothesis import HealthCheck, settings
 from hypothesis import Phase as Step
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from test_venue_invariants import check
@@ -267,6 +267,13 @@ def test_nothing_stays_reserved_whatever_way_orders_end() -> None:
     assert WAYS - Orders.seen == set()
 
 
+FOR_LONG = settings(
+    max_examples=150, stateful_step_count=50, deadline=None,
+    suppress_health_check=[HealthCheck.large_base_example, HealthCheck.too_slow, HealthCheck.data_too_large],
+)  # fmt: skip
+"""A step is a burst of orders, so that no example is small."""
+
+
 @pytest.mark.slow
 def test_nothing_stays_reserved_for_long() -> None:
-    run_state_machine_as_test(Orders, settings=settings(max_examples=1_500, stateful_step_count=80, deadline=None))
+    run_state_machine_as_test(Orders, settings=FOR_LONG)
