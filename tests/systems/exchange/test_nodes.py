@@ -29,6 +29,7 @@ from archstone.systems.exchange.sequencer import (
     UnavailableError,
     keeps,
 )
+from archstone.systems.exchange.sequencer.network import Message, Say
 from archstone.systems.exchange.system import exchange
 
 
@@ -214,6 +215,16 @@ async def test_an_exchange_that_does_nothing_holds_whoever_leads_next(cluster: C
         await asyncio.sleep(5)
         with pytest.raises(OtherHolderError):
             await others(cluster).__aenter__()
+
+
+async def test_who_says_no_name_holds_nothing(cluster: Cluster) -> None:
+    await cluster.paired()
+    stranger = await MemoryNetwork(cluster.cables, "stranger").connect("a")
+    stranger.send(Message(Say.HOLD))
+    with pytest.raises(ConnectionError):
+        await stranger.receive()
+    async with Nodes(("a", "b"), network=network(cluster)) as nodes:
+        assert (await nodes.submit(orders(100))).first
 
 
 async def test_an_exchange_takes_over_from_its_own_connection_that_the_node_has_not_missed_yet(

@@ -68,8 +68,9 @@ async def test_whatever_is_said_the_others_are_served(said: list[tuple[str, list
         async with (
             Witness(folder / "w", network=Tolerant(cables, "w", wrong), listen="w"),
             Node(place, folder / "a", Tally, network=Tolerant(cables, "a", wrong), eager=True) as node,
-            RemoteSequencer(MemoryNetwork(cables, "client"), ("a",), patience_s=30) as remote,
+            RemoteSequencer(MemoryNetwork(cables, "client"), ("a",), patience_s=30, holder="client") as remote,
         ):
+            await remote.hold()  # as an exchange does, or a stranger could
             first = await remote.submit(orders(1))
             for address, told in said:
                 link = await MemoryNetwork(cables, "stranger").connect(address)

@@ -82,6 +82,8 @@ def _hold(door: Door, link: Link, message: Message) -> None:
     if door.leading is None:
         link.send(_refusal(message.serial, NotLeadingError("", "")))
         return
+    if not message.body:
+        raise ConnectionAbortedError("who wants to submit alone says no name")
     door.holder.take(link, message.body.decode())
     _tell_holder(door, link, message.serial)
 
