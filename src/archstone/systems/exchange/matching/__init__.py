@@ -10,7 +10,7 @@ An engine knows one book. It does not know who may trade, or with how much: that
 that is the sequencer's log, before both.
 """
 
-from archstone.systems.exchange.matching.arrays import COMMAND, EVENT, Commands, Events, commands_of, rows_of
+from archstone.systems.exchange.matching.arrays import COMMAND, EVENT, Commands, Events, commands_of, joined, rows_of
 from archstone.systems.exchange.matching.commands import (
     MAX_PRICE,
     MAX_QUANTITY,
@@ -51,5 +51,6 @@ __all__ = [
     "Told",
     "Type",
     "commands_of",
+    "joined",
     "rows_of",
 ]

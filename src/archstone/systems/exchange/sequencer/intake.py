@@ -5,15 +5,13 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-import numpy as np
-
 from archstone.systems.exchange.matching import COMMAND, Commands
 from archstone.systems.exchange.sequencer.errors import FrameTooLargeError, SequencerFullError
 from archstone.systems.exchange.sequencer.port import Batch
 from archstone.systems.exchange.sequencer.recent import parts
 from archstone.systems.exchange.sequencer.settings import SequencerSettings
 
-__all__ = ["Intake", "Waiting", "answer", "fail", "joined"]
+__all__ = ["Intake", "Waiting", "answer", "fail"]
 
 _RETRY_AFTER_S: Final = 0.05
 
@@ -91,11 +89,6 @@ class Intake:
                 room -= len(waiting.commands)
                 taken.append(waiting)
         return taken
-
-
-def joined(waiting: Sequence[Waiting]) -> Commands:
-    """Return all commands in an array of their own."""
-    return np.frombuffer(bytearray().join(each.commands.tobytes() for each in waiting), COMMAND)
 
 
 def answer(waiting: Sequence[Waiting], batch: Batch) -> None:

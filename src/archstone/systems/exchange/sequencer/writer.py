@@ -5,9 +5,10 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from archstone import world
+from archstone.systems.exchange.matching import joined
 from archstone.systems.exchange.sequencer.errors import UnavailableError
 from archstone.systems.exchange.sequencer.frames import Frame
-from archstone.systems.exchange.sequencer.intake import Intake, answer, fail, joined
+from archstone.systems.exchange.sequencer.intake import Intake, answer, fail
 from archstone.systems.exchange.sequencer.replica import Replica
 
 __all__ = ["AFTER_DO", "AFTER_KEEP", "BEFORE_FRAME", "Keep", "write"]
@@ -32,7 +33,7 @@ async def write(replica: Replica, intake: Intake, keep: Keep) -> None:
     """
     while waiting := await intake.take():
         try:
-            frame = replica.next_frame(joined(waiting))
+            frame = replica.next_frame(joined(each.commands for each in waiting))
             world.point(BEFORE_FRAME)
             await keep(frame)
             world.point(AFTER_KEEP)

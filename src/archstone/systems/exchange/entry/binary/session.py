@@ -28,7 +28,7 @@ from archstone.systems.exchange.entry.binary.messages import (
 from archstone.systems.exchange.entry.binary.wire import Wire
 from archstone.systems.exchange.entry.reports import ForgottenError, Position, Rows
 from archstone.systems.exchange.entry.sessions import End, Session
-from archstone.systems.exchange.matching import COMMAND, Commands, Kind
+from archstone.systems.exchange.matching import COMMAND, Commands, Kind, joined
 from archstone.systems.exchange.venue import order_id
 
 if TYPE_CHECKING:
@@ -237,7 +237,7 @@ class BinarySession(Session):
         self._awake.clear()
         if self.wire.is_closed or not self._waiting:
             return
-        rows = self._waiting[0] if len(self._waiting) == 1 else np.frombuffer(bytearray().join(self._waiting), COMMAND)
+        rows = self._waiting[0] if len(self._waiting) == 1 else joined(self._waiting)
         self._waiting.clear()
         if len(rows) > _TOGETHER:
             self._waiting.append(rows[_TOGETHER:])
